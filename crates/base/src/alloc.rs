@@ -1,0 +1,435 @@
+//! The process's allocator: jemalloc with size classes of 8 bytes, an arena of its own for table segments, and
+//! jemalloc's statistics and controls. It must never decide how much memory may be used; that is the broker's.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::{NonNull, null, null_mut};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tikv_jemalloc_sys as jemalloc;
+
+/// The global allocator. jemalloc is built with a quantum of 8 bytes, so `malloc` promises 8-byte alignment and no
+/// more, whatever the size: every larger alignment is passed on explicitly.
+pub struct Jemalloc;
+
+// SAFETY: every method hands size and alignment to jemalloc unchanged (see `alignment_flags`), and jemalloc's
+// malloc, mallocx, rallocx and sdallocx fulfil GlobalAlloc's contract for them; none of them unwinds.
+unsafe impl GlobalAlloc for Jemalloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let flags = alignment_flags(layout.align());
+        // SAFETY: the caller promises a size above 0, all that mallocx asks for.
+        unsafe {
+            if flags == 0 { jemalloc::malloc(layout.size()) } else { jemalloc::mallocx(layout.size(), flags) }
+                .cast()
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let flags = alignment_flags(layout.align());
+        // SAFETY: as in `alloc`.
+        unsafe {
+            if flags == 0 {
+                jemalloc::calloc(1, layout.size()).cast()
+            } else {
+                jemalloc::mallocx(layout.size(), flags | jemalloc::MALLOCX_ZERO).cast()
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller promises that `ptr` came from this allocator with this layout.
+        unsafe { jemalloc::sdallocx(ptr.cast(), layout.size(), alignment_flags(layout.align())) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let flags = alignment_flags(layout.align());
+        // SAFETY: the caller promises that `ptr` came from this allocator with this layout and `new_size` > 0.
+        unsafe {
+            if flags == 0 {
+                jemalloc::realloc(ptr.cast(), new_size).cast()
+            } else {
+                jemalloc::rallocx(ptr.cast(), new_size, flags).cast()
+            }
+        }
+    }
+}
+
+/// The bytes the allocator really set aside for a block.
+///
+/// # Safety
+/// `ptr` must be a live block of [`Jemalloc`] or of [`segment_alloc`].
+#[inline]
+pub unsafe fn usable_size(ptr: NonNull<u8>) -> usize {
+    if cfg!(miri) {
+        return 0;
+    }
+    // SAFETY: the caller promises a live jemalloc block.
+    unsafe { jemalloc::sallocx(ptr.as_ptr().cast(), 0) }
+}
+
+/// The bytes the allocator would set aside for `len` bytes of alignment 8 or less.
+#[inline]
+pub fn size_class(len: usize) -> usize {
+    if len == 0 || cfg!(miri) {
+        return len.next_multiple_of(8);
+    }
+    // SAFETY: nallocx only computes; a length above 0 is all it asks for.
+    unsafe { jemalloc::nallocx(len, 0) }
+}
+
+/// Asks the processor to bring the line of `ptr` near. Any pointer is fine: a prefetch never faults.
+#[inline(always)]
+pub fn prefetch<T>(ptr: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: prefetcht0 is part of every x86-64 and ignores addresses it cannot read.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(ptr.cast());
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: prfm is a hint, has no effect a program can see, and ignores addresses it cannot read.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) ptr, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = ptr;
+}
+
+/// A zeroed block of `len` bytes at a multiple of 64, from the arena that gives freed pages back at once.
+pub fn segment_alloc(len: usize) -> NonNull<u8> {
+    assert!(len > 0, "a segment has a size");
+    if let Some(ptr) = lock_pool().take(len) {
+        // SAFETY: the block is `len` bytes long and nobody else holds it any more.
+        unsafe { ptr.write_bytes(0, len) };
+        return ptr;
+    }
+    let ptr = segment_block_alloc(len);
+    assert!(ptr.as_ptr().addr().is_multiple_of(SEGMENT_ALIGN), "segments lie on cache lines");
+    ptr
+}
+
+/// Gives back a block of [`segment_alloc`].
+///
+/// # Safety
+/// `ptr` must come from `segment_alloc(len)` with the same `len`, and not be used afterwards.
+pub unsafe fn segment_free(ptr: NonNull<u8>, len: usize) {
+    let evicted = lock_pool().put(Block { ptr, len });
+    if let Some(block) = evicted {
+        // SAFETY: the pool only holds blocks of `segment_alloc` and has let go of this one.
+        unsafe { segment_block_free(block.ptr, block.len) };
+    }
+}
+
+/// Returns the pooled segments to the arena, and with it to the system.
+pub fn segment_pool_clear() {
+    let blocks = std::mem::take(&mut lock_pool().blocks);
+    for block in blocks {
+        // SAFETY: as in `segment_free`.
+        unsafe { segment_block_free(block.ptr, block.len) };
+    }
+}
+
+/// jemalloc's own figures, all in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// What the program asked for, rounded up to size classes.
+    pub allocated: usize,
+    /// Pages that hold at least one allocation.
+    pub active: usize,
+    /// Pages mapped and, as far as jemalloc knows, backed by memory.
+    pub resident: usize,
+    /// jemalloc's own bookkeeping.
+    pub metadata: usize,
+    /// Address space kept although its pages were given back.
+    pub retained: usize,
+    pub mapped: usize,
+}
+
+/// The figures of this moment.
+pub fn stats() -> Stats {
+    if cfg!(miri) {
+        return Stats::default();
+    }
+    // jemalloc computes its figures once for each epoch; writing any value begins the next one.
+    mallctl_write(c"epoch", 1u64);
+    let figure = |name: &CStr| mallctl_read::<usize>(name).unwrap_or(0);
+    Stats {
+        allocated: figure(c"stats.allocated"),
+        active: figure(c"stats.active"),
+        resident: figure(c"stats.resident"),
+        metadata: figure(c"stats.metadata"),
+        retained: figure(c"stats.retained"),
+        mapped: figure(c"stats.mapped"),
+    }
+}
+
+/// Gives every unused page of every arena back to the system. False if jemalloc refused.
+pub fn purge() -> bool {
+    segment_pool_clear();
+    mallctl_call(&arena_control(ALL_ARENAS, "purge"))
+}
+
+/// Sets after how many milliseconds unused pages go back to the system (0: at once, -1: never), for the arenas that
+/// exist and those to come; the segments' arena stays at 0. False if jemalloc refused the default.
+pub fn arena_dirty_decay(decay_ms: isize) -> bool {
+    for arena in 0..mallctl_read::<u32>(c"arenas.narenas").unwrap_or(0) {
+        if segment_arena() != Some(arena) {
+            // An arena not in use yet refuses; it will start with the default set below.
+            mallctl_write(&arena_control(arena, "dirty_decay_ms"), decay_ms);
+        }
+    }
+    mallctl_write(c"arenas.dirty_decay_ms", decay_ms)
+}
+
+/// jemalloc's long report, as MEMORY MALLOC-STATS shows it.
+pub fn malloc_stats_text() -> String {
+    // Room at the start, so that the report rarely changes what it reports on.
+    let mut text = Vec::with_capacity(64 * 1024);
+    if !cfg!(miri) {
+        // SAFETY: `append_text` gets back the pointer to `text`, which lives through the call.
+        unsafe { jemalloc::malloc_stats_print(Some(append_text), (&raw mut text).cast(), null()) };
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A type that jemalloc's controls carry. Sealed: each is plain data of a fixed size, which jemalloc checks.
+pub trait Control: Copy + Default + sealed::Sealed {}
+
+/// Reads a control; `None` when there is none of this name and type.
+pub fn mallctl_read<T: Control>(name: &CStr) -> Option<T> {
+    let mut value = T::default();
+    let mut len = size_of::<T>();
+    if cfg!(miri) {
+        return None;
+    }
+    // SAFETY: `name` ends in NUL; `value` has `len` bytes, and jemalloc refuses a read of any other length.
+    let status =
+        unsafe { jemalloc::mallctl(name.as_ptr(), (&raw mut value).cast(), &mut len, null_mut(), 0) };
+    (status == 0).then_some(value)
+}
+
+/// Writes a control; false when there is none of this name and type, or the value is refused.
+pub fn mallctl_write<T: Control>(name: &CStr, mut value: T) -> bool {
+    // SAFETY: `name` ends in NUL; jemalloc reads `size_of::<T>()` bytes of `value`, or refuses another length.
+    !cfg!(miri)
+        && unsafe {
+            jemalloc::mallctl(name.as_ptr(), null_mut(), null_mut(), (&raw mut value).cast(), size_of::<T>())
+        } == 0
+}
+
+/// Runs a control that neither takes nor gives a value.
+pub fn mallctl_call(name: &CStr) -> bool {
+    // SAFETY: `name` ends in NUL; null pointers say that nothing is read or written.
+    !cfg!(miri) && unsafe { jemalloc::mallctl(name.as_ptr(), null_mut(), null_mut(), null_mut(), 0) } == 0
+}
+
+#[inline(always)]
+fn alignment_flags(align: usize) -> c_int {
+    if align > 8 { jemalloc::MALLOCX_ALIGN(align) } else { 0 }
+}
+
+struct Block {
+    ptr: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a pooled block belongs to nobody; whoever takes it out becomes its only owner.
+unsafe impl Send for Block {}
+
+/// Freed segments kept for the next split, newest last.
+struct Pool {
+    blocks: Vec<Block>,
+}
+
+impl Pool {
+    fn take(&mut self, len: usize) -> Option<NonNull<u8>> {
+        let found = self.blocks.iter().rposition(|block| block.len == len)?;
+        Some(self.blocks.remove(found).ptr)
+    }
+
+    /// Keeps `block`; a full pool lets go of its oldest one.
+    fn put(&mut self, block: Block) -> Option<Block> {
+        let evicted = (self.blocks.len() >= POOL_COUNT).then(|| self.blocks.remove(0));
+        self.blocks.push(block);
+        evicted
+    }
+}
+
+fn lock_pool() -> std::sync::MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The segments' arena, made on first use; `None` (jemalloc then chooses) if it could not be made.
+fn segment_arena() -> Option<u32> {
+    *SEGMENT_ARENA.get_or_init(|| {
+        let arena = mallctl_read::<u32>(c"arenas.create")?;
+        mallctl_write(&arena_control(arena, "dirty_decay_ms"), 0isize);
+        mallctl_write(&arena_control(arena, "muzzy_decay_ms"), 0isize);
+        Some(arena)
+    })
+}
+
+fn arena_control(arena: u32, control: &str) -> CString {
+    CString::new(format!("arena.{arena}.{control}")).expect("neither a number nor a control's name has a NUL")
+}
+
+#[cfg(not(miri))]
+fn segment_block_alloc(len: usize) -> NonNull<u8> {
+    let arena = segment_arena().map_or(0, |arena| jemalloc::MALLOCX_ARENA(arena as usize));
+    // SAFETY: `len` is above 0.
+    let ptr = unsafe { jemalloc::mallocx(len, SEGMENT_FLAGS | jemalloc::MALLOCX_ZERO | arena) };
+    NonNull::new(ptr.cast()).unwrap_or_else(|| handle_alloc_error(segment_layout(len)))
+}
+
+/// # Safety
+/// `ptr` must come from `segment_block_alloc(len)` and not be used afterwards.
+#[cfg(not(miri))]
+unsafe fn segment_block_free(ptr: NonNull<u8>, len: usize) {
+    // SAFETY: size and alignment are those of the allocation.
+    unsafe { jemalloc::sdallocx(ptr.as_ptr().cast(), len, SEGMENT_FLAGS) }
+}
+
+#[cfg(miri)]
+fn segment_block_alloc(len: usize) -> NonNull<u8> {
+    // SAFETY: `len` is above 0.
+    let ptr = unsafe { std::alloc::alloc_zeroed(segment_layout(len)) };
+    NonNull::new(ptr).unwrap_or_else(|| handle_alloc_error(segment_layout(len)))
+}
+
+/// # Safety
+/// `ptr` must come from `segment_block_alloc(len)` and not be used afterwards.
+#[cfg(miri)]
+unsafe fn segment_block_free(ptr: NonNull<u8>, len: usize) {
+    // SAFETY: size and alignment are those of the allocation.
+    unsafe { std::alloc::dealloc(ptr.as_ptr(), segment_layout(len)) }
+}
+
+fn segment_layout(len: usize) -> Layout {
+    Layout::from_size_align(len, SEGMENT_ALIGN).expect("no segment comes near the address space's size")
+}
+
+unsafe extern "C" fn append_text(opaque: *mut c_void, message: *const c_char) {
+    // SAFETY: `opaque` is the vector that `malloc_stats_text` passed, and jemalloc's messages end in NUL.
+    let (text, message) = unsafe { (&mut *opaque.cast::<Vec<u8>>(), CStr::from_ptr(message)) };
+    text.extend_from_slice(message.to_bytes());
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for bool {}
+    impl Sealed for u32 {}
+    impl Sealed for u64 {}
+    impl Sealed for usize {}
+    impl Sealed for isize {}
+}
+
+impl Control for bool {}
+impl Control for u32 {}
+impl Control for u64 {}
+impl Control for usize {}
+impl Control for isize {}
+
+/// Segments are arrays of cache lines.
+const SEGMENT_ALIGN: usize = 64;
+
+/// No thread cache: a cached segment would be memory that neither the pool nor the system has.
+#[cfg(not(miri))]
+const SEGMENT_FLAGS: c_int = jemalloc::MALLOCX_ALIGN(SEGMENT_ALIGN) | jemalloc::MALLOCX_TCACHE_NONE;
+
+/// Freed segments kept: enough for a burst of splits, half a megabyte at most for segments of 8 KB.
+const POOL_COUNT: usize = 64;
+
+/// jemalloc's name for every arena at once (MALLCTL_ARENAS_ALL).
+const ALL_ARENAS: u32 = 4096;
+
+static POOL: Mutex<Pool> = Mutex::new(Pool { blocks: Vec::new() });
+static SEGMENT_ARENA: OnceLock<Option<u32>> = OnceLock::new();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(not(miri))]
+    #[global_allocator]
+    static ALLOCATOR: Jemalloc = Jemalloc;
+
+    fn check_layout(size: usize, align: usize) {
+        let layout = Layout::from_size_align(size, align).expect("a valid layout");
+        let bigger = Layout::from_size_align(size * 3, align).expect("a valid layout");
+        // SAFETY: sizes are above 0; each block is freed once with the layout it has by then.
+        unsafe {
+            let ptr = std::alloc::alloc(layout);
+            let zeroed = std::alloc::alloc_zeroed(layout);
+            assert!(ptr.addr().is_multiple_of(align) && zeroed.addr().is_multiple_of(align), "{layout:?}");
+            assert!(std::slice::from_raw_parts(zeroed, size).iter().all(|&byte| byte == 0), "{layout:?}");
+            ptr.write_bytes(0xA5, size);
+            let grown = std::alloc::realloc(ptr, layout, size * 3);
+            assert!(grown.addr().is_multiple_of(align), "{layout:?}");
+            assert!(std::slice::from_raw_parts(grown, size).iter().all(|&byte| byte == 0xA5), "{layout:?}");
+            std::alloc::dealloc(grown, bigger);
+            std::alloc::dealloc(zeroed, layout);
+        }
+    }
+
+    #[test]
+    fn alignment_holds_for_every_size() {
+        for size in (1..=400).chain([1000, 4096, 20_000, 100_000]) {
+            for align in [1, 2, 4, 8, 16, 32, 64, 128, 4096] {
+                check_layout(size, align);
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn classes_are_eight_bytes_apart() {
+        for (len, class) in [(1, 8), (8, 8), (9, 16), (17, 24), (33, 40), (49, 56), (64, 64)] {
+            assert_eq!(size_class(len), class, "{len}");
+            let block = vec![0u8; len].into_boxed_slice();
+            let ptr = NonNull::from(&block[0]);
+            // SAFETY: `block` is alive and came from the global allocator, which is Jemalloc here.
+            assert_eq!(unsafe { usable_size(ptr) }, class, "{len}");
+        }
+    }
+
+    #[test]
+    fn segments_come_zeroed_and_aligned_again_and_again() {
+        for len in [4096, 5120, 6144, 7168, 8192, 64, 65_536] {
+            for _ in 0..3 {
+                let blocks: Vec<_> = (0..POOL_COUNT + 8).map(|_| segment_alloc(len)).collect();
+                for ptr in blocks {
+                    // SAFETY: the block is ours until it is freed, and `len` bytes long.
+                    unsafe {
+                        assert!(std::slice::from_raw_parts(ptr.as_ptr(), len).iter().all(|&byte| byte == 0));
+                        ptr.write_bytes(0xFF, len);
+                        segment_free(ptr, len);
+                    }
+                }
+            }
+        }
+        assert!(lock_pool().blocks.len() <= POOL_COUNT);
+        segment_pool_clear();
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn controls_answer() {
+        let held = vec![1u8; 10_000_000];
+        let figures = stats();
+        assert!(figures.allocated >= held.len() && figures.active >= figures.allocated, "{figures:?}");
+        assert!(figures.mapped >= figures.active && figures.metadata > 0, "{figures:?}");
+        assert!(purge());
+        assert!(arena_dirty_decay(1000));
+        assert_eq!(mallctl_read::<isize>(c"arenas.dirty_decay_ms"), Some(1000));
+        assert_eq!(mallctl_read::<usize>(c"arenas.quantum"), Some(8));
+        assert_eq!(mallctl_read::<usize>(c"no.such.control"), None);
+        assert!(!mallctl_write(c"epoch", true), "a wrong type is refused");
+        assert!(malloc_stats_text().contains("jemalloc statistics"));
+        prefetch(null::<u8>());
+        prefetch(held.as_ptr());
+    }
+}

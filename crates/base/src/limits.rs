@@ -1,0 +1,66 @@
+//! Every bound on something that grows, with its reason. It must never hold state: what an operator can change is a
+//! default here and lives in the configuration.
+
+/// Bytes of an inline request, and of a multibulk or bulk header line, without a line end: Redis' limit
+/// (PROTO_INLINE_MAX_SIZE). More than this is no protocol line.
+pub const INLINE_REQUEST_LEN: usize = 64 * 1024;
+
+/// Bytes of a `*count` or `$len` line without a line end; Redis uses the same limit for both.
+pub const BULK_HEADER_LEN: usize = 64 * 1024;
+
+/// Arguments of one request. Redis 7 allows i32::MAX; each argument costs at least 5 bytes on the wire, so memory
+/// is bounded by what arrives and never reserved from the count alone (see `ARGUMENTS_RESERVED`).
+pub const MULTIBULK_COUNT: i64 = i32::MAX as i64;
+
+/// Arguments that a request's header alone may reserve room for: 16 bytes each, so a header costs at most 16 KB.
+pub const ARGUMENTS_RESERVED: usize = 1024;
+
+/// Arguments of a request before AUTH: nobody needs more to authenticate (Redis' limit).
+pub const UNAUTHENTICATED_MULTIBULK: i64 = 10;
+
+/// Bytes of one argument before AUTH (Redis' limit).
+pub const UNAUTHENTICATED_BULK: i64 = 16 * 1024;
+
+/// Arguments from this length on are read straight into their own allocation: one copy less (Redis' PROTO_MBULK_BIG_ARG).
+pub const BIG_ARGUMENT: usize = 32 * 1024;
+
+/// Bytes of one string, key or argument: the default of `proto-max-bulk-len`.
+pub const BULK_LEN_DEFAULT: u64 = 512 * 1024 * 1024;
+
+/// Bytes of a key: lengths in entries are 32 bits, and Redis' default for any string.
+pub const KEY_LEN: usize = 512 * 1024 * 1024;
+
+/// Logical databases by default (`databases`).
+pub const DATABASES_DEFAULT: usize = 16;
+
+/// Logical databases at most: each costs a pointer in every shard, and SELECT's cost must stay that of an array.
+pub const DATABASES: usize = 16_384;
+
+/// Bytes of a pattern for KEYS, SCAN, PSUBSCRIBE and ACL: matching costs up to pattern times text, and nobody writes
+/// longer ones.
+pub const GLOB_PATTERN_LEN: usize = 64 * 1024;
+
+/// Characters of a floating point argument of INCRBYFLOAT (Redis' MAX_LONG_DOUBLE_CHARS): the longest finite value
+/// has 4,933 digits before the point.
+pub const LONG_DOUBLE_LEN: usize = 5 * 1024;
+
+/// Hash slots of a cluster, fixed by the protocol.
+pub const CLUSTER_SLOTS: u16 = 16_384;
+
+/// Shards at most: taking all locks stays in the microseconds.
+pub const SHARDS: usize = 1024;
+
+/// Shards for each worker: the chance that two workers want the same one stays low.
+pub const SHARDS_PER_WORKER: usize = 16;
+
+/// Bytes of entries a snapshot copies under one lock, and collects in one block.
+pub const SNAPSHOT_BLOCK_LEN: usize = 64 * 1024;
+
+/// Table lines of eight slots that a snapshot visits under one lock.
+pub const SNAPSHOT_WALK_LINES: usize = 16;
+
+/// Bytes of blocks that wait for the snapshot's thread before writers are delayed.
+pub const SNAPSHOT_BACKLOG: usize = 16 * 1024 * 1024;
+
+/// Blocks of memory that a command frees itself; more go to the lazy-free thread.
+pub const LAZY_FREE_EFFORT: usize = 64;
