@@ -1,0 +1,325 @@
+//! The reply encoder: appends RESP2 or RESP3 to one buffer, large values by reference. Never decides what a command
+//! answers, never writes to a socket.
+
+use std::sync::Arc;
+
+use base::num::write_f64;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Resp2,
+    Resp3,
+}
+
+/// What goes to one client: the bytes of `buf`, with each shared part put in at its place.
+#[derive(Debug, Default)]
+pub struct Reply {
+    pub buf: Vec<u8>,
+    pub protocol: Protocol,
+    /// Ascending by `at`.
+    pub shared: Vec<SharedPart>,
+}
+
+/// A large value sent by reference: written after `buf[..at]`.
+#[derive(Clone, Debug)]
+pub struct SharedPart {
+    pub at: usize,
+    pub bytes: Arc<Vec<u8>>,
+}
+
+/// An aggregate whose length is not known yet. Marks are closed in the reverse order of their making.
+#[must_use = "close it with its length"]
+#[derive(Debug)]
+pub struct Mark(usize);
+
+impl Reply {
+    pub fn new(protocol: Protocol) -> Self {
+        Self { protocol, ..Self::default() }
+    }
+
+    #[inline]
+    pub fn ok(&mut self) {
+        self.buf.extend_from_slice(b"+OK\r\n");
+    }
+
+    /// A status; must hold no line end.
+    #[inline]
+    pub fn simple(&mut self, text: &str) {
+        debug_assert!(!text.bytes().any(is_line_end));
+        self.line(b'+', text.as_bytes());
+    }
+
+    /// An error: its code and text, without the minus. Line ends, which clients may have sent in, become spaces.
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        let kept = text.iter().rposition(|byte| !is_line_end(*byte)).map_or(0, |last| last + 1);
+        self.buf.reserve(kept + 3);
+        self.buf.push(b'-');
+        self.buf.extend(text[..kept].iter().map(|byte| if is_line_end(*byte) { b' ' } else { *byte }));
+        self.buf.extend_from_slice(LINE_END);
+    }
+
+    #[inline]
+    pub fn integer(&mut self, value: i64) {
+        if let Ok(digit @ 0..=9) = u8::try_from(value) {
+            self.buf.extend_from_slice(&[b':', b'0' + digit, b'\r', b'\n']);
+        } else {
+            self.line(b':', itoa::Buffer::new().format(value).as_bytes());
+        }
+    }
+
+    #[inline]
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        self.buf.reserve(bytes.len() + HEADER_LEN_MAX + LINE_END.len());
+        self.header(b'$', bytes.len());
+        self.buf.extend_from_slice(bytes);
+        self.buf.extend_from_slice(LINE_END);
+    }
+
+    /// A bulk whose bytes are not copied; worth it for large ones only.
+    pub fn bulk_shared(&mut self, bytes: &Arc<Vec<u8>>) {
+        self.header(b'$', bytes.len());
+        self.shared.push(SharedPart { at: self.buf.len(), bytes: Arc::clone(bytes) });
+        self.buf.extend_from_slice(LINE_END);
+    }
+
+    /// A number as a bulk.
+    #[inline]
+    pub fn bulk_i64(&mut self, value: i64) {
+        self.bulk(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// A double as a bulk, in either protocol.
+    pub fn bulk_f64(&mut self, value: f64) {
+        let mut text = Vec::with_capacity(DOUBLE_LEN);
+        write_f64(&mut text, value);
+        self.bulk(&text);
+    }
+
+    #[inline]
+    pub fn null(&mut self) {
+        match self.protocol {
+            Protocol::Resp2 => self.buf.extend_from_slice(b"$-1\r\n"),
+            Protocol::Resp3 => self.buf.extend_from_slice(b"_\r\n"),
+        }
+    }
+
+    #[inline]
+    pub fn null_array(&mut self) {
+        match self.protocol {
+            Protocol::Resp2 => self.buf.extend_from_slice(b"*-1\r\n"),
+            Protocol::Resp3 => self.buf.extend_from_slice(b"_\r\n"),
+        }
+    }
+
+    /// `count` elements follow.
+    #[inline]
+    pub fn array(&mut self, count: usize) {
+        self.header(b'*', count);
+    }
+
+    /// `pairs` keys, each followed by its value, follow.
+    pub fn map(&mut self, pairs: usize) {
+        self.aggregate(Aggregate::Map, pairs);
+    }
+
+    pub fn set(&mut self, count: usize) {
+        self.aggregate(Aggregate::Set, count);
+    }
+
+    /// A message that is not an answer.
+    pub fn push(&mut self, count: usize) {
+        self.aggregate(Aggregate::Push, count);
+    }
+
+    /// `pairs` of annotations, then the value they belong to. RESP3 only: RESP2 has no word for it.
+    pub fn attribute(&mut self, pairs: usize) {
+        debug_assert_eq!(self.protocol, Protocol::Resp3);
+        self.header(b'|', pairs);
+    }
+
+    pub fn double(&mut self, value: f64) {
+        let mut text = Vec::with_capacity(DOUBLE_LEN);
+        write_f64(&mut text, value);
+        self.double_text(&text);
+    }
+
+    /// A double that is already text, such as one of more than 64 bits.
+    pub fn double_text(&mut self, text: impl AsRef<[u8]>) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text.as_ref()),
+            Protocol::Resp3 => self.line(b',', text.as_ref()),
+        }
+    }
+
+    pub fn bool(&mut self, value: bool) {
+        self.buf.extend_from_slice(match (self.protocol, value) {
+            (Protocol::Resp2, false) => b":0\r\n",
+            (Protocol::Resp2, true) => b":1\r\n",
+            (Protocol::Resp3, false) => b"#f\r\n",
+            (Protocol::Resp3, true) => b"#t\r\n",
+        });
+    }
+
+    /// Decimal digits of any length.
+    pub fn big_number(&mut self, digits: &str) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(digits.as_bytes()),
+            Protocol::Resp3 => self.line(b'(', digits.as_bytes()),
+        }
+    }
+
+    /// Text to be shown as it is; `ext` is its three-letter format: `txt`, `mkd`.
+    pub fn verbatim(&mut self, ext: &str, text: &[u8]) {
+        debug_assert_eq!(ext.len(), 3);
+        if self.protocol == Protocol::Resp2 {
+            return self.bulk(text);
+        }
+        self.header(b'=', text.len() + ext.len() + 1);
+        self.buf.extend_from_slice(ext.as_bytes());
+        self.buf.push(b':');
+        self.buf.extend_from_slice(text);
+        self.buf.extend_from_slice(LINE_END);
+    }
+
+    /// Bytes that are RESP already.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// Begins an aggregate of unknown length: its elements follow, then one of the `close_` methods.
+    pub fn defer(&mut self) -> Mark {
+        let mark = Mark(self.buf.len());
+        // Room for a length of one digit: closing a short aggregate, the usual case, moves no byte.
+        self.buf.extend_from_slice(b"*0\r\n");
+        mark
+    }
+
+    /// The same as `defer`, under the name of what is begun.
+    pub fn defer_array(&mut self) -> Mark {
+        self.defer()
+    }
+
+    pub fn close_array(&mut self, mark: Mark, count: usize) {
+        self.close(mark, Aggregate::Array, count);
+    }
+
+    pub fn close_map(&mut self, mark: Mark, pairs: usize) {
+        self.close(mark, Aggregate::Map, pairs);
+    }
+
+    pub fn close_set(&mut self, mark: Mark, count: usize) {
+        self.close(mark, Aggregate::Set, count);
+    }
+
+    /// Bytes of `buf`, a position for `truncate`; without the shared parts.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.buf.len()
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty()
+    }
+
+    /// Bytes that will go over the wire.
+    pub fn total_len(&self) -> usize {
+        self.buf.len() + self.shared.iter().map(|part| part.bytes.len()).sum::<usize>()
+    }
+
+    /// Takes back what was written since `len` returned `position`.
+    pub fn truncate(&mut self, position: usize) {
+        self.buf.truncate(position);
+        let kept = self.shared.partition_point(|part| part.at < position);
+        self.shared.truncate(kept);
+    }
+
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.shared.clear();
+    }
+
+    /// What goes over the wire, in order: pieces of `buf` and shared values.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.shared.iter().map(|part| part.at).chain([self.buf.len()]);
+        let starts = [0].into_iter().chain(self.shared.iter().map(|part| part.at));
+        let values = self.shared.iter().map(|part| part.bytes.as_slice()).chain([&[][..]]);
+        starts
+            .zip(ends)
+            .zip(values)
+            .flat_map(|((start, end), value)| [&self.buf[start..end], value])
+            .filter(|piece| !piece.is_empty())
+    }
+
+    #[inline]
+    fn line(&mut self, marker: u8, text: &[u8]) {
+        self.buf.reserve(text.len() + 1 + LINE_END.len());
+        self.buf.push(marker);
+        self.buf.extend_from_slice(text);
+        self.buf.extend_from_slice(LINE_END);
+    }
+
+    /// A length with its marker, as one append in the usual cases.
+    #[inline]
+    fn header(&mut self, marker: u8, len: usize) {
+        match len {
+            0..=9 => self.buf.extend_from_slice(&[marker, b'0' + len as u8, b'\r', b'\n']),
+            10..=99 => {
+                let (tens, ones) = (b'0' + (len / 10) as u8, b'0' + (len % 10) as u8);
+                self.buf.extend_from_slice(&[marker, tens, ones, b'\r', b'\n']);
+            }
+            _ => self.line(marker, itoa::Buffer::new().format(len).as_bytes()),
+        }
+    }
+
+    fn aggregate(&mut self, kind: Aggregate, count: usize) {
+        let (marker, count) = kind.header(self.protocol, count);
+        self.header(marker, count);
+    }
+
+    fn close(&mut self, mark: Mark, kind: Aggregate, count: usize) {
+        let (marker, count) = kind.header(self.protocol, count);
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(count).as_bytes();
+        self.buf[mark.0] = marker;
+        self.buf[mark.0 + 1] = digits[0];
+        let grown = digits.len() - 1;
+        if grown > 0 {
+            self.buf.splice(mark.0 + 2..mark.0 + 2, digits[1..].iter().copied());
+            let first = self.shared.partition_point(|part| part.at < mark.0);
+            self.shared[first..].iter_mut().for_each(|part| part.at += grown);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Aggregate {
+    Array,
+    Map,
+    Set,
+    Push,
+}
+
+impl Aggregate {
+    fn header(self, protocol: Protocol, count: usize) -> (u8, usize) {
+        match (protocol, self) {
+            (Protocol::Resp3, Self::Map) => (b'%', count),
+            (Protocol::Resp3, Self::Set) => (b'~', count),
+            (Protocol::Resp3, Self::Push) => (b'>', count),
+            (Protocol::Resp2, Self::Map) => (b'*', count * 2),
+            _ => (b'*', count),
+        }
+    }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    byte == b'\r' || byte == b'\n'
+}
+
+const LINE_END: &[u8] = b"\r\n";
+/// A marker, the digits of a `usize`, a line end.
+const HEADER_LEN_MAX: usize = 1 + 20 + 2;
+/// Room for every text of a double.
+const DOUBLE_LEN: usize = 32;

@@ -1,0 +1,9 @@
+//! What integration tests share: a blocking client, and servers as child processes. Never part of a product.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod server;
+
+pub use client::Client;
+pub use resp::Value;
+pub use server::{Server, onefold, redis};
