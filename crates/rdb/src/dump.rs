@@ -1,0 +1,60 @@
+//! The payload of DUMP and RESTORE: one value with its type, the version, a checksum. It has no magic and no key.
+
+use crate::error::{Error, ErrorKind, Stage};
+use crate::format::Dialect;
+use crate::length::WriteOptions;
+use crate::reader::{ReadOptions, known_type};
+use crate::source::{Source, Summing};
+use crate::values::{self, Duplicates, Object, Rules, ValueRef};
+use base::crc::crc64;
+
+/// Which of RESTORE's two refusals.
+#[derive(Debug)]
+pub enum RestoreError {
+    /// "DUMP payload version or checksum are wrong".
+    VersionOrChecksum,
+    /// "Bad data format".
+    BadData(Error),
+}
+
+/// Type, value, version (2 bytes), CRC-64 of all that (8 bytes), both little-endian. `version` is raised if the value
+/// needs more.
+pub fn dump(value: ValueRef<'_>, version: u32, options: &WriteOptions) -> Vec<u8> {
+    let version = version.max(values::version_needed(value));
+    assert_eq!(Dialect::of_version(version), Some(Dialect::Redis), "values are written in Redis' dialect");
+    let mut out = vec![values::type_code(value)];
+    values::write_value(&mut out, value, options);
+    out.extend_from_slice(&(version as u16).to_le_bytes());
+    let sum = crc64(0, &out);
+    out.extend_from_slice(&sum.to_le_bytes());
+    out
+}
+
+/// The value of a payload. `verify_checksum` should be set unless an operator switched it off; bytes between the value
+/// and the version are ignored, as Redis does.
+pub fn restore(payload: &[u8], options: &ReadOptions) -> Result<Object, RestoreError> {
+    let (body, dialect) = open(payload, options).ok_or(RestoreError::VersionOrChecksum)?;
+    let duplicates = if options.deep_sanitize { Duplicates::Sought } else { Duplicates::Trusted };
+    let rules = Rules { dialect, thresholds: options.thresholds, duplicates };
+    let mut source = Source::new(body, body.len(), Summing::Off);
+    let mut stage = Stage::Opcode;
+    read_body(&mut source, &rules, &mut stage)
+        .map_err(|kind| RestoreError::BadData(kind.at(source.offset(), stage)))
+}
+
+/// Type and value, and the dialect they are in, if version and checksum hold.
+fn open<'a>(payload: &'a [u8], options: &ReadOptions) -> Option<(&'a [u8], Dialect)> {
+    let (summed, sum) = payload.split_last_chunk()?;
+    let (body, version) = summed.split_last_chunk()?;
+    let dialect = Dialect::of_version(u32::from(u16::from_le_bytes(*version)))?;
+    let holds = !options.verify_checksum || crc64(0, summed) == u64::from_le_bytes(*sum);
+    holds.then_some((body, dialect))
+}
+
+fn read_body(source: &mut Source<&[u8]>, rules: &Rules, stage: &mut Stage) -> Result<Object, ErrorKind> {
+    let code = source.byte()?;
+    let name = known_type(code, rules.dialect)?;
+    *stage = Stage::Value(name);
+    let value = values::read_value(source, code, name, rules)?;
+    value.ok_or(ErrorKind::Corrupt("the collection is empty"))
+}

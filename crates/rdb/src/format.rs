@@ -1,0 +1,193 @@
+//! The numbers of the format: opcodes, type codes by dialect, versions, the file's magic. It reads and writes nothing
+//! beyond the magic. Source: `rdb.h` of Redis 7.0 and 7.4 and of Valkey 9.1.
+
+/// Who defined the numbers from 22 up: Redis and Valkey went apart after version 11.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    Redis,
+    Valkey,
+}
+
+impl Dialect {
+    /// The dialect of a DUMP payload, which has no magic; None for a version that is not read.
+    pub fn of_version(version: u32) -> Option<Dialect> {
+        match version {
+            1..=VERSION_REDIS_MAX => Some(Dialect::Redis),
+            VERSION_VALKEY => Some(Dialect::Valkey),
+            _ => None,
+        }
+    }
+}
+
+/// A type code's meaning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TypeName {
+    /// What a user calls it: `list`.
+    pub family: &'static str,
+    /// What the format calls it: `LIST_QUICKLIST_2`.
+    pub name: &'static str,
+}
+
+/// What the first nine bytes of a file say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Magic {
+    Readable(Dialect, u32),
+    Unsupported(u32),
+    NotRdb,
+}
+
+/// The first nine bytes of a file of `version`.
+pub fn magic(version: u32) -> [u8; MAGIC_LEN] {
+    assert!((1..=999).contains(&version), "a version has at most three digits");
+    let text = match Dialect::of_version(version) {
+        Some(Dialect::Valkey) => format!("VALKEY{version:03}"),
+        _ => format!("REDIS{version:04}"),
+    };
+    text.as_bytes().try_into().expect("both forms are nine bytes")
+}
+
+/// Reads the first nine bytes of a file: `REDIS` and four digits, or `VALKEY` and three.
+pub fn parse_magic(bytes: &[u8; MAGIC_LEN]) -> Magic {
+    let (dialect, digits) = match bytes {
+        [b'R', b'E', b'D', b'I', b'S', digits @ ..] => (Dialect::Redis, &digits[..]),
+        [b'V', b'A', b'L', b'K', b'E', b'Y', digits @ ..] => (Dialect::Valkey, &digits[..]),
+        _ => return Magic::NotRdb,
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Magic::NotRdb;
+    }
+    let version = digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    match Dialect::of_version(version) {
+        Some(found) if found == dialect => Magic::Readable(dialect, version),
+        _ => Magic::Unsupported(version),
+    }
+}
+
+/// The meaning of a type code in a file of `dialect`, None if it has none there.
+pub fn type_name(code: u8, dialect: Dialect) -> Option<TypeName> {
+    let common = TYPES.iter().find(|row| row.0 == code);
+    let own = match dialect {
+        Dialect::Redis => TYPES_REDIS.iter().find(|row| row.0 == code),
+        Dialect::Valkey => TYPES_VALKEY.iter().find(|row| row.0 == code),
+    };
+    common.or(own).map(|&(_, family, name)| TypeName { family, name })
+}
+
+pub const MAGIC_LEN: usize = 9;
+/// The newest version of Redis that is read: 7.4 to 8.4.
+pub const VERSION_REDIS_MAX: u32 = 12;
+/// The version of Valkey that is read: 9.0 and 9.1.
+pub const VERSION_VALKEY: u32 = 80;
+/// What is written when the content needs no more; Redis 7.0 loads it.
+pub const VERSION_PLAIN: u32 = 10;
+/// What a hash with field TTLs needs.
+pub const VERSION_FIELD_TTL: u32 = 12;
+/// The first version that ends with a checksum.
+pub const VERSION_CHECKSUM: u32 = 5;
+
+/// Codes from here up are no types of values.
+pub const OPCODE_MIN: u8 = 243;
+pub const OPCODE_SLOT_IMPORT: u8 = 243;
+pub const OPCODE_SLOT_INFO: u8 = 244;
+pub const OPCODE_FUNCTION2: u8 = 245;
+pub const OPCODE_MODULE_AUX: u8 = 247;
+pub const OPCODE_IDLE: u8 = 248;
+pub const OPCODE_FREQ: u8 = 249;
+pub const OPCODE_AUX: u8 = 250;
+pub const OPCODE_RESIZE_DB: u8 = 251;
+pub const OPCODE_EXPIRE_MS: u8 = 252;
+pub const OPCODE_EXPIRE_S: u8 = 253;
+pub const OPCODE_SELECT_DB: u8 = 254;
+pub const OPCODE_EOF: u8 = 255;
+
+pub const MODULE_EOF: u64 = 0;
+pub const MODULE_SINT: u64 = 1;
+pub const MODULE_UINT: u64 = 2;
+pub const MODULE_FLOAT: u64 = 3;
+pub const MODULE_DOUBLE: u64 = 4;
+pub const MODULE_STRING: u64 = 5;
+
+pub const TYPE_STRING: u8 = 0;
+pub const TYPE_HASH: u8 = 4;
+pub const TYPE_HASH_ZIPMAP: u8 = 9;
+pub const TYPE_HASH_ZIPLIST: u8 = 13;
+pub const TYPE_HASH_LISTPACK: u8 = 16;
+/// Redis only: field TTLs, absolute (7.4's release candidates).
+pub const TYPE_HASH_METADATA_PRE_GA: u8 = 22;
+pub const TYPE_HASH_LISTPACK_EX_PRE_GA: u8 = 23;
+/// Redis only: field TTLs relative to the least of them, which comes first.
+pub const TYPE_HASH_METADATA: u8 = 24;
+pub const TYPE_HASH_LISTPACK_EX: u8 = 25;
+/// Valkey only: field, value, expiry.
+pub const TYPE_HASH_2: u8 = 22;
+
+/// Code, family, name of what both dialects share.
+const TYPES: &[(u8, &str, &str)] = &[
+    (0, "string", "STRING"),
+    (1, "list", "LIST"),
+    (2, "set", "SET"),
+    (3, "sorted set", "ZSET"),
+    (4, "hash", "HASH"),
+    (5, "sorted set", "ZSET_2"),
+    (6, "module", "MODULE_PRE_GA"),
+    (7, "module", "MODULE_2"),
+    (9, "hash", "HASH_ZIPMAP"),
+    (10, "list", "LIST_ZIPLIST"),
+    (11, "set", "SET_INTSET"),
+    (12, "sorted set", "ZSET_ZIPLIST"),
+    (13, "hash", "HASH_ZIPLIST"),
+    (14, "list", "LIST_QUICKLIST"),
+    (15, "stream", "STREAM_LISTPACKS"),
+    (16, "hash", "HASH_LISTPACK"),
+    (17, "sorted set", "ZSET_LISTPACK"),
+    (18, "list", "LIST_QUICKLIST_2"),
+    (19, "stream", "STREAM_LISTPACKS_2"),
+    (20, "set", "SET_LISTPACK"),
+    (21, "stream", "STREAM_LISTPACKS_3"),
+    (246, "functions", "FUNCTION_PRE_GA"),
+];
+
+const TYPES_REDIS: &[(u8, &str, &str)] = &[
+    (22, "hash", "HASH_METADATA_PRE_GA"),
+    (23, "hash", "HASH_LISTPACK_EX_PRE_GA"),
+    (24, "hash", "HASH_METADATA"),
+    (25, "hash", "HASH_LISTPACK_EX"),
+];
+
+const TYPES_VALKEY: &[(u8, &str, &str)] = &[(22, "hash", "HASH_2"), (243, "slot migration", "SLOT_IMPORT")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8; MAGIC_LEN], expected: Magic) {
+        assert_eq!(parse_magic(bytes), expected, "{}", String::from_utf8_lossy(bytes));
+        if let Magic::Readable(_, version) = expected {
+            assert_eq!(&magic(version), bytes);
+        }
+    }
+
+    #[test]
+    fn magics() {
+        check(b"REDIS0001", Magic::Readable(Dialect::Redis, 1));
+        check(b"REDIS0010", Magic::Readable(Dialect::Redis, 10));
+        check(b"REDIS0012", Magic::Readable(Dialect::Redis, 12));
+        check(b"VALKEY080", Magic::Readable(Dialect::Valkey, 80));
+        check(b"REDIS0013", Magic::Unsupported(13));
+        check(b"REDIS0080", Magic::Unsupported(80));
+        check(b"REDIS0000", Magic::Unsupported(0));
+        check(b"VALKEY081", Magic::Unsupported(81));
+        check(b"VALKEY011", Magic::Unsupported(11));
+        check(b"REDIS00a1", Magic::NotRdb);
+        check(b"FOOBAR080", Magic::NotRdb);
+    }
+
+    #[test]
+    fn code_22_depends_on_the_dialect() {
+        let name = |dialect| type_name(22, dialect).map(|found| found.name);
+        assert_eq!(name(Dialect::Redis), Some("HASH_METADATA_PRE_GA"));
+        assert_eq!(name(Dialect::Valkey), Some("HASH_2"));
+        assert_eq!(type_name(24, Dialect::Valkey), None);
+        assert_eq!(type_name(8, Dialect::Redis), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! The RDB format: values, snapshot files and DUMP payloads as bytes, both ways. It knows formats and versions; it
+//! opens no file, keeps no keyspace, reads no clock and never trusts a byte it reads.
+#![forbid(unsafe_code)]
+
+pub mod dump;
+mod error;
+pub mod format;
+mod hash;
+mod legacy;
+pub mod length;
+pub mod reader;
+mod source;
+pub mod values;
+pub mod writer;
+
+pub use dump::{RestoreError, dump, restore};
+pub use error::{Error, ErrorKind, Stage};
+pub use format::Dialect;
+pub use length::WriteOptions;
+pub use reader::{Item, ReadOptions, Reader, Record};
+pub use values::{HashObject, Object, Thresholds, ValueRef, version_needed};
+pub use writer::{
+    Attributes, write_aux, write_eof, write_function, write_header, write_record, write_record_with,
+    write_resize_db, write_select_db,
+};

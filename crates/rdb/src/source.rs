@@ -1,0 +1,203 @@
+//! Bytes from any `Read`, counted and summed as they are consumed. It never allocates beyond what has arrived, bar one
+//! more piece, and knows nothing of what the bytes mean.
+
+use crate::error::ErrorKind;
+use base::crc::crc64;
+use std::io::{self, Read};
+
+/// Whether a CRC-64 is kept of what is consumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Summing {
+    On,
+    Off,
+}
+
+/// A buffered reader that knows how many bytes were consumed and their CRC-64.
+pub(crate) struct Source<R> {
+    input: R,
+    buffer: Box<[u8]>,
+    /// Unread bytes are `buffer[start..end]`; those in `buffer[summed..start]` are read but not yet in `crc`.
+    start: usize,
+    end: usize,
+    summed: usize,
+    /// Bytes that left the buffer or never were in it.
+    passed: u64,
+    crc: u64,
+    summing: Summing,
+}
+
+impl<R: Read> Source<R> {
+    /// `capacity` is the buffer's size: what one read asks for.
+    pub(crate) fn new(input: R, capacity: usize, summing: Summing) -> Self {
+        let buffer = vec![0; capacity.clamp(1, BUFFER_LEN)].into_boxed_slice();
+        Source { input, buffer, start: 0, end: 0, summed: 0, passed: 0, crc: 0, summing }
+    }
+
+    /// Bytes consumed since the beginning.
+    pub(crate) fn offset(&self) -> u64 {
+        self.passed + self.start as u64
+    }
+
+    pub(crate) fn summing(&self) -> Summing {
+        self.summing
+    }
+
+    /// CRC-64 of all bytes consumed; 0 if none is kept.
+    pub(crate) fn crc(&mut self) -> u64 {
+        self.sum_up();
+        self.crc
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, ErrorKind> {
+        if self.start == self.end {
+            self.refill()?;
+        }
+        self.start += 1;
+        Ok(self.buffer[self.start - 1])
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ErrorKind> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Appends the next `len` bytes to `out`, in pieces, so that a false length costs no memory. Capacity at the end is
+    /// exact for an `out` that was empty.
+    pub(crate) fn append(&mut self, out: &mut Vec<u8>, len: u64) -> Result<(), ErrorKind> {
+        let mut left = len;
+        while left > 0 {
+            let begin = out.len();
+            let piece = left.min(begin.max(PIECE_LEN) as u64) as usize;
+            out.reserve_exact(piece);
+            out.resize(begin + piece, 0);
+            self.fill(&mut out[begin..])?;
+            left -= piece as u64;
+        }
+        Ok(())
+    }
+
+    /// The input and what was read from it but not consumed.
+    pub(crate) fn into_rest(self) -> (Vec<u8>, R) {
+        (self.buffer[self.start..self.end].to_vec(), self.input)
+    }
+
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), ErrorKind> {
+        let mut filled = 0;
+        while filled < out.len() {
+            let rest = &mut out[filled..];
+            filled += match self.end - self.start {
+                0 if rest.len() >= self.buffer.len() => self.read_past_buffer(rest)?,
+                0 => {
+                    self.refill()?;
+                    0
+                }
+                _ => self.take(rest),
+            };
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, out: &mut [u8]) -> usize {
+        let len = out.len().min(self.end - self.start);
+        out[..len].copy_from_slice(&self.buffer[self.start..self.start + len]);
+        self.start += len;
+        len
+    }
+
+    fn read_past_buffer(&mut self, out: &mut [u8]) -> Result<usize, ErrorKind> {
+        self.drop_consumed();
+        let len = read_some(&mut self.input, out)?;
+        if self.summing == Summing::On {
+            self.crc = crc64(self.crc, &out[..len]);
+        }
+        self.passed += len as u64;
+        Ok(len)
+    }
+
+    fn refill(&mut self) -> Result<(), ErrorKind> {
+        self.drop_consumed();
+        self.end = read_some(&mut self.input, &mut self.buffer)?;
+        Ok(())
+    }
+
+    fn drop_consumed(&mut self) {
+        debug_assert_eq!(self.start, self.end, "only an empty buffer is refilled");
+        self.sum_up();
+        self.passed += self.start as u64;
+        (self.start, self.end, self.summed) = (0, 0, 0);
+    }
+
+    fn sum_up(&mut self) {
+        if self.summing == Summing::On {
+            self.crc = crc64(self.crc, &self.buffer[self.summed..self.start]);
+        }
+        self.summed = self.start;
+    }
+}
+
+/// At least one byte, or Truncated.
+fn read_some(input: &mut impl Read, out: &mut [u8]) -> Result<usize, ErrorKind> {
+    loop {
+        match input.read(out) {
+            Ok(0) => return Err(ErrorKind::Truncated),
+            Ok(len) => return Ok(len),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ErrorKind::Io(error)),
+        }
+    }
+}
+
+/// What one read asks for.
+pub(crate) const BUFFER_LEN: usize = 64 * 1024;
+/// The first allocation for a string whose length is only claimed.
+const PIECE_LEN: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one to three bytes per read.
+    struct Trickle<'a>(&'a [u8]);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let len = out.len().min(self.0.len() % 3 + 1).min(self.0.len());
+            self.0.read(&mut out[..len])
+        }
+    }
+
+    fn check(capacity: usize, pieces: &[u64]) {
+        let data: Vec<u8> = (0..200u8).collect();
+        let mut source = Source::new(Trickle(&data), capacity, Summing::On);
+        let mut out = Vec::new();
+        for &piece in pieces {
+            source.append(&mut out, piece).expect("the data is long enough");
+            assert_eq!(source.offset(), out.len() as u64);
+            assert_eq!(source.crc(), crc64(0, &out));
+        }
+        assert_eq!(out, data[..out.len()]);
+        let (mut rest, mut input) = source.into_rest();
+        input.read_to_end(&mut rest).expect("memory does not fail");
+        assert_eq!(rest, data[out.len()..]);
+    }
+
+    #[test]
+    fn offsets_and_sums_hold_for_any_cut() {
+        for capacity in [1, 2, 7, 64, 1000] {
+            check(capacity, &[1, 1, 1]);
+            check(capacity, &[3, 0, 70, 9, 100]);
+            check(capacity, &[200]);
+        }
+    }
+
+    #[test]
+    fn a_false_length_costs_one_piece() {
+        let mut out = Vec::new();
+        let mut source = Source::new(&b"short"[..], 64, Summing::Off);
+        let error = source.append(&mut out, u64::MAX).expect_err("the data is short");
+        assert!(matches!(error, ErrorKind::Truncated));
+        assert!(out.capacity() <= PIECE_LEN);
+        assert_eq!(source.offset(), 5);
+    }
+}

@@ -1,0 +1,93 @@
+//! What the tests of this crate share: a model of a file's content, files made from models, models read from files.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+pub mod peer;
+
+use base::crc::crc64;
+use ds::hash::{FieldTable, HashRef};
+use rdb::{Error, HashObject, Item, Object, ReadOptions, Reader, Record, WriteOptions};
+use std::collections::BTreeMap;
+
+pub const PLAIN: WriteOptions = WriteOptions { compress: false };
+pub const COMPRESSED: WriteOptions = WriteOptions { compress: true };
+
+/// Field to value and expiry.
+pub type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Model {
+    Text(Vec<u8>),
+    Hash(Fields),
+}
+
+/// Key to expiry and value.
+pub type Content = BTreeMap<Vec<u8>, (Option<i64>, Model)>;
+
+/// A hash in the form asked for: packed, or a table.
+pub fn hash_object(fields: &Fields, packed: bool) -> HashObject {
+    if packed {
+        let mut bytes = ds::listpack::Listpack::new_empty();
+        for (field, (value, _)) in fields {
+            ds::listpack::push_back(&mut bytes, field);
+            ds::listpack::push_back(&mut bytes, value);
+        }
+        return HashObject::Packed(bytes);
+    }
+    let mut table = Box::<FieldTable>::default();
+    for (field, (value, expires_at)) in fields {
+        assert!(table.insert_new(field, value, *expires_at), "no field comes twice");
+    }
+    HashObject::Table(table)
+}
+
+pub fn model(object: &Object) -> Model {
+    match object {
+        Object::Bytes(bytes) => Model::Text(bytes.clone()),
+        Object::Int(number) => Model::Text(number.to_string().into_bytes()),
+        Object::Hash(hash) => Model::Hash(fields(hash)),
+    }
+}
+
+pub fn fields(hash: &HashObject) -> Fields {
+    let mut fields = Fields::new();
+    let mut add = |field: Vec<u8>, value: Vec<u8>, expires_at| {
+        assert_eq!(fields.insert(field, (value, expires_at)), None, "no field comes twice");
+    };
+    match hash.view() {
+        HashRef::Packed(packed) => {
+            let elements: Vec<_> = packed.iter().map(|element| element.to_vec()).collect();
+            elements.chunks(2).for_each(|pair| add(pair[0].clone(), pair[1].clone(), None));
+        }
+        HashRef::Table(table) => {
+            table.check_invariants();
+            table.for_each(|item| add(item.field.to_vec(), item.value.to_vec(), item.expires_at));
+        }
+    }
+    fields
+}
+
+/// A file around `records`, which hold opcodes and records.
+pub fn file(version: u32, records: &[u8]) -> Vec<u8> {
+    let mut bytes = rdb::write_header(version).to_vec();
+    bytes.extend_from_slice(records);
+    let crc = crc64(0, &bytes);
+    rdb::write_eof(&mut bytes, Some(crc));
+    bytes
+}
+
+pub fn records(bytes: &[u8], options: &ReadOptions) -> Result<Vec<Record>, Error> {
+    let mut reader = Reader::new(bytes, options)?;
+    let mut records = Vec::new();
+    loop {
+        match reader.next()? {
+            Item::Record(record) => records.push(record),
+            Item::End => return Ok(records),
+            _ => {}
+        }
+    }
+}
+
+pub fn content(bytes: &[u8], options: &ReadOptions) -> Result<Content, Error> {
+    let pairs = records(bytes, options)?.into_iter();
+    Ok(pairs.map(|record| (record.key, (record.expires_at, model(&record.value)))).collect())
+}
