@@ -1,0 +1,188 @@
+//! The lists of tests that are not run: `name  # reason`. Must never let an entry stand without a reason, or
+//! for a test that no longer exists.
+
+/// One entry: the exact name of a test, or `/^beginning` for tests that a loop makes.
+#[derive(Debug, PartialEq)]
+pub struct Skip<'a> {
+    pub pattern: &'a str,
+    reason: &'a str,
+}
+
+pub fn parse(list: &str) -> Vec<Skip<'_>> {
+    let lines = list.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    lines.map(parse_line).collect()
+}
+
+fn parse_line(line: &str) -> Skip<'_> {
+    let (pattern, reason) = line.rsplit_once("  # ").unwrap_or((line, ""));
+    Skip { pattern: pattern.trim_end(), reason: reason.trim() }
+}
+
+/// The list as the suite's `--skipfile` takes it.
+pub fn to_skip_file(skips: &[Skip]) -> String {
+    skips.iter().map(|skip| format!("{}\n", skip.pattern)).collect()
+}
+
+/// Complaints about entries without a reason, and those that name no test in these sources.
+pub fn check(skips: &[Skip], sources: &[String]) -> Vec<String> {
+    let names: Vec<Name> = sources.iter().flat_map(|source| names(source)).collect();
+    skips.iter().filter_map(|skip| judge(skip, &names)).collect()
+}
+
+fn judge(skip: &Skip, names: &[Name]) -> Option<String> {
+    if skip.reason.is_empty() {
+        return Some(format!("skipped without a reason: {}", skip.pattern));
+    }
+    let known = match skip.pattern.strip_prefix("/^") {
+        Some(beginning) => names.iter().any(|name| name.begins_with(&beginning.replace('\\', ""))),
+        None => names.iter().any(|name| name.matches(skip.pattern)),
+    };
+    (!known).then(|| format!("skipped, but no such test exists: {}", skip.pattern))
+}
+
+/// A test's name as written: literal parts, with anything between them.
+#[derive(Debug, PartialEq)]
+struct Name {
+    parts: Vec<String>,
+}
+
+impl Name {
+    fn matches(&self, text: &str) -> bool {
+        let [first, middle @ .., last] = self.parts.as_slice() else {
+            return self.parts.iter().any(|only| only == text);
+        };
+        let rest = text.strip_prefix(first.as_str()).and_then(|rest| rest.strip_suffix(last.as_str()));
+        let Some(mut rest) = rest else { return false };
+        for part in middle {
+            let Some((_, after)) = rest.split_once(part.as_str()) else { return false };
+            rest = after;
+        }
+        true
+    }
+
+    /// Looks at the literal beginning only: what a loop fills in is not known here.
+    fn begins_with(&self, beginning: &str) -> bool {
+        let Some(first) = self.parts.first() else { return false };
+        let whole = self.parts.len() == 1;
+        first.starts_with(beginning) || (!whole && !first.is_empty() && beginning.starts_with(first.as_str()))
+    }
+
+    /// A name that is one variable would match everything.
+    fn is_telling(&self) -> bool {
+        self.parts.iter().any(|part| part.trim().len() > 2)
+    }
+}
+
+/// Every name in `test {name}` and `test "name"`.
+fn names(source: &str) -> Vec<Name> {
+    let starts = source.match_indices("test ").filter(|(at, _)| begins_command(source, *at));
+    let found = starts.filter_map(|(at, word)| name_at(source[at + word.len()..].trim_start_matches(' ')));
+    found.filter(Name::is_telling).collect()
+}
+
+fn begins_command(source: &str, at: usize) -> bool {
+    at == 0 || matches!(source.as_bytes()[at - 1], b' ' | b'\t' | b'\n' | b'{' | b';')
+}
+
+fn name_at(text: &str) -> Option<Name> {
+    if let Some(quoted) = text.strip_prefix('"') {
+        return Some(quoted_name(quoted));
+    }
+    let braced = text.strip_prefix('{')?;
+    Some(Name { parts: vec![braced[..braced_len(braced)?].to_string()] })
+}
+
+fn braced_len(text: &str) -> Option<usize> {
+    let mut depth = 1;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' if depth == 1 => return Some(at),
+            b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Between double quotes a variable or a command in brackets stands for anything.
+fn quoted_name(text: &str) -> Name {
+    let mut parts = vec![String::new()];
+    let mut rest = text.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            '"' => break,
+            '\\' => parts.last_mut().into_iter().for_each(|part| part.extend(rest.next())),
+            '$' | '[' => {
+                skip_substitution(next, &mut rest);
+                parts.push(String::new());
+            }
+            _ => parts.last_mut().into_iter().for_each(|part| part.push(next)),
+        }
+    }
+    Name { parts }
+}
+
+fn skip_substitution(opening: char, rest: &mut std::str::Chars) {
+    let text = rest.as_str();
+    let is_name = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '_' | ':');
+    let len = match (opening, text.chars().next()) {
+        ('[', _) => bracket_len(text),
+        (_, Some('{')) => text.find('}').map_or(text.len(), |at| at + 1),
+        _ => text.find(|byte| !is_name(byte)).unwrap_or(text.len()),
+    };
+    *rest = text[len..].chars();
+    if opening == '$' && rest.as_str().starts_with('(') {
+        let text = rest.as_str();
+        *rest = text[text.find(')').map_or(text.len(), |at| at + 1)..].chars();
+    }
+}
+
+fn bracket_len(text: &str) -> usize {
+    let mut depth = 1;
+    for (at, next) in text.char_indices() {
+        depth += i32::from(next == '[') - i32::from(next == ']');
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_list(list: &str, complaints: usize) {
+        let found = check(&parse(list), &[SOURCE.to_string()]);
+        assert_eq!(found.len(), complaints, "{list}: {found:?}");
+    }
+
+    #[test]
+    fn entries_name_tests() {
+        check_list("# head\n\nplain name  # lists come later\n", 0);
+        check_list("braces {inside} name  # lists\n", 0);
+        check_list("SCAN over 10 keys - hash  # lists\nquote \"in\" it # 3  # lists\n", 0);
+        check_list("/^SCAN over  # lists\n/^big \\(9\\)  # lists", 0);
+        check_list("/^SCAN over 10 keys  # lists\n", 0);
+        check_list("plain  # lists\n", 1);
+        check_list("plain name\n", 1);
+        check_list("/^plain names  # lists\n", 1);
+        check_list("SCAN over keys  # lists\n", 1);
+    }
+
+    #[test]
+    fn the_skip_file_has_only_patterns() {
+        assert_eq!(to_skip_file(&parse("# x\na b  # c\n/^d  # e\n")), "a b\n/^d\n");
+    }
+
+    const SOURCE: &str = r#"
+        test {plain name} { r ping }
+        test {braces {inside} name} {}
+        foreach n {1 2} { test "SCAN over $n keys - ${type}" {} }
+        test "quote \"in\" it # 3" {}
+        test "big (9) [lindex $x 0]" {}
+        test $name {}
+        test "$name" {}
+    "#;
+}
