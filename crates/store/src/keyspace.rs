@@ -1,0 +1,243 @@
+//! Shards, their locks, and the guard that holds those of a plan.
+//!
+//! Locks are taken once for a command, ascending, before it runs, and nowhere else. Whoever needs all
+//! of them never sits on some while waiting long for another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base::limits;
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+
+use crate::db::{Db, DbIndex, Key};
+use crate::entry::Entry;
+use crate::plan::{Plan, ShardId, ShardList};
+use ds::table::Table;
+
+/// One lock's worth of the keyspace: this shard's part of every logical database.
+pub struct Shard {
+    pub(crate) dbs: Vec<Db>,
+    bits: u8,
+}
+
+/// A shard with a cache line pair of its own, so that neighbours' locks do not share one.
+#[repr(align(128))]
+struct Slot {
+    shard: Mutex<Shard>,
+}
+
+pub struct Store {
+    shards: Box<[Slot]>,
+    bits: u8,
+    databases: u16,
+    /// Bytes that running snapshots hold in memory: above its limit writers are delayed before they lock.
+    pub(crate) snapshot_backlog: Arc<AtomicUsize>,
+    pub(crate) snapshot_number: AtomicU32,
+}
+
+impl Store {
+    /// `shards` is rounded up to a power of two.
+    pub fn new(shards: usize, databases: u16) -> Store {
+        let count = shards.next_power_of_two().min(limits::SHARDS);
+        let bits = count.trailing_zeros() as u8;
+        let shard = || Shard { dbs: (0..databases).map(|_| Db::new(bits)).collect(), bits };
+        let shards = (0..count).map(|_| Slot { shard: Mutex::new(shard()) }).collect();
+        let (snapshot_backlog, snapshot_number) = (Arc::default(), AtomicU32::new(0));
+        Store { shards, bits, databases, snapshot_backlog, snapshot_number }
+    }
+
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    pub fn shard_bits(&self) -> u8 {
+        self.bits
+    }
+
+    pub fn databases(&self) -> u16 {
+        self.databases
+    }
+
+    /// The shard of a key: the top bits of its hash, so that hash order runs through the shards.
+    #[inline]
+    pub fn shard_of(&self, hash: u64) -> ShardId {
+        ShardId((hash >> 1 >> (63 - self.bits)) as u16)
+    }
+
+    /// Bytes of pre-images and pieces that wait for the snapshot's thread.
+    pub fn snapshot_backlog(&self) -> usize {
+        self.snapshot_backlog.load(Ordering::Relaxed)
+    }
+
+    fn key_count(&self, db: DbIndex, shard: ShardId) -> usize {
+        self.lock_one(shard).db(db).len()
+    }
+
+    /// Keys of a database, summed over the shards one by one.
+    pub fn len(&self, db: DbIndex) -> usize {
+        self.ids().map(|id| self.key_count(db, id)).sum()
+    }
+
+    /// First stage of a batch: fetches the line of the table where the key's slot is.
+    #[inline]
+    pub fn prefetch_line(&self, db: DbIndex, hash: u64) {
+        let slot = &self.shards[self.shard_of(hash).0 as usize];
+        if let Some(shard) = slot.shard.try_lock() {
+            shard.dbs[db.0 as usize].table().prefetch_line(hash);
+        }
+    }
+
+    /// Second stage: fetches the entry that the key's tag leads to.
+    #[inline]
+    pub fn prefetch_entry(&self, db: DbIndex, hash: u64) {
+        let slot = &self.shards[self.shard_of(hash).0 as usize];
+        if let Some(shard) = slot.shard.try_lock() {
+            shard.dbs[db.0 as usize].table().prefetch_item(hash);
+        }
+    }
+
+    #[inline]
+    pub fn lock(&self, plan: &Plan) -> Guard<'_> {
+        let held = match plan {
+            Plan::None => Held::None,
+            Plan::One(id) => Held::One(*id, self.lock_one(*id)),
+            Plan::Some(list) => Held::Many(list.iter().map(|&id| (id, self.lock_one(id))).collect()),
+            Plan::All => Held::Many(self.lock_all()),
+        };
+        Guard { store: self, held }
+    }
+
+    #[inline]
+    fn lock_one(&self, id: ShardId) -> MutexGuard<'_, Shard> {
+        self.shards[id.0 as usize].shard.lock()
+    }
+
+    fn lock_all(&self) -> HeldList<'_> {
+        for _ in 0..PATIENT_ATTEMPTS {
+            if let Some(held) = self.try_lock_all() {
+                return held;
+            }
+        }
+        self.ids().map(|id| (id, self.lock_one(id))).collect()
+    }
+
+    /// All locks, or none if one of them was not to be had within the patience.
+    fn try_lock_all(&self) -> Option<HeldList<'_>> {
+        let mut held = HeldList::with_capacity(self.shards.len());
+        for id in self.ids() {
+            held.push((id, self.shards[id.0 as usize].shard.try_lock_for(PATIENCE)?));
+        }
+        Some(held)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shards.len() as u16).map(ShardId)
+    }
+
+    /// The shards a SCAN step from `first` on needs to see about `count` keys.
+    pub fn scan_plan(&self, db: DbIndex, first: ShardId, count: usize) -> Plan {
+        let mut seen = 0;
+        let mut list = ShardList::new();
+        for id in self.ids().skip(first.0 as usize) {
+            list.push(id);
+            seen += self.key_count(db, id);
+            if seen >= count.max(1) {
+                break;
+            }
+        }
+        Plan::of(list)
+    }
+}
+
+/// How long a taker of all locks waits for one of them while it holds others.
+const PATIENCE: Duration = Duration::from_micros(200);
+/// After so many releases it waits for good: nobody else takes a second lock out of order, so it gets all.
+const PATIENT_ATTEMPTS: usize = 200;
+
+type HeldList<'s> = SmallVec<[(ShardId, MutexGuard<'s, Shard>); 4]>;
+
+enum Held<'s> {
+    None,
+    One(ShardId, MutexGuard<'s, Shard>),
+    Many(HeldList<'s>),
+}
+
+/// The locks of a plan.
+pub struct Guard<'s> {
+    store: &'s Store,
+    held: Held<'s>,
+}
+
+impl<'s> Guard<'s> {
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+
+    /// The database that holds the keys of this hash. Its shard must be in the plan.
+    #[inline]
+    pub fn db(&mut self, db: DbIndex, hash: u64) -> &mut Db {
+        let id = self.store.shard_of(hash);
+        &mut self.shard(id).dbs[db.0 as usize]
+    }
+
+    #[inline]
+    pub fn shard(&mut self, id: ShardId) -> &mut Shard {
+        match &mut self.held {
+            Held::One(held, shard) if *held == id => shard,
+            Held::Many(list) => {
+                let index = if list.len() == self.store.shards.len() {
+                    Ok(id.0 as usize)
+                } else {
+                    list.binary_search_by_key(&id, |held| held.0)
+                };
+                &mut list[index.expect("a command keeps to the shards of its plan")].1
+            }
+            _ => panic!("a command keeps to the shards of its plan"),
+        }
+    }
+
+    /// Every shard held, ascending.
+    pub fn shards(&mut self) -> impl Iterator<Item = (ShardId, &mut Shard)> {
+        let (one, many) = match &mut self.held {
+            Held::None => (None, None),
+            Held::One(id, shard) => (Some((*id, &mut **shard)), None),
+            Held::Many(list) => (None, Some(list.iter_mut().map(|(id, shard)| (*id, &mut **shard)))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    pub fn holds_all(&self) -> bool {
+        matches!(&self.held, Held::Many(list) if list.len() == self.store.shards.len())
+    }
+
+    /// Keys of a database in the shards held.
+    pub fn key_count(&mut self, db: DbIndex) -> usize {
+        self.shards().map(|(_, shard)| shard.db(db).len()).sum()
+    }
+
+    pub fn find(&mut self, db: DbIndex, key: Key<'_>) -> bool {
+        self.db(db, key.hash).find(key).is_some()
+    }
+}
+
+impl Shard {
+    pub fn db(&mut self, db: DbIndex) -> &mut Db {
+        &mut self.dbs[db.0 as usize]
+    }
+
+    pub fn dbs(&mut self) -> impl Iterator<Item = (DbIndex, &mut Db)> {
+        self.dbs.iter_mut().enumerate().map(|(index, db)| (DbIndex(index as u16), db))
+    }
+
+    pub fn swap(&mut self, a: DbIndex, b: DbIndex) {
+        self.dbs.swap(a.0 as usize, b.0 as usize);
+    }
+
+    /// Empties a database; what the running snapshot does not need is handed back.
+    pub fn flush(&mut self, db: DbIndex) -> Option<Table<Entry>> {
+        let bits = self.bits;
+        self.dbs[db.0 as usize].take_all(bits)
+    }
+}

@@ -1,0 +1,22 @@
+//! The sharded keyspace: shards behind locks, entries, expiry, and the point-in-time walk of a snapshot.
+//!
+//! Four nouns: a [`Store`] is shards; a [`Plan`] says which of them a command needs; a [`Guard`] holds
+//! their locks; a [`Db`] is one logical database's part of one shard. Nothing here reads a clock, opens a
+//! file or starts a thread: time comes in as an argument, work for other threads goes out as a value.
+#![deny(unsafe_code)]
+
+pub mod db;
+pub mod entry;
+pub mod expire;
+pub mod hash;
+pub mod keyspace;
+pub mod plan;
+pub mod snapshot;
+pub mod text;
+pub mod value;
+
+pub use db::{Db, DbIndex, Garbage, Key};
+pub use entry::{Entry, EntryRef, Payload, Type};
+pub use keyspace::{Guard, Shard, Store};
+pub use plan::{Plan, ShardId};
+pub use value::{Hash, Kind, Text, Thresholds};

@@ -1,0 +1,218 @@
+//! Strings in entries: integers stay integers, short ones lie in the entry, long ones in a shared block.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use base::num::{i64_len, parse_i64};
+use ds::listpack::Buffer;
+use ds::table::SlotId;
+
+use crate::db::{Db, Key};
+use crate::entry::{Entry, EntryRef, NewPayload, Payload, SHARED_LEN, SharedRef, Type};
+use crate::value::Place;
+
+/// A string, borrowed.
+#[derive(Clone, Copy)]
+pub enum TextRef<'a> {
+    Bytes(&'a [u8]),
+    Int(i64),
+    Shared(SharedRef<'a>),
+}
+
+/// A string on its way in: a part of the request, or a block that was read for it alone.
+pub enum Incoming<'a> {
+    Slice(&'a [u8]),
+    Shared(Arc<Vec<u8>>),
+}
+
+/// Strings of at most so many bytes are called embstr when they were set and not edited.
+const EMBEDDED_LEN: usize = 44;
+/// Decimal digits and sign of an i64.
+const INT_LEN: usize = 20;
+
+impl<'a> TextRef<'a> {
+    #[inline]
+    pub(crate) fn of(entry: EntryRef<'a>) -> TextRef<'a> {
+        match entry.payload() {
+            Payload::Bytes(bytes) => TextRef::Bytes(bytes),
+            Payload::Int(value) => TextRef::Int(value),
+            Payload::Shared(shared) => TextRef::Shared(shared),
+            Payload::Table(_) => unreachable!("a string is no table"),
+        }
+    }
+
+    pub fn len(self) -> usize {
+        match self {
+            TextRef::Bytes(bytes) => bytes.len(),
+            TextRef::Int(value) => i64_len(value),
+            TextRef::Shared(shared) => shared.bytes().len(),
+        }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes; an integer is printed.
+    pub fn bytes(self) -> Cow<'a, [u8]> {
+        match self {
+            TextRef::Bytes(bytes) => Cow::Borrowed(bytes),
+            TextRef::Int(value) => Cow::Owned(value.to_string().into_bytes()),
+            TextRef::Shared(shared) => Cow::Borrowed(shared.bytes()),
+        }
+    }
+
+    /// The value as a strict integer.
+    pub fn integer(self) -> Option<i64> {
+        match self {
+            TextRef::Int(value) => Some(value),
+            TextRef::Bytes(bytes) => parse_i64(bytes),
+            TextRef::Shared(_) => None,
+        }
+    }
+}
+
+/// The encoding's name, as OBJECT ENCODING answers it.
+pub fn encoding(entry: EntryRef<'_>) -> &'static str {
+    match entry.payload() {
+        Payload::Int(_) => "int",
+        Payload::Bytes(bytes) if bytes.len() <= EMBEDDED_LEN && !entry.is_raw() => "embstr",
+        _ => "raw",
+    }
+}
+
+impl<'a> Incoming<'a> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Incoming::Slice(bytes) => bytes,
+            Incoming::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The form it is kept in: an integer if it prints as one, in place if short, else a block.
+    #[inline]
+    fn payload(self) -> NewPayload<'a> {
+        match self {
+            Incoming::Slice(bytes) if bytes.len() <= INT_LEN => {
+                parse_i64(bytes).map_or(NewPayload::Bytes(bytes), NewPayload::Int)
+            }
+            Incoming::Slice(bytes) if bytes.len() < SHARED_LEN => NewPayload::Bytes(bytes),
+            Incoming::Slice(bytes) => NewPayload::Shared(Arc::new(bytes.to_vec())),
+            Incoming::Shared(bytes) => NewPayload::Shared(bytes),
+        }
+    }
+}
+
+/// A new string entry.
+#[inline]
+pub fn entry(key: &[u8], value: Incoming<'_>, expires_at: Option<i64>, clock: u32) -> Entry {
+    Entry::new(key, Type::String, value.payload(), expires_at, clock)
+}
+
+/// A string, for edits in place.
+pub struct TextMut<'a>(Place<'a>);
+
+impl<'a> TextMut<'a> {
+    #[inline]
+    pub(crate) fn new(place: Place<'a>) -> TextMut<'a> {
+        TextMut(place)
+    }
+
+    pub(crate) fn create(db: &mut Db, key: Key<'_>, clock: u32) -> SlotId {
+        db.insert(key.hash, Entry::new(key.bytes, Type::String, NewPayload::Raw(b""), None, clock))
+    }
+
+    pub fn view(&self) -> TextRef<'_> {
+        TextRef::of(self.0.view())
+    }
+
+    pub fn set(&mut self, value: Incoming<'_>) {
+        let payload = value.payload();
+        self.0.db.edit(self.0.slot, |entry| entry.set_payload(payload));
+    }
+
+    pub fn set_int(&mut self, value: i64) {
+        self.0.db.edit(self.0.slot, |entry| entry.set_payload(NewPayload::Int(value)));
+    }
+
+    /// Adds to the end; the new length in bytes.
+    pub fn append(&mut self, suffix: &[u8]) -> usize {
+        let len = self.view().len();
+        self.splice(len, 0, suffix);
+        len + suffix.len()
+    }
+
+    /// Overwrites from `offset` on, filling a gap before it with zeros; the new length in bytes.
+    pub fn set_range(&mut self, offset: usize, bytes: &[u8]) -> usize {
+        let len = self.view().len();
+        if offset > len {
+            self.splice(len, 0, &vec![0; offset - len]);
+        }
+        let covered = self.view().len().saturating_sub(offset).min(bytes.len());
+        self.splice(offset, covered, bytes);
+        self.view().len()
+    }
+
+    /// Applies `change` to the bytes, made `len` long first if they are shorter (zeros are added).
+    pub fn edit_bytes<R>(&mut self, len: usize, change: impl FnOnce(&mut [u8]) -> R) -> R {
+        let old = self.view().len();
+        if len > old {
+            self.splice(old, 0, &vec![0; len - old]);
+        } else {
+            self.splice(old, 0, b"");
+        }
+        self.0.db.edit(self.0.slot, |entry| match entry.shared_mut() {
+            Some(bytes) => change(bytes),
+            None => change(entry.bytes_mut()),
+        })
+    }
+
+    /// Replaces `remove` bytes at `at` by others. Leaves the raw form, in place or as a block.
+    fn splice(&mut self, at: usize, remove: usize, insert: &[u8]) {
+        let len = self.view().len() - remove + insert.len();
+        self.0.db.edit(self.0.slot, |entry| {
+            make_raw(entry, len);
+            match entry.shared_mut() {
+                Some(bytes) => splice_block(bytes, at, remove, insert),
+                None => {
+                    entry.packed().splice(at, remove, &[insert]);
+                    entry.mark_raw();
+                }
+            }
+        });
+    }
+}
+
+/// Gives the string the form that bytes of this length are edited in.
+fn make_raw(entry: &mut Entry, len: usize) {
+    let payload = match entry.view().payload() {
+        Payload::Int(value) => Some(value.to_string().into_bytes()),
+        Payload::Bytes(bytes) if len >= SHARED_LEN => Some(bytes.to_vec()),
+        _ => None,
+    };
+    let Some(bytes) = payload else { return };
+    if len >= SHARED_LEN {
+        entry.set_payload(NewPayload::Shared(Arc::new(bytes)));
+    } else {
+        entry.set_payload(NewPayload::Raw(&bytes));
+    }
+}
+
+/// Replaces a part of a block; growth doubles up to a megabyte at a time, as appends come in series.
+fn splice_block(bytes: &mut Vec<u8>, at: usize, remove: usize, insert: &[u8]) {
+    let len = bytes.len() - remove + insert.len();
+    if len > bytes.capacity() {
+        let spare = len.min(GROWTH_STEP_MAX);
+        bytes.reserve_exact(len + spare - bytes.len());
+    }
+    if remove == insert.len() {
+        bytes[at..at + remove].copy_from_slice(insert);
+    } else if at + remove == bytes.len() {
+        bytes.truncate(at);
+        bytes.extend_from_slice(insert);
+    } else {
+        bytes.splice(at..at + remove, insert.iter().copied());
+    }
+}
+
+const GROWTH_STEP_MAX: usize = 1 << 20;
