@@ -3,8 +3,9 @@
 
 use crate::report::{Count, Step};
 use crate::{install, process, workspace};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Runs every `*.py` with the Python clients and every `*.js` with the Node ones.
@@ -52,11 +53,52 @@ fn interpreter(script: &Path) -> Option<Command> {
     Some(command)
 }
 
+/// A server of its own for one script, on a free port; ended when dropped.
+struct Served {
+    child: Child,
+    port: u16,
+}
+
+impl Served {
+    fn start(server: &Path) -> std::io::Result<Served> {
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let folder = workspace::root().join("target/clients");
+        std::fs::create_dir_all(&folder)?;
+        let mut command = Command::new(server);
+        command.args(["--port", &port.to_string(), "--save", "", "--dir"]).arg(&folder).stdout(Stdio::null());
+        let served = Served { child: command.spawn()?, port };
+        for _ in 0..START_TRIES {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(served)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let ended = self.child.kill().and_then(|()| self.child.wait().map(drop));
+        if let Err(error) = ended {
+            println!("the clients' server could not be ended: {error}");
+        }
+    }
+}
+
 /// A script that prints `N passed, N failed` is counted by that; another is one test.
 fn run(mut command: Command, script: &Path, server: &Path) -> Count {
     println!("-- {}", script.display());
+    let served = match Served::start(server) {
+        Ok(served) => served,
+        Err(error) => {
+            println!("the server did not start: {error}");
+            return Count { passed: 0, failed: 1 };
+        }
+    };
     let mut counted = None;
-    let ended = process::lines(command.arg(script).env("ONEFOLD_SERVER", server), LIMIT, |line| {
+    command.arg(script).env("ONEFOLD_PORT", served.port.to_string());
+    let ended = process::lines(&mut command, LIMIT, |line| {
         println!("{line}");
         counted = parse_count(line).or(counted);
     });
@@ -73,6 +115,7 @@ fn parse_count(line: &str) -> Option<Count> {
     Some(Count { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
 }
 
+const START_TRIES: usize = 250;
 const LIMIT: Duration = Duration::from_secs(300);
 
 #[cfg(test)]

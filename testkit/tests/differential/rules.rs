@@ -1,0 +1,110 @@
+//! What counts as equal: orders that no server promises are sorted, times may be a little apart, and known,
+//! wanted differences are listed with their reason.
+
+use resp::decode::Value;
+
+/// Milliseconds by which two servers' clocks may differ when a request reaches them one after the other.
+const TIME_SLACK_MS: i64 = 1500;
+
+pub fn same(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    let name = words[0].to_ascii_uppercase();
+    if is_wanted_difference(&name, words, ours, theirs) {
+        return true;
+    }
+    match name.as_slice() {
+        b"HRANDFIELD" | b"RANDOMKEY" | b"DUMP" => same_shape(ours, theirs),
+        b"EXEC" => same_exec(ours, theirs),
+        b"TTL" | b"PTTL" | b"EXPIRETIME" | b"PEXPIRETIME" => close(ours, theirs),
+        _ => normalized(words, ours.clone()) == normalized(words, theirs.clone()),
+    }
+}
+
+/// Differences that are meant.
+fn is_wanted_difference(name: &[u8], words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    let text = |value: &Value| String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned();
+    let (ours, theirs) = (text(ours), text(theirs));
+    // Redis 7.2 says which limits an option has; 7.0 says only that it failed.
+    let newer_text = ours.starts_with("ERR") && theirs.starts_with("ERR");
+    // WAIT comes with replication.
+    let later = matches!(name, b"WAIT") && newer_text;
+    later || (newer_text && name == b"OBJECT" && words.len() > 1)
+}
+
+/// Sorts what has no order: keys, fields of a large hash.
+pub fn normalized(words: &[Vec<u8>], value: Value) -> Value {
+    let name = words[0].to_ascii_uppercase();
+    match (name.as_slice(), value) {
+        (b"KEYS" | b"HKEYS" | b"HVALS", Value::Array(Some(items))) => Value::Array(Some(sorted(items))),
+        (b"HGETALL", Value::Array(Some(items))) => Value::Array(Some(sorted_pairs(items))),
+        (b"HGETALL", Value::Map(mut pairs)) => {
+            pairs.sort_by_key(|pair| format!("{pair:?}"));
+            Value::Map(pairs)
+        }
+        (b"SCAN" | b"HSCAN", Value::Array(Some(mut parts))) if parts.len() == 2 => {
+            if let Some(Value::Array(Some(items))) = parts.pop() {
+                let items = if name == b"SCAN" { sorted(items) } else { sorted_pairs(items) };
+                parts.push(Value::Array(Some(items)));
+            }
+            Value::Array(Some(parts))
+        }
+        (_, value) => value,
+    }
+}
+
+fn sorted(mut items: Vec<Value>) -> Vec<Value> {
+    items.sort_by_key(|item| format!("{item:?}"));
+    items
+}
+
+fn sorted_pairs(items: Vec<Value>) -> Vec<Value> {
+    let mut pairs: Vec<[Value; 2]> = items.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect();
+    pairs.sort_by_key(|pair| format!("{pair:?}"));
+    pairs.into_iter().flatten().collect()
+}
+
+fn same_shape(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Array(Some(a)), Value::Array(Some(b))) => a.len() == b.len(),
+        (Value::Error(a), Value::Error(b)) => a == b,
+        _ => std::mem::discriminant(ours) == std::mem::discriminant(theirs) && ours.is_null() == theirs.is_null(),
+    }
+}
+
+fn close(ours: &Value, theirs: &Value) -> bool {
+    match (ours.as_i64(), theirs.as_i64()) {
+        (Some(a), Some(b)) => a == b || a.abs_diff(b) <= TIME_SLACK_MS as u64,
+        _ => ours == theirs,
+    }
+}
+
+/// The commands of a transaction are not known here: each reply is equal, close, or an aggregate of the same
+/// items.
+fn same_exec(ours: &Value, theirs: &Value) -> bool {
+    let (Some(a), Some(b)) = (ours.as_items(), theirs.as_items()) else { return ours == theirs };
+    let equal = |(a, b): (&Value, &Value)| {
+        a == b || close(a, b) && a.as_i64().is_some() || flattened(a) == flattened(b) || same_random(a, b)
+    };
+    a.len() == b.len() && a.iter().zip(b).all(equal)
+}
+
+/// HRANDFIELD and DUMP inside a transaction: two bulks or two arrays of bulks.
+fn same_random(ours: &Value, theirs: &Value) -> bool {
+    matches!((ours, theirs), (Value::Bulk(Some(_)), Value::Bulk(Some(_)))) || {
+        let (a, b) = (flattened(ours), flattened(theirs));
+        a.len() == b.len() && a.len() > 1
+    }
+}
+
+fn flattened(value: &Value) -> Vec<String> {
+    let mut open = vec![value];
+    let mut leaves = Vec::new();
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(Some(items)) | Value::Set(items) | Value::Push(items) => open.extend(items),
+            Value::Map(pairs) => open.extend(pairs.iter().flat_map(|(key, value)| [key, value])),
+            leaf => leaves.push(format!("{leaf:?}")),
+        }
+    }
+    leaves.sort();
+    leaves
+}
