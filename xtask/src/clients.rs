@@ -1,5 +1,5 @@
 //! Runs the scripts in tests/clients against our server: real client libraries, as users' programs use them.
-//! Must never start a server itself: each script does, by the path in ONEFOLD_SERVER.
+//! Each script gets a server of its own, named by ONEFOLD_PORT; it must never see a user's server.
 
 use crate::report::{Count, Step};
 use crate::{install, process, workspace};
