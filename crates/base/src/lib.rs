@@ -15,5 +15,6 @@ mod natural;
 pub mod num;
 pub mod quoting;
 pub mod random;
+pub mod sha1;
 pub mod time;
 pub mod units;

@@ -44,13 +44,15 @@ impl Garbage {
 /// One logical database's part of one shard.
 pub struct Db {
     table: Table<Entry>,
+    /// Entries that the table counts as expiring although only fields of theirs do.
+    by_fields: usize,
     /// The running snapshot's ear, from the cut until this table is saved.
     pub(crate) capture: Option<Box<Capture>>,
 }
 
 impl Db {
     pub(crate) fn new(shard_bits: u8) -> Db {
-        Db { table: Table::new(shard_bits), capture: None }
+        Db { table: Table::new(shard_bits), by_fields: 0, capture: None }
     }
 
     pub fn table(&self) -> &Table<Entry> {
@@ -65,6 +67,11 @@ impl Db {
         self.table.len() == 0
     }
 
+    /// Keys that have a time of expiry of their own.
+    pub fn expires_count(&self) -> usize {
+        self.table.expiring_count() - self.by_fields
+    }
+
     #[inline]
     pub fn find(&self, key: Key<'_>) -> Option<SlotId> {
         self.table.find(key.hash, key.bytes)
@@ -77,28 +84,45 @@ impl Db {
 
     /// Adds an entry under a key that is absent.
     pub fn insert(&mut self, hash: u64, entry: Entry) -> SlotId {
+        self.by_fields += usize::from(entry.view().expires_by_fields_only());
         self.table.insert_new(hash, entry)
     }
 
     /// Puts an entry with the same key in the place of another.
     pub fn replace(&mut self, slot: SlotId, entry: Entry) -> Entry {
         self.save_pre_image(slot);
-        self.table.replace(slot, entry)
+        let after = entry.view().expires_by_fields_only();
+        let old = self.table.replace(slot, entry);
+        self.count_by_fields(old.view().expires_by_fields_only(), after);
+        old
     }
 
     pub fn remove(&mut self, slot: SlotId) -> Entry {
         self.save_pre_image(slot);
-        self.table.remove(slot)
+        let old = self.table.remove(slot);
+        self.count_by_fields(old.view().expires_by_fields_only(), false);
+        old
     }
 
     /// Changes an entry in place; it may move.
     #[inline]
     pub fn edit<R>(&mut self, slot: SlotId, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.save_pre_image(slot);
-        self.table.update(slot, |mut entry| {
+        let (result, before, after) = self.table.update(slot, |mut entry| {
+            let before = entry.view().expires_by_fields_only();
             let result = change(&mut entry);
-            (entry, result)
-        })
+            let after = entry.view().expires_by_fields_only();
+            (entry, (result, before, after))
+        });
+        self.count_by_fields(before, after);
+        result
+    }
+
+    #[inline]
+    fn count_by_fields(&mut self, before: bool, after: bool) {
+        if before != after {
+            self.by_fields = self.by_fields + usize::from(after) - usize::from(before);
+        }
     }
 
     #[inline]
@@ -120,6 +144,7 @@ impl Db {
     /// Empties the database. A running snapshot takes over what it has not saved yet.
     pub(crate) fn take_all(&mut self, shard_bits: u8) -> Option<Table<Entry>> {
         let table = std::mem::replace(&mut self.table, Table::new(shard_bits));
+        self.by_fields = 0;
         match self.capture.take() {
             Some(capture) => {
                 capture.adopt(table);
@@ -132,6 +157,13 @@ impl Db {
     /// An entry whose time of expiry has passed, if there is one in the next `budget` items looked at.
     pub fn next_due(&mut self, position: &mut ds::table::DuePosition, now: i64, budget: &mut usize) -> Option<SlotId> {
         self.table.next_due(position, now, budget)
+    }
+
+    /// Panics if the table or a count is wrong.
+    pub fn check_invariants(&self) {
+        self.table.check_invariants();
+        let by_fields = self.table.iter().filter(|entry| entry.expires_by_fields_only()).count();
+        assert_eq!(by_fields, self.by_fields);
     }
 
     pub(crate) fn table_mut(&mut self) -> &mut Table<Entry> {

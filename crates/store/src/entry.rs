@@ -405,9 +405,18 @@ impl<'a> EntryRef<'a> {
 
     fn fields_expiry(self) -> i64 {
         match self.payload() {
-            Payload::Table(table) if table.expiring_count() > 0 => table.next_expiry(),
+            Payload::Table(table) => table.next_expiry(),
             _ => i64::MAX,
         }
+    }
+
+    /// Something of it expires, but not the key.
+    #[inline]
+    pub fn expires_by_fields_only(self) -> bool {
+        self.form() == Form::Boxed
+            && self.kind() == Type::Hash
+            && self.expiry_form() == 0
+            && self.fields_expiry() != i64::MAX
     }
 
     #[inline]

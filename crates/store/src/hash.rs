@@ -66,14 +66,28 @@ impl<'a> HashMut<'a> {
         set
     }
 
-    /// Removes a field; false if it is absent or its time has passed (it is removed all the same).
+    /// A field is there whose time has passed.
+    pub fn has_expired(&self, field: &[u8]) -> bool {
+        match self.view() {
+            HashRef::Table(table) if table.expiring_count() > 0 => {
+                table.find(field).is_some_and(|found| found.is_expired(self.0.now))
+            }
+            _ => false,
+        }
+    }
+
+    /// Removes a field; false, and nothing happens, if it is absent or its time has passed.
     pub fn remove(&mut self, field: &[u8]) -> bool {
+        self.view().get(field, self.0.now).is_some() && self.remove_any(field)
+    }
+
+    /// Removes a field, whether its time has passed or not; false if it is absent.
+    pub fn remove_any(&mut self, field: &[u8]) -> bool {
         if self.view().get(field, i64::MIN).is_none() {
             return false;
         }
-        let now = self.0.now;
         self.0.db.edit(self.0.slot, |entry| match entry.table_mut() {
-            Some(table) => table.remove(field).is_some_and(|field| !field.view().is_expired(now)),
+            Some(table) => table.remove(field).is_some(),
             None => packed_remove(&mut entry.packed(), field),
         })
     }

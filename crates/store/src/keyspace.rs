@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base::limits;
-use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::db::{Db, DbIndex, Key};
 use crate::entry::Entry;
 use crate::plan::{Plan, ShardId, ShardList};
+use crate::sync::{Mutex, MutexGuard};
 use ds::table::Table;
 
 /// One lock's worth of the keyspace: this shard's part of every logical database.
@@ -123,6 +123,12 @@ impl Store {
         self.ids().map(|id| (id, self.lock_one(id))).collect()
     }
 
+    /// All locks, or `None` if they were not to be had within some attempts: for a caller that may hold some itself.
+    pub fn try_lock_all_shards(&self) -> Option<Guard<'_>> {
+        let held = (0..TRIED_ATTEMPTS).find_map(|_| self.try_lock_all())?;
+        Some(Guard { store: self, held: Held::Many(held) })
+    }
+
     /// All locks, or none if one of them was not to be had within the patience.
     fn try_lock_all(&self) -> Option<HeldList<'_>> {
         let mut held = HeldList::with_capacity(self.shards.len());
@@ -155,6 +161,9 @@ impl Store {
 const PATIENCE: Duration = Duration::from_micros(200);
 /// After so many releases it waits for good: nobody else takes a second lock out of order, so it gets all.
 const PATIENT_ATTEMPTS: usize = 200;
+
+/// Attempts of one who may be waiting for itself: 10 ms in all.
+const TRIED_ATTEMPTS: usize = 50;
 
 type HeldList<'s> = SmallVec<[(ShardId, MutexGuard<'s, Shard>); 4]>;
 
@@ -206,6 +215,15 @@ impl<'s> Guard<'s> {
             Held::Many(list) => (None, Some(list.iter_mut().map(|(id, shard)| (*id, &mut **shard)))),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Whether a shard is in the plan.
+    pub fn holds(&self, id: ShardId) -> bool {
+        match &self.held {
+            Held::None => false,
+            Held::One(held, _) => *held == id,
+            Held::Many(list) => list.binary_search_by_key(&id, |held| held.0).is_ok(),
+        }
     }
 
     pub fn holds_all(&self) -> bool {

@@ -10,8 +10,10 @@ pub mod entry;
 pub mod expire;
 pub mod hash;
 pub mod keyspace;
+pub mod object;
 pub mod plan;
 pub mod snapshot;
+mod sync;
 pub mod text;
 pub mod value;
 

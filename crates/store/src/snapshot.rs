@@ -14,13 +14,13 @@ use base::limits;
 use ds::hash::HashRef;
 use ds::listpack::Listpack;
 use ds::table::{Table, WalkPosition};
-use parking_lot::Mutex;
 use rdb::{ValueRef, WriteOptions, write_record};
 
 use crate::db::{Db, DbIndex};
 use crate::entry::{Entry, EntryRef, Payload, Type};
 use crate::keyspace::{Guard, Shard, Store};
 use crate::plan::{Plan, ShardId};
+use crate::sync::Mutex;
 
 /// Entries of one database as they were at the cut, copied, not yet encoded.
 pub struct Block {
@@ -225,7 +225,7 @@ impl Snapshot {
                 assert!(db.capture.is_none(), "one snapshot at a time");
                 let count = &mut counts[index.0 as usize];
                 count.keys += db.len();
-                count.expires += db.table().expiring_count();
+                count.expires += db.expires_count();
                 db.table_mut().snapshot_begin(number);
                 db.capture = Some(Capture::new(&sink, index));
             }

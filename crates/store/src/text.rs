@@ -103,6 +103,39 @@ impl<'a> Incoming<'a> {
     }
 }
 
+/// What becomes of a key's time of expiry when its value is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expiry {
+    Drop,
+    Keep,
+    /// Unix milliseconds.
+    At(i64),
+}
+
+impl Expiry {
+    /// The time a key has afterwards that had `old` before.
+    #[inline]
+    pub fn apply(self, old: Option<i64>) -> Option<i64> {
+        match self {
+            Expiry::Drop => None,
+            Expiry::Keep => old,
+            Expiry::At(at) => Some(at),
+        }
+    }
+}
+
+/// Sets a string over another, in the old one's block if the sizes allow.
+#[inline]
+pub fn overwrite(entry: &mut Entry, value: Incoming<'_>, expiry: Expiry, clock: u32) {
+    let old = entry.view().expires_at();
+    let new = expiry.apply(old);
+    if new != old {
+        entry.set_expires_at(new);
+    }
+    entry.set_payload(value.payload());
+    entry.view().touch(clock);
+}
+
 /// A new string entry.
 #[inline]
 pub fn entry(key: &[u8], value: Incoming<'_>, expires_at: Option<i64>, clock: u32) -> Entry {
@@ -144,26 +177,26 @@ impl<'a> TextMut<'a> {
 
     /// Overwrites from `offset` on, filling a gap before it with zeros; the new length in bytes.
     pub fn set_range(&mut self, offset: usize, bytes: &[u8]) -> usize {
-        let len = self.view().len();
-        if offset > len {
-            self.splice(len, 0, &vec![0; offset - len]);
-        }
-        let covered = self.view().len().saturating_sub(offset).min(bytes.len());
-        self.splice(offset, covered, bytes);
-        self.view().len()
+        self.edit_bytes(offset + bytes.len(), |all| {
+            all[offset..offset + bytes.len()].copy_from_slice(bytes);
+            all.len()
+        })
     }
 
     /// Applies `change` to the bytes, made `len` long first if they are shorter (zeros are added).
     pub fn edit_bytes<R>(&mut self, len: usize, change: impl FnOnce(&mut [u8]) -> R) -> R {
-        let old = self.view().len();
-        if len > old {
-            self.splice(old, 0, &vec![0; len - old]);
-        } else {
-            self.splice(old, 0, b"");
-        }
-        self.0.db.edit(self.0.slot, |entry| match entry.shared_mut() {
-            Some(bytes) => change(bytes),
-            None => change(entry.bytes_mut()),
+        let missing = len.saturating_sub(self.view().len());
+        self.0.db.edit(self.0.slot, |entry| {
+            make_raw(entry, len);
+            if let Some(bytes) = entry.shared_mut() {
+                reserve(bytes, missing);
+                bytes.resize(bytes.len() + missing, 0);
+                return change(bytes);
+            }
+            let old = entry.bytes_mut().len();
+            entry.packed().splice(old, 0, &[&vec![0; missing]]);
+            entry.mark_raw();
+            change(entry.bytes_mut())
         })
     }
 
@@ -198,13 +231,9 @@ fn make_raw(entry: &mut Entry, len: usize) {
     }
 }
 
-/// Replaces a part of a block; growth doubles up to a megabyte at a time, as appends come in series.
+/// Replaces a part of a block.
 fn splice_block(bytes: &mut Vec<u8>, at: usize, remove: usize, insert: &[u8]) {
-    let len = bytes.len() - remove + insert.len();
-    if len > bytes.capacity() {
-        let spare = len.min(GROWTH_STEP_MAX);
-        bytes.reserve_exact(len + spare - bytes.len());
-    }
+    reserve(bytes, insert.len().saturating_sub(remove));
     if remove == insert.len() {
         bytes[at..at + remove].copy_from_slice(insert);
     } else if at + remove == bytes.len() {
@@ -212,6 +241,14 @@ fn splice_block(bytes: &mut Vec<u8>, at: usize, remove: usize, insert: &[u8]) {
         bytes.extend_from_slice(insert);
     } else {
         bytes.splice(at..at + remove, insert.iter().copied());
+    }
+}
+
+/// Makes room for `added` bytes more, and as many again up to a megabyte: appends come in series.
+fn reserve(bytes: &mut Vec<u8>, added: usize) {
+    let len = bytes.len() + added;
+    if len > bytes.capacity() {
+        bytes.reserve_exact(added + len.min(GROWTH_STEP_MAX));
     }
 }
 

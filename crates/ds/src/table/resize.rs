@@ -1,0 +1,303 @@
+//! How a table's segments grow, split, shrink and merge, and how the directory follows.
+//!
+//! Everything that moves an item to another slot is here or in `Block::vacate`. A done mark moves with its
+//! item; a `next_due` pass over a segment that is rebuilt learns nothing (`floor`).
+
+use super::{DirectoryEntry, Header, Item, SlotId, Table};
+use crate::marks::{Bits, Marks};
+use crate::segment::{Block, TOP_LEVEL, address_in, level_for, limit_at, slots_at};
+use base::alloc::prefetch;
+use base::hash::hash as hash_of;
+
+/// A segment's slots under construction.
+struct Build {
+    slots: Block,
+    marks: Marks,
+    snapshot: u32,
+    count: u16,
+    level: u8,
+}
+
+impl Build {
+    fn new(count: usize, snapshot: u32) -> Self {
+        let level = level_for(count);
+        Build { slots: Block::new(level), marks: Marks::default(), snapshot, count: 0, level }
+    }
+
+    fn put(&mut self, value: u64, done: bool) {
+        let index = self.slots.place(value);
+        self.count += 1;
+        if done {
+            self.marks.mark(self.snapshot, index);
+        }
+    }
+
+    /// Puts every item of `header` for which `belongs` holds, given its slot.
+    fn take_from(&mut self, header: &Header, belongs: impl Fn(u16) -> bool) {
+        for (index, value) in header.slots.live().filter(|&(index, _)| belongs(index)) {
+            let done = self.snapshot != 0 && header.marks.is_done(self.snapshot, index);
+            self.put(value, done);
+        }
+    }
+
+    fn finish(mut self, complete: bool, place: u64, depth: u8, expiry: Expiry) -> Header {
+        if complete {
+            self.marks.complete(self.snapshot);
+        }
+        Header {
+            place,
+            slots: self.slots,
+            next_expiry: expiry.next,
+            floor: i64::MIN,
+            marks: self.marks,
+            count: self.count,
+            expiring: expiry.count,
+            depth,
+            level: self.level,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Expiry {
+    count: u16,
+    next: i64,
+}
+
+impl Expiry {
+    const NONE: Expiry = Expiry { count: 0, next: i64::MAX };
+
+    fn add(&mut self, at: i64) {
+        if at != i64::MAX {
+            self.count += 1;
+            self.next = self.next.min(at);
+        }
+    }
+}
+
+/// How a segment's items divide at the next bit of their places.
+struct Division {
+    /// The slots whose items go to the upper half.
+    upper: Bits,
+    counts: [usize; 2],
+    expiry: [Expiry; 2],
+}
+
+impl<T: Item> Table<T> {
+    /// The number of the segment that `hash` belongs to, with room for one item more.
+    pub(super) fn segment_with_room(&mut self, hash: u64) -> u32 {
+        let place = hash << self.skip;
+        loop {
+            let Some(segment) = self.segment_of(place) else {
+                self.plant();
+                continue;
+            };
+            let header = &self.headers[segment as usize];
+            if usize::from(header.count) < limit_at(header.level) {
+                return segment;
+            }
+            if header.level < TOP_LEVEL {
+                self.resize(segment, limit_at(header.level));
+            } else {
+                self.split(segment);
+            }
+        }
+    }
+
+    /// Gives memory back after a removal from `segment`.
+    pub(super) fn contract(&mut self, segment: u32) {
+        let header = &self.headers[segment as usize];
+        let count = usize::from(header.count);
+        if count.is_multiple_of(MERGE_CHECK) && self.merge_up(segment) {
+            return;
+        }
+        let header = &self.headers[segment as usize];
+        if header.level > 0 && count < slots_at(header.level) / 4 {
+            self.resize(segment, count + count / 2);
+        }
+    }
+
+    pub(super) fn span_of(&self, header: &Header) -> usize {
+        1 << (self.depth - header.depth)
+    }
+
+    /// The place at which the share of a segment's right neighbour begins; none for the last.
+    pub(super) fn end_of(&self, segment: u32) -> Option<u64> {
+        let header = &self.headers[segment as usize];
+        header.place.checked_add(1u64.checked_shl(64 - u32::from(header.depth))?)
+    }
+
+    /// The first segment of an empty table.
+    fn plant(&mut self) {
+        let header = Build::new(0, self.snapshot).finish(self.snapshot != 0, 0, 0, Expiry::NONE);
+        self.headers.reserve_exact(1);
+        self.directory.reserve_exact(1);
+        self.directory.push(DirectoryEntry { first: header.slots.first(), segment: 0, lines: 0 });
+        self.depth = 0;
+        self.deepest = 1;
+        self.add_header(header);
+    }
+
+    /// Rebuilds a segment with the fewest slots that leave room beyond `count` items.
+    fn resize(&mut self, segment: u32, count: usize) {
+        let snapshot = self.snapshot;
+        let header = &self.headers[segment as usize];
+        let mut build = Build::new(count, snapshot);
+        build.take_from(header, |_| true);
+        let complete = snapshot != 0 && header.marks.is_complete(snapshot);
+        let expiry = Expiry { count: header.expiring, next: header.next_expiry };
+        let header = build.finish(complete, header.place, header.depth, expiry);
+        self.set_header(segment, header);
+    }
+
+    /// Divides a segment at the next bit of its places.
+    fn split(&mut self, segment: u32) {
+        if self.headers[segment as usize].depth == self.depth {
+            self.double_directory();
+        }
+        let division = self.divide(segment);
+        let header = &self.headers[segment as usize];
+        let (place, depth) = (header.place, header.depth + 1);
+        let complete = self.snapshot != 0 && header.marks.is_complete(self.snapshot);
+        let half = |side: usize| {
+            let mut build = Build::new(division.counts[side] + SPLIT_SLACK, self.snapshot);
+            build.take_from(header, |index| division.upper.test(index) == (side == 1));
+            build.finish(complete, place | (side as u64) << (64 - depth), depth, division.expiry[side])
+        };
+        let (lower, upper) = (half(0), half(1));
+        if depth == self.depth {
+            self.deepest += 2;
+        }
+        self.set_header(segment, lower);
+        self.add_header(upper);
+    }
+
+    fn divide(&self, segment: u32) -> Division {
+        let header = &self.headers[segment as usize];
+        let bit = 63 - header.depth;
+        let mut division = Division { upper: Bits::default(), counts: [0; 2], expiry: [Expiry::NONE; 2] };
+        let mut ahead = header.slots.live().skip(SPLIT_PREFETCH);
+        for (index, _) in header.slots.live() {
+            if let Some((_, value)) = ahead.next() {
+                prefetch(address_in(value));
+            }
+            let item = self.view(SlotId { segment, index });
+            let side = (hash_of(T::key(item)) << self.skip) >> bit & 1;
+            if side == 1 {
+                division.upper.set(index);
+            }
+            division.counts[side as usize] += 1;
+            division.expiry[side as usize].add(T::expires_at(item));
+        }
+        division
+    }
+
+    /// Merges a segment with its buddy while both together are small, and the result again.
+    fn merge_up(&mut self, mut segment: u32) -> bool {
+        let mut merged = false;
+        while let Some((lower, upper)) = self.small_pair(segment) {
+            segment = self.merge(lower, upper);
+            merged = true;
+        }
+        merged
+    }
+
+    /// A segment and its buddy, lower places first, if they should be one.
+    fn small_pair(&self, segment: u32) -> Option<(u32, u32)> {
+        let header = &self.headers[segment as usize];
+        let distance = 1u64.checked_shl(64 - u32::from(header.depth))?;
+        let buddy = self.segment_of(header.place ^ distance)?;
+        let other = &self.headers[buddy as usize];
+        if other.depth != header.depth || usize::from(other.count + header.count) >= MERGE_LIMIT {
+            return None;
+        }
+        Some(if header.place & distance == 0 { (segment, buddy) } else { (buddy, segment) })
+    }
+
+    /// Makes one segment of two buddies and returns its number.
+    fn merge(&mut self, lower: u32, upper: u32) -> u32 {
+        let snapshot = self.snapshot;
+        let (left, right) = (&self.headers[lower as usize], &self.headers[upper as usize]);
+        let count = usize::from(left.count + right.count);
+        let mut build = Build::new(count + count / 4, snapshot);
+        let both_complete = left.marks.is_complete(snapshot) && right.marks.is_complete(snapshot);
+        build.take_from(left, |_| true);
+        build.take_from(right, |_| true);
+        let expiry =
+            Expiry { count: left.expiring + right.expiring, next: left.next_expiry.min(right.next_expiry) };
+        if left.depth == self.depth {
+            self.deepest -= 2;
+        }
+        let header = build.finish(snapshot != 0 && both_complete, left.place, left.depth - 1, expiry);
+        self.set_header(lower, header);
+        let lower = self.remove_header(upper, lower);
+        self.halve_directory();
+        lower
+    }
+
+    fn add_header(&mut self, header: Header) {
+        self.slot_bytes += header.slots.size();
+        self.headers.push(header);
+        self.publish(self.headers.len() as u32 - 1);
+    }
+
+    fn set_header(&mut self, segment: u32, header: Header) {
+        self.slot_bytes += header.slots.size();
+        self.slot_bytes -= self.headers[segment as usize].slots.size();
+        self.headers[segment as usize] = header;
+        self.publish(segment);
+    }
+
+    /// Removes a header that no directory entry should name any more; returns the number of `kept` then.
+    fn remove_header(&mut self, segment: u32, kept: u32) -> u32 {
+        let removed = self.headers.swap_remove(segment as usize);
+        self.slot_bytes -= removed.slots.size();
+        let last = self.headers.len() as u32;
+        if segment != last {
+            self.headers[segment as usize].floor = i64::MIN;
+            self.publish(segment);
+        }
+        if self.headers.len() < self.headers.capacity() / 4 {
+            self.headers.shrink_to(self.headers.len() * 2);
+        }
+        if kept == last { segment } else { kept }
+    }
+
+    /// Writes a segment's lines and number to its directory entries.
+    fn publish(&mut self, segment: u32) {
+        let header = &self.headers[segment as usize];
+        let entry = DirectoryEntry { first: header.slots.first(), segment, lines: header.slots.len() as u16 };
+        let start = self.index_of(header.place);
+        let span = self.span_of(header);
+        self.directory[start..start + span].fill(entry);
+    }
+
+    fn double_directory(&mut self) {
+        assert!(self.depth + self.skip < DEPTH_LIMIT, "hashes are so evenly spread that this never happens");
+        let mut doubled = Vec::with_capacity(self.directory.len() * 2);
+        doubled.extend(self.directory.iter().flat_map(|&entry| [entry; 2]));
+        self.directory = doubled;
+        self.depth += 1;
+        self.deepest = 0;
+    }
+
+    /// Halves the directory while no segment is as deep as it.
+    fn halve_directory(&mut self) {
+        while self.deepest == 0 {
+            self.directory = self.directory.iter().step_by(2).copied().collect();
+            self.depth -= 1;
+            self.deepest = self.headers.iter().filter(|header| header.depth == self.depth).count() as u32;
+        }
+    }
+}
+
+/// Buddies with fewer items together become one segment: far from the count at which that splits again.
+const MERGE_LIMIT: usize = 384;
+/// Removals between two looks at the buddy.
+const MERGE_CHECK: usize = 16;
+/// Room that each half of a split has beyond its items.
+const SPLIT_SLACK: usize = 4;
+/// How many items ahead a split fetches: it waits for memory otherwise.
+const SPLIT_PREFETCH: usize = 24;
+/// Bits of a hash that the directory may use: a scan's cursor has 47 for places.
+const DEPTH_LIMIT: u8 = 44;

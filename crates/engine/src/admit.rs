@@ -1,0 +1,163 @@
+//! The gates a request passes before it may run, in their order. Each is small, and each refusal is a reply.
+
+use std::sync::atomic::Ordering;
+
+use base::bytes::escape;
+use resp::reply::Protocol;
+
+use crate::args::Argv;
+use crate::clients::Client;
+use crate::command::flag;
+use crate::config::{Config, DebugAccess};
+use crate::engine::Engine;
+use crate::error::CmdError;
+use crate::registry::{REGISTRY, Registered};
+use crate::session::{Origin, Session};
+
+/// What the gates look at.
+pub struct Request<'a> {
+    pub engine: &'a Engine,
+    pub config: &'a Config,
+    pub session: &'a Session,
+    pub command: &'static Registered,
+    pub argv: &'a Argv<'a>,
+}
+
+type Gate = fn(&Request<'_>) -> Result<(), CmdError>;
+
+/// In Redis' order: what a client learns first when several things are wrong.
+const GATES: [Gate; 7] = [arity, protected, authenticated, memory, disk, subscribed, loading];
+
+/// Passes a request through all gates.
+#[inline]
+pub fn admit(request: &Request<'_>) -> Result<(), CmdError> {
+    if request.session.origin == Origin::Replay {
+        return arity(request);
+    }
+    GATES.iter().try_for_each(|gate| gate(request))
+}
+
+/// The text for a request whose command or subcommand does not exist.
+pub fn unknown(argv: &Argv<'_>) -> CmdError {
+    if let Some(container) = REGISTRY.find(argv.at(0)).filter(|_| argv.len() > 1) {
+        let (given, name) = (printable(argv.at(1)), container.row.name.to_uppercase());
+        return CmdError::new(format!("ERR unknown subcommand '{given}'. Try {name} HELP."));
+    }
+    let mut text = format!("ERR unknown command '{}', with args beginning with: ", printable(argv.at(0)));
+    for argument in argv.from(1) {
+        if text.len() > UNKNOWN_TEXT_LEN {
+            break;
+        }
+        text.push_str(&format!("'{}' ", printable(argument)));
+    }
+    CmdError::new(text)
+}
+
+/// How much of a client's words an error repeats.
+const UNKNOWN_TEXT_LEN: usize = 128;
+
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(UNKNOWN_TEXT_LEN)]).into_owned()
+}
+
+fn arity(request: &Request<'_>) -> Result<(), CmdError> {
+    if request.command.row.takes(request.argv.len()) {
+        return Ok(());
+    }
+    Err(CmdError::arity(&request.command.full_name))
+}
+
+/// DEBUG and MODULE are refused unless configuration allows them.
+fn protected(request: &Request<'_>) -> Result<(), CmdError> {
+    if !request.command.row.has(flag::PROTECTED) {
+        return Ok(());
+    }
+    let (access, directive, name) = match request.command.parent.map_or(request.command.row.name, |parent| {
+        REGISTRY.all[parent as usize].row.name
+    }) {
+        "debug" => (request.config.enable_debug_command, "enable-debug-command", "DEBUG"),
+        _ => (request.config.enable_module_command, "enable-module-command", "MODULE"),
+    };
+    let allowed = match access {
+        DebugAccess::Yes => true,
+        DebugAccess::Local => is_local(&request.session.client),
+        DebugAccess::No => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(CmdError::new(format!(
+        "ERR {name} command not allowed. If the {directive} option is set to \"local\", you can run it from a \
+         local connection, otherwise you need to set this option in the configuration file, and then restart the \
+         server."
+    )))
+}
+
+/// Whether the client is on this machine.
+pub fn is_local(client: &Client) -> bool {
+    client.unix || client.peer.starts_with("127.") || client.peer.starts_with("[::1]")
+}
+
+fn authenticated(request: &Request<'_>) -> Result<(), CmdError> {
+    let open = request.config.requirepass.is_empty();
+    if request.session.authenticated || open || request.command.row.has(flag::NO_AUTH) {
+        return Ok(());
+    }
+    Err(CmdError::NOT_AUTHENTICATED)
+}
+
+fn memory(request: &Request<'_>) -> Result<(), CmdError> {
+    if request.command.row.has(flag::DENY_OOM) && request.engine.over_memory.load(Ordering::Relaxed) {
+        return Err(CmdError::OUT_OF_MEMORY);
+    }
+    Ok(())
+}
+
+/// Writes are refused while saving fails, if save points ask for saves (MISCONF).
+fn disk(request: &Request<'_>) -> Result<(), CmdError> {
+    let concerned = request.command.row.has(flag::WRITE) || request.command.row.name == "ping";
+    if !concerned || !request.engine.writes_stopped.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    if !request.config.stop_writes_on_bgsave_error || request.config.save.is_empty() {
+        return Ok(());
+    }
+    Err(CmdError::new(
+        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands \
+         that may modify the data set are disabled, because this instance is configured to report errors during \
+         writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
+         details about the RDB error.",
+    ))
+}
+
+/// A RESP2 client that has subscribed may say little else: its replies would mix with messages.
+fn subscribed(request: &Request<'_>) -> Result<(), CmdError> {
+    let session = request.session;
+    if session.protocol == Protocol::Resp3 || session.subscriptions() == 0 {
+        return Ok(());
+    }
+    let name = request.command.row.name;
+    let allowed = [
+        "ping", "subscribe", "ssubscribe", "unsubscribe", "sunsubscribe", "psubscribe", "punsubscribe", "quit", "reset",
+    ];
+    if allowed.contains(&name) {
+        return Ok(());
+    }
+    Err(CmdError::new(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+         context",
+        request.command.full_name
+    )))
+}
+
+fn loading(request: &Request<'_>) -> Result<(), CmdError> {
+    if !request.engine.is_loading() || request.command.row.has(flag::LOADING) {
+        return Ok(());
+    }
+    Err(CmdError::new("LOADING Redis is loading the dataset in memory"))
+}
+
+/// A request's words for the log, unprintable bytes escaped.
+pub fn describe(argv: &Argv<'_>) -> String {
+    argv.iter().map(escape).collect::<Vec<_>>().join(" ")
+}

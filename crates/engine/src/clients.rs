@@ -1,0 +1,212 @@
+//! Every connection as the others see it: CLIENT LIST, CLIENT KILL, INFO clients. What only its own worker
+//! needs is in the session.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use base::time::UnixMs;
+use parking_lot::{Mutex, RwLock};
+
+use crate::host::WorkerId;
+
+/// Ascends over the life of the process; 0 is nobody.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct ClientId(pub u64);
+
+/// A connection's public face. Its worker writes it with relaxed stores, anyone may read it.
+#[derive(Debug)]
+pub struct Client {
+    pub id: ClientId,
+    pub worker: WorkerId,
+    pub peer: String,
+    pub local: String,
+    pub descriptor: i32,
+    /// Came through the unix socket.
+    pub unix: bool,
+    pub created: UnixMs,
+    pub last_interaction_ms: AtomicI64,
+    pub last_command: AtomicU16,
+    pub db: AtomicU16,
+    pub flags: AtomicU32,
+    pub protocol: AtomicU16,
+    pub channels: AtomicU32,
+    pub patterns: AtomicU32,
+    pub shard_channels: AtomicU32,
+    pub subscription_bytes: AtomicUsize,
+    /// Commands queued in MULTI; -1 outside.
+    pub queued: AtomicI64,
+    pub queued_bytes: AtomicUsize,
+    pub watched: AtomicU32,
+    /// A watched key has changed: EXEC will fail. Marked by whoever changes the key.
+    pub watch_dirty: Arc<AtomicBool>,
+    pub input_bytes: AtomicUsize,
+    pub input_free: AtomicUsize,
+    pub argument_bytes: AtomicUsize,
+    pub output_bytes: AtomicUsize,
+    pub output_parts: AtomicUsize,
+    pub total_input: AtomicU64,
+    pub total_output: AtomicU64,
+    pub total_commands: AtomicU64,
+    pub no_evict: AtomicBool,
+    pub killed: AtomicBool,
+    pub names: Mutex<Names>,
+}
+
+/// What a client says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    pub name: String,
+    pub library: String,
+    pub library_version: String,
+    pub user: String,
+}
+
+/// CLIENT LIST flags, as bits of [`Client::flags`].
+pub mod flag {
+    pub const MONITOR: u32 = 1;
+    pub const SUBSCRIBED: u32 = 1 << 1;
+    pub const MULTI: u32 = 1 << 2;
+    pub const BLOCKED: u32 = 1 << 3;
+    /// Not stored: it is `Client::watch_dirty`.
+    pub const DIRTY_EXEC: u32 = 1 << 4;
+    pub const CLOSE_AFTER_REPLY: u32 = 1 << 5;
+    /// Not stored: it is `Client::killed`.
+    pub const CLOSE_NOW: u32 = 1 << 6;
+    pub const UNIX: u32 = 1 << 7;
+    pub const NO_EVICT: u32 = 1 << 8;
+    pub const NO_TOUCH: u32 = 1 << 9;
+
+    /// In the order in which CLIENT LIST prints them.
+    pub const LETTERS: [(u32, char); 10] = [
+        (MONITOR, 'O'),
+        (SUBSCRIBED, 'P'),
+        (MULTI, 'x'),
+        (BLOCKED, 'b'),
+        (DIRTY_EXEC, 'd'),
+        (CLOSE_AFTER_REPLY, 'c'),
+        (CLOSE_NOW, 'A'),
+        (UNIX, 'U'),
+        (NO_EVICT, 'e'),
+        (NO_TOUCH, 'T'),
+    ];
+}
+
+/// What a new connection brings.
+pub struct Arrival {
+    pub worker: WorkerId,
+    pub peer: String,
+    pub local: String,
+    pub descriptor: i32,
+    pub unix: bool,
+}
+
+impl Client {
+    fn new(id: ClientId, arrival: Arrival, now: UnixMs) -> Client {
+        Client {
+            id,
+            worker: arrival.worker,
+            peer: arrival.peer,
+            local: arrival.local,
+            descriptor: arrival.descriptor,
+            unix: arrival.unix,
+            created: now,
+            last_interaction_ms: AtomicI64::new(now.0),
+            last_command: AtomicU16::new(u16::MAX),
+            db: AtomicU16::new(0),
+            flags: AtomicU32::new(if arrival.unix { flag::UNIX } else { 0 }),
+            protocol: AtomicU16::new(2),
+            channels: AtomicU32::new(0),
+            patterns: AtomicU32::new(0),
+            shard_channels: AtomicU32::new(0),
+            subscription_bytes: AtomicUsize::new(0),
+            queued: AtomicI64::new(-1),
+            queued_bytes: AtomicUsize::new(0),
+            watched: AtomicU32::new(0),
+            watch_dirty: Arc::default(),
+            input_bytes: AtomicUsize::new(0),
+            input_free: AtomicUsize::new(0),
+            argument_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            output_parts: AtomicUsize::new(0),
+            total_input: AtomicU64::new(0),
+            total_output: AtomicU64::new(0),
+            total_commands: AtomicU64::new(0),
+            no_evict: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            names: Mutex::new(Names { user: "default".into(), ..Names::default() }),
+        }
+    }
+
+    pub fn set_flag(&self, flag: u32, on: bool) {
+        let old = self.flags.load(Ordering::Relaxed);
+        self.flags.store(if on { old | flag } else { old & !flag }, Ordering::Relaxed);
+    }
+
+    pub fn has_flag(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    pub fn set_no_evict(&self, on: bool) {
+        self.no_evict.store(on, Ordering::Relaxed);
+        self.set_flag(flag::NO_EVICT, on);
+    }
+
+    /// All flags that hold now.
+    pub fn all_flags(&self) -> u32 {
+        let computed =
+            [(flag::DIRTY_EXEC, &self.watch_dirty as &AtomicBool), (flag::CLOSE_NOW, &self.killed)];
+        let stored = self.flags.load(Ordering::Relaxed);
+        computed.iter().filter(|(_, on)| on.load(Ordering::Relaxed)).fold(stored, |all, (flag, _)| all | flag)
+    }
+
+    /// Bytes the connection holds in all.
+    pub fn memory(&self) -> usize {
+        let parts = [
+            &self.input_bytes,
+            &self.input_free,
+            &self.argument_bytes,
+            &self.output_bytes,
+            &self.queued_bytes,
+            &self.subscription_bytes,
+        ];
+        size_of::<Client>() + parts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
+    }
+}
+
+/// All connections, in the order of their ids.
+#[derive(Default)]
+pub struct Clients {
+    by_id: RwLock<BTreeMap<ClientId, Arc<Client>>>,
+    next_id: AtomicU64,
+}
+
+impl Clients {
+    pub fn arrive(&self, arrival: Arrival, now: UnixMs) -> Arc<Client> {
+        let id = ClientId(self.next_id.fetch_add(1, Ordering::Relaxed) + 1);
+        let client = Arc::new(Client::new(id, arrival, now));
+        self.by_id.write().insert(id, Arc::clone(&client));
+        client
+    }
+
+    pub fn leave(&self, id: ClientId) {
+        self.by_id.write().remove(&id);
+    }
+
+    pub fn find(&self, id: ClientId) -> Option<Arc<Client>> {
+        self.by_id.read().get(&id).cloned()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.read().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those present at some moment during the call.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.by_id.read().values().cloned().collect()
+    }
+}

@@ -1,0 +1,30 @@
+//! The families of commands. A family is one file: its rows and, beside them, its functions.
+
+mod instant;
+mod lcs;
+pub mod client;
+mod client_filter;
+pub mod connection;
+pub mod dump;
+pub mod expire;
+pub mod generic;
+pub mod hash;
+pub mod hash_ttl;
+pub mod introspect;
+pub mod keyspace;
+pub mod object;
+pub mod pubsub;
+pub mod scan;
+pub mod string;
+pub mod config;
+pub mod debug;
+pub mod latency;
+pub mod memory;
+pub mod save;
+pub mod server;
+pub mod slowlog;
+
+use crate::command::Command;
+
+/// Every family, in the order in which COMMAND lists them.
+pub static FAMILIES: &[&[Command]] = &[connection::TABLE, client::TABLE, introspect::TABLE, pubsub::TABLE, crate::multi::TABLE, string::TABLE, hash::TABLE, hash_ttl::TABLE, generic::TABLE, expire::TABLE, keyspace::TABLE, scan::TABLE, object::TABLE, dump::TABLE, server::TABLE, config::TABLE, save::TABLE, slowlog::TABLE, latency::TABLE, memory::TABLE, debug::TABLE];

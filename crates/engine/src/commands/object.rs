@@ -1,0 +1,208 @@
+//! OBJECT: how a value is kept and when it was used. Looking leaves no trace on the key.
+
+use store::EntryRef;
+
+use crate::command::{CmdResult, Command, Group, command, container, flag};
+use crate::config::EvictionPolicy;
+use crate::ctx::Ctx;
+use crate::error::CmdError;
+use crate::keyspec::KeySpec;
+use crate::keyspec::flag::RO;
+
+pub static TABLE: &[Command] = &[container("object", Group::Generic, SUBCOMMANDS)
+    .since("2.2.3")
+    .docs("Commands that look at how a value is kept.", "Depends on subcommand.")];
+
+const SUBCOMMANDS: &[Command] = &[
+    command("help", 2, Group::Generic, help)
+        .flags(flag::LOADING | flag::STALE)
+        .since("6.2.0")
+        .docs("Lists the subcommands.", "O(1)"),
+    on_key("idletime", idletime)
+        .docs("Tells how many seconds ago the key was last used.", "O(1)"),
+    on_key("freq", freq)
+        .since("4.0.0")
+        .docs("Tells how often the key is used, on a logarithmic scale.", "O(1)"),
+    on_key("encoding", encoding).docs("Names the form in which the value is kept.", "O(1)"),
+    on_key("refcount", refcount).docs("Counts the references to the value: always 1.", "O(1)"),
+];
+
+const KEY: &[KeySpec] = &[KeySpec::one(2, RO)];
+
+const fn on_key(name: &'static str, run: fn(&mut Ctx) -> CmdResult) -> Command {
+    command(name, 3, Group::Generic, run)
+        .read()
+        .since("2.2.3")
+        .keys(KEY)
+        .syntax("key")
+        .tips(&["nondeterministic_output"])
+}
+
+fn help(ctx: &mut Ctx) -> CmdResult {
+    ctx.help("OBJECT", &[
+        "ENCODING <key>",
+        "    Return the kind of internal representation used in order to store the value",
+        "    associated with a <key>.",
+        "FREQ <key>",
+        "    Return the access frequency index of the <key>. The returned integer is",
+        "    proportional to the logarithm of the recent access frequency of the key.",
+        "IDLETIME <key>",
+        "    Return the idle time of the <key>, that is the approximated number of",
+        "    seconds elapsed since the last access to the key.",
+        "REFCOUNT <key>",
+        "    Return the number of references of the value associated with the specified",
+        "    <key>.",
+    ]);
+    Ok(())
+}
+
+fn encoding(ctx: &mut Ctx) -> CmdResult {
+    match look(ctx).map(EntryRef::encoding) {
+        Some(name) => ctx.reply.bulk(name.as_bytes()),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+fn refcount(ctx: &mut Ctx) -> CmdResult {
+    match look(ctx) {
+        Some(_) => ctx.reply.integer(1),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+fn idletime(ctx: &mut Ctx) -> CmdResult {
+    let now = ctx.keys.clock;
+    let Some(used) = look(ctx).map(EntryRef::clock) else {
+        ctx.reply.null();
+        return Ok(());
+    };
+    if is_lfu(ctx) {
+        return Err(IDLE_NOT_TRACKED);
+    }
+    ctx.reply.integer(i64::from(elapsed(used, now)));
+    Ok(())
+}
+
+fn freq(ctx: &mut Ctx) -> CmdResult {
+    let now_minutes = (ctx.now().seconds() / 60) as u32;
+    let Some(clock) = look(ctx).map(EntryRef::clock) else {
+        ctx.reply.null();
+        return Ok(());
+    };
+    if !is_lfu(ctx) {
+        return Err(FREQUENCY_NOT_TRACKED);
+    }
+    ctx.reply.integer(i64::from(decayed(clock, now_minutes)));
+    Ok(())
+}
+
+/// The entry, counted as a hit or a miss; neither touched nor announced.
+fn look<'c>(ctx: &'c mut Ctx) -> Option<EntryRef<'c>> {
+    let key = ctx.key(2);
+    if ctx.keys.exists(key) {
+        ctx.keys.effects.hits += 1;
+    } else {
+        ctx.keys.effects.misses += 1;
+    }
+    ctx.keys.peek(key)
+}
+
+pub(crate) fn is_lfu(ctx: &Ctx) -> bool {
+    matches!(ctx.config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
+}
+
+/// Seconds between two states of the access clock, whose 24 bits wrap every 194 days.
+fn elapsed(from: u32, to: u32) -> u32 {
+    to.wrapping_sub(from) & CLOCK_MASK
+}
+
+/// An access clock that says: used `idle` seconds ago.
+pub(crate) fn clock_idle_for(now: u32, idle: i64) -> u32 {
+    now.wrapping_sub(idle as u32) & CLOCK_MASK
+}
+
+/// An access clock that says: used so often, counted up to this minute.
+pub(crate) fn clock_of_frequency(now_minutes: u32, frequency: u8) -> u32 {
+    (now_minutes & 0xffff) << 8 | u32::from(frequency)
+}
+
+/// The counter, one less for each minute since it was brought up to date.
+fn decayed(clock: u32, now_minutes: u32) -> u32 {
+    let idle_minutes = now_minutes.wrapping_sub(clock >> 8) & 0xffff;
+    (clock & 0xff).saturating_sub(idle_minutes)
+}
+
+const CLOCK_MASK: u32 = 0xff_ffff;
+
+const IDLE_NOT_TRACKED: CmdError = CmdError::fixed(
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+     policies at runtime LRU and LFU data will take some time to adjust.",
+);
+const FREQUENCY_NOT_TRACKED: CmdError = CmdError::fixed(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+     between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestEngine, check_script};
+
+    #[test]
+    fn encodings() {
+        let mut test = TestEngine::new();
+        let mut check = |write: &str, expected: &str| {
+            test.run(write);
+            let quoted = format!("\"{expected}\"");
+            check_script(&mut test, &[("OBJECT ENCODING k", &quoted), ("OBJECT REFCOUNT k", "1"), ("DEL k", "1")]);
+        };
+        check("SET k 12", "int");
+        check("SET k abc", "embstr");
+        check(&format!("SET k {}", "x".repeat(45)), "raw");
+        check("SETRANGE k 0 abc", "raw");
+        check("HSET k f v", "listpack");
+        check(&format!("HSET k f {}", "x".repeat(65)), "hashtable");
+    }
+
+    #[test]
+    fn idle_time_counts_from_the_last_use() {
+        let mut test = TestEngine::new();
+        test.run("SET k v");
+        test.advance_ms(7_000);
+        check_script(&mut test, &[
+            ("OBJECT IDLETIME k", "7"),
+            ("EXISTS k", "1"),
+            ("TYPE k", "+string"),
+            ("TTL k", "-1"),
+            ("OBJECT ENCODING k", "\"embstr\""),
+            ("OBJECT IDLETIME k", "7"),
+            ("TOUCH k none", "1"),
+            ("OBJECT IDLETIME k", "0"),
+            ("OBJECT IDLETIME none", "nil"),
+            ("OBJECT FREQ none", "nil"),
+            ("OBJECT FREQ k", &format!("-{}", FREQUENCY_NOT_TRACKED.text())),
+            ("OBJECT ENCODING none", "nil"),
+            ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
+            ("OBJECT FOO k", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
+        ]);
+        test.sessions[0].no_touch = true;
+        test.advance_ms(3_000);
+        check_script(&mut test, &[("GET k", "\"v\""), ("OBJECT IDLETIME k", "3"), ("TOUCH k", "1")]);
+        check_script(&mut test, &[("OBJECT IDLETIME k", "0")]);
+        test.configure(|config| config.maxmemory_policy = EvictionPolicy::AllkeysLfu);
+        check_script(&mut test, &[("OBJECT IDLETIME k", &format!("-{}", IDLE_NOT_TRACKED.text()))]);
+    }
+
+    #[test]
+    fn clocks_wrap() {
+        assert_eq!(elapsed(CLOCK_MASK, 2), 3);
+        assert_eq!(elapsed(5, clock_idle_for(5, 0)), 0);
+        assert_eq!(elapsed(clock_idle_for(10, 1000), 10), 1000);
+        let minutes = 0x1_0003;
+        assert_eq!(decayed(clock_of_frequency(minutes, 200), minutes), 200);
+        assert_eq!(decayed(clock_of_frequency(minutes - 7, 200), minutes), 193);
+        assert_eq!(decayed(clock_of_frequency(minutes - 700, 200), minutes), 0);
+    }
+}

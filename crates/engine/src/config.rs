@@ -1,0 +1,359 @@
+//! The configuration as the server uses it: one typed field for every directive that is served. Texts, bounds
+//! and names of directives are rows of `directives`; nothing here parses or prints, and nothing reads a file.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// One `save <seconds> <changes>` rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    pub seconds: i64,
+    pub changes: i64,
+}
+
+/// When a client whose replies pile up is disconnected. 0 means no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputLimit {
+    pub hard_bytes: u64,
+    pub soft_bytes: u64,
+    pub soft_seconds: i64,
+}
+
+/// The index into `Config::client_output_limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientClass {
+    Normal,
+    Replica,
+    Pubsub,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Debug,
+    Verbose,
+    Notice,
+    Warning,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyslogFacility {
+    User,
+    Local0,
+    Local1,
+    Local2,
+    Local3,
+    Local4,
+    Local5,
+    Local6,
+    Local7,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supervisor {
+    Upstart,
+    Systemd,
+    Auto,
+    No,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvictionPolicy {
+    VolatileLru,
+    VolatileLfu,
+    VolatileRandom,
+    VolatileTtl,
+    AllkeysLru,
+    AllkeysLfu,
+    AllkeysRandom,
+    NoEviction,
+}
+
+/// Whose RESTORE payloads and snapshot files are checked in depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SanitizePayload {
+    No,
+    Yes,
+    Clients,
+}
+
+/// Who may use a dangerous command: nobody, everybody, or connections from this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugAccess {
+    No,
+    Yes,
+    Local,
+}
+
+/// What a signal asks of the shutdown. No flag set: save if save points exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownFlags {
+    pub save: bool,
+    pub nosave: bool,
+    pub now: bool,
+    pub force: bool,
+}
+
+/// Every served directive. Times and sizes carry their unit in the name.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What `io-threads 0` stands for; given in by the program that knows the machine.
+    pub cores: usize,
+
+    pub bind: Vec<Vec<u8>>,
+    pub port: i64,
+    /// Path of the Unix socket; empty for none.
+    pub unixsocket: Vec<u8>,
+    /// File mode of the Unix socket; 0 leaves it to the umask.
+    pub unixsocketperm: i64,
+    pub tcp_backlog: i64,
+    pub tcp_keepalive_seconds: i64,
+    /// Idle clients are closed after so many seconds; 0 never.
+    pub timeout_seconds: i64,
+    pub maxclients: i64,
+    pub protected_mode: bool,
+    pub requirepass: Vec<u8>,
+    pub proto_max_bulk_len: u64,
+    pub client_query_buffer_limit: u64,
+    /// By `ClientClass`.
+    pub client_output_limits: [OutputLimit; 3],
+    /// Worker threads; 0 is one for each core. Read it through `workers()`.
+    pub io_threads: i64,
+
+    pub databases: i64,
+    pub daemonize: bool,
+    pub supervised: Supervisor,
+    pub pidfile: Vec<u8>,
+    pub loglevel: LogLevel,
+    /// Empty for standard output.
+    pub logfile: Vec<u8>,
+    pub syslog_enabled: bool,
+    pub syslog_ident: Vec<u8>,
+    pub syslog_facility: SyslogFacility,
+    pub always_show_logo: bool,
+    pub set_proc_title: bool,
+    pub proc_title_template: Vec<u8>,
+    pub locale_collate: Vec<u8>,
+    pub hide_user_data_from_log: bool,
+    pub crash_log_enabled: bool,
+    pub enable_debug_command: DebugAccess,
+    pub enable_protected_configs: DebugAccess,
+    pub enable_module_command: DebugAccess,
+    pub shutdown_timeout_seconds: i64,
+    pub shutdown_on_sigint: ShutdownFlags,
+    pub shutdown_on_sigterm: ShutdownFlags,
+
+    pub save: Vec<SavePoint>,
+    pub dbfilename: Vec<u8>,
+    /// The working directory. The server replaces the default by the absolute path it started in.
+    pub dir: Vec<u8>,
+    pub rdbcompression: bool,
+    pub rdbchecksum: bool,
+    pub stop_writes_on_bgsave_error: bool,
+    pub rdb_save_incremental_fsync: bool,
+    pub sanitize_dump_payload: SanitizePayload,
+    /// Debugging aid: microseconds slept for each key loaded; negative: once in so many keys.
+    pub key_load_delay_us: i64,
+    /// Debugging aid: microseconds slept for each key saved; negative: once in so many keys.
+    pub rdb_key_save_delay_us: i64,
+
+    /// Bytes; 0 is no limit.
+    pub maxmemory: u64,
+    pub maxmemory_policy: EvictionPolicy,
+    pub active_expire_effort: i64,
+    pub lazyfree_lazy_eviction: bool,
+    pub lazyfree_lazy_expire: bool,
+    pub lazyfree_lazy_server_del: bool,
+    pub lazyfree_lazy_user_del: bool,
+    pub lazyfree_lazy_user_flush: bool,
+
+    /// Runs of the periodic work in a second, 1 to 500.
+    pub hz: i64,
+    pub dynamic_hz: bool,
+    /// Microseconds; negative logs nothing, 0 everything.
+    pub slowlog_log_slower_than_us: i64,
+    pub slowlog_max_len: i64,
+    /// Milliseconds; 0 is off.
+    pub latency_monitor_threshold_ms: i64,
+    pub latency_tracking: bool,
+    pub latency_tracking_info_percentiles: Vec<f64>,
+    /// Bits of `notify::class`.
+    pub notify_keyspace_events: u32,
+
+    pub hash_max_listpack_entries: usize,
+    pub hash_max_listpack_value: usize,
+    /// Positive: elements in a node; -1 to -5: 4, 8, 16, 32 or 64 KB in a node.
+    pub list_max_listpack_size: i64,
+    pub list_compress_depth: i64,
+    pub set_max_intset_entries: usize,
+    pub set_max_listpack_entries: usize,
+    pub set_max_listpack_value: usize,
+    pub zset_max_listpack_entries: usize,
+    pub zset_max_listpack_value: usize,
+    pub stream_node_max_bytes: usize,
+    pub stream_node_max_entries: usize,
+    pub hll_sparse_max_bytes: usize,
+
+    /// Values of known directives that nothing uses yet, as CONFIG GET prints them; absent means the default.
+    pub unserved: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl Config {
+    /// The defaults on a machine with so many cores.
+    pub fn with_cores(cores: usize) -> Config {
+        Config { cores: cores.max(1), ..Config::default() }
+    }
+
+    /// How many worker threads the configuration asks for; at least one.
+    pub fn workers(&self) -> usize {
+        match usize::try_from(self.io_threads) {
+            Ok(0) | Err(_) => self.cores.max(1),
+            Ok(threads) => threads,
+        }
+    }
+
+    pub fn output_limit(&self, class: ClientClass) -> OutputLimit {
+        self.client_output_limits[class as usize]
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        DEFAULTS.clone()
+    }
+}
+
+impl LogLevel {
+    pub const ALL: [LogLevel; 4] = [LogLevel::Debug, LogLevel::Verbose, LogLevel::Notice, LogLevel::Warning];
+}
+
+impl SyslogFacility {
+    pub const ALL: [SyslogFacility; 9] = [
+        SyslogFacility::User,
+        SyslogFacility::Local0,
+        SyslogFacility::Local1,
+        SyslogFacility::Local2,
+        SyslogFacility::Local3,
+        SyslogFacility::Local4,
+        SyslogFacility::Local5,
+        SyslogFacility::Local6,
+        SyslogFacility::Local7,
+    ];
+}
+
+impl Supervisor {
+    pub const ALL: [Supervisor; 4] =
+        [Supervisor::Upstart, Supervisor::Systemd, Supervisor::Auto, Supervisor::No];
+}
+
+impl EvictionPolicy {
+    pub const ALL: [EvictionPolicy; 8] = [
+        EvictionPolicy::VolatileLru,
+        EvictionPolicy::VolatileLfu,
+        EvictionPolicy::VolatileRandom,
+        EvictionPolicy::VolatileTtl,
+        EvictionPolicy::AllkeysLru,
+        EvictionPolicy::AllkeysLfu,
+        EvictionPolicy::AllkeysRandom,
+        EvictionPolicy::NoEviction,
+    ];
+}
+
+impl SanitizePayload {
+    pub const ALL: [SanitizePayload; 3] =
+        [SanitizePayload::No, SanitizePayload::Yes, SanitizePayload::Clients];
+}
+
+impl DebugAccess {
+    pub const ALL: [DebugAccess; 3] = [DebugAccess::No, DebugAccess::Yes, DebugAccess::Local];
+}
+
+const DEFAULT_SAVE: [SavePoint; 3] = [
+    SavePoint { seconds: 3600, changes: 1 },
+    SavePoint { seconds: 300, changes: 100 },
+    SavePoint { seconds: 60, changes: 10_000 },
+];
+
+const DEFAULT_OUTPUT_LIMITS: [OutputLimit; 3] = [
+    OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_seconds: 0 },
+    OutputLimit { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft_seconds: 60 },
+    OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_seconds: 60 },
+];
+
+/// What holds where nothing is said: Redis' defaults, but a worker for each core.
+pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
+    cores: 1,
+    bind: vec![b"*".to_vec(), b"-::*".to_vec()],
+    port: 6379,
+    unixsocket: Vec::new(),
+    unixsocketperm: 0,
+    tcp_backlog: 511,
+    tcp_keepalive_seconds: 300,
+    timeout_seconds: 0,
+    maxclients: 10_000,
+    protected_mode: true,
+    requirepass: Vec::new(),
+    proto_max_bulk_len: 512 << 20,
+    client_query_buffer_limit: 1 << 30,
+    client_output_limits: DEFAULT_OUTPUT_LIMITS,
+    io_threads: 0,
+    databases: 16,
+    daemonize: false,
+    supervised: Supervisor::No,
+    pidfile: Vec::new(),
+    loglevel: LogLevel::Notice,
+    logfile: Vec::new(),
+    syslog_enabled: false,
+    syslog_ident: b"redis".to_vec(),
+    syslog_facility: SyslogFacility::Local0,
+    always_show_logo: false,
+    set_proc_title: true,
+    proc_title_template: b"{title} {listen-addr} {server-mode}".to_vec(),
+    locale_collate: Vec::new(),
+    hide_user_data_from_log: false,
+    crash_log_enabled: true,
+    enable_debug_command: DebugAccess::No,
+    enable_protected_configs: DebugAccess::No,
+    enable_module_command: DebugAccess::No,
+    shutdown_timeout_seconds: 10,
+    shutdown_on_sigint: ShutdownFlags::default(),
+    shutdown_on_sigterm: ShutdownFlags::default(),
+    save: DEFAULT_SAVE.to_vec(),
+    dbfilename: b"dump.rdb".to_vec(),
+    dir: b".".to_vec(),
+    rdbcompression: true,
+    rdbchecksum: true,
+    stop_writes_on_bgsave_error: true,
+    rdb_save_incremental_fsync: true,
+    sanitize_dump_payload: SanitizePayload::No,
+    key_load_delay_us: 0,
+    rdb_key_save_delay_us: 0,
+    maxmemory: 0,
+    maxmemory_policy: EvictionPolicy::NoEviction,
+    active_expire_effort: 1,
+    lazyfree_lazy_eviction: false,
+    lazyfree_lazy_expire: false,
+    lazyfree_lazy_server_del: false,
+    lazyfree_lazy_user_del: false,
+    lazyfree_lazy_user_flush: false,
+    hz: 10,
+    dynamic_hz: true,
+    slowlog_log_slower_than_us: 10_000,
+    slowlog_max_len: 128,
+    latency_monitor_threshold_ms: 0,
+    latency_tracking: true,
+    latency_tracking_info_percentiles: vec![50.0, 99.0, 99.9],
+    notify_keyspace_events: 0,
+    hash_max_listpack_entries: 512,
+    hash_max_listpack_value: 64,
+    list_max_listpack_size: -2,
+    list_compress_depth: 0,
+    set_max_intset_entries: 512,
+    set_max_listpack_entries: 128,
+    set_max_listpack_value: 64,
+    zset_max_listpack_entries: 128,
+    zset_max_listpack_value: 64,
+    stream_node_max_bytes: 4096,
+    stream_node_max_entries: 100,
+    hll_sparse_max_bytes: 3000,
+    unserved: BTreeMap::new(),
+});

@@ -1,0 +1,90 @@
+//! Timed duties of the engine, in slices with a budget: active expiry, rates, limits of memory.
+//!
+//! The server calls them from its timer; none of them waits.
+
+use std::sync::atomic::Ordering;
+
+use base::time::UnixMs;
+use store::expire::ExpireCursor;
+use store::{Key, Plan};
+
+use crate::args::OwnedArgv;
+use crate::effects::Effects;
+use crate::engine::{Engine, thresholds};
+use crate::keys::Keys;
+
+/// The timed cycle's own state: one thread calls it.
+#[derive(Default)]
+pub struct Cycle {
+    cursor: ExpireCursor,
+    effects: Effects,
+    due: Vec<Box<[u8]>>,
+}
+
+/// Items looked at under one lock.
+const EXPIRE_BATCH: usize = 64;
+
+impl Cycle {
+    /// Removes expired keys until a round is complete or `budget_ns` is used up. The share of due keys that
+    /// had to be left is an estimate of how much of the keyspace is stale.
+    pub fn expire(&mut self, engine: &Engine, now: UnixMs, budget_ns: u64) {
+        if engine.keeps_expired() || !engine.debug.active_expire.load(Ordering::Relaxed) {
+            return;
+        }
+        let start = engine.host.monotonic_ns();
+        let mut round = 0;
+        loop {
+            let more = self.expire_batch(engine, now);
+            let databases = engine.store.databases();
+            if !more && self.cursor.advance(databases, engine.store.shard_count()) {
+                round += 1;
+            }
+            let elapsed = engine.host.monotonic_ns() - start;
+            if round > 0 || elapsed > budget_ns {
+                engine.cycle.expire_time_cap_reached.add(u64::from(round == 0));
+                engine.cycle.expire_ns.add(elapsed);
+                return;
+            }
+        }
+    }
+
+    /// One batch under one shard's lock; true if there may be more in this place.
+    fn expire_batch(&mut self, engine: &Engine, now: UnixMs) -> bool {
+        let (shard, db) = self.cursor.place();
+        let mut guard = engine.store.lock(&Plan::One(shard));
+        let config = engine.config();
+        self.effects.begin(engine.log.is_active());
+        let mut budget = EXPIRE_BATCH;
+        let part = guard.shard(shard).db(db);
+        if part.table().expiring_count() == 0 {
+            return false;
+        }
+        self.due.clear();
+        while let Some(slot) = part.next_due(&mut self.cursor.position, now.0, &mut budget) {
+            self.due.push(part.view(slot).key().into());
+        }
+        let mut keys = Keys {
+            guard: &mut guard,
+            engine,
+            effects: &mut self.effects,
+            config: &config,
+            db,
+            now,
+            clock: 0,
+            no_touch: true,
+            replay: false,
+            thresholds: thresholds(&config),
+        };
+        for key in &self.due {
+            keys.expire_due(Key::new(key));
+        }
+        engine.cycle.expired_keys.add(u64::from(self.effects.expired));
+        engine.cycle.expired_fields.add(u64::from(self.effects.expired_fields));
+        engine.cycle.dirty.add(self.effects.dirty);
+        if self.effects.any() && self.effects.logged {
+            engine.log.append(db, &self.effects, &OwnedArgv::default().view());
+        }
+        engine.publish_events(&config, &self.effects.events);
+        budget == 0
+    }
+}

@@ -1,0 +1,103 @@
+//! What a command did: how much changed, which events it caused, and the deterministic commands that do the
+//! same again.
+//!
+//! Without a word from the command its effect is the command itself. One whose outcome depends on time,
+//! chance or state names others instead.
+
+use base::num::i64_len;
+use smallvec::SmallVec;
+use store::DbIndex;
+
+use crate::args::Argv;
+
+/// A keyspace event to publish once the command is done.
+pub struct KeyEvent {
+    pub db: DbIndex,
+    pub class: u32,
+    pub name: &'static str,
+    pub key: Box<[u8]>,
+}
+
+/// Cleared, not freed, from one command to the next.
+#[derive(Default)]
+pub struct Effects {
+    /// Changes made: what save points count. Without any, nothing is logged.
+    pub dirty: u64,
+    pub hits: u32,
+    pub misses: u32,
+    pub expired: u32,
+    pub expired_fields: u32,
+    pub events: SmallVec<[KeyEvent; 2]>,
+    /// Whether anybody reads the log: effects are only written down then.
+    pub(crate) logged: bool,
+    /// Deletions of expired keys, before the command's own effect.
+    expiries: Vec<u8>,
+    /// Commands named in place of the command itself.
+    named: Vec<u8>,
+    named_any: bool,
+}
+
+impl Effects {
+    pub(crate) fn begin(&mut self, logged: bool) {
+        self.dirty = 0;
+        (self.hits, self.misses, self.expired, self.expired_fields) = (0, 0, 0, 0);
+        self.logged = logged;
+        self.named_any = false;
+        self.events.clear();
+        self.expiries.clear();
+        self.named.clear();
+    }
+
+    /// Names an effect in place of the command itself; several keep their order.
+    pub fn name(&mut self, words: &[&[u8]]) {
+        self.named_any = true;
+        if self.logged {
+            write_command(&mut self.named, words.iter().copied());
+        }
+    }
+
+    /// Says that the command's effect is nothing but what `name` was called with.
+    pub fn name_none(&mut self) {
+        self.named_any = true;
+    }
+
+    /// An expired key was removed on the way.
+    pub fn expire(&mut self, key: &[u8]) {
+        self.expired += 1;
+        if self.logged {
+            write_command(&mut self.expiries, [b"DEL".as_slice(), key].into_iter());
+        }
+    }
+
+    /// Something is to be logged.
+    pub fn any(&self) -> bool {
+        self.dirty > 0 || !self.expiries.is_empty() || !self.named.is_empty()
+    }
+
+    /// Appends the effects as requests: expiries, then what was named, or else the command as it came.
+    pub fn write(&self, argv: &Argv<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.expiries);
+        if self.named_any {
+            out.extend_from_slice(&self.named);
+        } else if self.dirty > 0 {
+            write_command(out, argv.iter());
+        }
+    }
+}
+
+/// Appends a request of RESP bulks.
+pub fn write_command<'a>(out: &mut Vec<u8>, words: impl ExactSizeIterator<Item = &'a [u8]>) {
+    write_head(out, b'*', words.len());
+    for word in words {
+        out.reserve(word.len() + i64_len(word.len() as i64) + 5);
+        write_head(out, b'$', word.len());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_head(out: &mut Vec<u8>, kind: u8, number: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}

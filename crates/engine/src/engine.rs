@@ -1,0 +1,248 @@
+//! The engine's state, and what each worker brings to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use base::random::Rng;
+use base::time::UnixMs;
+use parking_lot::Mutex;
+use store::{Store, Thresholds};
+
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::effects::Effects;
+use crate::host::{Host, WorkerId};
+use crate::log::Log;
+use crate::multi::Pause;
+use crate::observe::{LatencyMonitor, Monitors, SlowLog};
+use crate::pubsub::PubSub;
+use crate::stats::{Counter, WorkerStats};
+use crate::watch::Watches;
+
+/// Everything the workers share.
+pub struct Engine {
+    pub store: Store,
+    pub host: Box<dyn Host>,
+    config: ArcSwap<Config>,
+    /// Ascends with every change of the configuration; workers compare it with what they hold.
+    config_version: AtomicU64,
+    /// Held by whoever derives a new configuration from the current one.
+    pub config_change: Mutex<()>,
+    pub log: Log,
+    pub clients: Clients,
+    pub watches: Watches,
+    pub pubsub: PubSub,
+    pub monitors: Monitors,
+    pub slow_log: Mutex<SlowLog>,
+    pub latency: Mutex<LatencyMonitor>,
+    pub pause: Pause,
+    pub errors: ErrorCounts,
+    pub stats: Box<[Arc<WorkerStats>]>,
+    /// Statistics of the timed cycle, which belongs to no worker.
+    pub cycle: CycleStats,
+    pub run_id: String,
+    pub started: UnixMs,
+    pub loading: AtomicBool,
+    /// Used memory is over `maxmemory`: commands that may grow it are refused.
+    pub over_memory: AtomicBool,
+    /// The last save failed: writes are refused if configuration says so.
+    pub writes_stopped: AtomicBool,
+    pub used_memory_peak: AtomicUsize,
+    pub used_memory_startup: AtomicUsize,
+    /// `dirty` of all workers when the last good save was cut.
+    pub dirty_saved: AtomicU64,
+    pub rejected_connections: AtomicU64,
+    pub connections_received: AtomicU64,
+    pub debug: DebugSwitches,
+    /// Unix milliseconds at which a delayed shutdown ends the process; 0: none.
+    pub shutdown_at_ms: AtomicI64,
+}
+
+/// Set by DEBUG.
+#[derive(Debug)]
+pub struct DebugSwitches {
+    pub active_expire: AtomicBool,
+    /// RESTORE and loads skip checksums (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
+    pub skip_checksums: AtomicBool,
+    pub pause_cron: AtomicBool,
+}
+
+/// Counters of the timed cycle.
+#[derive(Default, Debug)]
+pub struct CycleStats {
+    pub expired_keys: Counter,
+    pub expired_fields: Counter,
+    pub expired_stale_permille: Counter,
+    pub expire_time_cap_reached: Counter,
+    pub expire_ns: Counter,
+    pub dirty: Counter,
+    /// Rates over the last seconds: operations, input and output bytes, each per second.
+    pub rates: Mutex<Rates>,
+}
+
+/// Moving averages, sampled by the timed cycle.
+#[derive(Default, Debug, Clone, Copy)]
+pub struct Rates {
+    pub operations: u64,
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+}
+
+/// Error replies by their code, for INFO errorstats.
+#[derive(Default)]
+pub struct ErrorCounts(Mutex<BTreeMap<String, u64>>);
+
+/// Codes counted at most: scripts can invent them.
+const ERROR_CODES_MAX: usize = 128;
+
+impl ErrorCounts {
+    pub fn count(&self, code: &str) {
+        let mut counts = self.0.lock();
+        if let Some(count) = counts.get_mut(code) {
+            *count += 1;
+        } else if counts.len() < ERROR_CODES_MAX {
+            counts.insert(code.to_string(), 1);
+        }
+    }
+
+    pub fn all(&self) -> Vec<(String, u64)> {
+        self.0.lock().iter().map(|(code, count)| (code.clone(), *count)).collect()
+    }
+
+    pub fn reset(&self) {
+        self.0.lock().clear();
+    }
+}
+
+impl Engine {
+    pub fn new(config: Config, host: Box<dyn Host>, workers: usize, now: UnixMs) -> Engine {
+        let mut rng = Rng::from_seed(host.random());
+        let store = Store::new(workers * base::limits::SHARDS_PER_WORKER, config.databases as u16);
+        let shards = store.shard_count();
+        Engine {
+            store,
+            config: ArcSwap::from_pointee(config),
+            config_version: AtomicU64::new(0),
+            config_change: Mutex::new(()),
+            log: Log::new(hex_id(&mut rng)),
+            clients: Clients::default(),
+            watches: Watches::new(shards),
+            pubsub: PubSub::default(),
+            monitors: Monitors::default(),
+            slow_log: Mutex::default(),
+            latency: Mutex::default(),
+            pause: Pause::default(),
+            errors: ErrorCounts::default(),
+            stats: (0..workers).map(|_| Arc::default()).collect(),
+            cycle: CycleStats::default(),
+            run_id: String::from_utf8_lossy(&hex_id(&mut rng)).into_owned(),
+            started: now,
+            loading: AtomicBool::new(false),
+            over_memory: AtomicBool::new(false),
+            writes_stopped: AtomicBool::new(false),
+            used_memory_peak: AtomicUsize::new(0),
+            used_memory_startup: AtomicUsize::new(0),
+            dirty_saved: AtomicU64::new(0),
+            rejected_connections: AtomicU64::new(0),
+            connections_received: AtomicU64::new(0),
+            debug: DebugSwitches {
+                active_expire: AtomicBool::new(true),
+                skip_checksums: AtomicBool::new(false),
+                pause_cron: AtomicBool::new(false),
+            },
+            shutdown_at_ms: AtomicI64::new(0),
+            host,
+        }
+    }
+
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Publishes a new configuration; each worker takes it over before its next command.
+    pub fn set_config(&self, config: Config) {
+        self.config.store(Arc::new(config));
+        self.config_version.fetch_add(1, Ordering::Release);
+    }
+
+    pub fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Relaxed)
+    }
+
+    /// Expired keys stay visible: while loading, time does not delete.
+    #[inline]
+    pub fn keeps_expired(&self) -> bool {
+        self.is_loading() || self.pause.stops_expiry()
+    }
+
+    /// Sums a counter over the workers.
+    pub fn sum(&self, counter: impl Fn(&WorkerStats) -> u64) -> u64 {
+        self.stats.iter().map(|stats| counter(stats)).sum()
+    }
+
+    /// Changes since the process began.
+    pub fn dirty(&self) -> u64 {
+        self.sum(|stats| stats.dirty.value()) + self.cycle.dirty.value()
+    }
+
+    pub fn changes_since_save(&self) -> u64 {
+        self.dirty().saturating_sub(self.dirty_saved.load(Ordering::Relaxed))
+    }
+}
+
+/// Forty hexadecimal digits.
+pub fn hex_id(rng: &mut Rng) -> [u8; 40] {
+    std::array::from_fn(|_| b"0123456789abcdef"[rng.below(16) as usize])
+}
+
+/// One worker's part of the engine.
+pub struct Worker {
+    pub id: WorkerId,
+    pub stats: Arc<WorkerStats>,
+    pub rng: Rng,
+    /// Wall clock of this tick.
+    pub now: UnixMs,
+    /// Monotonic clock when the last command ended: where the next one begins.
+    pub clock_ns: u64,
+    /// Effects of the transaction that is running, in place of the log.
+    pub(crate) transaction: Option<crate::multi::TransactionLog>,
+}
+
+/// A worker with what its commands borrow beside it.
+pub struct WorkerSeat {
+    pub worker: Worker,
+    pub config: Arc<Config>,
+    version: u64,
+    pub effects: Effects,
+}
+
+impl WorkerSeat {
+    pub fn new(engine: &Engine, id: WorkerId) -> WorkerSeat {
+        let worker = Worker {
+            id,
+            stats: Arc::clone(&engine.stats[id.0 as usize]),
+            rng: Rng::from_seed(engine.host.random()),
+            now: engine.started,
+            clock_ns: engine.host.monotonic_ns(),
+            transaction: None,
+        };
+        WorkerSeat { worker, config: engine.config(), version: 0, effects: Effects::default() }
+    }
+
+    /// Takes over a changed configuration.
+    #[inline]
+    pub fn refresh(&mut self, engine: &Engine) {
+        let version = engine.config_version.load(Ordering::Acquire);
+        if version != self.version {
+            (self.version, self.config) = (version, engine.config());
+        }
+    }
+}
+
+/// The thresholds of packed collections in a configuration.
+#[inline]
+pub fn thresholds(config: &Config) -> Thresholds {
+    Thresholds { hash_entries: config.hash_max_listpack_entries as usize, hash_value: config.hash_max_listpack_value as usize }
+}

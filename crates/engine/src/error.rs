@@ -1,0 +1,59 @@
+//! The client's mistakes: each is a reply, and its text is Redis' text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// An error reply, without the leading minus: its first word is the code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CmdError(Cow<'static, str>);
+
+impl CmdError {
+    pub const WRONG_TYPE: CmdError = fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+    pub const SYNTAX: CmdError = fixed("ERR syntax error");
+    pub const NOT_INTEGER: CmdError = fixed("ERR value is not an integer or out of range");
+    pub const NOT_FLOAT: CmdError = fixed("ERR value is not a valid float");
+    pub const OUT_OF_RANGE: CmdError = fixed("ERR value is out of range");
+    pub const NO_SUCH_KEY: CmdError = fixed("ERR no such key");
+    pub const INDEX_OUT_OF_RANGE: CmdError = fixed("ERR index out of range");
+    pub const NOT_AUTHENTICATED: CmdError = fixed("NOAUTH Authentication required.");
+    pub const OUT_OF_MEMORY: CmdError = fixed("OOM command not allowed when used memory > 'maxmemory'.");
+
+    /// A text with its code, such as `ERR unknown option`.
+    pub fn new(text: impl Into<Cow<'static, str>>) -> CmdError {
+        CmdError(text.into())
+    }
+
+    /// As `new`, for a family's own constants.
+    pub const fn fixed(text: &'static str) -> CmdError {
+        fixed(text)
+    }
+
+    /// `ERR wrong number of arguments for 'get' command`
+    pub fn arity(name: &str) -> CmdError {
+        CmdError(format!("ERR wrong number of arguments for '{name}' command").into())
+    }
+
+    /// `ERR invalid expire time in 'set' command`
+    pub fn expire_time(name: &str) -> CmdError {
+        CmdError(format!("ERR invalid expire time in '{name}' command").into())
+    }
+
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The first word: what INFO errorstats counts by.
+    pub fn code(&self) -> &str {
+        self.0.split(' ').next().unwrap_or("ERR")
+    }
+}
+
+impl fmt::Display for CmdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const fn fixed(text: &'static str) -> CmdError {
+    CmdError(Cow::Borrowed(text))
+}

@@ -1,0 +1,154 @@
+//! What the engine asks of the process around it: a closed list. The server implements it with threads,
+//! sockets and files; tests implement it with vectors.
+
+use std::sync::Arc;
+
+use base::time::UnixMs;
+use store::Garbage;
+
+use crate::clients::ClientId;
+use crate::config::Config;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct WorkerId(pub u16);
+
+/// Log levels, Redis' four.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    Debug,
+    Verbose,
+    Notice,
+    Warning,
+}
+
+/// Work for the worker that owns a client.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A message outside of request and reply. Its first byte is `>`; a RESP2 client gets `*` instead. It is dropped
+    /// unless `Session::wants` it when it is delivered.
+    Push { client: ClientId, message: Arc<Vec<u8>> },
+    /// Bytes as they are (MONITOR lines).
+    Line { client: ClientId, line: Arc<Vec<u8>> },
+    /// End the connection; nothing more is read or written.
+    Kill { client: ClientId },
+    /// Run again what CLIENT PAUSE held back.
+    Resume,
+}
+
+/// How SHUTDOWN treats the data set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ShutdownSave {
+    /// Save if save points are configured.
+    AsConfigured,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shutdown {
+    pub save: ShutdownSave,
+    /// Do not wait for replicas.
+    pub now: bool,
+    /// Go on although saving failed.
+    pub force: bool,
+}
+
+/// A background save that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SaveStarted {
+    Started,
+    /// Another one is running; this one follows it (BGSAVE SCHEDULE).
+    Scheduled,
+}
+
+/// Why a save did not start or did not succeed; the text of the reply.
+pub type SaveRefused = &'static str;
+
+/// Facts about the process that only its host can know.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFacts {
+    pub pid: u32,
+    pub resident_bytes: u64,
+    pub cpu_system_s: f64,
+    pub cpu_user_s: f64,
+    pub cpu_system_main_thread_s: f64,
+    pub cpu_user_main_thread_s: f64,
+    pub system_memory_bytes: u64,
+    pub os: String,
+    pub executable: String,
+    pub config_file: String,
+    pub supervised: bool,
+    /// `listener0:name=tcp,bind=127.0.0.1,port=6379` lines.
+    pub listeners: Vec<String>,
+}
+
+/// Counters of saving; kept by the server, shown by INFO, read by the MISCONF gate.
+#[derive(Clone, Debug)]
+pub struct SaveStatus {
+    pub in_progress: bool,
+    pub scheduled: bool,
+    pub last_save: UnixMs,
+    pub last_ok: bool,
+    pub last_seconds: Option<i64>,
+    pub started: Option<UnixMs>,
+    pub saves: u64,
+    pub keys_done: u64,
+    pub keys_total: u64,
+    /// Bytes the last snapshot held in memory at most.
+    pub last_snapshot_bytes: u64,
+    pub snapshot_bytes: u64,
+    /// Microseconds for which the last cut held all locks.
+    pub cut_us: u64,
+    pub cuts: u64,
+}
+
+/// Progress of the load at start.
+#[derive(Clone, Debug, Default)]
+pub struct LoadStatus {
+    pub started: UnixMs,
+    pub total_bytes: u64,
+    pub loaded_bytes: u64,
+    pub keys_loaded: u64,
+    pub keys_expired: u64,
+}
+
+pub trait Host: Send + Sync {
+    /// Writes a line to the log.
+    fn log(&self, level: Level, message: &str);
+    /// Puts an event into a worker's inbox and wakes it. Never blocks.
+    fn post(&self, worker: WorkerId, event: Event);
+    /// Frees what nobody can reach any more, on another thread.
+    fn reclaim(&self, garbage: Garbage);
+    /// Garbage handed over and not freed yet; garbage freed so far.
+    fn reclaim_counts(&self) -> (u64, u64);
+    /// Starts a background save (the reply has the error text if it cannot).
+    fn save_in_background(&self, schedule: bool) -> Result<SaveStarted, SaveRefused>;
+    /// Saves and returns when the file is in place.
+    fn save_now(&self) -> Result<(), SaveRefused>;
+    /// Ends a running or scheduled background save; false if there was none.
+    fn cancel_save(&self) -> bool;
+    fn save_status(&self) -> SaveStatus;
+    fn load_status(&self) -> LoadStatus;
+    /// Loads the dump file again in place of what is in memory (DEBUG RELOAD): the caller emptied the keyspace.
+    fn reload(&self) -> Result<(), String>;
+    /// Ends the process. Returns only if it did not come to that: the reply's error text.
+    fn shutdown(&self, how: Shutdown) -> Result<(), String>;
+    fn cancel_shutdown(&self) -> bool;
+    /// Makes a changed directive take effect outside of the engine (ports, log file, limits of descriptors).
+    /// An error undoes the CONFIG SET.
+    fn apply(&self, directive: &str, config: &Config) -> Result<(), String>;
+    /// The configuration file's text, for CONFIG REWRITE. `Err`: there is none.
+    fn read_config_file(&self) -> Result<String, String>;
+    fn write_config_file(&self, text: &str) -> Result<(), String>;
+    fn facts(&self) -> ProcessFacts;
+    /// Microseconds, wall clock, for TIME.
+    fn unix_us(&self) -> i64;
+    /// Nanoseconds, monotonic.
+    fn monotonic_ns(&self) -> u64;
+    /// Blocks the calling worker (DEBUG SLEEP).
+    fn sleep_us(&self, us: u64);
+    /// Ends the process as a crash would (DEBUG SEGFAULT, PANIC) or starts it again (DEBUG RESTART).
+    fn crash(&self, how: &str);
+    /// Seeds and run ids: unpredictable bytes.
+    fn random(&self) -> u64;
+}

@@ -1,0 +1,355 @@
+//! The keyspace as a command sees it: typed reads and writes of keys in the shards of its plan.
+//!
+//! A key whose time has passed is gone before anybody sees it. A change is announced once, by
+//! [`Keys::changed`]: it counts for save points, marks watchers and causes the keyspace event.
+
+use base::time::UnixMs;
+use ds::table::SlotId;
+use store::expire::is_expired;
+use store::text::{self, Expiry, Incoming};
+use store::value::Place;
+use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Thresholds, Type};
+
+use crate::config::Config;
+use crate::effects::{Effects, KeyEvent};
+use crate::engine::Engine;
+use crate::error::CmdError;
+use crate::notify::class;
+
+pub struct Keys<'a, 's> {
+    pub(crate) guard: &'a mut Guard<'s>,
+    pub(crate) engine: &'a Engine,
+    pub(crate) effects: &'a mut Effects,
+    pub config: &'a Config,
+    pub db: DbIndex,
+    pub now: UnixMs,
+    /// The access clock as entries keep it.
+    pub clock: u32,
+    /// Reads leave the access clock alone (CLIENT NO-TOUCH).
+    pub no_touch: bool,
+    /// Effects are replayed: the log itself says what expired.
+    pub(crate) replay: bool,
+    pub thresholds: Thresholds,
+}
+
+/// Fields of one hash removed in one slice of the active cycle.
+const FIELDS_PER_SLICE: usize = 64;
+
+/// An event of a key: its class and its name.
+pub type Event = (u32, &'static str);
+
+impl<'a, 's> Keys<'a, 's> {
+    /// The value for reading; counts a hit or a miss and sets the access clock.
+    #[inline]
+    pub fn read<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<K::Ref<'_>>, CmdError> {
+        match self.entry(key) {
+            Some(entry) if entry.kind() == K::TYPE => Ok(Some(K::view(entry))),
+            Some(_) => Err(CmdError::WRONG_TYPE),
+            None => Ok(None),
+        }
+    }
+
+    /// The entry of any type, for reading; counts a hit or a miss and sets the access clock.
+    #[inline]
+    pub fn entry(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let Some(slot) = self.live(key) else {
+            self.effects.misses += 1;
+            self.event(key, (class::KEY_MISS, "keymiss"));
+            return None;
+        };
+        self.effects.hits += 1;
+        let (clock, touch) = (self.clock, !self.no_touch);
+        let entry = self.part(key).view(slot);
+        if touch {
+            entry.touch(clock);
+        }
+        Some(entry)
+    }
+
+    /// The entry without any trace of the look.
+    pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let slot = self.live(key)?;
+        Some(self.part(key).view(slot))
+    }
+
+    /// The entry as a command that may change it finds it: sets the access clock, counts nothing.
+    pub fn found(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let (clock, touch) = (self.clock, !self.no_touch);
+        let entry = self.peek(key)?;
+        if touch {
+            entry.touch(clock);
+        }
+        Some(entry)
+    }
+
+    /// The value without any trace of the look.
+    pub fn peek_as<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<K::Ref<'_>>, CmdError> {
+        match self.peek(key) {
+            Some(entry) if entry.kind() == K::TYPE => Ok(Some(K::view(entry))),
+            Some(_) => Err(CmdError::WRONG_TYPE),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the key is there but its time has passed.
+    pub fn is_expired(&mut self, key: Key<'_>) -> bool {
+        let now = self.now;
+        let db = self.part(key);
+        db.find(key).is_some_and(|slot| is_expired(db.view(slot), now))
+    }
+
+    pub fn exists(&mut self, key: Key<'_>) -> bool {
+        self.live(key).is_some()
+    }
+
+    /// The value for changing, if it is there.
+    pub fn write<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<K::Mut<'_>>, CmdError> {
+        let Some(slot) = self.live(key) else { return Ok(None) };
+        self.check_kind::<K>(key, slot)?;
+        Ok(Some(K::edit(self.place(key, slot))))
+    }
+
+    /// The value for changing; made empty if it is not there. Whoever leaves it empty removes it again.
+    pub fn write_or_create<K: Kind>(&mut self, key: Key<'_>) -> Result<K::Mut<'_>, CmdError> {
+        let slot = match self.live(key) {
+            Some(slot) => {
+                self.check_kind::<K>(key, slot)?;
+                slot
+            }
+            None => {
+                let clock = self.clock;
+                let slot = K::create(self.part(key), key, clock);
+                self.event(key, (class::NEW, "new"));
+                slot
+            }
+        };
+        Ok(K::edit(self.place(key, slot)))
+    }
+
+    /// Puts a whole entry in, over whatever is there. The entry's key is `key`.
+    pub fn put(&mut self, key: Key<'_>, entry: Entry) {
+        match self.live(key) {
+            Some(slot) => {
+                let old = self.part(key).replace(slot, entry);
+                self.free(old);
+            }
+            None => {
+                self.part(key).insert(key.hash, entry);
+                self.event(key, (class::NEW, "new"));
+            }
+        }
+    }
+
+    /// Sets a string over whatever is there; says whether anything was. One lookup, and no allocation where the
+    /// old value's block can hold the new one.
+    #[inline]
+    pub fn set_text(&mut self, key: Key<'_>, value: Incoming<'_>, expiry: Expiry) -> bool {
+        let clock = self.clock;
+        let Some(slot) = self.live(key) else {
+            self.part(key).insert(key.hash, text::entry(key.bytes, value, expiry.apply(None), clock));
+            self.event(key, (class::NEW, "new"));
+            return false;
+        };
+        let db = self.part(key);
+        let old = db.view(slot);
+        if old.kind() == Type::String {
+            db.edit(slot, |entry| text::overwrite(entry, value, expiry, clock));
+        } else {
+            let expires_at = expiry.apply(old.expires_at());
+            let old = db.replace(slot, text::entry(key.bytes, value, expires_at, clock));
+            self.free(old);
+        }
+        true
+    }
+
+    /// Takes an entry out; nothing is announced.
+    pub fn take(&mut self, key: Key<'_>) -> Option<Entry> {
+        let slot = self.live(key)?;
+        Some(self.part(key).remove(slot))
+    }
+
+    /// Deletes a key and frees its value, on another thread if that is much work; nothing is announced.
+    pub fn delete(&mut self, key: Key<'_>) -> bool {
+        match self.take(key) {
+            Some(entry) => {
+                self.free(entry);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A command gave the key a time of expiry that has passed: it expires now, and nothing else is logged.
+    pub fn expire_now(&mut self, key: Key<'_>) {
+        if let Some(slot) = self.live(key) {
+            self.expire(key, slot);
+            self.effects.dirty += 1;
+            self.effects.name_none();
+        }
+    }
+
+    /// Sets or removes the time of expiry of a key that is there.
+    pub fn set_expires_at(&mut self, key: Key<'_>, expires_at: Option<i64>) {
+        if let Some(slot) = self.live(key) {
+            self.part(key).edit(slot, |entry| entry.set_expires_at(expires_at));
+        }
+    }
+
+    /// The one announcement of a change to a key.
+    #[inline]
+    pub fn changed(&mut self, key: Key<'_>, event: Event) {
+        self.changed_by(key, event, 1);
+    }
+
+    /// A change that counts `amount` times for save points (`rdb_changes_since_last_save`).
+    #[inline]
+    pub fn changed_by(&mut self, key: Key<'_>, event: Event, amount: u64) {
+        self.effects.dirty += amount;
+        self.touch_watchers(key);
+        self.event(key, event);
+    }
+
+    /// A further event of a change that `changed` announced.
+    #[inline]
+    pub fn event(&mut self, key: Key<'_>, (class, name): Event) {
+        if self.config.notify_keyspace_events & class != 0 {
+            self.effects.events.push(KeyEvent { db: self.db, class, name, key: key.bytes.into() });
+        }
+    }
+
+    #[inline]
+    pub fn touch_watchers(&mut self, key: Key<'_>) {
+        let shard = self.guard.store().shard_of(key.hash);
+        self.engine.watches.touch(shard, self.db, key.bytes);
+    }
+
+    /// Names an effect in place of the command itself.
+    pub fn effect(&mut self, words: &[&[u8]]) {
+        self.effects.name(words);
+    }
+
+    /// The command's effect is only what was named, even if that is nothing.
+    pub fn no_effect(&mut self) {
+        self.effects.name_none();
+    }
+
+    /// The time by which fields of hashes count as expired: none does where expired keys are kept, as a log that is
+    /// replayed says itself what expired.
+    #[inline]
+    pub fn field_now(&self) -> i64 {
+        if self.keeps_expired() { i64::MIN } else { self.now.0 }
+    }
+
+    /// Expired keys and fields stay visible: time does not delete.
+    #[inline]
+    pub fn keeps_expired(&self) -> bool {
+        self.replay || self.engine.keeps_expired()
+    }
+
+    /// Whether effects are written down at all: what is costly to name can be left out otherwise.
+    pub fn is_logged(&self) -> bool {
+        self.effects.logged
+    }
+
+    pub fn dirty(&self) -> u64 {
+        self.effects.dirty
+    }
+
+    /// Counts changes that belong to no key (FLUSHALL, FUNCTION LOAD).
+    pub fn add_dirty(&mut self, amount: u64) {
+        self.effects.dirty += amount;
+    }
+
+    /// Counts field expiries for INFO.
+    pub fn count_expired_fields(&mut self, count: u32) {
+        self.effects.expired_fields += count;
+    }
+
+    /// The same view of another database (MOVE, COPY): the same key has the same shard there.
+    pub fn with_db<R>(&mut self, db: DbIndex, work: impl FnOnce(&mut Self) -> R) -> R {
+        let own = std::mem::replace(&mut self.db, db);
+        let result = work(self);
+        self.db = own;
+        result
+    }
+
+    pub fn guard(&mut self) -> &mut Guard<'s> {
+        self.guard
+    }
+
+    /// Frees an entry here if that is little work, else on the lazy-free thread.
+    pub fn free(&mut self, entry: Entry) {
+        if entry.view().free_effort() > base::limits::LAZY_FREE_EFFORT {
+            self.engine.host.reclaim(Garbage::Entry(entry));
+        }
+    }
+
+    fn check_kind<K: Kind>(&mut self, key: Key<'_>, slot: SlotId) -> Result<(), CmdError> {
+        if self.part(key).view(slot).kind() == K::TYPE { Ok(()) } else { Err(CmdError::WRONG_TYPE) }
+    }
+
+    fn place(&mut self, key: Key<'_>, slot: SlotId) -> Place<'_> {
+        let (thresholds, now, clock, touch) = (self.thresholds, self.field_now(), self.clock, !self.no_touch);
+        let db = self.part(key);
+        if touch {
+            db.view(slot).touch(clock);
+        }
+        Place { db, slot, thresholds, now }
+    }
+
+    #[inline]
+    fn part(&mut self, key: Key<'_>) -> &mut Db {
+        self.guard.db(self.db, key.hash)
+    }
+
+    /// The key's slot, unless it is absent or its time has passed: then it is removed here.
+    #[inline]
+    fn live(&mut self, key: Key<'_>) -> Option<SlotId> {
+        let now = self.now;
+        let db = self.part(key);
+        let slot = db.find(key)?;
+        if is_expired(db.view(slot), now) && !self.keeps_expired() {
+            self.expire(key, slot);
+            return None;
+        }
+        Some(slot)
+    }
+
+    #[cold]
+    fn expire(&mut self, key: Key<'_>, slot: SlotId) {
+        let entry = self.part(key).remove(slot);
+        self.free(entry);
+        self.effects.expire(key.bytes);
+        let shard = self.guard.store().shard_of(key.hash);
+        self.engine.watches.touch_expired(shard, self.db, key.bytes);
+        self.event(key, (class::EXPIRED, "expired"));
+    }
+
+    /// Removes what is due of an entry that the active cycle found: the key, or fields of its hash.
+    pub(crate) fn expire_due(&mut self, key: Key<'_>) {
+        if let Some(slot) = self.live(key)
+            && self.part(key).view(slot).kind() == Type::Hash
+        {
+            self.expire_fields(key, slot);
+        }
+    }
+
+    fn expire_fields(&mut self, key: Key<'_>, slot: SlotId) {
+        let mut removed: Vec<Vec<u8>> = Vec::new();
+        let mut hash = Hash::edit(self.place(key, slot));
+        hash.remove_due(FIELDS_PER_SLICE, |field| removed.push(field.to_vec()));
+        let emptied = hash.is_empty();
+        if removed.is_empty() {
+            return;
+        }
+        self.effects.expired_fields += removed.len() as u32;
+        let mut words: Vec<&[u8]> = vec![b"HDEL", key.bytes];
+        words.extend(removed.iter().map(Vec::as_slice));
+        self.effects.name(&words);
+        self.changed_by(key, (class::HASH, "hexpired"), removed.len() as u64);
+        if emptied {
+            self.delete(key);
+            self.event(key, (class::GENERIC, "del"));
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! MULTI, EXEC, DISCARD, WATCH, and CLIENT PAUSE: requests that run later than they arrive.
+//!
+//! EXEC locks the shards of its whole queue at once and runs each command through the pipeline's `execute`;
+//! its effects reach the log as one piece.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use base::time::UnixMs;
+use resp::reply::Reply;
+use store::{DbIndex, Plan};
+
+use crate::args::Argv;
+use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
+use crate::ctx::Ctx;
+use crate::effects::{Effects, write_command};
+use crate::engine::{Engine, WorkerSeat};
+use crate::error::CmdError;
+use crate::keyspec::{KeySpec, flag as key};
+use crate::log::write_select;
+use crate::pipeline::{Env, Outcome, may_write};
+use crate::registry::Registered;
+use crate::session::{Multi, Origin, Queued, Session};
+use crate::watch::WatchedKey;
+
+pub static TABLE: &[Command] = &[
+    command("multi", 1, Group::Transactions, multi)
+        .flags(flag::NO_SCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY | flag::NO_MULTI)
+        .since("1.2.0")
+        .docs("Starts a transaction: the commands that follow are queued.", "O(1)"),
+    command("exec", 1, Group::Transactions, exec)
+        .flags(flag::NO_SCRIPT | flag::LOADING | flag::STALE | flag::SKIP_SLOWLOG)
+        .plan(PlanRule::Custom(exec_plan))
+        .since("1.2.0")
+        .docs("Runs all commands of a transaction.", "Depends on commands in the transaction"),
+    command("discard", 1, Group::Transactions, discard)
+        .flags(flag::NO_SCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY)
+        .since("2.0.0")
+        .docs("Drops a transaction's queued commands.", "O(N), when N is the number of queued commands"),
+    command("watch", -2, Group::Transactions, watch)
+        .flags(flag::NO_SCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY | flag::NO_MULTI)
+        .keys(&[KeySpec::range(1, -1, 1, key::RO)])
+        .since("2.2.0")
+        .syntax("key [key ...]")
+        .docs("Makes the next EXEC fail if one of the keys changes before it.", "O(1) for every key."),
+    command("unwatch", 1, Group::Transactions, unwatch)
+        .flags(flag::NO_SCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY)
+        .since("2.2.0")
+        .docs("Forgets the watched keys.", "O(1)"),
+];
+
+/// Whether a command runs at once although a transaction is open.
+pub fn runs_at_once(command: &Registered) -> bool {
+    matches!(command.row.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") && command.parent.is_none()
+}
+
+/// Queues a command of an open transaction.
+pub fn enqueue(
+    engine: &Engine,
+    seat: &mut WorkerSeat,
+    session: &mut Session,
+    command: &'static Registered,
+    argv: &Argv<'_>,
+    reply: &mut Reply,
+) -> Outcome {
+    let limit = seat.config.client_query_buffer_limit as usize;
+    let multi = session.multi.as_mut().expect("only called inside a transaction");
+    if command.row.has(flag::NO_MULTI) {
+        multi.aborted = true;
+        reply.error("ERR Command not allowed inside a transaction");
+        engine.errors.count("ERR");
+        seat.worker.stats.error_replies.add(1);
+        session.show_multi();
+        return Outcome::Done;
+    }
+    let argv = argv.to_owned();
+    multi.bytes += argv.memory() + size_of::<Queued>();
+    multi.queue.push(Queued { command, argv });
+    if multi.bytes > limit {
+        seat.worker.stats.input_limit_closed.add(1);
+        return Outcome::Close;
+    }
+    reply.simple("QUEUED");
+    session.show_multi();
+    Outcome::Done
+}
+
+/// EXEC itself was refused: the transaction ends, and the reply says why.
+pub fn abort_exec(engine: &Engine, session: &mut Session, refusal: &CmdError, reply: &mut Reply) {
+    reply.error(format!("EXECABORT Transaction discarded because of: {}", strip_code(refusal.text())));
+    close(engine, session);
+}
+
+/// A command was refused inside a transaction: its EXEC will fail.
+pub fn mark_aborted(session: &mut Session) {
+    if let Some(multi) = &mut session.multi {
+        multi.aborted = true;
+    }
+    session.show_multi();
+}
+
+fn strip_code(text: &str) -> &str {
+    text.strip_prefix("ERR ").unwrap_or(text)
+}
+
+fn close(engine: &Engine, session: &mut Session) {
+    session.multi = None;
+    engine.watches.clear(&mut session.watched);
+    session.show_multi();
+    session.client.watched.store(0, Ordering::Relaxed);
+}
+
+fn multi(ctx: &mut Ctx) -> CmdResult {
+    if ctx.session.multi.is_some() {
+        return Err(CmdError::new("ERR MULTI calls can not be nested"));
+    }
+    ctx.session.multi = Some(Multi::default());
+    ctx.session.show_multi();
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn discard(ctx: &mut Ctx) -> CmdResult {
+    if ctx.session.multi.is_none() {
+        return Err(CmdError::new("ERR DISCARD without MULTI"));
+    }
+    close(ctx.engine, ctx.session);
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn watch(ctx: &mut Ctx) -> CmdResult {
+    if ctx.session.multi.is_some() {
+        return Err(CmdError::new("ERR WATCH inside MULTI is not allowed"));
+    }
+    for index in 1..ctx.args.len() {
+        let key = ctx.key(index);
+        let shard = ctx.engine.store.shard_of(key.hash);
+        let was_expired = ctx.keys.is_expired(key);
+        let watched =
+            WatchedKey { shard, db: ctx.session.db, key: key.bytes.into(), hash: key.hash, was_expired };
+        ctx.engine.watches.add(&mut ctx.session.watched, watched);
+    }
+    ctx.session.client.watched.store(ctx.session.watched.keys.len() as u32, Ordering::Relaxed);
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn unwatch(ctx: &mut Ctx) -> CmdResult {
+    ctx.engine.watches.clear(&mut ctx.session.watched);
+    ctx.session.client.watched.store(0, Ordering::Relaxed);
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// The shards of all queued commands and of the watched keys.
+fn exec_plan(input: &PlanInput<'_>) -> Plan {
+    let Some(multi) = &input.session.multi else { return Plan::None };
+    let watched = Plan::of(input.session.watched.keys.iter().map(|key| key.shard));
+    multi.queue.iter().fold(watched, |plan, queued| {
+        let argv = queued.argv.view();
+        let command = queued.command;
+        plan.union(input.engine.plan_at(command, None, &argv, input.session, input.now))
+    })
+}
+
+fn exec(ctx: &mut Ctx) -> CmdResult {
+    let Some(multi) = ctx.session.multi.take() else {
+        return Err(CmdError::new("ERR EXEC without MULTI"));
+    };
+    let aborted = multi.aborted;
+    let stale = ctx.session.watched.dirty.load(Ordering::Relaxed) || watched_expired(ctx);
+    close(ctx.engine, ctx.session);
+    if aborted {
+        return Err(CmdError::new("EXECABORT Transaction discarded because of previous errors."));
+    }
+    if stale {
+        ctx.reply.null_array();
+        return Ok(());
+    }
+    ctx.reply.array(multi.queue.len());
+    ctx.session.in_exec = true;
+    ctx.worker.transaction = Some(TransactionLog::default());
+    run_queue(ctx, &multi);
+    ctx.session.in_exec = false;
+    if let Some(transaction) = ctx.worker.transaction.take() {
+        transaction.commit(ctx.engine);
+    }
+    Ok(())
+}
+
+fn run_queue(ctx: &mut Ctx, multi: &Multi) {
+    let engine = ctx.engine;
+    for queued in &multi.queue {
+        let argv = queued.argv.view();
+        let mut env = Env {
+            config: ctx.config,
+            worker: &mut *ctx.worker,
+            effects: &mut *ctx.keys.effects,
+            guard: &mut *ctx.keys.guard,
+            session: &mut *ctx.session,
+            reply: &mut *ctx.reply,
+        };
+        let outcome = engine.execute(&mut env, queued.command, None, &argv);
+        if outcome == Outcome::Close {
+            ctx.outcome = Outcome::Close;
+        }
+    }
+    ctx.keys.effects.begin(false);
+}
+
+/// A watched key that has expired since it was watched counts as changed.
+fn watched_expired(ctx: &mut Ctx) -> bool {
+    let (keys, engine, session) = (&mut ctx.keys, ctx.engine, &*ctx.session);
+    session.watched.keys.iter().any(|watched| {
+        let key = store::Key { bytes: &watched.key, hash: watched.hash };
+        keys.with_db(watched.db, |keys| keys.is_expired(key))
+            && !engine.watches.is_stale(&session.watched, watched)
+    })
+}
+
+/// What a transaction did, kept until EXEC ends so that the log gets it in one piece.
+#[derive(Default)]
+pub struct TransactionLog {
+    bytes: Vec<u8>,
+    db: Option<DbIndex>,
+}
+
+impl TransactionLog {
+    pub(crate) fn append(&mut self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) {
+        if self.db != Some(db) {
+            write_select(&mut self.bytes, db);
+            self.db = Some(db);
+        }
+        effects.write(argv, &mut self.bytes);
+    }
+
+    fn commit(self, engine: &Engine) {
+        let Some(db) = self.db else { return };
+        let mut whole = Vec::with_capacity(self.bytes.len() + 40);
+        write_command(&mut whole, [b"MULTI".as_slice()].into_iter());
+        whole.extend_from_slice(&self.bytes);
+        write_command(&mut whole, [b"EXEC".as_slice()].into_iter());
+        engine.log.append_transaction(db, &whole);
+    }
+}
+
+/// CLIENT PAUSE: until when, and whether reads go on.
+#[derive(Default)]
+pub struct Pause {
+    until_ms: AtomicI64,
+    all: AtomicBool,
+}
+
+impl Pause {
+    /// Starts or prolongs a pause; the wider of two kinds and the later of two ends win.
+    pub fn start(&self, until: UnixMs, all: bool) {
+        self.all.fetch_or(all, Ordering::Relaxed);
+        self.until_ms.fetch_max(until.0, Ordering::Release);
+    }
+
+    pub fn stop(&self) {
+        self.until_ms.store(0, Ordering::Release);
+        self.all.store(false, Ordering::Relaxed);
+    }
+
+    /// Until when, and whether reads are held too; `None`: no pause.
+    pub fn current(&self, now: UnixMs) -> Option<(UnixMs, bool)> {
+        let until = self.until_ms.load(Ordering::Acquire);
+        (until > now.0).then(|| (UnixMs(until), self.all.load(Ordering::Relaxed)))
+    }
+
+    /// Whether a pause has run out and is to be stopped.
+    pub fn has_ended(&self, now: UnixMs) -> bool {
+        let until = self.until_ms.load(Ordering::Acquire);
+        until != 0 && until <= now.0
+    }
+
+    #[inline]
+    pub fn stops_expiry(&self) -> bool {
+        self.until_ms.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether this request waits.
+    #[inline]
+    pub fn holds(&self, session: &Session, command: &'static Registered, now: UnixMs) -> bool {
+        self.until_ms.load(Ordering::Relaxed) != 0 && self.holds_slow(session, command, now)
+    }
+
+    #[cold]
+    fn holds_slow(&self, session: &Session, command: &'static Registered, now: UnixMs) -> bool {
+        let Some((_, all)) = self.current(now) else { return false };
+        if session.origin == Origin::Replay || command.parent.is_some_and(is_client_command) {
+            return false;
+        }
+        let queue = session.multi.iter().flat_map(|multi| &multi.queue);
+        let queued_writes = command.row.name == "exec" && queue.into_iter().any(|queued| may_write(queued.command));
+        all || may_write(command) || queued_writes
+    }
+}
+
+/// CLIENT's subcommands are never held: CLIENT UNPAUSE ends the pause.
+fn is_client_command(parent: u16) -> bool {
+    crate::registry::REGISTRY.all[parent as usize].row.name == "client"
+}

@@ -1,0 +1,249 @@
+//! What is seen of a command after it ran: statistics, the slow log, latency samples, MONITOR.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base::bytes::escape;
+use parking_lot::Mutex;
+
+use crate::args::Argv;
+use crate::clients::ClientId;
+use crate::command::flag;
+use crate::directives;
+use crate::engine::Engine;
+use crate::host::{Event, WorkerId};
+use crate::pipeline::Env;
+use crate::registry::Registered;
+use crate::session::{Origin, Session};
+
+/// Counts a command that ran. Reads the clock once: one command's end is the next one's beginning.
+#[inline]
+pub fn observe(engine: &Engine, env: &mut Env<'_, '_>, command: &'static Registered, argv: &Argv<'_>, failed: bool) {
+    if engine.monitors.any() {
+        feed_monitors(engine, env.session, command, argv);
+    }
+    let end = engine.host.monotonic_ns();
+    let elapsed = end - env.worker.clock_ns;
+    env.worker.clock_ns = end;
+    let stats = &env.worker.stats;
+    let own = &stats.commands[command.id as usize];
+    own.record(elapsed, env.config.latency_tracking);
+    stats.total_commands.add(1);
+    stats.command_ns.add(elapsed);
+    if failed {
+        own.failed.add(1);
+    }
+    let effects = &env.effects;
+    if effects.hits + effects.misses > 0 && !command.row.has(flag::WRITE) {
+        stats.hits.add(u64::from(effects.hits));
+        stats.misses.add(u64::from(effects.misses));
+    }
+    if effects.expired + effects.expired_fields > 0 {
+        stats.expired_keys.add(u64::from(effects.expired));
+        stats.expired_fields.add(u64::from(effects.expired_fields));
+    }
+    let client = &env.session.client;
+    client.last_command.store(command.id, Ordering::Relaxed);
+    client.total_commands.store(client.total_commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    let slow_us = env.config.slowlog_log_slower_than_us;
+    if slow_us >= 0 && elapsed / 1000 >= slow_us as u64 {
+        slow(engine, env, command, argv, elapsed / 1000);
+    }
+    let threshold_ms = env.config.latency_monitor_threshold_ms;
+    if threshold_ms > 0 && elapsed / 1_000_000 >= threshold_ms as u64 {
+        let event = if command.row.has(flag::FAST) { "fast-command" } else { "command" };
+        engine.latency.lock().add(event, env.worker.now.seconds(), elapsed / 1_000_000);
+    }
+}
+
+#[cold]
+fn slow(engine: &Engine, env: &Env<'_, '_>, command: &'static Registered, argv: &Argv<'_>, elapsed_us: u64) {
+    if command.row.has(flag::SKIP_SLOWLOG) || env.session.origin == Origin::Replay {
+        return;
+    }
+    let client = &env.session.client;
+    let arguments = shorten(command, argv);
+    engine.slow_log.lock().add(
+        SlowCommand {
+            id: 0,
+            unix_s: env.worker.now.seconds(),
+            elapsed_us,
+            arguments,
+            peer: client.peer.clone(),
+            name: client.names.lock().name.clone(),
+        },
+        env.config.slowlog_max_len as usize,
+    );
+}
+
+/// Arguments kept of a slow command, and bytes of each: Redis' limits.
+const SLOW_ARGUMENTS: usize = 32;
+const SLOW_ARGUMENT_LEN: usize = 128;
+
+fn shorten(command: &Registered, argv: &Argv<'_>) -> Vec<Vec<u8>> {
+    let kept = if argv.len() > SLOW_ARGUMENTS { SLOW_ARGUMENTS - 1 } else { argv.len() };
+    let words = without_secrets(command, argv, kept);
+    let mut arguments: Vec<Vec<u8>> = words.into_iter().map(shorten_one).collect();
+    if argv.len() > kept {
+        arguments.push(format!("... ({} more arguments)", argv.len() - kept).into_bytes());
+    }
+    arguments
+}
+
+fn shorten_one(argument: &[u8]) -> Vec<u8> {
+    if argument.len() <= SLOW_ARGUMENT_LEN {
+        return argument.to_vec();
+    }
+    let mut short = argument[..SLOW_ARGUMENT_LEN].to_vec();
+    short.extend_from_slice(format!("... ({} more bytes)", argument.len() - SLOW_ARGUMENT_LEN).as_bytes());
+    short
+}
+
+#[derive(Clone, Debug)]
+pub struct SlowCommand {
+    pub id: u64,
+    pub unix_s: i64,
+    pub elapsed_us: u64,
+    pub arguments: Vec<Vec<u8>>,
+    pub peer: String,
+    pub name: String,
+}
+
+/// The latest slow commands, newest first.
+#[derive(Default)]
+pub struct SlowLog {
+    pub entries: VecDeque<SlowCommand>,
+    next_id: u64,
+}
+
+impl SlowLog {
+    fn add(&mut self, mut entry: SlowCommand, max: usize) {
+        entry.id = self.next_id;
+        self.next_id += 1;
+        self.entries.push_front(entry);
+        self.entries.truncate(max);
+    }
+}
+
+/// Latency samples of one event.
+#[derive(Clone, Default, Debug)]
+pub struct LatencySeries {
+    /// `(unix seconds, milliseconds)`, oldest first; at most one a second.
+    pub samples: VecDeque<(i64, u64)>,
+    pub max_ms: u64,
+}
+
+/// LATENCY's time series: by event.
+#[derive(Default)]
+pub struct LatencyMonitor {
+    pub events: BTreeMap<&'static str, LatencySeries>,
+}
+
+/// Samples kept of each event.
+const LATENCY_SAMPLES: usize = 160;
+
+impl LatencyMonitor {
+    pub fn add(&mut self, event: &'static str, unix_s: i64, ms: u64) {
+        let series = self.events.entry(event).or_default();
+        series.max_ms = series.max_ms.max(ms);
+        if let Some(last) = series.samples.back_mut().filter(|last| last.0 == unix_s) {
+            last.1 = last.1.max(ms);
+            return;
+        }
+        if series.samples.len() == LATENCY_SAMPLES {
+            series.samples.pop_front();
+        }
+        series.samples.push_back((unix_s, ms));
+    }
+}
+
+/// Clients that see every command.
+#[derive(Default)]
+pub struct Monitors {
+    count: AtomicUsize,
+    clients: Mutex<Vec<(WorkerId, ClientId)>>,
+}
+
+impl Monitors {
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    pub fn add(&self, worker: WorkerId, client: ClientId) {
+        let mut clients = self.clients.lock();
+        if !clients.contains(&(worker, client)) {
+            clients.push((worker, client));
+        }
+        self.count.store(clients.len(), Ordering::Relaxed);
+    }
+
+    pub fn remove(&self, client: ClientId) {
+        let mut clients = self.clients.lock();
+        clients.retain(|(_, other)| *other != client);
+        self.count.store(clients.len(), Ordering::Relaxed);
+    }
+}
+
+/// Shows a command that ran to the monitors. Its shards are still locked, so they see commands in the order in which
+/// these took effect; EXEC comes after what it ran, as in Redis.
+#[cold]
+pub fn feed_monitors(engine: &Engine, session: &Session, command: &'static Registered, argv: &Argv<'_>) {
+    if command.row.has(flag::SKIP_MONITOR | flag::ADMIN) || session.origin == Origin::Replay {
+        return;
+    }
+    let (us, client) = (engine.host.unix_us(), &session.client);
+    let peer = match client.unix {
+        true => format!("unix:{}", client.peer.trim_end_matches(":0")),
+        false => client.peer.clone(),
+    };
+    let mut line = format!("+{}.{:06} [{} {peer}]", us / 1_000_000, us % 1_000_000, session.db.0);
+    for argument in without_secrets(command, argv, argv.len()) {
+        line.push(' ');
+        line.push_str(&escape(argument));
+    }
+    line.push_str("\r\n");
+    let line = Arc::new(line.into_bytes());
+    for (worker, client) in engine.monitors.clients.lock().iter() {
+        engine.host.post(*worker, Event::Line { client: *client, line: Arc::clone(&line) });
+    }
+}
+
+/// The first arguments, passwords replaced.
+fn without_secrets<'a>(command: &Registered, argv: &Argv<'a>, count: usize) -> Vec<&'a [u8]> {
+    let mut words: Vec<&[u8]> = argv.iter().take(count).collect();
+    match command.full_name.as_str() {
+        "auth" => words[1..].fill(REDACTED),
+        "hello" => hide_hello_secrets(&mut words),
+        "config|set" => hide_config_secrets(&mut words),
+        "acl|setuser" => words.iter_mut().skip(2).for_each(|word| *word = REDACTED),
+        _ => {}
+    }
+    words
+}
+
+/// User and password behind each AUTH option.
+fn hide_hello_secrets(words: &mut [&[u8]]) {
+    let mut index = 2;
+    while index < words.len() {
+        if words[index].eq_ignore_ascii_case(b"auth") {
+            let end = words.len().min(index + 3);
+            words[index + 1..end].fill(REDACTED);
+            index = end;
+        } else {
+            index += 2;
+        }
+    }
+}
+
+fn hide_config_secrets(words: &mut [&[u8]]) {
+    let Some(settings) = words.get_mut(2..) else { return };
+    for pair in settings.chunks_exact_mut(2) {
+        if directives::find(pair[0]).is_some_and(|(_, directive)| directive.sensitive) {
+            pair[1] = REDACTED;
+        }
+    }
+}
+
+const REDACTED: &[u8] = b"(redacted)";

@@ -1,0 +1,270 @@
+//! The one straight path of every command: from a client, from EXEC, from a log that is replayed.
+
+use base::time::UnixMs;
+use resp::reply::Reply;
+use store::{Guard, Plan};
+
+use crate::admit::{self, Request};
+use crate::args::Argv;
+use crate::command::{PlanInput, PlanRule, flag};
+use crate::config::Config;
+use crate::ctx::Ctx;
+use crate::effects::Effects;
+use crate::engine::{Engine, Worker, WorkerSeat, thresholds};
+use crate::error::CmdError;
+use crate::keys::Keys;
+use crate::multi;
+use crate::observe;
+use crate::registry::{REGISTRY, Registered};
+use crate::session::{Origin, ReplyMode, Session};
+
+/// What the worker does with the connection after a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Outcome {
+    #[default]
+    Done,
+    /// Close once the replies so far are written.
+    Close,
+    /// Not run: hold this request and those after it until CLIENT PAUSE is over.
+    Paused,
+}
+
+/// What is known of a request before it runs: found when it is parsed, while its table line is fetched.
+#[derive(Clone, Copy, Default)]
+pub struct Prepared {
+    pub command: Option<&'static Registered>,
+    /// The first key's place and hash, if the row has one at a fixed place.
+    pub first_key: Option<(usize, u64)>,
+}
+
+/// What a command runs with.
+pub struct Env<'a, 's> {
+    pub config: &'a Config,
+    pub worker: &'a mut Worker,
+    pub effects: &'a mut Effects,
+    pub guard: &'a mut Guard<'s>,
+    pub session: &'a mut Session,
+    pub reply: &'a mut Reply,
+}
+
+impl Engine {
+    /// First stage: looks the command up, hashes its key and fetches the line of the table it leads to.
+    #[inline]
+    pub fn prepare(&self, session: &Session, argv: &Argv<'_>) -> Prepared {
+        let Some(command) = lookup(argv) else { return Prepared::default() };
+        let first_key = match command.row.first_key() {
+            Some(index) if index < argv.len() => Some((index, base::hash::hash(argv.at(index)))),
+            _ => None,
+        };
+        if let Some((_, hash)) = first_key {
+            self.store.prefetch_line(session.db, hash);
+        }
+        Prepared { command: Some(command), first_key }
+    }
+
+    /// Second stage: fetches the entry.
+    #[inline]
+    pub fn prefetch(&self, session: &Session, prepared: &Prepared) {
+        if let Some((_, hash)) = prepared.first_key {
+            self.store.prefetch_entry(session.db, hash);
+        }
+    }
+
+    /// Runs one request and writes its reply.
+    #[inline]
+    pub fn run(
+        &self,
+        seat: &mut WorkerSeat,
+        session: &mut Session,
+        prepared: &Prepared,
+        argv: &Argv<'_>,
+        reply: &mut Reply,
+    ) -> Outcome {
+        seat.refresh(self);
+        reply.protocol = session.protocol;
+        let start = reply.len();
+        let outcome = self.run_request(seat, session, prepared, argv, reply);
+        if session.reply_mode != ReplyMode::On {
+            mute(session, reply, start);
+        }
+        outcome
+    }
+
+    fn run_request(
+        &self,
+        seat: &mut WorkerSeat,
+        session: &mut Session,
+        prepared: &Prepared,
+        argv: &Argv<'_>,
+        reply: &mut Reply,
+    ) -> Outcome {
+        let Some(command) = prepared.command else {
+            return self.refuse(seat, session, None, &admit::unknown(argv), reply);
+        };
+        let request = Request { engine: self, config: &seat.config, session, command, argv };
+        if let Err(refusal) = admit::admit(&request) {
+            return self.refuse(seat, session, Some(command), &refusal, reply);
+        }
+        if session.in_multi() && !multi::runs_at_once(command) {
+            return multi::enqueue(self, seat, session, command, argv, reply);
+        }
+        if self.pause.holds(session, command, seat.worker.now) {
+            return Outcome::Paused;
+        }
+        let plan = self.plan_at(command, prepared.first_key, argv, session, seat.worker.now);
+        let mut guard = self.store.lock(&plan);
+        let WorkerSeat { worker, config, effects, .. } = seat;
+        let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
+        self.execute(&mut env, command, prepared.first_key, argv)
+    }
+
+    /// Runs a command under locks that are held; logs, wakes and observes. EXEC calls it once for each
+    /// command of its queue.
+    pub fn execute(
+        &self,
+        env: &mut Env<'_, '_>,
+        command: &'static Registered,
+        first_key_hash: Option<(usize, u64)>,
+        argv: &Argv<'_>,
+    ) -> Outcome {
+        let start = env.reply.len();
+        let (db, origin) = (env.session.db, env.session.origin);
+        env.effects.begin(self.log.is_active() && origin == Origin::Client);
+        let keys = Keys {
+            guard: &mut *env.guard,
+            engine: self,
+            effects: &mut *env.effects,
+            config: env.config,
+            db,
+            now: env.worker.now,
+            clock: (env.worker.now.seconds() & 0xff_ffff) as u32,
+            no_touch: env.session.no_touch,
+            replay: origin == Origin::Replay,
+            thresholds: thresholds(env.config),
+        };
+        let mut ctx = Ctx {
+            command,
+            args: *argv,
+            keys,
+            reply: &mut *env.reply,
+            session: &mut *env.session,
+            engine: self,
+            config: env.config,
+            worker: &mut *env.worker,
+            outcome: Outcome::Done,
+            first_key_hash,
+        };
+        let result = (command.row.run)(&mut ctx);
+        let outcome = ctx.outcome;
+        if env.effects.any() {
+            self.settle(env, db, argv);
+        }
+        if let Err(error) = &result {
+            env.reply.truncate(start);
+            env.reply.error(error.text());
+            self.errors.count(error.code());
+            env.worker.stats.error_replies.add(1);
+        }
+        if !env.effects.events.is_empty() {
+            self.publish_events(env.config, &env.effects.events);
+        }
+        observe::observe(self, env, command, argv, result.is_err());
+        outcome
+    }
+
+    /// Makes the change known while its shards are still locked: the log keeps the order of memory.
+    fn settle(&self, env: &mut Env<'_, '_>, db: store::DbIndex, argv: &Argv<'_>) {
+        env.worker.stats.dirty.add(env.effects.dirty);
+        if !env.effects.logged {
+            return;
+        }
+        match &mut env.worker.transaction {
+            Some(transaction) => transaction.append(db, env.effects, argv),
+            None => self.log.append(db, env.effects, argv),
+        }
+    }
+
+    /// The shards a command needs.
+    #[inline]
+    pub fn plan_at(
+        &self,
+        command: &'static Registered,
+        first_key: Option<(usize, u64)>,
+        argv: &Argv<'_>,
+        session: &Session,
+        now: UnixMs,
+    ) -> Plan {
+        match command.row.plan {
+            PlanRule::Keys => self.plan_of_keys(command, first_key, argv),
+            PlanRule::All => Plan::All,
+            PlanRule::Custom(rule) => rule(&PlanInput { argv, session, engine: self, now }),
+        }
+    }
+
+    #[inline]
+    fn plan_of_keys(&self, command: &Registered, first_key: Option<(usize, u64)>, argv: &Argv<'_>) -> Plan {
+        match (first_key, command.row.keys) {
+            (_, []) => Plan::None,
+            (Some((_, hash)), [spec]) if spec.is_single() => Plan::One(self.store.shard_of(hash)),
+            _ => {
+                let mut shards = store::plan::ShardList::new();
+                command.row.visit_keys(argv, &mut |index| {
+                    shards.push(self.store.shard_of(base::hash::hash(argv.at(index))));
+                });
+                Plan::of(shards)
+            }
+        }
+    }
+
+    /// Answers a request that did not pass a gate. In a transaction it makes EXEC fail.
+    fn refuse(
+        &self,
+        seat: &mut WorkerSeat,
+        session: &mut Session,
+        command: Option<&'static Registered>,
+        refusal: &CmdError,
+        reply: &mut Reply,
+    ) -> Outcome {
+        let stats = &seat.worker.stats;
+        stats.error_replies.add(1);
+        self.errors.count(refusal.code());
+        if let Some(command) = command {
+            stats.commands[command.id as usize].rejected.add(1);
+        }
+        if !session.in_multi() {
+            reply.error(refusal.text());
+        } else if command.is_some_and(|command| command.row.name == "exec") {
+            multi::abort_exec(self, session, refusal, reply);
+        } else {
+            reply.error(refusal.text());
+            multi::mark_aborted(session);
+        }
+        Outcome::Done
+    }
+}
+
+/// Finds the command, and the subcommand of a container.
+#[inline]
+fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
+    let command = REGISTRY.find(argv.at(0))?;
+    if command.children.is_empty() || argv.len() == 1 {
+        return Some(command);
+    }
+    REGISTRY.find_child(command, argv.at(1))
+}
+
+/// Takes back the reply of a client that wants none.
+#[cold]
+fn mute(session: &mut Session, reply: &mut Reply, start: usize) {
+    reply.truncate(start);
+    session.reply_mode = match session.reply_mode {
+        ReplyMode::SkipThis => ReplyMode::SkipNext,
+        ReplyMode::SkipNext => ReplyMode::On,
+        mode => mode,
+    };
+}
+
+/// Whether a command changes data, itself or through what it starts.
+pub fn may_write(command: &Registered) -> bool {
+    command.row.has(flag::WRITE | flag::MAY_REPLICATE)
+}

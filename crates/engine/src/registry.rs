@@ -1,0 +1,129 @@
+//! All commands by name, and the number each has in statistics.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use base::bytes::eq_ignore_case;
+
+use crate::command::Command;
+use crate::commands::FAMILIES;
+
+/// A command or subcommand in the registry.
+pub struct Registered {
+    pub row: &'static Command,
+    /// Its place in `REGISTRY.all` and in every table of statistics.
+    pub id: u16,
+    /// `get`, `client|kill`.
+    pub full_name: String,
+    pub parent: Option<u16>,
+    /// Subcommands, by their place in `REGISTRY.all`.
+    pub children: Vec<u16>,
+}
+
+pub struct Registry {
+    pub all: Vec<Registered>,
+    /// Top-level commands in the order of their families.
+    pub top: Vec<u16>,
+    index: Vec<u16>,
+}
+
+pub static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::build);
+
+const EMPTY: u16 = u16::MAX;
+/// Longest name looked up without hashing the whole of it.
+const NAME_LEN_MAX: usize = 32;
+
+impl Registry {
+    fn build() -> Registry {
+        let mut registry = Registry { all: Vec::new(), top: Vec::new(), index: Vec::new() };
+        for row in FAMILIES.iter().flat_map(|family| family.iter()) {
+            let id = registry.add(row, None);
+            registry.top.push(id);
+            for child in row.subcommands {
+                let child = registry.add(child, Some(id));
+                registry.all[id as usize].children.push(child);
+            }
+        }
+        registry.index_names();
+        registry
+    }
+
+    fn add(&mut self, row: &'static Command, parent: Option<u16>) -> u16 {
+        let id = self.all.len() as u16;
+        let full_name = match parent {
+            Some(parent) => format!("{}|{}", self.all[parent as usize].row.name, row.name),
+            None => row.name.to_string(),
+        };
+        self.all.push(Registered { row, id, full_name, parent, children: Vec::new() });
+        id
+    }
+
+    /// Open addressing over a power of two at least four times the commands.
+    fn index_names(&mut self) {
+        let size = (self.top.len() * 4).next_power_of_two();
+        self.index = vec![EMPTY; size];
+        for &id in &self.top {
+            let mut at = name_hash(self.all[id as usize].row.name.as_bytes()) & (size - 1);
+            while self.index[at] != EMPTY {
+                at = (at + 1) & (size - 1);
+            }
+            self.index[at] = id;
+        }
+    }
+
+    /// A top-level command, in any case.
+    #[inline]
+    pub fn find(&'static self, name: &[u8]) -> Option<&'static Registered> {
+        if name.is_empty() || name.len() > NAME_LEN_MAX {
+            return None;
+        }
+        let mask = self.index.len() - 1;
+        let mut at = name_hash(name) & mask;
+        loop {
+            let id = self.index[at];
+            if id == EMPTY {
+                return None;
+            }
+            let found = &self.all[id as usize];
+            if eq_ignore_case(found.row.name.as_bytes(), name) {
+                return Some(found);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// A subcommand of a container, in any case.
+    pub fn find_child(&'static self, parent: &Registered, name: &[u8]) -> Option<&'static Registered> {
+        let children = parent.children.iter().map(|&id| &self.all[id as usize]);
+        children.into_iter().find(|child| eq_ignore_case(child.row.name.as_bytes(), name))
+    }
+
+    /// A command by its full name, `config|get` or `get`.
+    pub fn find_full(&'static self, name: &[u8]) -> Option<&'static Registered> {
+        let mut words = name.splitn(2, |&byte| byte == b'|');
+        let top = self.find(words.next()?)?;
+        match words.next() {
+            Some(child) => self.find_child(top, child),
+            None => Some(top),
+        }
+    }
+
+    pub fn by_id(&'static self, id: u16) -> Option<&'static Registered> {
+        self.all.get(id as usize)
+    }
+
+    /// Names for the documentation: full name to row.
+    pub fn by_full_name(&'static self) -> HashMap<&'static str, &'static Registered> {
+        self.all.iter().map(|registered| (registered.full_name.as_str(), registered)).collect()
+    }
+}
+
+/// Of the first eight bytes, lower-cased by setting a bit (names are letters), and the length.
+#[inline]
+fn name_hash(name: &[u8]) -> usize {
+    let mut word = [0; 8];
+    let len = name.len().min(8);
+    word[..len].copy_from_slice(&name[..len]);
+    let mixed = (u64::from_le_bytes(word) | 0x2020_2020_2020_2020) ^ (name.len() as u64) << 56;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+}

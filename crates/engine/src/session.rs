@@ -1,0 +1,180 @@
+//! One client's conversation: what its next request depends on. Owned by its worker, never shared.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use resp::reply::Protocol;
+use store::DbIndex;
+
+use crate::args::OwnedArgv;
+use crate::clients::{Client, flag};
+use crate::engine::Engine;
+use crate::pubsub::Kind;
+use crate::registry::Registered;
+use crate::watch::Watched;
+
+/// Which replies the client wants (CLIENT REPLY).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// None to the request that set it; then `SkipNext`.
+    SkipThis,
+    /// None to the next request; then `On`.
+    SkipNext,
+}
+
+/// Where the requests come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    Client,
+    /// Effects replayed from a log: not checked against limits, not logged again.
+    Replay,
+}
+
+/// Commands queued between MULTI and EXEC.
+#[derive(Default)]
+pub struct Multi {
+    pub queue: Vec<Queued>,
+    /// A command was refused while queueing: EXEC aborts.
+    pub aborted: bool,
+    pub bytes: usize,
+}
+
+pub struct Queued {
+    pub command: &'static Registered,
+    pub argv: OwnedArgv,
+}
+
+pub struct Session {
+    pub client: Arc<Client>,
+    pub origin: Origin,
+    pub db: DbIndex,
+    pub protocol: Protocol,
+    pub authenticated: bool,
+    pub multi: Option<Multi>,
+    pub watched: Watched,
+    pub channels: BTreeSet<Box<[u8]>>,
+    pub patterns: BTreeSet<Box<[u8]>>,
+    pub shard_channels: BTreeSet<Box<[u8]>>,
+    /// Memory of the subscriptions, here and in the registry.
+    pub subscription_bytes: usize,
+    /// It has ended a subscription: messages that were on their way then must not arrive.
+    pub unsubscribed: bool,
+    pub reply_mode: ReplyMode,
+    pub no_touch: bool,
+    pub monitor: bool,
+    /// Close once the replies so far are out.
+    pub closing: bool,
+    /// Runs inside EXEC: blocking commands do not block, nothing is queued.
+    pub in_exec: bool,
+}
+
+impl Session {
+    pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
+        let watched = Watched { dirty: Arc::clone(&client.watch_dirty), keys: Vec::new() };
+        Session {
+            client,
+            origin: Origin::Client,
+            db: DbIndex(0),
+            protocol: Protocol::Resp2,
+            authenticated,
+            multi: None,
+            watched,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            shard_channels: BTreeSet::new(),
+            subscription_bytes: 0,
+            unsubscribed: false,
+            reply_mode: ReplyMode::On,
+            no_touch: false,
+            monitor: false,
+            closing: false,
+            in_exec: false,
+        }
+    }
+
+    pub fn select(&mut self, db: DbIndex) {
+        self.db = db;
+        self.client.db.store(db.0, Ordering::Relaxed);
+    }
+
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        let number = if protocol == Protocol::Resp3 { 3 } else { 2 };
+        self.client.protocol.store(number, Ordering::Relaxed);
+    }
+
+    pub fn set_no_touch(&mut self, on: bool) {
+        self.no_touch = on;
+        self.client.set_flag(flag::NO_TOUCH, on);
+    }
+
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+
+    pub fn names(&self, kind: Kind) -> &BTreeSet<Box<[u8]>> {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shard_channels,
+        }
+    }
+
+    pub fn names_mut(&mut self, kind: Kind) -> &mut BTreeSet<Box<[u8]>> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shard_channels,
+        }
+    }
+
+    /// Publishes the subscription counts for CLIENT LIST.
+    pub fn show_subscriptions(&self) {
+        self.client.channels.store(self.channels.len() as u32, Ordering::Relaxed);
+        self.client.patterns.store(self.patterns.len() as u32, Ordering::Relaxed);
+        self.client.shard_channels.store(self.shard_channels.len() as u32, Ordering::Relaxed);
+        self.client.subscription_bytes.store(self.subscription_bytes, Ordering::Relaxed);
+        self.client.set_flag(flag::SUBSCRIBED, self.subscriptions() > 0);
+    }
+
+    /// Publishes the state of the transaction for CLIENT LIST.
+    pub fn show_multi(&self) {
+        let (queued, bytes) = match &self.multi {
+            Some(multi) => (multi.queue.len() as i64, multi.bytes),
+            None => (-1, 0),
+        };
+        self.client.queued.store(queued, Ordering::Relaxed);
+        self.client.queued_bytes.store(bytes, Ordering::Relaxed);
+        self.client.set_flag(flag::MULTI, queued >= 0);
+    }
+
+    pub fn in_multi(&self) -> bool {
+        self.multi.is_some() && !self.in_exec
+    }
+}
+
+impl Engine {
+    /// The end of a connection: nobody finds the client any more, and nothing is sent to it.
+    pub fn disconnect(&self, session: &mut Session) {
+        self.clear_connection(session);
+        self.clients.leave(session.client.id);
+    }
+
+    /// Takes back what the client asked the server to remember: transaction, watched keys, subscriptions, MONITOR.
+    pub fn clear_connection(&self, session: &mut Session) {
+        session.multi = None;
+        session.show_multi();
+        self.watches.clear(&mut session.watched);
+        session.client.watched.store(0, Ordering::Relaxed);
+        self.unsubscribe_all(session);
+        if session.monitor {
+            session.monitor = false;
+            self.monitors.remove(session.client.id);
+            session.client.set_flag(flag::MONITOR, false);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! WATCH: who must not EXEC when a key changes.
+//!
+//! Watchers are registered and marked under the lock of the key's shard, so whoever changes a key sees
+//! those who watched it before. While nobody watches anything, a change costs one relaxed load.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use store::{DbIndex, ShardId};
+
+type WatchKey = (DbIndex, Box<[u8]>);
+
+/// The server's side: by shard, key to watchers.
+pub struct Watches {
+    count: AtomicUsize,
+    shards: Box<[Mutex<HashMap<WatchKey, Vec<Watcher>>>]>,
+}
+
+struct Watcher {
+    dirty: Arc<AtomicBool>,
+    /// To this watcher the key is one whose time had passed: that it goes is no change.
+    stale: bool,
+}
+
+/// A session's side.
+#[derive(Default)]
+pub struct Watched {
+    /// Set when one of the keys changed.
+    pub dirty: Arc<AtomicBool>,
+    pub keys: Vec<WatchedKey>,
+}
+
+pub struct WatchedKey {
+    pub shard: ShardId,
+    pub db: DbIndex,
+    pub key: Box<[u8]>,
+    pub hash: u64,
+    /// It had expired already when it was watched: its removal is no change.
+    pub was_expired: bool,
+}
+
+/// What stands under a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    Absent,
+    /// A key whose time has passed, not removed yet.
+    Expired,
+    Live,
+}
+
+impl Watches {
+    pub fn new(shards: usize) -> Watches {
+        Watches { count: AtomicUsize::new(0), shards: (0..shards).map(|_| Mutex::default()).collect() }
+    }
+
+    /// The caller holds the key's shard.
+    pub fn add(&self, watched: &mut Watched, key: WatchedKey) {
+        if watched.keys.iter().any(|old| old.db == key.db && old.key == key.key) {
+            return;
+        }
+        let watcher = Watcher { dirty: Arc::clone(&watched.dirty), stale: key.was_expired };
+        let mut shard = self.shards[key.shard.0 as usize].lock();
+        shard.entry((key.db, key.key.clone())).or_default().push(watcher);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        watched.keys.push(key);
+    }
+
+    /// Forgets all keys of a session and its mark.
+    pub fn clear(&self, watched: &mut Watched) {
+        for key in watched.keys.drain(..) {
+            let mut shard = self.shards[key.shard.0 as usize].lock();
+            let name = (key.db, key.key);
+            if let Some(watchers) = shard.get_mut(&name) {
+                watchers.retain(|watcher| !Arc::ptr_eq(&watcher.dirty, &watched.dirty));
+                if watchers.is_empty() {
+                    shard.remove(&name);
+                }
+            }
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        watched.dirty.store(false, Ordering::Relaxed);
+    }
+
+    /// A key changed. The caller holds its shard.
+    #[inline]
+    pub fn touch(&self, shard: ShardId, db: DbIndex, key: &[u8]) {
+        if self.count.load(Ordering::Relaxed) > 0 {
+            self.settle(shard, db, key, Presence::Live, Presence::Live);
+        }
+    }
+
+    /// A key whose time had passed was removed. The caller holds its shard.
+    pub fn touch_expired(&self, shard: ShardId, db: DbIndex, key: &[u8]) {
+        if self.count.load(Ordering::Relaxed) > 0 {
+            self.settle(shard, db, key, Presence::Expired, Presence::Absent);
+        }
+    }
+
+    #[cold]
+    fn settle(&self, shard: ShardId, db: DbIndex, key: &[u8], before: Presence, after: Presence) {
+        let mut shard = self.shards[shard.0 as usize].lock();
+        let watchers = shard.get_mut(&(db, key.into())).into_iter().flatten();
+        watchers.for_each(|watcher| watcher.settle(before, after));
+    }
+
+    /// Many keys change at once: `change` says what each watched name stands for before and after. The
+    /// caller holds all shards.
+    pub fn touch_all(&self, mut change: impl FnMut(DbIndex, &[u8]) -> (Presence, Presence)) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for shard in &self.shards {
+            for ((db, key), watchers) in shard.lock().iter_mut() {
+                let (before, after) = change(*db, key);
+                watchers.iter_mut().for_each(|watcher| watcher.settle(before, after));
+            }
+        }
+    }
+
+    /// Whether a session takes one of its keys for expired since before it watched it.
+    pub fn is_stale(&self, watched: &Watched, key: &WatchedKey) -> bool {
+        let shard = self.shards[key.shard.0 as usize].lock();
+        let watchers = shard.get(&(key.db, key.key.clone()));
+        watchers.into_iter().flatten().any(|watcher| watcher.stale && Arc::ptr_eq(&watcher.dirty, &watched.dirty))
+    }
+
+    pub fn key_count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Watcher {
+    fn settle(&mut self, before: Presence, after: Presence) {
+        match (before, after) {
+            (Presence::Absent, Presence::Absent) => {}
+            (Presence::Absent, Presence::Expired) => self.stale = true,
+            (Presence::Expired, Presence::Expired) if self.stale => {}
+            (Presence::Expired, Presence::Absent) if self.stale => self.stale = false,
+            _ => self.dirty.store(true, Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The order in which the process comes up and goes down: one function for each. What the steps do is elsewhere.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::process::exit;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base::time::UnixMs;
+use engine::config::Config;
+use engine::host::{Event, Shutdown, ShutdownSave, WorkerId};
+use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::arguments::Launch;
+use crate::host::{Process, ServerHost, random, unix_now};
+use crate::inbox::{Inbox, Message};
+use crate::listener::{self, Listener};
+use crate::load::{self, Loaded};
+use crate::log::{LOG, path, reason};
+use crate::persist::Saver;
+use crate::supervise::{self, Supervision};
+use crate::worker::{self, WorkerContext};
+use crate::{crash, signals, timer};
+
+/// Why the process cannot start; printed before it ends.
+pub struct Fatal(pub String);
+
+impl From<io::Error> for Fatal {
+    fn from(error: io::Error) -> Fatal {
+        Fatal(format!("{}\n", reason(&error)))
+    }
+}
+
+/// Starts the server and serves; returns only if that fails before the log works.
+pub fn start(launch: Launch) -> Result<(), Fatal> {
+    let config = configure(&launch)?;
+    if config.daemonize && !supervise::is_detached() {
+        return Ok(supervise::detach(&launch)?);
+    } else if config.daemonize {
+        supervise::leave_session();
+    }
+    base::hash::set_seed(random(), random());
+    crash::enable(config.crash_log_enabled);
+    crash::install()?;
+    let supervision = supervise::supervision(&config);
+    log_start(&launch);
+    let config = limit_clients(config);
+    supervise::write_pid_file(&config);
+    supervise::set_title(&launch, &config);
+    log_running(&config);
+    let listeners = listen(&config);
+    let process = assemble(launch, supervision, config)?;
+    signals::start(&process)?;
+    Saver::start_thread(&process)?;
+    start_workers(&process, listeners)?;
+    LOG.notice("Server initialized");
+    load_data(&process);
+    log_ready(&process);
+    timer::run(&process)
+}
+
+/// The configuration in force: paths resolved, the log open.
+fn configure(launch: &Launch) -> Result<Config, Fatal> {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    let loaded = launch.configuration(Config::with_cores(cores)).map_err(Fatal)?;
+    let mut config = loaded.config;
+    std::env::set_current_dir(path(&config.dir)).map_err(|error| {
+        let dir = String::from_utf8_lossy(&config.dir);
+        Fatal(format!("Can't chdir to '{dir}': {}\n", reason(&error)))
+    })?;
+    config.dir = std::env::current_dir()?.into_os_string().into_encoded_bytes();
+    LOG.configure(&config).map_err(|error| Fatal(format!("Can't open the log file: {}\n", reason(&error))))?;
+    loaded.warnings.iter().for_each(|warning| LOG.warning(warning));
+    Ok(config)
+}
+
+fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<Arc<Process>, Fatal> {
+    let workers = config.workers();
+    let inboxes = (0..workers).map(|_| Inbox::new().map(Arc::new)).collect::<io::Result<Arc<[_]>>>()?;
+    let process = Arc::new(Process::new(launch, supervision, inboxes)?);
+    let engine = Engine::new(config, Box::new(ServerHost(Arc::clone(&process))), workers, unix_now());
+    engine.loading.store(true, Ordering::Relaxed);
+    process.set_engine(Arc::new(engine));
+    Ok(process)
+}
+
+/// Address space for a worker's stack; only what is used becomes memory.
+const WORKER_STACK: usize = 2 << 20;
+
+/// Starts the workers; the first one has the listeners.
+fn start_workers(process: &Arc<Process>, listeners: Vec<Listener>) -> io::Result<()> {
+    let mut listeners = Some(listeners);
+    for (index, inbox) in process.inboxes.iter().enumerate() {
+        let context = WorkerContext {
+            engine: Arc::clone(process.engine()),
+            id: WorkerId(index as u16),
+            inbox: Arc::clone(inbox),
+            peers: Arc::clone(&process.inboxes),
+        };
+        let (own, listeners) = (Arc::clone(process), listeners.take().unwrap_or_default());
+        let work = move || {
+            IN_WORKER.set(true);
+            let served = worker::run(context, listeners);
+            served.expect("a poll loop that fails leaves clients without an answer: nobody could go on");
+            own.workers.left();
+        };
+        process.workers.came();
+        thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK).spawn(work)?;
+    }
+    Ok(())
+}
+
+thread_local! {
+    /// The thread is a worker: whoever waits for all workers from here waits for itself.
+    static IN_WORKER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+fn listen(config: &Config) -> Vec<Listener> {
+    let listeners = listener::bind(config).unwrap_or_else(|error| {
+        LOG.warning(&error.to_string());
+        LOG.warning(&format!("Failed listening on port {} (TCP), aborting.", config.port));
+        exit(1)
+    });
+    if listeners.is_empty() {
+        LOG.warning("Configured to not listen anywhere, exiting.");
+        exit(1);
+    }
+    listeners
+}
+
+/// Brings the data in; damage ends the process.
+fn load_data(process: &Process) {
+    let (engine, begin) = (process.engine(), Instant::now());
+    let used = base::alloc::stats().allocated;
+    engine.used_memory_startup.store(used, Ordering::Relaxed);
+    let file = path(&engine.config().dbfilename);
+    match load::load(engine, &file, &process.load, process.now()) {
+        Ok(Loaded::Yes) => {
+            let seconds = begin.elapsed().as_secs_f64();
+            LOG.notice(&format!("DB loaded from disk: {seconds:.3} seconds"));
+        }
+        Ok(Loaded::Absent) => {}
+        Err(error) => {
+            LOG.warning(&error);
+            LOG.warning(&format!("Fatal error loading the DB, check server logs. Exiting. ({})", file.display()));
+            exit(1);
+        }
+    }
+    engine.loading.store(false, Ordering::Relaxed);
+}
+
+fn log_start(launch: &Launch) {
+    let pid = std::process::id();
+    LOG.notice("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
+    LOG.notice(&format!(
+        "Redis version={REDIS_VERSION}, bits=64, commit=00000000, modified=0, pid={pid}, just started \
+         (Onefold {ONEFOLD_VERSION})"
+    ));
+    if launch.arguments.is_empty() {
+        LOG.warning(&format!(
+            "Warning: no config file specified, using the default config. In order to specify a config file use {} \
+             /path/to/redis.conf",
+            launch.program
+        ));
+    } else {
+        LOG.notice("Configuration loaded");
+    }
+}
+
+/// One line, or a banner where somebody looks on. Test suites wait for the banner's ` PID: `.
+fn log_running(config: &Config) {
+    let terminal = config.logfile.is_empty() && !config.syslog_enabled && io::stdout().is_terminal();
+    if !terminal && !config.always_show_logo {
+        LOG.notice(&format!("Running mode=standalone, port={}.", config.port));
+        return;
+    }
+    LOG.raw(&format!(
+        "\n      .--------.\n      |  .--.  |   Onefold {ONEFOLD_VERSION} (Redis {REDIS_VERSION}) 64 bit\n      \
+         |  |  |  |   Running in standalone mode\n      |  '--'  |   Port: {}\n      '--------'   PID: {}\n\n",
+        config.port,
+        std::process::id()
+    ));
+}
+
+fn log_ready(process: &Process) {
+    let config = process.engine().config();
+    if config.port != 0 {
+        LOG.notice("Ready to accept connections tcp");
+    }
+    if !config.unixsocket.is_empty() {
+        let socket = String::from_utf8_lossy(&config.unixsocket);
+        LOG.notice(&format!("The server is now ready to accept connections at {socket}"));
+        LOG.notice("Ready to accept connections unix");
+    }
+    process.supervision.tell("STATUS=Ready to accept connections\n");
+    process.supervision.tell("READY=1\n");
+    let limit = config.maxmemory;
+    if limit > 0 && limit < 1 << 20 {
+        LOG.warning(&format!(
+            "WARNING: You specified a maxmemory value that is less than 1MB (current value is {limit} bytes). Are \
+             you sure this is what you really want?"
+        ));
+    }
+}
+
+/// Descriptors that are no clients: files, listeners, and a poll loop with its waker for each worker.
+fn reserved_descriptors(config: &Config) -> u64 {
+    32 + 4 * config.workers() as u64
+}
+
+/// Raises the limit of descriptors for `maxclients`; where the system forbids that, there are fewer clients.
+fn limit_clients(mut config: Config) -> Config {
+    let (reserved, wanted) = (reserved_descriptors(&config), config.maxclients as u64);
+    let before = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let now = raise_descriptors(wanted + reserved);
+    if now >= wanted + reserved {
+        if now > before {
+            LOG.notice(&format!(
+                "Increased maximum number of open files to {now} (it was originally set to {before})."
+            ));
+        }
+        return config;
+    }
+    if now <= reserved {
+        LOG.warning(&format!(
+            "Your current 'ulimit -n' of {now} is not enough for the server to start. Please increase your open \
+             file limit to at least {}. Exiting.",
+            wanted + reserved
+        ));
+        exit(1);
+    }
+    config.maxclients = (now - reserved) as i64;
+    LOG.warning(&format!(
+        "You requested maxclients of {wanted} requiring at least {} max file descriptors.",
+        wanted + reserved
+    ));
+    LOG.warning(&format!(
+        "Current maximum open files is {now}. maxclients has been reduced to {} to compensate for low ulimit. If \
+         you need higher maxclients increase 'ulimit -n'.",
+        config.maxclients
+    ));
+    config
+}
+
+/// As `limit_clients`, for CONFIG SET: the error says how many clients there can be.
+pub fn admit_clients(config: &Config) -> Result<(), String> {
+    let (reserved, wanted) = (reserved_descriptors(config), config.maxclients as u64);
+    let now = raise_descriptors(wanted + reserved);
+    if now >= wanted + reserved {
+        return Ok(());
+    }
+    let possible = now.saturating_sub(reserved);
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, try with {possible}"
+    ))
+}
+
+/// The limit of descriptors, raised to `wanted` or as far as it goes.
+fn raise_descriptors(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    if current >= wanted {
+        return current;
+    }
+    // Only the privileged may raise the hard limit; the others get as far as that.
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    for attempt in [(wanted, hard.max(wanted)), (wanted.min(hard), hard)] {
+        let raised = Rlimit { current: Some(attempt.0), maximum: Some(attempt.1) };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            return attempt.0;
+        }
+    }
+    current
+}
+
+/// The reply to a SHUTDOWN that did not come to an end.
+const NOT_STOPPED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
+/// How long replies that are being written hold up the end.
+const WORKER_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Ends the process; returns only if the data set cannot be saved, and then everything goes on.
+pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
+    if process.stopping.swap(true, Ordering::SeqCst) {
+        return Err(NOT_STOPPED.into());
+    }
+    LOG.warning("User requested shutdown...");
+    process.supervision.tell("STOPPING=1\n");
+    if process.saver.status().in_progress {
+        LOG.warning("There is a background save running. Cancelling it!");
+    }
+    process.saver.cancel();
+    let config = process.engine().config();
+    if saves_at_end(how, &config) && !save_finally(process) {
+        if !how.force {
+            LOG.warning("Error trying to save the DB, can't exit.");
+            LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
+            process.supervision.tell("STATUS=Error trying to save the DB, can't exit.\n");
+            process.stopping.store(false, Ordering::SeqCst);
+            return Err(NOT_STOPPED.into());
+        }
+        LOG.warning("Error trying to save the DB. Exit anyway.");
+    }
+    leave(process, &config)
+}
+
+fn saves_at_end(how: Shutdown, config: &Config) -> bool {
+    match how.save {
+        ShutdownSave::Always => true,
+        ShutdownSave::Never => false,
+        ShutdownSave::AsConfigured => !config.save.is_empty(),
+    }
+}
+
+/// Writes wait from here on, so that every one that was answered is in the file. If saving fails they go on.
+fn save_finally(process: &Arc<Process>) -> bool {
+    LOG.notice("Saving the final RDB snapshot before exiting.");
+    process.supervision.tell("STATUS=Saving the final RDB snapshot\n");
+    let engine = process.engine();
+    let (pause, former) = (&engine.pause, engine.pause.current(process.now()));
+    pause.start(UnixMs(i64::MAX), false);
+    let saved = save_all_writes(process);
+    if !saved {
+        pause.stop();
+        if let Some((until, all)) = former {
+            pause.start(until, all);
+        }
+        process.post_to_all(|| Message::Event(Event::Resume));
+    }
+    saved
+}
+
+const SAVE_ATTEMPTS: usize = 3;
+
+/// A write that was past the pause when it began can still come after a cut: then once more.
+fn save_all_writes(process: &Arc<Process>) -> bool {
+    for _ in 0..SAVE_ATTEMPTS {
+        process.saver.cancel();
+        if process.saver.save_now(process).is_err() {
+            return false;
+        } else if process.engine().changes_since_save() == 0 {
+            break;
+        }
+    }
+    true
+}
+
+/// The last steps, which cannot fail.
+fn leave(process: &Process, config: &Config) -> ! {
+    supervise::remove_pid_file(config);
+    process.post_to_all(|| Message::Stop);
+    process.workers.wait(usize::from(IN_WORKER.get()), WORKER_PATIENCE);
+    if !config.unixsocket.is_empty() {
+        LOG.notice("Removing the unix socket file.");
+        fs::remove_file(path(&config.unixsocket)).ok();
+    }
+    LOG.warning("Redis is now ready to exit, bye bye...");
+    exit(0)
+}
+
+/// A second interrupt: no saving, no goodbye. What a save left behind is removed.
+pub fn leave_at_once(process: &Process) -> ! {
+    if process.saver.status().in_progress {
+        fs::remove_file(crate::dumpfile::temporary_name()).ok();
+    }
+    exit(1)
+}
+
+/// How DEBUG RESTART treats the data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// As SHUTDOWN would, then start again.
+    Graceful,
+    AsAfterCrash,
+}
+
+/// Starts the program again in the place of this process.
+pub fn restart(process: &Arc<Process>, how: Restart) {
+    process.saver.cancel();
+    let config = process.engine().config();
+    if how == Restart::Graceful && !config.save.is_empty() && !save_finally(process) {
+        LOG.warning("Can't restart: error preparing for shutdown");
+        return;
+    }
+    io::stdout().flush().ok();
+    let error = supervise::exec_again(&process.launch);
+    LOG.warning(&format!("Can't restart: {}", reason(&error)));
+    exit(1);
+}

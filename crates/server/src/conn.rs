@@ -1,0 +1,310 @@
+//! One connection as its worker holds it, and the table of them. An idle one holds no buffer: bytes are kept only
+//! while a request is half read, held back, or its reply is not yet taken. Never runs a request.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use base::time::UnixMs;
+use engine::args::OwnedArgv;
+use engine::clients::{Client, ClientId, flag};
+use engine::config::{ClientClass, Config, OutputLimit};
+use engine::registry::REGISTRY;
+use engine::session::Session;
+use resp::request::{Limits, Parser, Span};
+
+use crate::output::Output;
+
+/// Place of a connection in its worker's table.
+pub type Slot = u32;
+
+pub struct Connection {
+    pub socket: OwnedFd,
+    pub session: Session,
+    pub parser: Parser,
+    pub input: Option<Box<Input>>,
+    pub output: Output,
+    /// A request waits for the end of CLIENT PAUSE.
+    pub paused: bool,
+    /// Nothing is read any more; closed once the output is written.
+    pub closing: bool,
+    /// Readable, as far as is known.
+    pub unread: bool,
+    /// The peer has sent its last byte: reading goes on until the end is seen.
+    pub ended: bool,
+    /// Writability was asked for.
+    pub awaits_write: bool,
+    /// Since when the output has been over its soft limit.
+    over_soft_since: Option<UnixMs>,
+}
+
+/// What has arrived of a connection and was not run.
+#[derive(Default)]
+pub struct Input {
+    /// From the beginning of the first request that was not taken.
+    pub bytes: Vec<u8>,
+    /// Arguments found so far of a half-read request.
+    pub spans: Vec<Span>,
+    /// Its big arguments.
+    pub big: Vec<Arc<Vec<u8>>>,
+    /// The big argument being read.
+    pub filling: Option<Filling>,
+    /// Requests that were whole when they could not run.
+    pub held: VecDeque<OwnedArgv>,
+}
+
+/// A big argument, read straight into the memory that will be its value.
+pub struct Filling {
+    pub bytes: Vec<u8>,
+    /// Bytes it will have.
+    pub len: usize,
+}
+
+/// Whether what waits for a client may stay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OutputVerdict {
+    Fits,
+    TooMuch,
+}
+
+impl Filling {
+    /// Begins with what has arrived. Memory follows the bytes, not the length that was announced.
+    pub fn begin(len: usize, arrived: &[u8]) -> Filling {
+        let mut bytes = Vec::with_capacity(len.min(FILLING_FIRST).max(arrived.len()));
+        bytes.extend_from_slice(arrived);
+        Filling { bytes, len }
+    }
+
+    /// Makes room for more: twice as much, up to exactly what is needed.
+    pub fn grow(&mut self) {
+        let (capacity, len) = (self.bytes.capacity(), self.bytes.len());
+        if len == capacity {
+            self.bytes.reserve_exact(capacity.min(self.len.saturating_sub(len)).max(1));
+        }
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.bytes.len() >= self.len
+    }
+}
+
+/// Bytes reserved for a big argument before any of them has arrived.
+const FILLING_FIRST: usize = 1 << 20;
+
+impl Input {
+    pub fn memory(&self) -> usize {
+        let filling = self.filling.as_ref().map_or(0, |filling| filling.bytes.capacity());
+        let big: usize = self.big.iter().map(|argument| argument.len()).sum();
+        let held: usize = self.held.iter().map(OwnedArgv::memory).sum();
+        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>() + filling + big + held
+    }
+
+    /// Bytes of the request being read.
+    pub fn len(&self) -> usize {
+        let big: usize = self.big.iter().map(|argument| argument.len()).sum();
+        self.bytes.len() + big + self.filling.as_ref().map_or(0, |filling| filling.bytes.len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.big.is_empty() && self.filling.is_none() && self.held.is_empty()
+    }
+}
+
+impl Connection {
+    pub fn new(socket: OwnedFd, session: Session) -> Connection {
+        Connection {
+            socket,
+            session,
+            parser: Parser::default(),
+            input: None,
+            output: Output::default(),
+            paused: false,
+            closing: false,
+            unread: false,
+            ended: false,
+            awaits_write: false,
+            over_soft_since: None,
+        }
+    }
+
+    /// Its requests wait: for the end of a pause, for room in its output, or behind others that wait.
+    #[inline]
+    pub fn holds(&self) -> bool {
+        self.paused || self.output_is_full() || self.input.as_ref().is_some_and(|input| !input.held.is_empty())
+    }
+
+    #[inline]
+    pub fn output_is_full(&self) -> bool {
+        self.output.len() > OUTPUT_FULL
+    }
+
+    /// Bytes of a half-read request, or of requests not yet looked at.
+    pub fn left_len(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.bytes.len())
+    }
+
+    pub fn is_filling(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| input.filling.is_some())
+    }
+
+    /// Forgets an input that holds nothing any more, and shows the rest to CLIENT LIST.
+    pub fn settle_input(&mut self) {
+        if self.input.as_ref().is_some_and(|input| input.is_empty()) {
+            self.input = None;
+        }
+        let (len, memory) = self.input.as_ref().map_or((0, 0), |input| (input.len(), input.memory()));
+        let client = &self.session.client;
+        client.input_bytes.store(len, Ordering::Relaxed);
+        client.input_free.store(memory.saturating_sub(len), Ordering::Relaxed);
+    }
+
+    /// Shows what waits to CLIENT LIST.
+    pub fn show_output(&self) {
+        let client = &self.session.client;
+        client.output_bytes.store(self.output.len(), Ordering::Relaxed);
+        client.output_parts.store(self.output.parts(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn parse_limits(&self, config: &Config) -> Limits {
+        Limits {
+            bulk_len_max: config.proto_max_bulk_len,
+            authenticated: self.session.authenticated,
+            ..Limits::default()
+        }
+    }
+
+    fn output_limit(&self, config: &Config) -> OutputLimit {
+        let class = if self.session.subscriptions() > 0 { ClientClass::Pubsub } else { ClientClass::Normal };
+        config.output_limit(class)
+    }
+
+    /// Judges the output when `more` bytes are added to it.
+    pub fn judge_output(&mut self, more: usize, config: &Config, now: UnixMs) -> OutputVerdict {
+        let limit = self.output_limit(config);
+        let len = (self.output.len() + more) as u64;
+        if limit.hard_bytes > 0 && len >= limit.hard_bytes {
+            return OutputVerdict::TooMuch;
+        }
+        if limit.soft_bytes == 0 || len < limit.soft_bytes {
+            self.over_soft_since = None;
+            return OutputVerdict::Fits;
+        }
+        let since = *self.over_soft_since.get_or_insert(now);
+        match now.since(since) > limit.soft_seconds.saturating_mul(1000) {
+            true => OutputVerdict::TooMuch,
+            false => OutputVerdict::Fits,
+        }
+    }
+
+    /// Nothing has come or gone for so long that `timeout` closes it.
+    pub fn is_idle(&self, timeout_seconds: i64, now: UnixMs) -> bool {
+        let exempt = self.session.monitor || self.session.subscriptions() > 0 || self.paused;
+        let last = UnixMs(self.session.client.last_interaction_ms.load(Ordering::Relaxed));
+        timeout_seconds > 0 && !exempt && now.since(last) / 1000 > timeout_seconds
+    }
+
+    #[inline]
+    pub fn mark_interaction(&self, now: UnixMs) {
+        self.session.client.last_interaction_ms.store(now.0, Ordering::Relaxed);
+    }
+
+    pub fn id(&self) -> ClientId {
+        self.session.client.id
+    }
+
+    /// The line by which the log speaks of a client.
+    pub fn describe(&self, now: UnixMs) -> String {
+        describe(&self.session.client, now)
+    }
+}
+
+/// While more than this waits for a client, its requests wait too: who does not read cannot make memory grow.
+const OUTPUT_FULL: usize = 1 << 20;
+
+fn describe(client: &Client, now: UnixMs) -> String {
+    let load = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+    let last = UnixMs(client.last_interaction_ms.load(Ordering::Relaxed));
+    let letters = flag::LETTERS.iter().filter(|(bit, _)| client.has_flag(*bit)).map(|(_, letter)| letter);
+    let letters: String = letters.collect();
+    let command = REGISTRY.all.get(usize::from(client.last_command.load(Ordering::Relaxed)));
+    let names = client.names.lock().clone();
+    format!(
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} multi={} qbuf={} \
+         qbuf-free={} oll={} omem={} tot-mem={} cmd={} user={} resp={}",
+        client.id.0,
+        client.peer,
+        client.local,
+        client.descriptor,
+        names.name,
+        now.since(client.created) / 1000,
+        now.since(last) / 1000,
+        if letters.is_empty() { "N" } else { &letters },
+        client.db.load(Ordering::Relaxed),
+        client.channels.load(Ordering::Relaxed),
+        client.patterns.load(Ordering::Relaxed),
+        client.queued.load(Ordering::Relaxed),
+        load(&client.input_bytes),
+        load(&client.input_free),
+        load(&client.output_parts),
+        load(&client.output_bytes),
+        client.memory(),
+        command.map_or("NULL", |command| &command.full_name),
+        names.user,
+        client.protocol.load(Ordering::Relaxed),
+    )
+}
+
+/// Adds to a counter that only this worker writes.
+#[inline]
+pub fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+}
+
+/// All connections of a worker. A slot that was given up is not used again before `recycle`: what the poll loop
+/// reported earlier may still name it.
+#[derive(Default)]
+pub struct Connections {
+    slots: Vec<Option<Box<Connection>>>,
+    free: Vec<Slot>,
+    given_up: Vec<Slot>,
+    by_client: HashMap<ClientId, Slot>,
+}
+
+impl Connections {
+    pub fn insert(&mut self, connection: Connection) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            (self.slots.len() - 1) as Slot
+        });
+        self.by_client.insert(connection.id(), slot);
+        self.slots[slot as usize] = Some(Box::new(connection));
+        slot
+    }
+
+    pub fn remove(&mut self, slot: Slot) -> Option<Box<Connection>> {
+        let connection = self.slots.get_mut(slot as usize)?.take()?;
+        self.by_client.remove(&connection.id());
+        self.given_up.push(slot);
+        Some(connection)
+    }
+
+    #[inline]
+    pub fn at(&mut self, slot: Slot) -> Option<&mut Connection> {
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    pub fn find(&self, client: ClientId) -> Option<Slot> {
+        self.by_client.get(&client).copied()
+    }
+
+    /// Slots in use or free: all are below it.
+    pub fn slot_count(&self) -> Slot {
+        self.slots.len() as Slot
+    }
+
+    pub fn recycle(&mut self) {
+        self.free.append(&mut self.given_up);
+    }
+}

@@ -1,0 +1,245 @@
+//! A dump file on its way to the disk: bytes through one buffer to a temporary file, which takes the old dump's place
+//! only when it is whole and synced. It knows nothing of keys; page cache is given back as it goes.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use base::crc::{crc64, crc64_combine};
+use rdb::{write_eof, write_header};
+use rustix::fs::{Advice, fadvise};
+
+use crate::log::reason;
+use crate::system;
+
+/// What could not be done, as the log tells it.
+#[derive(Debug)]
+pub enum SaveError {
+    Open { file: String, folder: String, error: io::Error },
+    Rename { file: String, target: String, folder: String, error: io::Error },
+    Write { operation: &'static str, error: io::Error },
+    /// Somebody asked for it.
+    Cancelled,
+}
+
+impl std::fmt::Display for SaveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SaveError::Open { file, folder, error } => write!(
+                f,
+                "Failed opening the temp RDB file {file} (in server root dir {folder}) for saving: {}",
+                reason(error)
+            ),
+            SaveError::Rename { file, target, folder, error } => write!(
+                f,
+                "Error moving temp DB file {file} on the final destination {target} (in server root dir {folder}): {}",
+                reason(error)
+            ),
+            SaveError::Write { operation, error } => {
+                write!(f, "Write error saving DB on disk({operation}): {}", reason(error))
+            }
+            SaveError::Cancelled => write!(f, "Background saving cancelled"),
+        }
+    }
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug)]
+pub struct DumpOptions {
+    pub checksum: bool,
+    /// Write out and drop the page cache as the file grows.
+    pub incremental_sync: bool,
+}
+
+/// A dump file that is being written. Dropped before [`DumpFile::commit`], it leaves nothing behind.
+pub struct DumpFile {
+    file: File,
+    folder: PathBuf,
+    temporary: PathBuf,
+    committed: bool,
+    /// Bytes that come next in the file.
+    pub buffer: Vec<u8>,
+    /// Bytes in the file.
+    position: u64,
+    /// Bytes whose write-out has begun; those before the last such range are on the disk.
+    begun: u64,
+    finished: u64,
+    /// Of the bytes behind the header.
+    crc: u64,
+    options: DumpOptions,
+}
+
+/// Bytes gathered before they go to the file.
+const BUFFER_LEN: usize = 1 << 20;
+/// Bytes written before their write-out begins: dirty page cache stays at about twice this.
+const SYNC_LEN: u64 = 4 << 20;
+const HEADER_LEN: usize = rdb::format::MAGIC_LEN;
+
+impl DumpFile {
+    /// Begins a file of the lowest version; the real one is known at the end.
+    pub fn create(folder: &Path, options: DumpOptions) -> Result<DumpFile, SaveError> {
+        let name = temporary_name();
+        let temporary = folder.join(&name);
+        let file = File::create(&temporary).map_err(|error| {
+            let folder = folder.display().to_string();
+            SaveError::Open { file: name, folder, error }
+        })?;
+        let mut buffer = Vec::with_capacity(BUFFER_LEN);
+        buffer.extend_from_slice(&write_header(rdb::format::VERSION_PLAIN));
+        let folder = folder.to_path_buf();
+        let (position, begun, finished, crc, committed) = (0, 0, 0, 0, false);
+        Ok(DumpFile { file, folder, temporary, committed, buffer, position, begun, finished, crc, options })
+    }
+
+    /// To be called after each addition to the buffer; writes when enough has come together.
+    pub fn advance(&mut self) -> Result<(), SaveError> {
+        if self.buffer.len() >= BUFFER_LEN { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), SaveError> {
+        if self.options.checksum {
+            let header = HEADER_LEN.saturating_sub(self.position as usize);
+            self.crc = crc64(self.crc, &self.buffer[header..]);
+        }
+        self.file.write_all(&self.buffer).map_err(failed("write"))?;
+        self.position += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.buffer.shrink_to(2 * BUFFER_LEN);
+        if self.options.incremental_sync && self.position - self.begun >= SYNC_LEN {
+            self.write_out();
+        }
+        Ok(())
+    }
+
+    /// Begins to write out what is new, and waits for what was begun before, so that its pages can be dropped.
+    fn write_out(&mut self) {
+        system::begin_write_out(&self.file, self.begun, self.position - self.begun);
+        let len = self.begun - self.finished;
+        if len > 0 {
+            system::finish_write_out(&self.file, self.finished, len);
+            self.drop_cache(self.finished, len);
+        }
+        (self.finished, self.begun) = (self.begun, self.position);
+    }
+
+    /// A hint; the file is right without it. A length of 0 means: to the end.
+    fn drop_cache(&self, from: u64, len: u64) {
+        fadvise(&self.file, from, std::num::NonZeroU64::new(len), Advice::DontNeed).ok();
+    }
+
+    /// Ends the file: checksum, the header with its real version, sync, and the change of names. Returns its size.
+    pub fn commit(mut self, version: u32, name: &Path) -> Result<u64, SaveError> {
+        self.flush()?;
+        let header = write_header(version);
+        let whole = crc64_combine(crc64(0, &header), self.crc, self.position - HEADER_LEN as u64);
+        write_eof(&mut self.buffer, self.options.checksum.then_some(whole));
+        self.flush()?;
+        self.file.write_all_at(&header, 0).map_err(failed("write"))?;
+        self.file.sync_all().map_err(failed("fsync"))?;
+        self.drop_cache(0, 0);
+        self.rename(name)?;
+        // The new name is on the disk only when its folder is.
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed("fsyncFileDir"))?;
+        Ok(self.position)
+    }
+
+    fn rename(&mut self, name: &Path) -> Result<(), SaveError> {
+        fs::rename(&self.temporary, self.folder.join(name)).map_err(|error| SaveError::Rename {
+            file: self.temporary.display().to_string(),
+            target: name.display().to_string(),
+            folder: self.folder.display().to_string(),
+            error,
+        })?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for DumpFile {
+    fn drop(&mut self) {
+        if !self.committed {
+            fs::remove_file(&self.temporary).ok();
+        }
+    }
+}
+
+/// One save at a time, so one name is enough.
+pub fn temporary_name() -> String {
+    format!("temp-{}.rdb", std::process::id())
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> SaveError {
+    move |error| SaveError::Write { operation, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdb::{Item, ReadOptions, Reader, ValueRef, WriteOptions, write_record, write_select_db};
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("onefold-dump-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary folder");
+        path
+    }
+
+    fn write(folder: &Path, checksum: bool, keys: usize) -> u64 {
+        let options = DumpOptions { checksum, incremental_sync: true };
+        let mut dump = DumpFile::create(folder, options).expect("the folder is there");
+        write_select_db(&mut dump.buffer, 0);
+        for key in 0..keys {
+            let value = vec![b'v'; 5000];
+            let key = format!("key:{key}");
+            let options = WriteOptions { compress: false };
+            write_record(&mut dump.buffer, key.as_bytes(), None, ValueRef::Bytes(&value), &options);
+            dump.advance().expect("there is room");
+        }
+        dump.commit(12, Path::new("dump.rdb")).expect("there is room")
+    }
+
+    fn check(checksum: bool, keys: usize) {
+        let folder = folder(&format!("{checksum}-{keys}"));
+        let size = write(&folder, checksum, keys);
+        let path = folder.join("dump.rdb");
+        assert_eq!(fs::metadata(&path).expect("it was written").len(), size);
+        let file = File::open(&path).expect("it was written");
+        let mut reader = Reader::new(file, &ReadOptions::default()).expect("a header");
+        let mut found = 0;
+        loop {
+            match reader.next().expect("a whole file") {
+                Item::Record(_) => found += 1,
+                Item::End => break,
+                _ => {}
+            }
+        }
+        assert_eq!((found, reader.version()), (keys, 12));
+        assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1, "no temporary file is left");
+        fs::remove_dir_all(&folder).expect("it is there");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for checksum in [true, false] {
+            for keys in [0, 1, 3000] {
+                check(checksum, keys);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_given_up_leaves_nothing() {
+        let folder = folder("given-up");
+        let options = DumpOptions { checksum: true, incremental_sync: false };
+        drop(DumpFile::create(&folder, options).expect("the folder is there"));
+        assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 0);
+        fs::remove_dir_all(&folder).expect("it is there");
+        let error = DumpFile::create(&folder, options).err().expect("the folder is gone");
+        let expected = format!(
+            "Failed opening the temp RDB file temp-{}.rdb (in server root dir {}) for saving: No such file or directory",
+            std::process::id(),
+            folder.display()
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+}

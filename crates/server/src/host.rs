@@ -1,0 +1,335 @@
+//! The process as the engine sees it: log, inboxes, clocks, files, saving, the end. Every answer is real; what takes
+//! long is done by the modules named here, never in this one.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base::time::UnixMs;
+use engine::Engine;
+use engine::config::Config;
+use engine::host::{
+    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, WorkerId,
+};
+use parking_lot::{Condvar, Mutex};
+use store::Garbage;
+
+use crate::arguments::Launch;
+use crate::inbox::{Inbox, Message};
+use crate::lazyfree::Reclaimer;
+use crate::load::{self, Progress};
+use crate::log::{LOG, path, reason};
+use crate::persist::Saver;
+use crate::supervise::{self, Supervision};
+use crate::{boot, crash, facts, listener, timer};
+
+/// What the threads of the process share.
+pub struct Process {
+    pub launch: Launch,
+    pub supervision: Supervision,
+    pub saver: Saver,
+    pub load: Progress,
+    pub reclaimer: Reclaimer,
+    pub inboxes: Arc<[Arc<Inbox>]>,
+    /// Workers that have not returned.
+    pub workers: Workers,
+    /// Somebody is ending the process.
+    pub stopping: AtomicBool,
+    listeners: Mutex<Vec<String>>,
+    engine: OnceLock<Arc<Engine>>,
+    origin: Instant,
+}
+
+/// Counts the workers that still run.
+#[derive(Default)]
+pub struct Workers {
+    running: Mutex<usize>,
+    returned: Condvar,
+}
+
+impl Workers {
+    pub fn came(&self) {
+        *self.running.lock() += 1;
+    }
+
+    pub fn left(&self) {
+        *self.running.lock() -= 1;
+        self.returned.notify_all();
+    }
+
+    /// Waits until at most `rest` run, but not for long.
+    pub fn wait(&self, rest: usize, patience: Duration) {
+        let mut running = self.running.lock();
+        let end = Instant::now() + patience;
+        while *running > rest && !self.returned.wait_until(&mut running, end).timed_out() {}
+    }
+}
+
+impl Process {
+    pub fn new(launch: Launch, supervision: Supervision, inboxes: Arc<[Arc<Inbox>]>) -> io::Result<Process> {
+        Ok(Process {
+            launch,
+            supervision,
+            saver: Saver::new(unix_now()),
+            load: Progress::default(),
+            reclaimer: Reclaimer::start()?,
+            inboxes,
+            workers: Workers::default(),
+            stopping: AtomicBool::new(false),
+            listeners: Mutex::default(),
+            engine: OnceLock::new(),
+            origin: Instant::now(),
+        })
+    }
+
+    /// Once, before any thread asks for it.
+    pub fn set_engine(&self, engine: Arc<Engine>) {
+        *self.listeners.lock() = listener::describe(&engine.config());
+        assert!(self.engine.set(engine).is_ok(), "there is one engine");
+    }
+
+    pub fn engine(&self) -> &Arc<Engine> {
+        self.engine.get().expect("boot makes the engine before it starts any thread")
+    }
+
+    pub fn now(&self) -> UnixMs {
+        unix_now()
+    }
+
+    /// Tells all workers, and wakes them.
+    pub fn post_to_all(&self, message: impl Fn() -> Message) {
+        self.inboxes.iter().for_each(|inbox| inbox.post(message()));
+    }
+
+    /// Opens the listening sockets again, as another configuration asks for.
+    fn listen(&self, config: &Config) -> Result<(), String> {
+        let listeners = listener::bind_tcp(config).map_err(|error| {
+            LOG.warning(&error.to_string());
+            "Unable to listen on this port. Check server logs.".to_string()
+        })?;
+        *self.listeners.lock() = listener::describe(config);
+        self.inboxes[0].post(Message::Listeners(listeners));
+        Ok(())
+    }
+}
+
+pub fn unix_now() -> UnixMs {
+    UnixMs(unix_us() / 1000)
+}
+
+fn unix_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+/// The process, owned by the engine.
+pub struct ServerHost(pub Arc<Process>);
+
+impl Host for ServerHost {
+    fn log(&self, level: Level, message: &str) {
+        LOG.line(level, message);
+    }
+
+    fn post(&self, worker: WorkerId, event: Event) {
+        self.0.inboxes[worker.0 as usize].post(Message::Event(event));
+    }
+
+    fn reclaim(&self, garbage: Garbage) {
+        self.0.reclaimer.reclaim(garbage);
+    }
+
+    fn reclaim_counts(&self) -> (u64, u64) {
+        self.0.reclaimer.counts()
+    }
+
+    fn save_in_background(&self, schedule: bool) -> Result<SaveStarted, SaveRefused> {
+        self.0.saver.start(&self.0, schedule)
+    }
+
+    fn save_now(&self) -> Result<(), SaveRefused> {
+        self.0.saver.save_now(&self.0)
+    }
+
+    fn cancel_save(&self) -> bool {
+        self.0.saver.cancel()
+    }
+
+    fn save_status(&self) -> SaveStatus {
+        self.0.saver.status()
+    }
+
+    fn load_status(&self) -> LoadStatus {
+        self.0.load.status()
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        let engine = self.0.engine();
+        engine.loading.store(true, Ordering::Relaxed);
+        let file = path(&engine.config().dbfilename);
+        let loaded = load::load(engine, &file, &self.0.load, unix_now());
+        engine.loading.store(false, Ordering::Relaxed);
+        loaded.map(drop).inspect_err(|error| LOG.warning(error))
+    }
+
+    fn shutdown(&self, how: Shutdown) -> Result<(), String> {
+        boot::stop(&self.0, how)
+    }
+
+    fn cancel_shutdown(&self) -> bool {
+        let pending = self.0.engine().shutdown_at_ms.swap(0, Ordering::Relaxed) != 0;
+        if pending {
+            LOG.notice("Shutdown manually aborted.");
+        }
+        pending
+    }
+
+    fn apply(&self, directive: &str, config: &Config) -> Result<(), String> {
+        match directive {
+            "port" | "bind" => self.0.listen(config),
+            "logfile" | "loglevel" | "syslog-enabled" | "syslog-ident" | "syslog-facility" => {
+                LOG.configure(config).map_err(|error| format!("Can't open the log file: {}", reason(&error)))
+            }
+            "dir" => std::env::set_current_dir(path(&config.dir)).map_err(|error| reason(&error)),
+            "maxclients" => boot::admit_clients(config),
+            "maxmemory" => {
+                timer::check_memory(self.0.engine(), config.maxmemory);
+                Ok(())
+            }
+            "set-proc-title" | "proc-title-template" => {
+                supervise::set_title(&self.0.launch, config);
+                Ok(())
+            }
+            "crash-log-enabled" => {
+                crash::enable(config.crash_log_enabled);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read_config_file(&self) -> Result<String, String> {
+        let path = self.0.launch.config_file.as_ref().ok_or(NO_CONFIG_FILE)?;
+        match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(|error| reason(&error)),
+        }
+    }
+
+    fn write_config_file(&self, text: &str) -> Result<(), String> {
+        let path = self.0.launch.config_file.as_ref().ok_or(NO_CONFIG_FILE)?;
+        replace_file(path, text).map_err(|error| reason(&error))
+    }
+
+    fn facts(&self) -> ProcessFacts {
+        let process = &self.0;
+        let (times, main) = (facts::times(), facts::main_thread_times());
+        let config_file = process.launch.config_file.as_ref();
+        ProcessFacts {
+            pid: std::process::id(),
+            resident_bytes: facts::resident_bytes(),
+            cpu_system_s: times.system_s,
+            cpu_user_s: times.user_s,
+            cpu_system_main_thread_s: main.system_s,
+            cpu_user_main_thread_s: main.user_s,
+            system_memory_bytes: facts::system_memory_bytes(),
+            os: facts::os(),
+            executable: process.launch.executable(),
+            config_file: config_file.map(|path| path.display().to_string()).unwrap_or_default(),
+            supervised: process.supervision != Supervision::None,
+            listeners: process.listeners.lock().clone(),
+        }
+    }
+
+    fn unix_us(&self) -> i64 {
+        unix_us()
+    }
+
+    #[inline]
+    fn monotonic_ns(&self) -> u64 {
+        let since = self.0.origin.elapsed();
+        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+    }
+
+    fn sleep_us(&self, us: u64) {
+        std::thread::sleep(Duration::from_micros(us));
+    }
+
+    fn crash(&self, how: &str) {
+        match how {
+            "restart" => boot::restart(&self.0, boot::Restart::Graceful),
+            "crash-and-recover" => boot::restart(&self.0, boot::Restart::AsAfterCrash),
+            _ => crash::on_purpose(how),
+        }
+    }
+
+    fn random(&self) -> u64 {
+        random()
+    }
+}
+
+const NO_CONFIG_FILE: &str = "The server is running without a config file";
+
+/// Unpredictable bits.
+pub fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)) {
+        Ok(()) => u64::from_ne_bytes(bytes),
+        // Keys of the standard library's maps: seeded by the kernel too, once for each thread.
+        Err(_) => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), bytes),
+    }
+}
+
+/// Puts a new text in the place of a file, whole or not at all.
+fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+    let temporary = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
+    let written = write_synced(&temporary, path, text).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        fs::remove_file(&temporary).ok();
+        return written;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn write_synced(temporary: &Path, model: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(temporary)?;
+    let mode = fs::metadata(model).map_or(0o644, |metadata| metadata.permissions().mode());
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_keeps_its_mode() {
+        let path = std::env::temp_dir().join(format!("onefold-replace-{}.conf", std::process::id()));
+        fs::write(&path, "old").expect("a small file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
+        replace_file(&path, "new").expect("a small file");
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "new");
+        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
+        fs::remove_file(&path).expect("it is there");
+        assert!(replace_file(Path::new("/nonexistent/a.conf"), "new").is_err());
+    }
+
+    #[test]
+    fn random_numbers_differ() {
+        assert_ne!(random(), random());
+    }
+
+    #[test]
+    fn workers_are_waited_for_with_patience() {
+        let workers = Workers::default();
+        workers.came();
+        workers.wait(1, Duration::from_secs(60));
+        workers.wait(0, Duration::from_millis(1));
+        workers.left();
+        workers.wait(0, Duration::from_secs(60));
+    }
+}

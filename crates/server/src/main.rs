@@ -1,0 +1,53 @@
+//! The server's program: understands its command line and hands over. It holds no logic of its own.
+#![deny(unsafe_code)]
+
+mod arguments;
+mod boot;
+mod conn;
+mod crash;
+mod dumpfile;
+mod facts;
+mod host;
+mod inbox;
+mod lazyfree;
+mod listener;
+mod load;
+mod log;
+mod output;
+mod persist;
+mod poll;
+mod signals;
+mod supervise;
+mod system;
+mod timer;
+mod worker;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use arguments::Invocation;
+use base::alloc::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match arguments::understand(arguments) {
+        Invocation::Serve(launch) => match boot::start(*launch) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(boot::Fatal(text)) => refuse(&text),
+        },
+        Invocation::Print(text) => {
+            // Whoever closed the pipe does not want the rest.
+            std::io::stdout().write_all(text.as_bytes()).ok();
+            ExitCode::SUCCESS
+        }
+        Invocation::Refuse(text) => refuse(&text),
+    }
+}
+
+fn refuse(text: &str) -> ExitCode {
+    eprint!("{text}");
+    ExitCode::FAILURE
+}

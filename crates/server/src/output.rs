@@ -1,0 +1,277 @@
+//! Replies on their way out of one connection: written at once where the socket takes them, kept in order where it
+//! does not. Large values are never copied. Decides nothing about how much may wait.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use resp::reply::SharedPart;
+use rustix::io::Errno;
+use smallvec::SmallVec;
+
+/// A stretch of a reply arena: the bytes `buf`, which begin at `base` of the arena, and the shared parts among them.
+#[derive(Clone, Copy)]
+pub struct Stretch<'a> {
+    pub buf: &'a [u8],
+    pub base: usize,
+    pub shared: &'a [SharedPart],
+}
+
+/// What waits until the socket is writable. Holds no memory when it is empty.
+#[derive(Default)]
+pub struct Output {
+    parts: VecDeque<Part>,
+    len: usize,
+}
+
+struct Part {
+    bytes: Bytes,
+    /// How much of it is gone already.
+    sent: usize,
+}
+
+enum Bytes {
+    Owned(Vec<u8>),
+    Shared(Arc<Vec<u8>>),
+}
+
+/// Small parts are joined up to this length.
+const PART_LEN: usize = 16 * 1024;
+
+/// Messages from this length on are sent by reference.
+const SHARED_LEN: usize = 4 * 1024;
+
+/// Pieces given to one system call.
+const PIECES: usize = 64;
+
+impl Part {
+    fn rest(&self) -> &[u8] {
+        let bytes = match &self.bytes {
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Shared(bytes) => bytes.as_ref(),
+        };
+        &bytes[self.sent..]
+    }
+}
+
+impl<'a> Stretch<'a> {
+    pub fn len(&self) -> usize {
+        self.buf.len() + self.shared.iter().map(|part| part.bytes.len()).sum::<usize>()
+    }
+
+    /// Its bytes in order: pieces of the arena, each followed by the shared part that comes after it.
+    fn pieces(self) -> impl Iterator<Item = (&'a [u8], Option<&'a Arc<Vec<u8>>>)> {
+        let ends = self.shared.iter().map(move |part| part.at - self.base).chain([self.buf.len()]);
+        let starts = [0].into_iter().chain(self.shared.iter().map(move |part| part.at - self.base));
+        let parts = self.shared.iter().map(|part| Some(&part.bytes)).chain([None]);
+        starts.zip(ends).zip(parts).map(move |((start, end), part)| (&self.buf[start..end], part))
+    }
+}
+
+impl Output {
+    /// Bytes that wait.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Blocks of memory that wait.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.len += bytes.len();
+        if let Some(Part { bytes: Bytes::Owned(last), .. }) = self.parts.back_mut() {
+            if last.len() + bytes.len() <= PART_LEN {
+                return last.extend_from_slice(bytes);
+            }
+        }
+        if !bytes.is_empty() {
+            self.parts.push_back(Part { bytes: Bytes::Owned(bytes.to_vec()), sent: 0 });
+        }
+    }
+
+    /// The bytes from `from` on, by reference if they are many.
+    pub fn push_shared(&mut self, bytes: &Arc<Vec<u8>>, from: usize) {
+        if bytes.len() - from < SHARED_LEN {
+            return self.push(&bytes[from..]);
+        }
+        self.len += bytes.len() - from;
+        self.parts.push_back(Part { bytes: Bytes::Shared(Arc::clone(bytes)), sent: from });
+    }
+
+    /// Sends a stretch of replies after what waits; what the socket does not take waits too. Returns the bytes that
+    /// were written.
+    #[inline]
+    pub fn send(&mut self, socket: impl AsFd, stretch: Stretch<'_>) -> io::Result<usize> {
+        if !self.is_empty() {
+            self.push_stretch(stretch, 0);
+            return Ok(0);
+        }
+        let written = match stretch.shared {
+            [] => write(socket, stretch.buf)?,
+            _ => write_stretch(socket, stretch)?,
+        };
+        if written < stretch.len() {
+            self.push_stretch(stretch, written);
+        }
+        Ok(written)
+    }
+
+    /// Writes what waits, as far as the socket takes it. Returns the bytes that were written.
+    pub fn drain(&mut self, socket: impl AsFd) -> io::Result<usize> {
+        let mut total = 0;
+        while !self.is_empty() {
+            let (written, offered) = offer(&socket, self.parts.iter().map(Part::rest))?;
+            self.advance(written);
+            total += written;
+            if written < offered || total >= DRAIN_LEN {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.len -= written;
+        while let Some(part) = self.parts.front_mut() {
+            let rest = part.rest().len();
+            if written < rest {
+                part.sent += written;
+                return;
+            }
+            written -= rest;
+            self.parts.pop_front();
+        }
+        self.parts = VecDeque::new();
+    }
+
+    /// Keeps the stretch but for its first `skip` bytes.
+    fn push_stretch(&mut self, stretch: Stretch<'_>, mut skip: usize) {
+        for (piece, part) in stretch.pieces() {
+            let skipped = skip.min(piece.len());
+            self.push(&piece[skipped..]);
+            skip -= skipped;
+            if let Some(part) = part {
+                let skipped = skip.min(part.len());
+                self.push_shared(part, skipped);
+                skip -= skipped;
+            }
+        }
+    }
+}
+
+/// Bytes written for one connection in one go: the others want their turn.
+pub const DRAIN_LEN: usize = 4 << 20;
+
+/// Writes a stretch with shared parts, as far as the socket takes it.
+fn write_stretch(socket: impl AsFd, stretch: Stretch<'_>) -> io::Result<usize> {
+    let all = stretch.pieces().flat_map(|(piece, part)| [piece, part.map_or(&[][..], |part| part.as_slice())]);
+    let mut all = all.filter(|piece| !piece.is_empty()).peekable();
+    let mut total = 0;
+    while all.peek().is_some() {
+        let (written, offered) = offer(&socket, all.by_ref())?;
+        total += written;
+        if written < offered {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+/// Offers the first of the pieces to the socket in one call: bytes written, bytes offered.
+fn offer<'a>(socket: impl AsFd, pieces: impl Iterator<Item = &'a [u8]>) -> io::Result<(usize, usize)> {
+    let pieces: SmallVec<[IoSlice<'_>; PIECES]> = pieces.take(PIECES).map(IoSlice::new).collect();
+    let offered = pieces.iter().map(|piece| piece.len()).sum();
+    Ok((taken(|| rustix::io::writev(&socket, &pieces))?, offered))
+}
+
+#[inline]
+fn write(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    taken(|| rustix::io::write(&socket, bytes))
+}
+
+/// A full socket takes nothing; that is no error.
+#[inline]
+fn taken(write: impl Fn() -> rustix::io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match write() {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(0),
+            result => return result.map_err(io::Error::from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use resp::reply::{Protocol, Reply};
+
+    use super::*;
+
+    /// Writes the same reply many times into a socket that is read slowly; nothing may be lost or turned round.
+    fn check(reply: &Reply, times: usize, read_len: usize) {
+        let (near, mut far) = UnixStream::pair().expect("a socket pair");
+        near.set_nonblocking(true).expect("non-blocking");
+        let once: Vec<u8> = reply.chunks().flatten().copied().collect();
+        let stretch = Stretch { buf: &reply.buf, base: 0, shared: &reply.shared };
+        assert_eq!(stretch.len(), once.len());
+        let (mut output, mut seen, mut buffer) = (Output::default(), Vec::new(), vec![0; read_len]);
+        for _ in 0..times {
+            output.send(&near, stretch).expect("send");
+        }
+        while seen.len() < once.len() * times {
+            let len = far.read(&mut buffer).expect("read");
+            seen.extend_from_slice(&buffer[..len]);
+            output.drain(&near).expect("drain");
+        }
+        assert!(output.is_empty() && output.parts() == 0);
+        assert!(seen.chunks(once.len()).all(|chunk| chunk == once), "bytes differ");
+    }
+
+    #[test]
+    fn all_bytes_come_out_in_order() {
+        let mut reply = Reply::new(Protocol::Resp3);
+        reply.bulk(b"small");
+        check(&reply, 1, 3);
+        check(&reply, 100_000, 50_000);
+        let large = Arc::new((0..300_000).map(|index| (index % 251) as u8).collect::<Vec<u8>>());
+        for _ in 0..200 {
+            reply.bulk_shared(&large);
+            reply.integer(7);
+        }
+        check(&reply, 1, 100_000);
+        let mut begins_shared = Reply::new(Protocol::Resp2);
+        begins_shared.bulk_shared(&Arc::new(vec![b'x'; 10]));
+        check(&begins_shared, 3, 1);
+    }
+
+    #[test]
+    fn a_stretch_in_the_middle_of_an_arena() {
+        let mut reply = Reply::new(Protocol::Resp2);
+        reply.bulk(b"of another client");
+        let base = reply.len();
+        reply.bulk_shared(&Arc::new(vec![b'y'; 5000]));
+        let stretch = Stretch { buf: &reply.buf[base..], base, shared: &reply.shared };
+        let mut output = Output::default();
+        output.push(b"before ");
+        output.push_stretch(stretch, 3);
+        let text: Vec<u8> = output.parts.iter().flat_map(|part| part.rest().to_vec()).collect();
+        let expected = [b"before 00\r\n".as_slice(), &[b'y'; 5000], b"\r\n"].concat();
+        assert_eq!(text, expected);
+        assert_eq!(output.len(), expected.len());
+    }
+}

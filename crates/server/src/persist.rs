@@ -1,0 +1,349 @@
+//! Saving without a fork: the cut under all locks, the walk on the saving thread, and the record of what became of it.
+//! One save at a time. A save that fails or is cancelled frees the writers at once and leaves the old dump in place.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base::time::UnixMs;
+use engine::config::Config;
+use engine::host::{SaveRefused, SaveStarted, SaveStatus};
+use engine::{Engine, REDIS_VERSION};
+use parking_lot::{Condvar, Mutex};
+use rdb::{WriteOptions, write_aux, write_resize_db, write_select_db};
+use store::snapshot::{Block, DbCounts, Snapshot};
+use store::{DbIndex, Guard, Plan};
+
+use crate::dumpfile::{DumpFile, DumpOptions, SaveError};
+use crate::host::Process;
+use crate::load::delay;
+use crate::log::{LOG, path};
+
+pub struct Saver {
+    state: Mutex<State>,
+    /// A save has ended.
+    ended: Condvar,
+    cancelled: AtomicBool,
+    /// To the thread that writes background saves; without a cut it makes its own.
+    jobs: OnceLock<Sender<Option<Cut>>>,
+}
+
+struct State {
+    status: SaveStatus,
+    last_try: Option<UnixMs>,
+}
+
+/// Who waits for a save, which decides what a failure means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Background,
+    Foreground,
+}
+
+const IN_PROGRESS: SaveRefused = "ERR Background save already in progress";
+/// Redis says no more: the log has the reason.
+const FAILED: SaveRefused = "ERR";
+/// After a failure nothing is tried for so long, unless asked for.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl Saver {
+    pub fn new(now: UnixMs) -> Saver {
+        let status = SaveStatus {
+            in_progress: false,
+            scheduled: false,
+            last_save: now,
+            last_ok: true,
+            last_seconds: None,
+            started: None,
+            saves: 0,
+            keys_done: 0,
+            keys_total: 0,
+            last_snapshot_bytes: 0,
+            snapshot_bytes: 0,
+            cut_us: 0,
+            cuts: 0,
+        };
+        let state = Mutex::new(State { status, last_try: None });
+        Saver { state, ended: Condvar::new(), cancelled: AtomicBool::new(false), jobs: OnceLock::new() }
+    }
+
+    pub fn status(&self) -> SaveStatus {
+        self.state.lock().status.clone()
+    }
+
+    /// Starts a save on a thread of its own. The state saved is that of this moment, unless the caller sits on locks
+    /// (EXEC): then it is that of the moment when it lets go.
+    pub fn start(&self, process: &Arc<Process>, schedule: bool) -> Result<SaveStarted, SaveRefused> {
+        let now = process.now();
+        if !self.claim(now) {
+            return self.follow(schedule);
+        }
+        LOG.notice(&format!("Background saving started by pid {}", std::process::id()));
+        let engine = process.engine();
+        let cut = engine.store.try_lock_all_shards().map(|mut guard| Cut::make(engine, &mut guard));
+        self.jobs.get().expect("boot starts the thread").send(cut).expect("the thread lives as long as the process");
+        Ok(SaveStarted::Started)
+    }
+
+    /// Starts the thread that writes background saves.
+    pub fn start_thread(process: &Arc<Process>) -> io::Result<()> {
+        let (jobs, inbox) = channel::<Option<Cut>>();
+        let own = Arc::clone(process);
+        let work = move || {
+            for cut in inbox {
+                let cut = cut.unwrap_or_else(|| Cut::make_patiently(own.engine()));
+                own.saver.run(&own, cut, Kind::Background).ok();
+            }
+        };
+        thread::Builder::new().name("save".into()).spawn(work)?;
+        process.saver.jobs.set(jobs).map_err(|_| io::Error::other("the thread runs already"))
+    }
+
+    fn follow(&self, schedule: bool) -> Result<SaveStarted, SaveRefused> {
+        if schedule {
+            self.state.lock().status.scheduled = true;
+            return Ok(SaveStarted::Scheduled);
+        }
+        Err(IN_PROGRESS)
+    }
+
+    /// Saves on the calling thread, which holds no lock.
+    pub fn save_now(&self, process: &Arc<Process>) -> Result<(), SaveRefused> {
+        if !self.claim(process.now()) {
+            return Err(IN_PROGRESS);
+        }
+        let cut = Cut::make_patiently(process.engine());
+        self.run(process, cut, Kind::Foreground).map_err(|_| FAILED)
+    }
+
+    /// Ends a running or scheduled background save and waits until it has ended; false if there was none.
+    pub fn cancel(&self) -> bool {
+        let mut state = self.state.lock();
+        let scheduled = std::mem::take(&mut state.status.scheduled);
+        let running = state.status.in_progress;
+        while state.status.in_progress {
+            self.cancelled.store(true, Ordering::Relaxed);
+            self.ended.wait(&mut state);
+        }
+        scheduled || running
+    }
+
+    /// The timer's part: saves that were scheduled, or that the save points ask for.
+    pub fn tick(&self, process: &Arc<Process>, config: &Config) {
+        let now = process.now();
+        let (status, rested) = {
+            let state = self.state.lock();
+            let waited = state.last_try.map_or(i64::MAX, |last| now.since(last));
+            (state.status.clone(), state.status.last_ok || waited > RETRY_AFTER.as_millis() as i64)
+        };
+        if status.in_progress || !rested {
+            return;
+        }
+        let changes = process.engine().changes_since_save();
+        let seconds = now.seconds() - status.last_save.seconds();
+        let reached = |point: &&engine::config::SavePoint| changes >= point.changes as u64 && seconds > point.seconds;
+        if let Some(point) = config.save.iter().find(reached) {
+            LOG.notice(&format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
+        } else if !status.scheduled {
+            return;
+        }
+        self.start(process, false).ok();
+    }
+
+    /// Makes the caller the one who saves; false if somebody else is.
+    fn claim(&self, now: UnixMs) -> bool {
+        let mut state = self.state.lock();
+        let State { status, last_try } = &mut *state;
+        if status.in_progress {
+            return false;
+        }
+        *last_try = Some(now);
+        status.in_progress = true;
+        status.scheduled = false;
+        status.started = Some(now);
+        status.saves += 1;
+        (status.keys_done, status.keys_total, status.snapshot_bytes) = (0, 0, 0);
+        self.cancelled.store(false, Ordering::Relaxed);
+        true
+    }
+
+    fn run(&self, process: &Process, cut: Cut, kind: Kind) -> Result<(), SaveError> {
+        self.note_cut(&cut);
+        let (dirty, engine) = (cut.dirty, process.engine());
+        let result = self.write(engine, cut);
+        match &result {
+            Ok(()) => {
+                LOG.notice("DB saved on disk");
+                engine.dirty_saved.store(dirty, Ordering::Relaxed);
+                engine.writes_stopped.store(false, Ordering::Relaxed);
+            }
+            Err(error) => LOG.warning(&error.to_string()),
+        }
+        let failed = result.as_ref().is_err_and(|error| !matches!(error, SaveError::Cancelled));
+        if kind == Kind::Background && failed {
+            LOG.warning("Background saving error");
+            engine.writes_stopped.store(true, Ordering::Relaxed);
+        } else if kind == Kind::Background && result.is_ok() {
+            LOG.notice("Background saving terminated with success");
+        }
+        self.settle(process.now(), kind, result.is_ok(), failed);
+        result
+    }
+
+    fn note_cut(&self, cut: &Cut) {
+        let status = &mut self.state.lock().status;
+        status.cuts += 1;
+        status.cut_us = cut.held.as_micros() as u64;
+        status.keys_total = cut.snapshot.keys_total() as u64;
+    }
+
+    /// The save is over.
+    fn settle(&self, now: UnixMs, kind: Kind, good: bool, failed: bool) {
+        let mut state = self.state.lock();
+        let status = &mut state.status;
+        let started = status.started.take().unwrap_or(now);
+        if kind == Kind::Background {
+            status.last_seconds = Some(now.seconds() - started.seconds());
+        }
+        if good {
+            status.last_save = now;
+            status.last_ok = true;
+        } else if kind == Kind::Background && failed {
+            status.last_ok = false;
+        }
+        status.last_snapshot_bytes = status.snapshot_bytes;
+        (status.in_progress, status.snapshot_bytes) = (false, 0);
+        self.ended.notify_all();
+    }
+
+    /// Writes the file of a cut; a failure ends the snapshot.
+    fn write(&self, engine: &Engine, cut: Cut) -> Result<(), SaveError> {
+        let Cut { mut snapshot, config, at, .. } = cut;
+        let result = self.write_file(engine, &mut snapshot, &config, at);
+        if result.is_err() {
+            snapshot.cancel(&engine.store);
+        }
+        result
+    }
+
+    fn write_file(
+        &self,
+        engine: &Engine,
+        snapshot: &mut Snapshot,
+        config: &Config,
+        at: UnixMs,
+    ) -> Result<(), SaveError> {
+        // A folder that was removed has no name any more; opening a file in it gives the reason.
+        let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("unknown"));
+        let options =
+            DumpOptions { checksum: config.rdbchecksum, incremental_sync: config.rdb_save_incremental_fsync };
+        let dump = DumpFile::create(&folder, options)?;
+        let mut records =
+            Records { dump, db: None, announced: vec![false; snapshot.counts.len()], version: 0 };
+        write_facts(&mut records.dump.buffer, at);
+        let compress = WriteOptions { compress: config.rdbcompression };
+        while let Some(block) = snapshot.next(&engine.store) {
+            self.check_cancelled()?;
+            let keys = block.keys;
+            records.write(&block, &snapshot.counts, &compress)?;
+            snapshot.written(block);
+            self.note_progress(keys, snapshot.backlog_peak());
+            self.dawdle(delay(config.rdb_key_save_delay_us, keys))?;
+        }
+        self.check_cancelled()?;
+        let version = records.version.max(rdb::format::VERSION_PLAIN);
+        records.dump.commit(version, &path(&config.dbfilename)).map(drop)
+    }
+
+    fn check_cancelled(&self) -> Result<(), SaveError> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(SaveError::Cancelled) } else { Ok(()) }
+    }
+
+    fn note_progress(&self, keys: usize, backlog_peak: usize) {
+        let status = &mut self.state.lock().status;
+        status.keys_done += keys as u64;
+        status.snapshot_bytes = backlog_peak as u64;
+    }
+
+    /// Debugging aid: a slow save, which can be cancelled all the same.
+    fn dawdle(&self, time: Duration) -> Result<(), SaveError> {
+        let end = Instant::now() + time.min(DAWDLE_MAX);
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.check_cancelled()?;
+            thread::sleep(left.min(DAWDLE_STEP));
+        }
+        Ok(())
+    }
+}
+
+/// Longer than anybody waits.
+const DAWDLE_MAX: Duration = Duration::from_secs(365 * 86_400);
+const DAWDLE_STEP: Duration = Duration::from_millis(10);
+
+/// The state of an instant, and what to do with it.
+struct Cut {
+    snapshot: Snapshot,
+    config: Arc<Config>,
+    at: UnixMs,
+    /// Changes since the start that it contains.
+    dirty: u64,
+    /// How long all locks were held.
+    held: Duration,
+}
+
+impl Cut {
+    /// The guard holds every shard.
+    fn make(engine: &Engine, guard: &mut Guard<'_>) -> Cut {
+        let begin = Instant::now();
+        let (dirty, snapshot) = (engine.dirty(), Snapshot::begin(guard));
+        let at = UnixMs(engine.host.unix_us() / 1000);
+        Cut { snapshot, config: engine.config(), at, dirty, held: begin.elapsed() }
+    }
+
+    /// For a caller who holds no lock.
+    fn make_patiently(engine: &Engine) -> Cut {
+        let mut guard = engine.store.lock(&Plan::All);
+        Cut::make(engine, &mut guard)
+    }
+}
+
+/// The part of a file between its first facts and its end.
+struct Records {
+    dump: DumpFile,
+    /// Of the last record.
+    db: Option<DbIndex>,
+    /// Databases whose size was told.
+    announced: Vec<bool>,
+    version: u32,
+}
+
+impl Records {
+    fn write(&mut self, block: &Block, counts: &[DbCounts], options: &WriteOptions) -> Result<(), SaveError> {
+        let buffer = &mut self.dump.buffer;
+        if self.db != Some(block.db) {
+            self.db = Some(block.db);
+            write_select_db(buffer, u64::from(block.db.0));
+        }
+        let index = block.db.0 as usize;
+        if !std::mem::replace(&mut self.announced[index], true) {
+            write_resize_db(buffer, counts[index].keys as u64, counts[index].expires as u64);
+        }
+        block.encode(buffer, options);
+        self.version = self.version.max(block.version);
+        self.dump.advance()
+    }
+}
+
+/// What a file says of itself.
+fn write_facts(out: &mut Vec<u8>, at: UnixMs) {
+    let used = base::alloc::stats().allocated;
+    write_aux(out, b"redis-ver", REDIS_VERSION.as_bytes());
+    write_aux(out, b"redis-bits", b"64");
+    write_aux(out, b"ctime", at.seconds().to_string().as_bytes());
+    write_aux(out, b"used-mem", used.to_string().as_bytes());
+    write_aux(out, b"aof-base", b"0");
+}

@@ -1,0 +1,157 @@
+//! The few services of the C library and the kernel that have no safe form elsewhere: local time, processor
+//! times, writing out a file's range, the process's title. Each is one small safe function; nothing here keeps state.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+
+use base::time::{Civil, civil};
+
+/// The calendar in the time zone that TZ or /etc/localtime names; UTC if the C library does not know.
+pub fn local_time(unix_s: i64) -> Civil {
+    let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are valid for the call; localtime_r writes the whole structure or returns null,
+    // and an all-zero `tm` is a valid value either way.
+    let (known, tm) = unsafe {
+        let known = !libc::localtime_r(&raw const unix_s, broken_down.as_mut_ptr()).is_null();
+        (known, broken_down.assume_init())
+    };
+    if !known {
+        return civil(unix_s);
+    }
+    Civil {
+        year: i64::from(tm.tm_year) + 1900,
+        month: tm.tm_mon as u32 + 1,
+        day: tm.tm_mday as u32,
+        hour: tm.tm_hour as u32,
+        minute: tm.tm_min as u32,
+        second: tm.tm_sec as u32,
+    }
+}
+
+/// Seconds of processor time.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ProcessorTimes {
+    pub system_s: f64,
+    pub user_s: f64,
+}
+
+/// What the whole process has used.
+pub fn process_times() -> ProcessorTimes {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is valid for the call, and an all-zero `rusage` is a valid value if it fails.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    ProcessorTimes { system_s: seconds(usage.ru_stime), user_s: seconds(usage.ru_utime) }
+}
+
+fn seconds(time: libc::timeval) -> f64 {
+    time.tv_sec as f64 + time.tv_usec as f64 / 1e6
+}
+
+/// Begins to write a range of a file to the disk, without waiting.
+pub fn begin_write_out(file: &File, from: u64, len: u64) {
+    write_out(file, from, len, libc::SYNC_FILE_RANGE_WRITE);
+}
+
+/// Waits until a range of a file is on its way to the disk no more, so that its pages can be dropped.
+pub fn finish_write_out(file: &File, from: u64, len: u64) {
+    let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    write_out(file, from, len, wait);
+}
+
+/// A hint: an error (a file system without the call) costs nothing, the file is synced at its end anyway.
+fn write_out(file: &File, from: u64, len: u64, flags: libc::c_uint) {
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; no memory is passed.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, len as i64, flags) };
+}
+
+/// Changes what the list of processes shows as this process's command. Where the kernel does not allow it, nothing
+/// happens.
+pub fn set_title(title: &str) {
+    let Some(mut map) = MemoryMap::of_this_process() else { return };
+    let mut text = title.as_bytes().to_vec();
+    text.push(0);
+    // The kernel reads it from here as long as the process lives.
+    let text: &'static [u8] = text.leak();
+    map.arg_start = text.as_ptr().addr() as u64;
+    map.arg_end = map.arg_start + text.len() as u64;
+    // SAFETY: the kernel reads `size_of::<MemoryMap>()` bytes of `map`, checks them, and notes addresses; only those
+    // of the arguments differ from what it has, and they lie in a block that is never freed.
+    unsafe {
+        libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of::<MemoryMap>(), 0);
+    }
+}
+
+/// `struct prctl_mm_map` of linux/prctl.h.
+#[repr(C)]
+struct MemoryMap {
+    start_code: u64,
+    end_code: u64,
+    start_data: u64,
+    end_data: u64,
+    start_brk: u64,
+    brk: u64,
+    start_stack: u64,
+    arg_start: u64,
+    arg_end: u64,
+    env_start: u64,
+    env_end: u64,
+    auxv: u64,
+    auxv_size: u32,
+    exe_fd: u32,
+}
+
+impl MemoryMap {
+    /// What the kernel has now: fields of /proc/self/stat, numbered as in proc(5).
+    fn of_this_process() -> Option<MemoryMap> {
+        let line = std::fs::read_to_string("/proc/self/stat").ok()?;
+        let (_, rest) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        // SAFETY: sbrk(0) changes nothing and returns the current end.
+        let brk = unsafe { libc::sbrk(0) }.addr() as u64;
+        Some(MemoryMap {
+            start_code: field(26)?,
+            end_code: field(27)?,
+            start_data: field(45)?,
+            end_data: field(46)?,
+            start_brk: field(47)?,
+            brk,
+            start_stack: field(28)?,
+            arg_start: field(48)?,
+            arg_end: field(49)?,
+            env_start: field(50)?,
+            env_end: field(51)?,
+            auxv: 0,
+            auxv_size: 0,
+            exe_fd: u32::MAX,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_time_is_within_a_day_of_universal_time() {
+        let now = 1_700_000_000;
+        let local = local_time(now);
+        let days = [now - 86_400, now, now + 86_400].map(|at| civil(at).day);
+        assert!(days.contains(&local.day), "{local:?}");
+        assert!(local.hour < 24 && local.minute < 60 && local.second <= 60);
+    }
+
+    #[test]
+    fn processor_time_grows() {
+        let before = process_times();
+        let mut sum = 0u64;
+        while process_times().user_s + process_times().system_s <= before.user_s + before.system_s {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+    }
+}

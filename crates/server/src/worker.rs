@@ -1,0 +1,366 @@
+//! One worker thread: its poll loop, its connections, and the tick in which it serves them. It runs commands through
+//! the engine and never looks into them; files and signals are others' work.
+//!
+//! A tick: poll; take the time; read every readable connection once; run what became whole, in batches across
+//! connections; write each connection's replies once; then the inbox, then the timers.
+
+mod accept;
+mod batch;
+mod closing;
+mod intake;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::time::UnixMs;
+use engine::clients::{Arrival, ClientId};
+use engine::host::{Event, WorkerId};
+use engine::{Engine, Session, WorkerSeat};
+use resp::reply::Protocol;
+
+use crate::conn::{Connection, Connections, OutputVerdict, Slot};
+use crate::inbox::{Inbox, Message};
+use crate::listener::{Listener, NewConnection};
+use crate::output::DRAIN_LEN;
+use crate::poll::{LISTENER, Poller, Ready, WAKE};
+use accept::Acceptor;
+use batch::{Batch, Replies};
+use intake::Arena;
+
+/// What a worker is given.
+pub struct WorkerContext {
+    pub engine: Arc<Engine>,
+    pub id: WorkerId,
+    pub inbox: Arc<Inbox>,
+    /// The inboxes of all workers, by their ids.
+    pub peers: Arc<[Arc<Inbox>]>,
+}
+
+/// Serves until `Message::Stop`. The worker that has listeners hands connections to all. An error means that the
+/// poll loop itself failed: the process cannot go on.
+pub fn run(context: WorkerContext, listeners: Vec<Listener>) -> io::Result<()> {
+    let mut worker = Worker::new(context, listeners)?;
+    let mut arena = Arena::new();
+    while !worker.stopped {
+        worker.tick(&mut arena)?;
+    }
+    worker.finish();
+    Ok(())
+}
+
+struct Worker {
+    engine: Arc<Engine>,
+    seat: WorkerSeat,
+    inbox: Arc<Inbox>,
+    peers: Arc<[Arc<Inbox>]>,
+    poller: Poller,
+    acceptor: Acceptor,
+    connections: Connections,
+    batch: Batch,
+    replies: Replies,
+    ready: Vec<Ready>,
+    messages: Vec<Message>,
+    /// Connections to be read in the next tick although nothing is reported: their last read may have left something.
+    again: Vec<Slot>,
+    /// Connections with a request that CLIENT PAUSE holds.
+    paused: Vec<Slot>,
+    /// Connections that got messages in this tick.
+    touched: Vec<Slot>,
+    woken: bool,
+    stopped: bool,
+    timers_ran: UnixMs,
+    /// The next slot that the timers look at.
+    sweep: Slot,
+    peaks: Peaks,
+    http_warned: UnixMs,
+}
+
+/// The largest buffers seen in a sweep over all connections.
+#[derive(Default)]
+struct Peaks {
+    input: usize,
+    output: usize,
+}
+
+/// How often timers run, and how many of their runs look at all connections once.
+const TIMERS_MS: i64 = 100;
+const SWEEP_PARTS: u32 = 10;
+
+impl Worker {
+    fn new(context: WorkerContext, listeners: Vec<Listener>) -> io::Result<Worker> {
+        let WorkerContext { engine, id, inbox, peers } = context;
+        let poller = inbox.take_poller().ok_or_else(|| io::Error::other("the inbox has a worker already"))?;
+        let acceptor = Acceptor::new(listeners, &poller)?;
+        Ok(Worker {
+            seat: WorkerSeat::new(&engine, id),
+            engine,
+            inbox,
+            peers,
+            poller,
+            acceptor,
+            connections: Connections::default(),
+            batch: Batch::default(),
+            replies: Replies::default(),
+            ready: Vec::new(),
+            messages: Vec::new(),
+            again: Vec::new(),
+            paused: Vec::new(),
+            touched: Vec::new(),
+            woken: false,
+            stopped: false,
+            timers_ran: UnixMs(0),
+            sweep: 0,
+            peaks: Peaks::default(),
+            http_warned: UnixMs(0),
+        })
+    }
+
+    fn tick(&mut self, arena: &mut Arena) -> io::Result<()> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poller.wait(self.timeout(), &mut ready)?;
+        let began_ns = self.begin_tick();
+        let mut again = std::mem::take(&mut self.again);
+        for news in &ready {
+            self.serve(arena, news);
+        }
+        for slot in again.drain(..) {
+            self.receive(arena, slot);
+        }
+        ready.clear();
+        self.ready = ready;
+        if self.again.is_empty() {
+            self.again = again;
+        }
+        self.run_arena(arena);
+        self.flush();
+        self.accept();
+        self.take_messages(arena);
+        self.run_timers(arena);
+        self.flush();
+        self.connections.recycle();
+        let stats = &self.seat.worker.stats;
+        stats.ticks.add(1);
+        stats.tick_ns.add(self.engine.host.monotonic_ns().saturating_sub(began_ns));
+        Ok(())
+    }
+
+    /// How long nothing can be due.
+    fn timeout(&self) -> Duration {
+        if !self.again.is_empty() || self.acceptor.is_waiting(self.seat.worker.now) {
+            return Duration::ZERO;
+        }
+        let pause = self.engine.pause.current(self.seat.worker.now).filter(|_| !self.paused.is_empty());
+        let due = pause.map_or(TIMERS_MS, |(until, _)| until.since(self.seat.worker.now).clamp(1, TIMERS_MS));
+        Duration::from_millis(due as u64)
+    }
+
+    #[inline]
+    fn begin_tick(&mut self) -> u64 {
+        self.seat.refresh(&self.engine);
+        self.seat.worker.now = UnixMs(self.engine.host.unix_us() / 1000);
+        self.engine.host.monotonic_ns()
+    }
+
+    #[inline]
+    fn serve(&mut self, arena: &mut Arena, news: &Ready) {
+        match news.key {
+            WAKE => self.woken = true,
+            LISTENER.. => self.acceptor.ready(news.key),
+            slot => self.serve_connection(arena, slot as Slot, news),
+        }
+    }
+
+    #[inline]
+    fn serve_connection(&mut self, arena: &mut Arena, slot: Slot, news: &Ready) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        connection.ended |= news.ended;
+        let (writes, unserved) = (connection.awaits_write, connection.closing || connection.holds());
+        if news.broken && unserved {
+            return self.close_logged(slot, "Client closed connection");
+        }
+        if news.writable && writes {
+            self.write_more(arena, slot);
+        }
+        if news.readable || news.ended || news.broken {
+            self.receive(arena, slot);
+        }
+    }
+
+    /// The socket takes more of what waits. Requests that waited for that go on.
+    fn write_more(&mut self, arena: &mut Arena, slot: Slot) {
+        self.drain(slot);
+        let Some(connection) = self.connections.at(slot) else { return };
+        if connection.closing || connection.paused || connection.output_is_full() {
+            return;
+        }
+        if connection.input.is_some() || connection.unread {
+            self.resume(arena, slot);
+        }
+    }
+
+    /// Writes what waits for a connection.
+    fn drain(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let waited = connection.output.len();
+        let result = connection.output.drain(&connection.socket);
+        if result.as_ref().is_ok_and(|written| *written > 0) {
+            connection.mark_interaction(self.seat.worker.now);
+        }
+        // The socket may be writable still, and an edge is not reported twice: ask anew.
+        let stopped_early = result.as_ref().is_ok_and(|written| *written >= DRAIN_LEN);
+        connection.awaits_write &= !stopped_early;
+        self.sent(slot, waited, result);
+    }
+
+    fn take_messages(&mut self, arena: &mut Arena) {
+        if !std::mem::take(&mut self.woken) {
+            return;
+        }
+        let mut messages = std::mem::take(&mut self.messages);
+        self.inbox.take(&mut messages);
+        for message in messages.drain(..) {
+            self.take_message(arena, message);
+        }
+        self.messages = messages;
+        let mut touched = std::mem::take(&mut self.touched);
+        for slot in touched.drain(..) {
+            self.drain(slot);
+        }
+        self.touched = touched;
+    }
+
+    fn take_message(&mut self, arena: &mut Arena, message: Message) {
+        match message {
+            Message::Event(Event::Push { client, message }) => self.push(client, &message),
+            Message::Event(Event::Line { client, line }) => self.push_line(client, &line),
+            Message::Event(Event::Kill { client }) => self.kill(client),
+            Message::Event(Event::Resume) => self.resume_paused(arena),
+            Message::Connection(connection) => self.begin(connection),
+            Message::Listeners(listeners) => self.replace_listeners(listeners),
+            Message::Stop => self.stopped = true,
+        }
+    }
+
+    /// A published message. Who has ended all subscriptions meanwhile would take it for a reply in RESP2.
+    fn push(&mut self, client: ClientId, message: &Arc<Vec<u8>>) {
+        let Some(slot) = self.connections.find(client) else { return };
+        let Some(connection) = self.connections.at(slot) else { return };
+        if connection.session.protocol == Protocol::Resp3 {
+            return self.append(slot, b"", message);
+        }
+        if connection.session.subscriptions() > 0 {
+            self.append(slot, b"*", message);
+        }
+    }
+
+    fn push_line(&mut self, client: ClientId, line: &Arc<Vec<u8>>) {
+        let Some(slot) = self.connections.find(client) else { return };
+        if self.connections.at(slot).is_some_and(|connection| connection.session.monitor) {
+            self.append(slot, b"", line);
+        }
+    }
+
+    /// Appends to a connection's output what is no reply; `first` stands for as many bytes of it.
+    fn append(&mut self, slot: Slot, first: &[u8], message: &Arc<Vec<u8>>) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        if connection.closing {
+            return;
+        }
+        let (config, now) = (&self.seat.config, self.seat.worker.now);
+        if connection.judge_output(message.len(), config, now) == OutputVerdict::TooMuch {
+            return self.close_over_limit(slot);
+        }
+        if connection.output.is_empty() {
+            self.touched.push(slot);
+        }
+        connection.output.push(first);
+        connection.output.push_shared(message, first.len());
+        connection.show_output();
+    }
+
+    fn kill(&mut self, client: ClientId) {
+        if let Some(slot) = self.connections.find(client) {
+            self.close(slot);
+        }
+    }
+
+    /// A new connection becomes a client of this worker.
+    fn begin(&mut self, new: NewConnection) {
+        let NewConnection { socket, peer, local, unix, .. } = new;
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
+        let arrival = Arrival { worker: self.seat.worker.id, peer, local, descriptor, unix };
+        let client = self.engine.clients.arrive(arrival, self.seat.worker.now);
+        let session = Session::new(client, self.seat.config.requirepass.is_empty());
+        let slot = self.connections.insert(Connection::new(socket, session));
+        self.seat.worker.stats.connections.add(1);
+        let Some(connection) = self.connections.at(slot) else { return };
+        if let Err(error) = self.poller.add(&connection.socket, slot as usize) {
+            self.close_failed(slot, "Error registering fd event for the new client", &error);
+        }
+    }
+
+    fn resume_paused(&mut self, arena: &mut Arena) {
+        for slot in std::mem::take(&mut self.paused) {
+            if let Some(connection) = self.connections.at(slot) {
+                connection.paused = false;
+                self.resume(arena, slot);
+            }
+        }
+    }
+
+    fn run_timers(&mut self, arena: &mut Arena) {
+        let now = self.seat.worker.now;
+        if !self.paused.is_empty() && self.engine.pause.current(now).is_none() {
+            self.resume_paused(arena);
+        }
+        // A wall clock that was set back must not stop them.
+        if (0..TIMERS_MS).contains(&now.since(self.timers_ran)) {
+            return;
+        }
+        self.timers_ran = now;
+        let part = self.connections.slot_count() / SWEEP_PARTS + 1;
+        for _ in 0..part {
+            if self.sweep >= self.connections.slot_count() {
+                return self.end_sweep();
+            }
+            let slot = self.sweep;
+            self.sweep += 1;
+            self.inspect(slot);
+        }
+    }
+
+    /// Looks after one connection: idle for too long, output over its soft limit for too long.
+    fn inspect(&mut self, slot: Slot) {
+        let (now, config) = (self.seat.worker.now, &self.seat.config);
+        let Some(connection) = self.connections.at(slot) else { return };
+        self.peaks.input = self.peaks.input.max(connection.input.as_ref().map_or(0, |input| input.memory()));
+        self.peaks.output = self.peaks.output.max(connection.output.len());
+        if connection.is_idle(config.timeout_seconds, now) {
+            self.close_idle(slot);
+        } else if connection.judge_output(0, config, now) == OutputVerdict::TooMuch {
+            self.close_over_limit(slot);
+        }
+    }
+
+    fn end_sweep(&mut self) {
+        let stats = &self.seat.worker.stats;
+        let Peaks { input, output } = std::mem::take(&mut self.peaks);
+        for (counter, peak) in [(&stats.clients_input_peak, input), (&stats.clients_output_peak, output)] {
+            counter.reset();
+            counter.add(peak as u64);
+        }
+        self.sweep = 0;
+    }
+
+    /// The last act: what the sockets take at once is written, then everything is closed.
+    fn finish(&mut self) {
+        self.flush();
+        for slot in 0..self.connections.slot_count() {
+            self.drain(slot);
+            self.close(slot);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Requests that run together: collected across connections, prefetched together, run one by one in the order in
+//! which they came. Replies collect in one arena, and each connection's are written once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base::limits;
+use engine::host::Level;
+use engine::pipeline::may_write;
+use engine::{Argv, Outcome, Prepared};
+use resp::reply::Reply;
+use resp::request::Span;
+
+use super::Worker;
+use crate::conn::{OutputVerdict, Slot, add};
+use crate::output::Stretch;
+
+/// Requests that run together.
+pub const BATCH: usize = 32;
+
+/// Reply bytes that collect before they are written.
+const REPLIES_LEN: usize = 1 << 20;
+
+/// Capacity that the arenas keep after one large use.
+const REPLIES_KEPT: usize = 2 << 20;
+const SPANS_KEPT: usize = 64 * 1024;
+
+/// How long writers are held up, at most, for a snapshot that cannot keep pace: in steps, outside of any lock.
+const SNAPSHOT_DELAY_US: u64 = 200;
+const SNAPSHOT_DELAYS: usize = 10;
+
+/// Whole requests that have not run.
+#[derive(Default)]
+pub struct Batch {
+    requests: Vec<Request>,
+    pub spans: Vec<Span>,
+}
+
+struct Request {
+    slot: Slot,
+    /// Where the part of the input begins to which its spans refer.
+    input: u32,
+    /// Its arguments in `spans`.
+    first: u32,
+    end: u32,
+    prepared: Prepared,
+}
+
+impl Batch {
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Adds the request of the spans from `first` on.
+    #[inline]
+    pub fn push(&mut self, slot: Slot, input: usize, first: usize, prepared: Prepared) {
+        let (input, first, end) = (input as u32, first as u32, self.spans.len() as u32);
+        self.requests.push(Request { slot, input, first, end, prepared });
+    }
+
+    fn clear(&mut self) {
+        self.requests.clear();
+        self.spans.clear();
+        self.spans.shrink_to(SPANS_KEPT);
+    }
+}
+
+impl Request {
+    #[inline]
+    fn argv<'a>(&self, input: &'a [u8], spans: &'a [Span], big: &'a [Arc<Vec<u8>>]) -> Argv<'a> {
+        Argv::new(&input[self.input as usize..], &spans[self.first as usize..self.end as usize], big)
+    }
+}
+
+/// Replies that are not yet written, and whose they are.
+#[derive(Default)]
+pub struct Replies {
+    reply: Reply,
+    segments: Vec<Segment>,
+}
+
+/// From here to the next segment, the replies are one connection's.
+struct Segment {
+    slot: Slot,
+    start: usize,
+    /// The first of its shared parts.
+    shared: usize,
+}
+
+impl Replies {
+    /// The reply to write into, for a connection.
+    #[inline]
+    pub fn of(&mut self, slot: Slot) -> &mut Reply {
+        if self.segments.last().is_none_or(|last| last.slot != slot) {
+            self.segments.push(Segment { slot, start: self.reply.len(), shared: self.reply.shared.len() });
+        }
+        &mut self.reply
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        match self.reply.shared.is_empty() {
+            true => self.reply.len() > REPLIES_LEN,
+            false => self.reply.total_len() > REPLIES_LEN,
+        }
+    }
+
+    #[inline]
+    fn stretch(&self, index: usize) -> Stretch<'_> {
+        let segment = &self.segments[index];
+        let (end, shared_end) = match self.segments.get(index + 1) {
+            Some(next) => (next.start, next.shared),
+            None => (self.reply.len(), self.reply.shared.len()),
+        };
+        Stretch {
+            buf: &self.reply.buf[segment.start..end],
+            base: segment.start,
+            shared: &self.reply.shared[segment.shared..shared_end],
+        }
+    }
+
+    fn clear(&mut self) {
+        self.reply.clear();
+        self.reply.buf.shrink_to(REPLIES_KEPT);
+        self.segments.clear();
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    Done,
+    /// It must be kept and tried again later.
+    NotYet,
+}
+
+impl Worker {
+    /// Runs all collected requests, whose arguments lie in `input` and `big`.
+    pub fn run_batch(&mut self, input: &[u8], big: &[Arc<Vec<u8>>]) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        if batch.len() > 1 {
+            self.prefetch(&batch);
+        }
+        self.wait_for_snapshot(&batch);
+        self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
+        for request in &batch.requests {
+            let argv = request.argv(input, &batch.spans, big);
+            if self.run_request(request.slot, &request.prepared, &argv) == Ran::NotYet {
+                self.hold(request.slot, &argv);
+            }
+        }
+        batch.clear();
+        self.batch = batch;
+    }
+
+    #[inline]
+    fn prefetch(&mut self, batch: &Batch) {
+        for request in &batch.requests {
+            if let Some(connection) = self.connections.at(request.slot) {
+                self.engine.prefetch(&connection.session, &request.prepared);
+            }
+        }
+    }
+
+    /// Delays writers while a snapshot's blocks pile up, before they take a lock.
+    #[inline]
+    fn wait_for_snapshot(&mut self, batch: &Batch) {
+        let store = &self.engine.store;
+        if store.snapshot_backlog() <= limits::SNAPSHOT_BACKLOG / 2 {
+            return;
+        }
+        let writes = batch.requests.iter().any(|request| request.prepared.command.is_some_and(may_write));
+        for _ in 0..SNAPSHOT_DELAYS {
+            if !writes || store.snapshot_backlog() <= limits::SNAPSHOT_BACKLOG / 2 {
+                return;
+            }
+            self.engine.host.sleep_us(SNAPSHOT_DELAY_US);
+        }
+    }
+
+    /// Runs one request of a connection that may be gone, closing, or held up.
+    #[inline]
+    pub fn run_request(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> Ran {
+        let Some(connection) = self.connections.at(slot) else { return Ran::Done };
+        // Of a client that CLIENT KILL has named, nothing runs any more: the order to close it is on its way.
+        if connection.closing || connection.session.client.killed.load(Ordering::Relaxed) {
+            return Ran::Done;
+        }
+        if connection.holds() {
+            return Ran::NotYet;
+        }
+        if prepared.command.is_none() && is_http(argv) {
+            self.refuse_http(slot);
+            return Ran::Done;
+        }
+        let reply = self.replies.of(slot);
+        let outcome = self.engine.run(&mut self.seat, &mut connection.session, prepared, argv, reply);
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Close => connection.closing = true,
+            Outcome::Paused => {
+                connection.paused = true;
+                self.paused.push(slot);
+                return Ran::NotYet;
+            }
+        }
+        connection.closing |= connection.session.closing;
+        if self.replies.is_full() {
+            self.flush();
+        }
+        Ran::Done
+    }
+
+    /// Keeps a whole request that cannot run now.
+    #[cold]
+    fn hold(&mut self, slot: Slot, argv: &Argv<'_>) {
+        if let Some(connection) = self.connections.at(slot) {
+            connection.input.get_or_insert_default().held.push_back(argv.to_owned());
+        }
+    }
+
+    /// A web browser was made to speak to this port.
+    #[cold]
+    fn refuse_http(&mut self, slot: Slot) {
+        if self.seat.worker.now.since(self.http_warned) > 60_000 {
+            self.http_warned = self.seat.worker.now;
+            self.engine.host.log(Level::Warning, HTTP_WARNING);
+        }
+        self.flush();
+        self.close(slot);
+    }
+
+    /// Writes all collected replies.
+    pub fn flush(&mut self) {
+        if self.replies.segments.is_empty() {
+            return;
+        }
+        let mut replies = std::mem::take(&mut self.replies);
+        for index in 0..replies.segments.len() {
+            self.deliver(replies.segments[index].slot, replies.stretch(index));
+        }
+        replies.clear();
+        self.replies = replies;
+    }
+
+    /// Writes replies to one connection, and closes it if it was to be closed or cannot be served.
+    #[inline]
+    fn deliver(&mut self, slot: Slot, stretch: Stretch<'_>) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let (config, now) = (&self.seat.config, self.seat.worker.now);
+        if connection.judge_output(stretch.len(), config, now) == OutputVerdict::TooMuch {
+            return self.close_over_limit(slot);
+        }
+        let waited = connection.output.len();
+        let result = connection.output.send(&connection.socket, stretch);
+        self.sent(slot, waited, result);
+    }
+
+    /// After an attempt to write: accounts for it and asks for writability where something waits.
+    #[inline]
+    pub fn sent(&mut self, slot: Slot, waited: usize, result: std::io::Result<usize>) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let written = match result {
+            Ok(written) => written,
+            Err(error) => return self.close_failed(slot, "Error writing to client", &error),
+        };
+        let stats = &self.seat.worker.stats;
+        stats.output_bytes.add(written as u64);
+        stats.writes.add(1);
+        add(&connection.session.client.total_output, written as u64);
+        if connection.output.len() != waited {
+            connection.show_output();
+        }
+        let waits = !connection.output.is_empty();
+        if waits != connection.awaits_write {
+            connection.awaits_write = waits;
+            let changed = self.poller.change(&connection.socket, slot as usize, waits);
+            if let Err(error) = changed {
+                return self.close_failed(slot, "Error writing to client", &error);
+            }
+        }
+        if connection.closing && !waits {
+            self.close(slot);
+        }
+    }
+}
+
+/// The first words of a request by HTTP.
+fn is_http(argv: &Argv<'_>) -> bool {
+    argv.is(0, "post") || argv.is(0, "host:")
+}
+
+const HTTP_WARNING: &str = "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: \
+    commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise \
+    your Redis instance. Connection aborted.";

@@ -1,0 +1,80 @@
+//! Shared by the tests of the process: the server under test, and dump files read with the project's own reader.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use rdb::{Item, Object, ReadOptions, Reader};
+use resp::Value;
+use testkit::{Client, Server};
+
+/// What a dump holds, by database and key: strings as they are, other values as the reader describes them.
+pub type Dump = BTreeMap<(u64, Vec<u8>), Vec<u8>>;
+
+/// A server with its own directory. It saves only when told to, unless `arguments` say otherwise.
+pub fn start(arguments: &[&str]) -> Server {
+    let mut all = vec!["--save", "", "--enable-protected-configs", "yes", "--enable-debug-command", "yes"];
+    all.extend(arguments);
+    Server::start(env!("CARGO_BIN_EXE_onefold-server"), &all)
+}
+
+/// Reads a dump to its checksum; the error is the reader's.
+pub fn read_dump(path: &Path) -> Result<Dump, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut reader = Reader::new(file, &ReadOptions::default()).map_err(|error| error.to_string())?;
+    let (mut dump, mut db) = (Dump::new(), 0);
+    loop {
+        match reader.next().map_err(|error| error.to_string())? {
+            Item::End => return Ok(dump),
+            Item::SelectDb(number) => db = number,
+            Item::Record(record) => {
+                let text = match record.value {
+                    Object::Bytes(bytes) => bytes,
+                    Object::Int(number) => number.to_string().into_bytes(),
+                    other => format!("{other:?}").into_bytes(),
+                };
+                let twice = dump.insert((db, record.key), text);
+                assert!(twice.is_none(), "a key comes twice");
+            }
+            _ => {}
+        }
+    }
+}
+
+pub fn ok(value: Value) {
+    assert_eq!(value, Value::Simple(b"OK".to_vec()));
+}
+
+/// The error's text; panics if it is none.
+pub fn error(value: Value) -> String {
+    match value {
+        Value::Error(text) => String::from_utf8_lossy(&text).into_owned(),
+        other => panic!("{other:?} is no error"),
+    }
+}
+
+/// A field of INFO.
+pub fn info(client: &mut Client, field: &str) -> String {
+    let text = match client.run("INFO everything") {
+        Value::Bulk(Some(text)) => text,
+        Value::Verbatim { text, .. } => text,
+        other => panic!("INFO answers {other:?}"),
+    };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("INFO has no {field}")).to_string()
+}
+
+/// Asks until INFO shows this value.
+pub fn wait_for_info(client: &mut Client, field: &str, value: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while info(client, field) != value {
+        assert!(std::time::Instant::now() < deadline, "{field} does not become {value}");
+    }
+}
+
+/// BGSAVE, until it has ended.
+pub fn save_in_background(client: &mut Client) {
+    assert_eq!(client.run("BGSAVE"), Value::Simple(b"Background saving started".to_vec()));
+    wait_for_info(client, "rdb_bgsave_in_progress", "0");
+}

@@ -1,0 +1,304 @@
+//! Saving without a fork, from the outside: the file is always whole, equals the state at one instant, survives a
+//! kill at any moment, and a failure leaves the old one in place and says so.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread;
+
+use base::random::Rng;
+use common::{Dump, error, info, ok, read_dump, save_in_background, start, wait_for_info};
+use resp::Value;
+use testkit::{Client, Server};
+
+const KEYS: usize = 1000;
+
+/// Sets every key to `version`, in one transaction.
+fn write_version(client: &mut Client, version: i64) {
+    let mut request = vec!["MSET".to_string()];
+    for key in 0..KEYS {
+        request.push(format!("key:{key}"));
+        request.push(format!("{version:>100}"));
+    }
+    ok(client.call(&request));
+}
+
+/// The one version that all keys of a dump have.
+fn version_of(dump: &Dump) -> i64 {
+    let versions: Vec<i64> = dump.values().map(|value| number(value)).collect();
+    assert_eq!(versions.len(), KEYS);
+    assert!(versions.iter().all(|version| *version == versions[0]), "the file mixes two states");
+    versions[0]
+}
+
+fn number(text: &[u8]) -> i64 {
+    String::from_utf8_lossy(text).trim().parse().expect("values are versions")
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_a_whole_dump() {
+    const SEED: u64 = 20_261_121;
+    println!("seed {SEED}");
+    let mut rng = Rng::from_seed(SEED);
+    let mut server = start(&["--rdbcompression", "no"]);
+    let path = server.dir().join("dump.rdb");
+    let mut client = server.client();
+    write_version(&mut client, 0);
+    ok(client.run("SAVE"));
+    let mut saved = 0;
+    for version in 1..=100 {
+        write_version(&mut client, version);
+        client.send(&["BGSAVE"]);
+        for _ in 0..rng.below(40) {
+            client.send(&["PING"]);
+            client.read_value();
+        }
+        server.kill_hard();
+        let dump = read_dump(&path).expect("the dump is whole");
+        let found = version_of(&dump);
+        assert!(found == saved || found == version, "{found} is neither the old state nor the new one");
+        saved = found;
+        server.start_again();
+        client = server.client();
+        wait_for_info(&mut client, "loading", "0");
+        assert_eq!(client.run("DBSIZE"), Value::Integer(KEYS as i64));
+    }
+}
+
+#[test]
+fn what_a_killed_save_left_behind_does_not_disturb() {
+    let mut server = start(&["--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    client.run("BGSAVE");
+    wait_for_info(&mut client, "rdb_bgsave_in_progress", "1");
+    server.kill_hard();
+    assert!(!server.dir().join("dump.rdb").exists());
+    server.start_again();
+    let mut client = server.client();
+    assert_eq!(client.run("DBSIZE"), Value::Integer(0));
+}
+
+/// A group of keys that one client overwrites again and again, all in one transaction.
+struct Group {
+    id: usize,
+    /// The last version that was sent, and the last that was answered.
+    sent: AtomicI64,
+    answered: AtomicI64,
+}
+
+const GROUP_KEYS: usize = 20;
+
+impl Group {
+    fn write(&self, client: &mut Client, version: i64) {
+        self.sent.store(version, Ordering::SeqCst);
+        let (id, value) = (self.id, version.to_string());
+        let set = |key: String| vec!["SET".to_string(), key, value.clone()];
+        let mut requests = vec![vec!["MULTI".to_string()]];
+        requests.extend((0..GROUP_KEYS).map(|key| set(format!("group:{id}:{key}"))));
+        // A key that changes its name with every version, and one that comes and goes.
+        let name = |version: i64| format!("group:{id}:name:{}", version % 2);
+        requests.push(vec!["DEL".to_string(), name(version - 1)]);
+        requests.push(set(name(version)));
+        requests.push(vec!["EXEC".to_string()]);
+        let replies = client.pipeline(&requests);
+        assert!(matches!(replies.last(), Some(Value::Array(Some(_)))), "{replies:?}");
+        self.answered.store(version, Ordering::SeqCst);
+    }
+
+    /// All keys of the group have one version, and it is one of the instant of the cut.
+    fn check(&self, dump: &Dump, earliest: i64, latest: i64) {
+        let prefix = format!("group:{}:", self.id).into_bytes();
+        let own: Vec<i64> = dump
+            .iter()
+            .filter(|((_, key), _)| key.starts_with(&prefix))
+            .map(|(_, value)| number(value))
+            .collect();
+        assert_eq!(own.len(), GROUP_KEYS + 1, "a key of the group is missing or comes too much");
+        assert!(own.iter().all(|version| *version == own[0]), "the file mixes states: {own:?}");
+        assert!((earliest..=latest).contains(&own[0]), "{} is not in {earliest}..={latest}", own[0]);
+    }
+}
+
+#[test]
+fn a_background_save_is_the_state_at_the_cut() {
+    const FILLER: usize = 3000;
+    let server = start(&["--rdb-key-save-delay", "20"]);
+    let mut client = server.client();
+    for key in 0..FILLER {
+        client.send(&["SET", &format!("filler:{key}"), "0"]);
+    }
+    (0..FILLER).for_each(|_| ok(client.read_value()));
+    let groups: Vec<Group> = (0..3)
+        .map(|id| Group { id, sent: AtomicI64::new(0), answered: AtomicI64::new(0) })
+        .collect();
+    let stop = AtomicBool::new(false);
+    groups.iter().for_each(|group| group.write(&mut client, 1));
+    thread::scope(|scope| {
+        for group in &groups {
+            let (mut own, stop) = (server.client(), &stop);
+            scope.spawn(move || {
+                let versions = 2..;
+                versions.take_while(|_| !stop.load(Ordering::Relaxed)).for_each(|version| group.write(&mut own, version));
+            });
+        }
+        for _ in 0..10 {
+            let earliest: Vec<i64> = groups.iter().map(|group| group.answered.load(Ordering::SeqCst)).collect();
+            assert_eq!(client.run("BGSAVE"), Value::Simple(b"Background saving started".to_vec()));
+            let latest: Vec<i64> = groups.iter().map(|group| group.sent.load(Ordering::SeqCst)).collect();
+            wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
+            let dump = read_dump(&server.dir().join("dump.rdb")).expect("the dump is whole");
+            assert_eq!(dump.len(), FILLER + groups.len() * (GROUP_KEYS + 1));
+            for (at, group) in groups.iter().enumerate() {
+                group.check(&dump, earliest[at], latest[at]);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(groups.iter().all(|group| group.answered.load(Ordering::SeqCst) > 10), "nothing was overwritten");
+}
+
+#[test]
+fn a_flush_during_a_save_is_not_in_the_file() {
+    let server = start(&["--rdb-key-save-delay", "100"]);
+    let mut client = server.client();
+    write_version(&mut client, 7);
+    client.run("BGSAVE");
+    ok(client.run("FLUSHALL ASYNC"));
+    ok(client.run("SET new 1"));
+    wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
+    assert_eq!(version_of(&read_dump(&server.dir().join("dump.rdb")).expect("whole")), 7);
+    assert_eq!(client.run("DBSIZE"), Value::Integer(1));
+}
+
+#[test]
+fn one_save_at_a_time() {
+    let server = start(&["--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    client.run("BGSAVE");
+    assert_eq!(error(client.run("BGSAVE")), "ERR Background save already in progress");
+    assert_eq!(error(client.run("SAVE")), "ERR Background save already in progress");
+    assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1");
+    ok(client.run("CONFIG SET rdb-key-save-delay 0"));
+}
+
+/// A server with a good dump of `a`=1, whose next background save is to fail.
+fn with_a_dump() -> (Server, Client, PathBuf) {
+    let server = start(&["--save", "100000 1"]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    save_in_background(&mut client);
+    ok(client.run("SET a 2"));
+    let path = server.dir().join("dump.rdb");
+    (server, client, path)
+}
+
+fn check_failure(server: &Server, client: &mut Client, reason: &str) {
+    save_in_background(client);
+    assert!(server.log().contains(reason), "{}", server.log());
+    assert!(server.log().contains("Background saving error"));
+    assert_eq!(info(client, "rdb_last_bgsave_status"), "err");
+    assert!(error(client.run("SET a 3")).starts_with("MISCONF "), "writes are refused after a failure");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_leaves_the_old_dump() {
+    let (server, mut client, path) = with_a_dump();
+    let obstacle = server.dir().join(format!("temp-{}.rdb", server.pid()));
+    fs::create_dir(&obstacle).expect("nothing has that name");
+    check_failure(&server, &mut client, "Failed opening the temp RDB file");
+    assert_eq!(read_dump(&path).expect("the old dump")[&(0, b"a".to_vec())], b"1");
+    fs::remove_dir(&obstacle).expect("it is still a directory");
+    save_in_background(&mut client);
+    assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
+    ok(client.run("SET a 3"));
+    assert_eq!(read_dump(&path).expect("the new dump")[&(0, b"a".to_vec())], b"2");
+}
+
+#[test]
+fn a_name_that_cannot_be_taken_leaves_nothing_behind() {
+    let (server, mut client, path) = with_a_dump();
+    fs::create_dir(server.dir().join("taken")).expect("nothing has that name");
+    ok(client.run("CONFIG SET dbfilename taken"));
+    check_failure(&server, &mut client, "Error moving temp DB file");
+    assert!(!server.dir().join(format!("temp-{}.rdb", server.pid())).exists(), "the temporary file is removed");
+    assert_eq!(read_dump(&path).expect("the old dump")[&(0, b"a".to_vec())], b"1");
+}
+
+#[test]
+fn a_folder_that_is_gone_stops_writes_until_there_is_another() {
+    let (server, mut client, _) = with_a_dump();
+    let folder = server.dir().join("folder");
+    fs::create_dir(&folder).expect("nothing has that name");
+    ok(client.call(&["CONFIG", "SET", "dir", folder.to_str().expect("plain text")]));
+    fs::remove_dir(&folder).expect("it is empty");
+    check_failure(&server, &mut client, "No such file or directory");
+    assert_eq!(error(client.run("SAVE")), "ERR");
+    ok(client.call(&["CONFIG", "SET", "dir", server.dir().to_str().expect("plain text")]));
+    ok(client.run("SAVE"));
+    ok(client.run("SET a 3"));
+}
+
+#[test]
+fn save_points_start_a_save() {
+    let server = start(&["--save", "1 2"]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    ok(client.run("SET b 1"));
+    wait_for_info(&mut client, "rdb_saves", "1");
+    wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
+    assert_eq!(info(&mut client, "rdb_changes_since_last_save"), "0");
+    assert!(server.log().contains("2 changes in 1 seconds. Saving..."));
+    assert_eq!(read_dump(&server.dir().join("dump.rdb")).expect("whole").len(), 2);
+}
+
+#[test]
+fn the_end_saves_what_was_written_until_then() {
+    let mut server = start(&["--save", "100000 1"]);
+    let path = server.dir().join("dump.rdb");
+    ok(server.client().run("SET a 1"));
+    server.stop();
+    assert_eq!(read_dump(&path).expect("whole")[&(0, b"a".to_vec())], b"1");
+    let log = server.log();
+    for line in [
+        "Received SIGTERM scheduling shutdown...",
+        "User requested shutdown...",
+        "Saving the final RDB snapshot before exiting.",
+        "DB saved on disk",
+        "Redis is now ready to exit, bye bye...",
+    ] {
+        assert!(log.contains(line), "{log}");
+    }
+    server.start_again();
+    ok(server.client().run("SET a 2"));
+    server.client().send(&["SHUTDOWN", "NOSAVE"]);
+    assert!(server.wait_for_end());
+    assert_eq!(read_dump(&path).expect("whole")[&(0, b"a".to_vec())], b"1");
+}
+
+#[test]
+fn no_end_without_the_data_unless_forced() {
+    let (mut server, mut client, path) = with_a_dump();
+    let obstacle = server.dir().join(format!("temp-{}.rdb", server.pid()));
+    fs::create_dir(&obstacle).expect("nothing has that name");
+    assert_eq!(error(client.run("SHUTDOWN")), "ERR Errors trying to SHUTDOWN. Check logs.");
+    ok(client.run("SET a 3"));
+    client.send(&["SHUTDOWN", "FORCE"]);
+    assert!(server.wait_for_end());
+    assert_eq!(read_dump(&path).expect("the old dump")[&(0, b"a".to_vec())], b"1");
+}
+
+#[test]
+fn the_end_does_not_wait_for_a_background_save() {
+    let mut server = start(&["--save", "100000 1", "--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    client.run("BGSAVE");
+    client.send(&["SHUTDOWN", "NOSAVE"]);
+    assert!(server.wait_for_end());
+    let left = fs::read_dir(server.dir()).expect("it is there").flatten();
+    assert!(left.into_iter().all(|file| !file.file_name().to_string_lossy().starts_with("temp-")));
+}

@@ -1,0 +1,95 @@
+//! What the tests of this crate share: a plain model of the keyspace, and a snapshot's blocks read back into one.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+
+use base::crc::crc64;
+use rdb::{Item, Object, ReadOptions, Reader, WriteOptions};
+use store::snapshot::Block;
+use store::{Db, DbIndex, Key};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    Text(Vec<u8>),
+    /// Field to value and time of expiry.
+    Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    pub value: Value,
+    pub expires_at: Option<i64>,
+}
+
+/// Database and name to what stands there.
+pub type Model = BTreeMap<(u16, Vec<u8>), Entry>;
+
+pub fn text(bytes: &[u8]) -> Entry {
+    Entry { value: Value::Text(bytes.to_vec()), expires_at: None }
+}
+
+/// Puts a text under a key, whatever is there.
+pub fn put_text(db: &mut Db, name: &[u8], bytes: &[u8]) {
+    let key = Key::new(name);
+    let entry = store::text::entry(name, store::text::Incoming::Slice(bytes), None, 0);
+    match db.find(key) {
+        Some(slot) => drop(db.replace(slot, entry)),
+        None => drop(db.insert(key.hash, entry)),
+    }
+}
+
+/// A snapshot's file, made of encoded blocks.
+pub struct File {
+    bytes: Vec<u8>,
+    keys: usize,
+}
+
+impl Default for File {
+    fn default() -> File {
+        File { bytes: rdb::write_header(rdb::format::VERSION_FIELD_TTL).to_vec(), keys: 0 }
+    }
+}
+
+impl File {
+    pub fn add(&mut self, block: &Block) {
+        rdb::write_select_db(&mut self.bytes, u64::from(block.db.0));
+        block.encode(&mut self.bytes, &WriteOptions { compress: false });
+        self.keys += block.keys;
+    }
+
+    /// Reads the file back; panics if a key comes twice or is not counted.
+    pub fn finish(mut self) -> Model {
+        let crc = crc64(0, &self.bytes);
+        rdb::write_eof(&mut self.bytes, Some(crc));
+        let mut reader = Reader::new(self.bytes.as_slice(), &ReadOptions::default()).expect("a header");
+        let (mut model, mut db) = (Model::new(), DbIndex(0));
+        loop {
+            match reader.next().expect("a whole file") {
+                Item::SelectDb(number) => db = DbIndex(number as u16),
+                Item::Record(record) => {
+                    let entry = Entry { value: read_value(&record.value), expires_at: record.expires_at };
+                    let old = model.insert((db.0, record.key), entry);
+                    assert_eq!(old, None, "a key is saved once");
+                }
+                Item::End => break,
+                other => panic!("blocks hold nothing but records, not {other:?}"),
+            }
+        }
+        assert_eq!(model.len(), self.keys);
+        model
+    }
+}
+
+fn read_value(object: &Object) -> Value {
+    match object {
+        Object::Bytes(bytes) => Value::Text(bytes.clone()),
+        Object::Int(number) => Value::Text(number.to_string().into_bytes()),
+        Object::Hash(hash) => {
+            let mut fields = BTreeMap::new();
+            hash.view().for_each(i64::MIN, |pair| {
+                fields.insert(pair.field.to_vec(), (pair.value.to_vec(), pair.expires_at));
+            });
+            Value::Hash(fields)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The lock plan and the snapshot under schedules that a program chooses: `cargo test -p store --features shuttle`.
+#![cfg(feature = "shuttle")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{File, Model, put_text, text};
+use shuttle::sync::Mutex;
+use shuttle::thread;
+use store::snapshot::Snapshot;
+use store::{DbIndex, Guard, Key, Plan, ShardId, Store};
+
+const SHARDS: usize = 4;
+const DB: DbIndex = DbIndex(0);
+
+/// Schedules tried by each test; a failure prints the one that failed.
+const SCHEDULES: usize = 2000;
+
+/// A deadlock fails the test: the scheduler sees that nobody can go on.
+#[test]
+fn no_schedule_deadlocks_or_lets_two_hold_a_shard() {
+    shuttle::check_random(
+        || {
+            let store = Arc::new(Store::new(SHARDS, 1));
+            let holders: Arc<Vec<AtomicBool>> = Arc::new((0..SHARDS).map(|_| AtomicBool::new(false)).collect());
+            let plans = [
+                [Plan::All, plan(&[0, 3])],
+                [plan(&[1, 3]), Plan::All],
+                [plan(&[3, 0, 2]), plan(&[2])],
+            ];
+            let threads: Vec<_> = plans
+                .into_iter()
+                .map(|plans| {
+                    let (store, holders) = (Arc::clone(&store), Arc::clone(&holders));
+                    thread::spawn(move || plans.iter().for_each(|plan| hold_alone(store.lock(plan), &holders)))
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        },
+        SCHEDULES,
+    );
+}
+
+fn plan(shards: &[u16]) -> Plan {
+    Plan::of(shards.iter().map(|&id| ShardId(id)))
+}
+
+fn hold_alone(mut guard: Guard<'_>, holders: &[AtomicBool]) {
+    let held: Vec<ShardId> = guard.shards().map(|(id, _)| id).collect();
+    for id in &held {
+        assert!(!holders[id.0 as usize].swap(true, Ordering::SeqCst), "two hold {id:?}");
+    }
+    thread::yield_now();
+    held.iter().for_each(|id| holders[id.0 as usize].store(false, Ordering::SeqCst));
+}
+
+/// What writers do while a snapshot is cut and read out.
+#[derive(Clone, Copy)]
+enum Change {
+    Set(u32, &'static [u8]),
+    Remove(u32),
+    FlushAll,
+}
+
+const CHANGES: [&[Change]; 3] = [
+    &[Change::Set(1, b"one"), Change::Remove(2), Change::Set(2, b"two")],
+    &[Change::Set(3, b"three"), Change::FlushAll, Change::Set(1, b"uno")],
+    &[Change::Remove(4), Change::Set(4, b"four"), Change::Set(3, b"tres")],
+];
+
+#[test]
+fn under_every_schedule_the_file_is_the_state_at_the_cut() {
+    shuttle::check_random(
+        || {
+            let world = Arc::new(World::new());
+            (0..6).for_each(|number| world.change(Change::Set(number, b"old")));
+            let writers: Vec<_> = CHANGES
+                .into_iter()
+                .map(|changes| {
+                    let world = Arc::clone(&world);
+                    thread::spawn(move || changes.iter().for_each(|change| world.change(*change)))
+                })
+                .collect();
+            let (file, cut) = world.snapshot();
+            assert_eq!(file, cut);
+            writers.into_iter().for_each(|thread| thread.join().expect("no panic"));
+            assert_eq!(world.store.snapshot_backlog(), 0);
+        },
+        SCHEDULES,
+    );
+}
+
+/// A store, and what it holds, changed under the same locks.
+struct World {
+    store: Store,
+    model: Mutex<Model>,
+}
+
+impl World {
+    fn new() -> World {
+        World { store: Store::new(SHARDS, 1), model: Mutex::new(Model::new()) }
+    }
+
+    fn change(&self, change: Change) {
+        match change {
+            Change::Set(number, value) => self.set(&name(number), value),
+            Change::Remove(number) => self.remove(&name(number)),
+            Change::FlushAll => self.flush_all(),
+        }
+    }
+
+    fn set(&self, name: &[u8], value: &[u8]) {
+        let key = Key::new(name);
+        let mut guard = self.store.lock(&Plan::One(self.store.shard_of(key.hash)));
+        put_text(guard.db(DB, key.hash), name, value);
+        self.model.lock().expect("no panic").insert((0, name.to_vec()), text(value));
+    }
+
+    fn remove(&self, name: &[u8]) {
+        let key = Key::new(name);
+        let mut guard = self.store.lock(&Plan::One(self.store.shard_of(key.hash)));
+        let db = guard.db(DB, key.hash);
+        if let Some(slot) = db.find(key) {
+            drop(db.remove(slot));
+            self.model.lock().expect("no panic").remove(&(0, name.to_vec()));
+        }
+    }
+
+    fn flush_all(&self) {
+        let mut guard = self.store.lock(&Plan::All);
+        guard.shards().for_each(|(_, shard)| drop(shard.flush(DB)));
+        self.model.lock().expect("no panic").clear();
+    }
+
+    fn snapshot(&self) -> (Model, Model) {
+        let mut guard = self.store.lock(&Plan::All);
+        let mut snapshot = Snapshot::begin(&mut guard);
+        let cut = self.model.lock().expect("no panic").clone();
+        drop(guard);
+        let mut file = File::default();
+        while let Some(block) = snapshot.next(&self.store) {
+            file.add(&block);
+            snapshot.written(block);
+        }
+        (file.finish(), cut)
+    }
+}
+
+fn name(number: u32) -> Vec<u8> {
+    format!("key:{number}").into_bytes()
+}

@@ -1,0 +1,388 @@
+//! A snapshot against a model: whatever commands do while it is read out, its file is the state at the cut.
+#![cfg(not(feature = "shuttle"))]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use base::random::Rng;
+use common::{Entry, File, Model, Value};
+use ds::hash::Ttl;
+use store::snapshot::Snapshot;
+use store::text::Incoming;
+use store::value::Place;
+use store::{Db, DbIndex, Hash, Key, Kind, Plan, Store, Text, Thresholds};
+
+const DATABASES: u16 = 3;
+
+/// A store and what it should hold.
+struct World {
+    store: Store,
+    model: Model,
+    rng: Rng,
+    names: u64,
+    running: Option<Running>,
+    finished: usize,
+    pre_images: usize,
+}
+
+/// A snapshot that is being read out, and what its file should say.
+struct Running {
+    snapshot: Snapshot,
+    cut: Model,
+    file: File,
+}
+
+/// An operation and how often it comes, relative to the others.
+type Operation = (u64, fn(&mut World));
+
+const OPERATIONS: &[Operation] = &[
+    (30, World::set_text),
+    (10, World::append),
+    (30, World::set_field),
+    (6, World::fill_hash),
+    (8, World::remove_field),
+    (8, World::expire_field),
+    (15, World::remove),
+    (10, World::expire),
+    (10, World::rename),
+    (10, World::move_key),
+    (5, World::copy_key),
+    (1, World::flush),
+    (1, World::flush_all),
+    (2, World::swap),
+    (5, World::touch),
+    (3, World::begin),
+    (20, World::read_on),
+    (1, World::cancel),
+];
+
+#[test]
+fn the_file_is_the_state_at_the_cut() {
+    for seed in 0..15 {
+        let names = [15, 200, 4000][seed as usize % 3];
+        let mut world = World::new(seed, names);
+        let operations = if names == 4000 { 15_000 } else { 4000 };
+        for _ in 0..operations {
+            world.step();
+        }
+        world.finish();
+        assert!(world.finished > 0, "seed {seed} saw no snapshot to its end");
+        assert!(world.pre_images > 0, "seed {seed} changed nothing before it was read");
+        assert_eq!(world.store.snapshot_backlog(), 0, "seed {seed}");
+        assert_eq!(world.contents(), world.model, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_cut_of_many_keys_outlives_all_of_them() {
+    for destroy in [World::flush_all as fn(&mut World), World::remove_everything, World::overwrite_everything] {
+        let mut world = World::new(1, 100_000);
+        (0..20_000).for_each(|_| world.set_text());
+        world.begin();
+        (0..10).for_each(|_| world.read_on());
+        destroy(&mut world);
+        world.finish();
+        assert_eq!(world.finished, 1);
+        assert_eq!(world.store.snapshot_backlog(), 0);
+    }
+}
+
+impl World {
+    fn new(seed: u64, names: u64) -> World {
+        let (store, model, rng) = (Store::new(4, DATABASES), Model::new(), Rng::from_seed(seed));
+        World { store, model, rng, names, running: None, finished: 0, pre_images: 0 }
+    }
+
+    fn step(&mut self) {
+        let total = OPERATIONS.iter().map(|(weight, _)| weight).sum();
+        let mut rank = self.rng.below(total);
+        for (weight, operation) in OPERATIONS {
+            if rank < *weight {
+                return operation(self);
+            }
+            rank -= weight;
+        }
+    }
+
+    fn place(&mut self) -> (u16, Vec<u8>) {
+        let name = format!("key:{}", self.rng.below(self.names));
+        (self.rng.below(u64::from(DATABASES)) as u16, name.into_bytes())
+    }
+
+    /// A key that is there, most of the time.
+    fn known(&mut self) -> Option<(u16, Vec<u8>)> {
+        let place = self.place();
+        self.model.range(place..).next().map(|(place, _)| place.clone())
+    }
+
+    fn known_hash(&mut self) -> Option<(u16, Vec<u8>)> {
+        let place = self.place();
+        let is_hash = |entry: &Entry| matches!(entry.value, Value::Hash(_));
+        self.model.range(place..).find(|(_, entry)| is_hash(entry)).map(|(place, _)| place.clone())
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        match self.rng.below(30) {
+            0 => vec![b'x'; 16_000 + self.rng.below(8000) as usize],
+            1..=5 => self.rng.below(1 << 40).to_string().into_bytes(),
+            _ => vec![b'a' + self.rng.below(26) as u8; self.rng.below(100) as usize],
+        }
+    }
+
+    fn time(&mut self) -> Option<i64> {
+        (self.rng.below(4) > 0).then(|| 1 + self.rng.below(1 << 50) as i64)
+    }
+
+    /// Works on the part of a database that has a key, under the lock of its shard.
+    fn at<R>(&self, (db, name): &(u16, Vec<u8>), work: impl FnOnce(&mut Db, Key<'_>) -> R) -> R {
+        let key = Key::new(name);
+        let mut guard = self.store.lock(&Plan::One(self.store.shard_of(key.hash)));
+        work(guard.db(DbIndex(*db), key.hash), key)
+    }
+
+    fn set_text(&mut self) {
+        let (place, bytes, expires_at) = (self.place(), self.bytes(), self.time());
+        self.at(&place, |db, key| {
+            let entry = store::text::entry(key.bytes, Incoming::Slice(&bytes), expires_at, 0);
+            match db.find(key) {
+                Some(slot) => drop(db.replace(slot, entry)),
+                None => drop(db.insert(key.hash, entry)),
+            }
+        });
+        self.model.insert(place, Entry { value: Value::Text(bytes), expires_at });
+    }
+
+    fn append(&mut self) {
+        let (Some(place), suffix) = (self.known(), self.bytes()) else { return };
+        let Some(Entry { value: Value::Text(text), .. }) = self.model.get_mut(&place) else { return };
+        text.extend_from_slice(&suffix);
+        self.at(&place, |db, key| {
+            let len = edit::<Text>(db, key).append(&suffix);
+            assert!(len >= suffix.len());
+        });
+    }
+
+    fn set_field(&mut self) {
+        let (place, field, value) = (self.place(), self.field(), self.bytes());
+        self.set_field_to(place, field, value);
+    }
+
+    /// Enough fields for a table.
+    fn fill_hash(&mut self) {
+        let place = self.place();
+        for _ in 0..200 {
+            let (field, value) = (self.field(), vec![b'v'; self.rng.below(10) as usize]);
+            self.set_field_to(place.clone(), field, value);
+        }
+    }
+
+    fn field(&mut self) -> Vec<u8> {
+        format!("field:{}", self.rng.below(400)).into_bytes()
+    }
+
+    fn set_field_to(&mut self, place: (u16, Vec<u8>), field: Vec<u8>, value: Vec<u8>) {
+        let empty = || Entry { value: Value::Hash(BTreeMap::new()), expires_at: None };
+        let is_text = self.model.get(&place).is_some_and(|entry| matches!(entry.value, Value::Text(_)));
+        if is_text {
+            return;
+        }
+        let entry = self.model.entry(place.clone()).or_insert_with(empty);
+        let Value::Hash(fields) = &mut entry.value else { return };
+        fields.insert(field.clone(), (value.clone(), None));
+        self.at(&place, |db, key| {
+            if db.find(key).is_none() {
+                Hash::create(db, key, 0);
+            }
+            edit::<Hash>(db, key).set(&field, &value, Ttl::Drop);
+        });
+    }
+
+    fn remove_field(&mut self) {
+        let (Some(place), field) = (self.known_hash(), self.field()) else { return };
+        let Some(Entry { value: Value::Hash(fields), .. }) = self.model.get_mut(&place) else { return };
+        let removed = fields.remove(&field).is_some();
+        let emptied = fields.is_empty();
+        self.at(&place, |db, key| assert_eq!(edit::<Hash>(db, key).remove(&field), removed));
+        if emptied {
+            self.remove_at(&place);
+        }
+    }
+
+    fn expire_field(&mut self) {
+        let (Some(place), expires_at) = (self.known_hash(), self.time()) else { return };
+        let Some(Entry { value: Value::Hash(fields), .. }) = self.model.get_mut(&place) else { return };
+        let rank = self.rng.below(fields.len() as u64) as usize;
+        let (field, (_, time)) = fields.iter_mut().nth(rank).expect("a hash is never empty");
+        *time = expires_at;
+        let field = field.clone();
+        self.at(&place, |db, key| assert!(edit::<Hash>(db, key).set_expiry(&field, expires_at)));
+    }
+
+    fn remove(&mut self) {
+        if let Some(place) = self.known() {
+            self.remove_at(&place);
+        }
+    }
+
+    fn remove_at(&mut self, place: &(u16, Vec<u8>)) {
+        self.model.remove(place);
+        self.at(place, |db, key| {
+            let slot = db.find(key).expect("the model has it");
+            drop(db.remove(slot));
+        });
+    }
+
+    fn remove_everything(&mut self) {
+        let places: Vec<_> = self.model.keys().cloned().collect();
+        places.iter().for_each(|place| self.remove_at(place));
+    }
+
+    fn overwrite_everything(&mut self) {
+        let places: Vec<_> = self.model.keys().cloned().collect();
+        for place in places {
+            self.at(&place, |db, key| common::put_text(db, key.bytes, b"new"));
+            self.model.insert(place, common::text(b"new"));
+        }
+    }
+
+    fn expire(&mut self) {
+        let (Some(place), expires_at) = (self.known(), self.time()) else { return };
+        self.at(&place, |db, key| {
+            let slot = db.find(key).expect("the model has it");
+            db.edit(slot, |entry| entry.set_expires_at(expires_at));
+        });
+        self.model.get_mut(&place).expect("known").expires_at = expires_at;
+    }
+
+    fn rename(&mut self) {
+        let (Some(from), (_, name)) = (self.known(), self.place()) else { return };
+        let to = (from.0, name);
+        self.carry(from, to);
+    }
+
+    fn move_key(&mut self) {
+        let (Some(from), (db, _)) = (self.known(), self.place()) else { return };
+        let to = (db, from.1.clone());
+        self.carry(from, to);
+    }
+
+    fn carry(&mut self, from: (u16, Vec<u8>), to: (u16, Vec<u8>)) {
+        if from == to {
+            return;
+        }
+        let entry = self.at(&from, |db, key| db.remove(db.find(key).expect("the model has it")));
+        self.put(&to, entry.with_key(&to.1));
+        let entry = self.model.remove(&from).expect("known");
+        self.model.insert(to, entry);
+    }
+
+    fn copy_key(&mut self) {
+        let (Some(from), to) = (self.known(), self.place()) else { return };
+        if from == to {
+            return;
+        }
+        let entry = self.at(&from, |db, key| db.view(db.find(key).expect("the model has it")).copy(&to.1));
+        self.put(&to, entry);
+        self.model.insert(to, self.model[&from].clone());
+    }
+
+    fn put(&self, place: &(u16, Vec<u8>), entry: store::Entry) {
+        self.at(place, |db, key| match db.find(key) {
+            Some(slot) => drop(db.replace(slot, entry)),
+            None => drop(db.insert(key.hash, entry)),
+        });
+    }
+
+    fn flush(&mut self) {
+        let db = self.rng.below(u64::from(DATABASES)) as u16;
+        let mut guard = self.store.lock(&Plan::All);
+        guard.shards().for_each(|(_, shard)| drop(shard.flush(DbIndex(db))));
+        self.model.retain(|(index, _), _| *index != db);
+    }
+
+    fn flush_all(&mut self) {
+        let mut guard = self.store.lock(&Plan::All);
+        for (_, shard) in guard.shards() {
+            (0..DATABASES).for_each(|db| drop(shard.flush(DbIndex(db))));
+        }
+        self.model.clear();
+    }
+
+    fn swap(&mut self) {
+        let mut other = || self.rng.below(u64::from(DATABASES)) as u16;
+        let (a, b) = (other(), other());
+        let mut guard = self.store.lock(&Plan::All);
+        guard.shards().for_each(|(_, shard)| shard.swap(DbIndex(a), DbIndex(b)));
+        let swapped = |db| if db == a { b } else if db == b { a } else { db };
+        let model = std::mem::take(&mut self.model);
+        self.model = model.into_iter().map(|((db, name), entry)| ((swapped(db), name), entry)).collect();
+    }
+
+    fn touch(&mut self) {
+        if let Some(place) = self.known() {
+            let clock = self.rng.below(1 << 24) as u32;
+            self.at(&place, |db, key| db.view(db.find(key).expect("the model has it")).touch(clock));
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.running.is_none() {
+            let snapshot = Snapshot::begin(&mut self.store.lock(&Plan::All));
+            assert_eq!(snapshot.keys_total(), self.model.len());
+            self.running = Some(Running { snapshot, cut: self.model.clone(), file: File::default() });
+        }
+    }
+
+    fn read_on(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        match running.snapshot.next(&self.store) {
+            Some(block) => {
+                running.file.add(&block);
+                running.snapshot.written(block);
+            }
+            None => self.compare(),
+        }
+    }
+
+    fn compare(&mut self) {
+        let Running { snapshot, cut, file } = self.running.take().expect("the caller saw it");
+        assert_eq!(file.finish(), cut);
+        self.pre_images += snapshot.pre_images();
+        self.finished += 1;
+    }
+
+    fn cancel(&mut self) {
+        if self.rng.below(5) == 0
+            && let Some(running) = self.running.take()
+        {
+            running.snapshot.cancel(&self.store);
+            assert_eq!(self.store.snapshot_backlog(), 0);
+        }
+    }
+
+    fn finish(&mut self) {
+        while self.running.is_some() {
+            self.read_on();
+        }
+    }
+
+    /// What the store holds, by way of a snapshot; checks its tables besides.
+    fn contents(&mut self) -> Model {
+        let mut guard = self.store.lock(&Plan::All);
+        guard.shards().for_each(|(_, shard)| shard.dbs().for_each(|(_, db)| db.check_invariants()));
+        let mut snapshot = Snapshot::begin(&mut guard);
+        drop(guard);
+        let mut file = File::default();
+        while let Some(block) = snapshot.next(&self.store) {
+            file.add(&block);
+            snapshot.written(block);
+        }
+        file.finish()
+    }
+}
+
+fn edit<'a, K: Kind>(db: &'a mut Db, key: Key<'_>) -> K::Mut<'a> {
+    let slot = db.find(key).expect("the model has it");
+    K::edit(Place { db, slot, thresholds: Thresholds::default(), now: 0 })
+}
