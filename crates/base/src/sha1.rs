@@ -44,7 +44,8 @@ fn compress(state: &mut [u32; 5], block: &[u8; BLOCK_LEN]) {
             40..60 => (b & c | b & d | c & d, 0x8f1b_bcdc),
             _ => (b ^ c ^ d, 0xca62_c1d6_u32),
         };
-        let sum = a.rotate_left(5).wrapping_add(mixed).wrapping_add(e).wrapping_add(constant).wrapping_add(*word);
+        let sum =
+            a.rotate_left(5).wrapping_add(mixed).wrapping_add(e).wrapping_add(constant).wrapping_add(*word);
         (a, b, c, d, e) = (sum, a, b.rotate_left(30), c, d);
     }
     for (word, change) in state.iter_mut().zip([a, b, c, d, e]) {
@@ -71,7 +72,8 @@ mod tests {
 
     #[test]
     fn published_digests() {
-        let check = |text: &[u8], expected: &str| assert_eq!(hex(&sha1(text)), expected, "{} bytes", text.len());
+        let check =
+            |text: &[u8], expected: &str| assert_eq!(hex(&sha1(text)), expected, "{} bytes", text.len());
         check(b"", "da39a3ee5e6b4b0d3255bfef95601890afd80709");
         check(b"abc", "a9993e364706816aba3e25717850c26c9cd0d89d");
         check(

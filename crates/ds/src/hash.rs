@@ -193,8 +193,8 @@ impl FieldTable {
         self.table.expiring_count()
     }
 
-    /// No field expires before; `i64::MAX` if none has an expiry time. It may be too low until `remove_due` has gone
-    /// all round.
+    /// No field expires before; `i64::MAX` if none has an expiry time. It may be too low until `remove_due`
+    /// has gone all round.
     pub fn next_expiry(&self) -> i64 {
         if self.expiring_count() == 0 { i64::MAX } else { self.soonest }
     }

@@ -112,6 +112,24 @@ impl Driver {
         (0..count).for_each(|_| self.step(growth));
     }
 
+    /// Adds keys whose hashes begin with the three bits `region`.
+    fn insert_into(&mut self, region: u64, count: usize) {
+        for _ in 0..count {
+            while hash(format!("key:{}", self.fresh + 1).as_bytes()) >> 61 != region {
+                self.fresh += 1;
+            }
+            self.insert();
+        }
+    }
+
+    fn clear_region(&mut self, region: u64) {
+        let (gone, kept) =
+            std::mem::take(&mut self.keys).into_iter().partition(|key| hash(key) >> 61 == region);
+        self.keys = gone;
+        self.shrink_to(0);
+        self.keys = kept;
+    }
+
     fn shrink_to(&mut self, len: usize) {
         while self.keys.len() > len {
             self.remove();
@@ -417,16 +435,23 @@ fn memory_comes_back() {
     driver.check();
 }
 
+/// Items come and go by eighths of the hashes, so that segments split and merge in any order.
 #[test]
-fn segments_merge_in_any_order() {
-    for seed in 0..60 {
+fn segments_split_and_merge_in_any_order() {
+    for seed in 0..40 {
         let mut driver = Driver::new(seed);
-        for len in [6000, 3000, 9000] {
-            driver.steps(len, 100);
-            driver.shrink_to(0);
-            driver.check();
-            assert_eq!(driver.table.segment_count(), 1);
+        for _ in 0..60 {
+            let region = driver.rng.below(8);
+            if driver.below(2) == 0 {
+                driver.insert_into(region, 1500);
+            } else {
+                driver.clear_region(region);
+            }
+            driver.table.check_invariants();
         }
+        driver.shrink_to(0);
+        driver.check();
+        assert_eq!(driver.table.segment_count(), 1);
     }
 }
 

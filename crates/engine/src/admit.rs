@@ -40,24 +40,30 @@ pub fn admit(request: &Request<'_>) -> Result<(), CmdError> {
 /// The text for a request whose command or subcommand does not exist.
 pub fn unknown(argv: &Argv<'_>) -> CmdError {
     if let Some(container) = REGISTRY.find(argv.at(0)).filter(|_| argv.len() > 1) {
-        let (given, name) = (printable(argv.at(1)), container.row.name.to_uppercase());
-        return CmdError::new(format!("ERR unknown subcommand '{given}'. Try {name} HELP."));
+        let name = container.row.name.to_uppercase();
+        let given = repeated(argv.at(1), UNKNOWN_TEXT_LEN);
+        return CmdError::of_bytes([b"ERR unknown subcommand '", given, b"'. Try ", name.as_bytes(), b" HELP."].concat());
     }
-    let mut text = format!("ERR unknown command '{}', with args beginning with: ", printable(argv.at(0)));
+    let name = repeated(argv.at(0), UNKNOWN_TEXT_LEN);
+    let mut arguments = Vec::new();
     for argument in argv.from(1) {
-        if text.len() > UNKNOWN_TEXT_LEN {
+        if arguments.len() >= UNKNOWN_TEXT_LEN {
             break;
         }
-        text.push_str(&format!("'{}' ", printable(argument)));
+        let part = repeated(argument, UNKNOWN_TEXT_LEN - arguments.len());
+        arguments.extend_from_slice(&[b"'".as_slice(), part, b"' "].concat());
     }
-    CmdError::new(text)
+    let text = [b"ERR unknown command '", name, b"', with args beginning with: ", &arguments].concat();
+    CmdError::of_bytes(text)
 }
 
 /// How much of a client's words an error repeats.
 const UNKNOWN_TEXT_LEN: usize = 128;
 
-fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(UNKNOWN_TEXT_LEN)]).into_owned()
+/// At most `len` bytes, and none from a zero byte on.
+fn repeated(bytes: &[u8], len: usize) -> &[u8] {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    &bytes[..end.min(len)]
 }
 
 fn arity(request: &Request<'_>) -> Result<(), CmdError> {

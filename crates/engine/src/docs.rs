@@ -116,3 +116,24 @@ words in capitals are said as they stand. `since` is the version of Redis or Val
 
 This page is made from the tables in `crates/engine/src/commands/`.
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(expected: &str) {
+        let page = commands_page();
+        assert!(page.contains(expected), "{expected}\nis not in\n{page}");
+    }
+
+    #[test]
+    fn the_page_lists_every_command() {
+        check("\n## Strings\n\n### APPEND\n\n```text\nAPPEND key value\n```\n\nAdds bytes");
+        check("```text\nINCRBYFLOAT key increment\n```");
+        check("### CLIENT GETNAME\n\n```text\nCLIENT GETNAME\n```\n");
+        check("Since 1.0.0. Complexity: O(1).\n\n- 2.6.12: Added the `EX`, `PX`, `NX` and `XX` options.\n");
+        check(" Deprecated since 6.2.0; use `SET` with the `!GET` argument.\n");
+        assert!(!commands_page().contains("### CLIENT\n"), "a container is no command");
+        assert!(commands_page().is_ascii());
+    }
+}

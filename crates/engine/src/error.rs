@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// An error reply, without the leading minus: its first word is the code.
+/// An error reply, without the leading minus: its first word is the code. Bytes, because some repeat what the
+/// client sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CmdError(Cow<'static, str>);
+pub struct CmdError(Cow<'static, [u8]>);
 
 impl CmdError {
     pub const WRONG_TYPE: CmdError = fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
@@ -20,7 +21,15 @@ impl CmdError {
 
     /// A text with its code, such as `ERR unknown option`.
     pub fn new(text: impl Into<Cow<'static, str>>) -> CmdError {
-        CmdError(text.into())
+        CmdError(match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })
+    }
+
+    /// As `new`, for a text that repeats a client's bytes.
+    pub fn of_bytes(text: Vec<u8>) -> CmdError {
+        CmdError(Cow::Owned(text))
     }
 
     /// As `new`, for a family's own constants.
@@ -30,30 +39,31 @@ impl CmdError {
 
     /// `ERR wrong number of arguments for 'get' command`
     pub fn arity(name: &str) -> CmdError {
-        CmdError(format!("ERR wrong number of arguments for '{name}' command").into())
+        CmdError::new(format!("ERR wrong number of arguments for '{name}' command"))
     }
 
     /// `ERR invalid expire time in 'set' command`
     pub fn expire_time(name: &str) -> CmdError {
-        CmdError(format!("ERR invalid expire time in '{name}' command").into())
+        CmdError::new(format!("ERR invalid expire time in '{name}' command"))
     }
 
-    pub fn text(&self) -> &str {
+    pub fn text(&self) -> &[u8] {
         &self.0
     }
 
     /// The first word: what INFO errorstats counts by.
     pub fn code(&self) -> &str {
-        self.0.split(' ').next().unwrap_or("ERR")
+        let word = self.0.split(|&byte| byte == b' ').next().unwrap_or_default();
+        std::str::from_utf8(word).unwrap_or("ERR")
     }
 }
 
 impl fmt::Display for CmdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&String::from_utf8_lossy(&self.0))
     }
 }
 
 const fn fixed(text: &'static str) -> CmdError {
-    CmdError(Cow::Borrowed(text))
+    CmdError(Cow::Borrowed(text.as_bytes()))
 }

@@ -140,8 +140,8 @@ impl<'a, 's> Keys<'a, 's> {
         }
     }
 
-    /// Sets a string over whatever is there; says whether anything was. One lookup, and no allocation where the
-    /// old value's block can hold the new one.
+    /// Sets a string over whatever is there; says whether anything was. One lookup, and no allocation where
+    /// the old value's block can hold the new one.
     #[inline]
     pub fn set_text(&mut self, key: Key<'_>, value: Incoming<'_>, expiry: Expiry) -> bool {
         let clock = self.clock;
@@ -233,8 +233,8 @@ impl<'a, 's> Keys<'a, 's> {
         self.effects.name_none();
     }
 
-    /// The time by which fields of hashes count as expired: none does where expired keys are kept, as a log that is
-    /// replayed says itself what expired.
+    /// The time by which fields of hashes count as expired: none does where expired keys are kept, as a log
+    /// that is replayed says itself what expired.
     #[inline]
     pub fn field_now(&self) -> i64 {
         if self.keeps_expired() { i64::MIN } else { self.now.0 }

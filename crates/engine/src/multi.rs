@@ -86,7 +86,7 @@ pub fn enqueue(
 
 /// EXEC itself was refused: the transaction ends, and the reply says why.
 pub fn abort_exec(engine: &Engine, session: &mut Session, refusal: &CmdError, reply: &mut Reply) {
-    reply.error(format!("EXECABORT Transaction discarded because of: {}", strip_code(refusal.text())));
+    reply.error([b"EXECABORT Transaction discarded because of: ", strip_code(refusal.text())].concat());
     close(engine, session);
 }
 
@@ -98,8 +98,8 @@ pub fn mark_aborted(session: &mut Session) {
     session.show_multi();
 }
 
-fn strip_code(text: &str) -> &str {
-    text.strip_prefix("ERR ").unwrap_or(text)
+fn strip_code(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"ERR ").unwrap_or(text)
 }
 
 fn close(engine: &Engine, session: &mut Session) {

@@ -1,5 +1,5 @@
-//! An engine without a process around it, for tests: a clock that stands still, a host made of vectors, requests
-//! as lines of text. It has no threads and no files, and is never part of what the server runs.
+//! An engine without a process around it, for tests: a clock that stands still, a host made of vectors,
+//! requests as lines of text. It has no threads and no files, and is never part of what the server runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,9 @@ use crate::clients::{Arrival, ClientId};
 use crate::config::Config;
 use crate::cycle::Cycle;
 use crate::engine::{Engine, WorkerSeat};
-use crate::host::{Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, WorkerId};
+use crate::host::{
+    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, WorkerId,
+};
 use crate::log::{LogReader, Offset};
 use crate::notify::parse_classes;
 use crate::pipeline::Outcome;
@@ -38,6 +40,8 @@ pub struct TestEngine {
     pub outcome: Outcome,
     cycle: Cycle,
     effects: Arc<Mutex<Vec<u8>>>,
+    /// Keyspace events come in.
+    listening: bool,
 }
 
 impl TestEngine {
@@ -66,6 +70,7 @@ impl TestEngine {
             outcome: Outcome::Done,
             cycle: Cycle::default(),
             effects: Arc::default(),
+            listening: false,
         };
         test.connect();
         test
@@ -157,7 +162,9 @@ impl TestEngine {
     pub fn collect_events(&mut self, letters: &str) {
         let classes = parse_classes(format!("EA{letters}").as_bytes()).expect("letters of classes");
         self.configure(|config| config.notify_keyspace_events = classes);
-        self.engine.pubsub.subscribe_pattern(b"__keyevent@*", (WORKER, EVENT_LISTENER));
+        if !std::mem::replace(&mut self.listening, true) {
+            self.engine.pubsub.subscribe_pattern(b"__keyevent@*", (WORKER, EVENT_LISTENER));
+        }
     }
 
     /// The keyspace events since the last call, each as `event key`, with `@db` behind it if that is not 0.
@@ -191,14 +198,16 @@ impl TestEngine {
         requests.iter().map(|words| line(words)).filter(|line| !line.starts_with("SELECT ")).collect()
     }
 
-    /// Runs effects as a replica or a load would: origin is the log.
+    /// Runs effects as a load would: origin is the log, and nothing expires meanwhile.
     pub fn apply(&mut self, effects: &[u8]) {
         let session = self.connect();
         self.sessions[session].origin = Origin::Replay;
+        self.engine.loading.store(true, Ordering::Relaxed);
         for words in requests(effects) {
             let reply = self.run_words_as(session, &words);
             assert!(!reply.is_error(), "an effect that fails: {} -> {reply:?}", line(&words));
         }
+        self.engine.loading.store(false, Ordering::Relaxed);
     }
 
     /// Another engine, at the same time and with the same configuration, that did nothing but these effects.
@@ -208,7 +217,8 @@ impl TestEngine {
         other
     }
 
-    /// All live keys with type, value and expiry, a sorted line each: equal for equal contents in any encoding.
+    /// All live keys with type, value and expiry, a sorted line each: equal for equal contents in any
+    /// encoding.
     pub fn digest(&self) -> Vec<String> {
         let now = self.now();
         let mut lines = Vec::new();
@@ -230,7 +240,8 @@ impl TestEngine {
     }
 }
 
-/// A reply as a test writes it down: `1`, `"text"`, `+OK`, `-ERR text`, `nil`, `[1 "a"]`, `{"a":1}`, `<1 2>` (a set).
+/// A reply as a test writes it down: `1`, `"text"`, `+OK`, `-ERR text`, `nil`, `[1 "a"]`, `{"a":1}`, `<1 2>`
+/// (a set).
 pub fn show(value: &Value) -> String {
     match value {
         Value::Simple(text) => format!("+{}", String::from_utf8_lossy(text)),
@@ -313,7 +324,10 @@ fn event_text(event: &Event) -> Option<String> {
     let parts = value.as_items()?;
     let channel = parts.get(2)?.as_text()?;
     let (place, name) = channel.split_once("__:")?;
-    let db = place.strip_prefix("__keyevent@").filter(|db| *db != "0").map_or(String::new(), |db| format!("@{db}"));
+    let db = place
+        .strip_prefix("__keyevent@")
+        .filter(|db| *db != "0")
+        .map_or(String::new(), |db| format!("@{db}"));
     Some(format!("{name} {}{db}", parts.get(3)?.as_text()?))
 }
 
@@ -467,7 +481,10 @@ mod tests {
         let mut test = TestEngine::new();
         test.collect_events("");
         test.collect_effects();
-        check_script(&mut test, &[("SET \"a b\" 1 PX 50", "+OK"), ("GET 'a b'", "\"1\""), ("HSET h f v", "1")]);
+        check_script(
+            &mut test,
+            &[("SET \"a b\" 1 PX 50", "+OK"), ("GET 'a b'", "\"1\""), ("HSET h f v", "1")],
+        );
         assert_eq!(test.take_events(), ["set a b", "expire a b", "hset h"]);
         let effects = test.take_effects();
         assert_eq!(test.replay(&effects).digest(), test.digest());

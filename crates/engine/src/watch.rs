@@ -123,7 +123,10 @@ impl Watches {
     pub fn is_stale(&self, watched: &Watched, key: &WatchedKey) -> bool {
         let shard = self.shards[key.shard.0 as usize].lock();
         let watchers = shard.get(&(key.db, key.key.clone()));
-        watchers.into_iter().flatten().any(|watcher| watcher.stale && Arc::ptr_eq(&watcher.dirty, &watched.dirty))
+        watchers
+            .into_iter()
+            .flatten()
+            .any(|watcher| watcher.stale && Arc::ptr_eq(&watcher.dirty, &watched.dirty))
     }
 
     pub fn key_count(&self) -> usize {

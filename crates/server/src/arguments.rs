@@ -40,7 +40,9 @@ pub fn understand(mut arguments: Vec<String>) -> Invocation {
     let program = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
     let name = program.rsplit('/').next().unwrap_or_default();
     if OTHER_TOOLS.iter().any(|tool| name.ends_with(tool)) {
-        return Invocation::Refuse(format!("{name}: this tool is not part of Onefold {ONEFOLD_VERSION} yet.\n"));
+        return Invocation::Refuse(format!(
+            "{name}: this tool is not part of Onefold {ONEFOLD_VERSION} yet.\n"
+        ));
     }
     match arguments.first().map(String::as_str) {
         Some("-v" | "--version") => Invocation::Print(version()),
@@ -69,8 +71,8 @@ impl Launch {
         std::path::absolute(&self.program).map_or(self.program.clone(), |path| path.display().to_string())
     }
 
-    /// The configuration: file, standard input, options, in this order; the last word counts. The error is what to
-    /// print before the process ends.
+    /// The configuration: file, standard input, options, in this order; the last word counts. The error is
+    /// what to print before the process ends.
     pub fn configuration(&self, base: Config) -> Result<Loaded, String> {
         let mut text = String::new();
         if let Some(path) = &self.config_file {
@@ -109,7 +111,8 @@ fn include(path: &str) -> Result<Vec<(String, String)>, String> {
 
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
-/// Paths that a pattern matches, component by component; names that begin with a dot only match patterns that do.
+/// Paths that a pattern matches, component by component; names that begin with a dot only match patterns
+/// that do.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let root = if pattern.starts_with('/') { PathBuf::from("/") } else { PathBuf::new() };
     let mut found = vec![root];
@@ -204,7 +207,8 @@ mod tests {
 
     #[test]
     fn options_make_a_configuration() {
-        let loaded = serve(&["redis-server", "--port", "7000", "--save", "60", "1"]).configuration(Config::default());
+        let loaded =
+            serve(&["redis-server", "--port", "7000", "--save", "60", "1"]).configuration(Config::default());
         let config = loaded.expect("valid options").config;
         assert_eq!((config.port, config.save.len()), (7000, 1));
     }
@@ -216,7 +220,10 @@ mod tests {
         assert!(error.starts_with("\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\n"), "{error}");
         let error = serve(&["onefold-server", "/nonexistent.conf"]).configuration(Config::default());
         let error = error.expect_err("there is no such file");
-        assert_eq!(error, "Fatal error, can't open config file '/nonexistent.conf': No such file or directory\n");
+        assert_eq!(
+            error,
+            "Fatal error, can't open config file '/nonexistent.conf': No such file or directory\n"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The order in which the process comes up and goes down: one function for each. What the steps do is elsewhere.
+//! The order in which the process comes up and goes down: one function for each. What the steps do is
+//! elsewhere.
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -55,9 +56,8 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     let process = assemble(launch, supervision, config)?;
     signals::start(&process)?;
     Saver::start_thread(&process)?;
-    start_workers(&process, listeners)?;
     LOG.notice("Server initialized");
-    load_data(&process);
+    load_data(&process, listeners);
     log_ready(&process);
     timer::run(&process)
 }
@@ -69,12 +69,19 @@ fn configure(launch: &Launch) -> Result<Config, Fatal> {
     let mut config = loaded.config;
     std::env::set_current_dir(path(&config.dir)).map_err(|error| {
         let dir = String::from_utf8_lossy(&config.dir);
-        Fatal(format!("Can't chdir to '{dir}': {}\n", reason(&error)))
+        fatal(&format!("Can't chdir to '{dir}'"), &error)
     })?;
     config.dir = std::env::current_dir()?.into_os_string().into_encoded_bytes();
-    LOG.configure(&config).map_err(|error| Fatal(format!("Can't open the log file: {}\n", reason(&error))))?;
+    LOG.configure(&config)
+        .map_err(|error| Fatal(format!("Can't open the log file: {}\n", reason(&error))))?;
     loaded.warnings.iter().for_each(|warning| LOG.warning(warning));
     Ok(config)
+}
+
+/// What the configuration asks for cannot be done.
+fn fatal(what: &str, error: &io::Error) -> Fatal {
+    let header = format!("\n*** FATAL CONFIG FILE ERROR (Redis {REDIS_VERSION}) ***");
+    Fatal(format!("{header}\n{what}: {}\n", reason(error)))
 }
 
 fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<Arc<Process>, Fatal> {
@@ -90,9 +97,11 @@ fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<
 /// Address space for a worker's stack; only what is used becomes memory.
 const WORKER_STACK: usize = 2 << 20;
 
-/// Starts the workers; the first one has the listeners.
-fn start_workers(process: &Arc<Process>, listeners: Vec<Listener>) -> io::Result<()> {
-    let mut listeners = Some(listeners);
+/// Starts the workers, unless they run already; the first one has the listeners.
+fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) -> io::Result<()> {
+    if listeners.is_none() {
+        return Ok(());
+    }
     for (index, inbox) in process.inboxes.iter().enumerate() {
         let context = WorkerContext {
             engine: Arc::clone(process.engine()),
@@ -131,13 +140,21 @@ fn listen(config: &Config) -> Vec<Listener> {
     listeners
 }
 
-/// Brings the data in; damage ends the process.
-fn load_data(process: &Process) {
+/// Brings the data in; damage ends the process. Clients are served from then on, or earlier if it takes
+/// long: then they hear so.
+fn load_data(process: &Arc<Process>, listeners: Vec<Listener>) {
     let (engine, begin) = (process.engine(), Instant::now());
     let used = base::alloc::stats().allocated;
     engine.used_memory_startup.store(used, Ordering::Relaxed);
     let file = path(&engine.config().dbfilename);
-    match load::load(engine, &file, &process.load, process.now()) {
+    let mut listeners = Some(listeners);
+    let mut serve = || {
+        if let Err(error) = start_workers(process, &mut listeners) {
+            LOG.warning(&format!("Fatal: can't start the threads that serve: {}", reason(&error)));
+            exit(1);
+        }
+    };
+    match load::load(engine, &file, &process.load, process.now(), &mut serve) {
         Ok(Loaded::Yes) => {
             let seconds = begin.elapsed().as_secs_f64();
             LOG.notice(&format!("DB loaded from disk: {seconds:.3} seconds"));
@@ -145,11 +162,15 @@ fn load_data(process: &Process) {
         Ok(Loaded::Absent) => {}
         Err(error) => {
             LOG.warning(&error);
-            LOG.warning(&format!("Fatal error loading the DB, check server logs. Exiting. ({})", file.display()));
+            LOG.warning(&format!(
+                "Fatal error loading the DB, check server logs. Exiting. ({})",
+                file.display()
+            ));
             exit(1);
         }
     }
     engine.loading.store(false, Ordering::Relaxed);
+    serve();
 }
 
 fn log_start(launch: &Launch) {
@@ -161,7 +182,8 @@ fn log_start(launch: &Launch) {
     ));
     if launch.arguments.is_empty() {
         LOG.warning(&format!(
-            "Warning: no config file specified, using the default config. In order to specify a config file use {} \
+            "Warning: no config file specified, using the default config. In order to specify a config \
+             file use {} \
              /path/to/redis.conf",
             launch.program
         ));
@@ -178,8 +200,10 @@ fn log_running(config: &Config) {
         return;
     }
     LOG.raw(&format!(
-        "\n      .--------.\n      |  .--.  |   Onefold {ONEFOLD_VERSION} (Redis {REDIS_VERSION}) 64 bit\n      \
-         |  |  |  |   Running in standalone mode\n      |  '--'  |   Port: {}\n      '--------'   PID: {}\n\n",
+        "\n      .--------.\n      |  .--.  |   Onefold {ONEFOLD_VERSION} (Redis {REDIS_VERSION}) 64 \
+         bit\n      \
+         |  |  |  |   Running in standalone mode\n      |  '--'  |   Port: {}\n      '--------'   PID: \
+         {}\n\n",
         config.port,
         std::process::id()
     ));
@@ -200,7 +224,8 @@ fn log_ready(process: &Process) {
     let limit = config.maxmemory;
     if limit > 0 && limit < 1 << 20 {
         LOG.warning(&format!(
-            "WARNING: You specified a maxmemory value that is less than 1MB (current value is {limit} bytes). Are \
+            "WARNING: You specified a maxmemory value that is less than 1MB (current value is {limit} \
+             bytes). Are \
              you sure this is what you really want?"
         ));
     }
@@ -211,7 +236,8 @@ fn reserved_descriptors(config: &Config) -> u64 {
     32 + 4 * config.workers() as u64
 }
 
-/// Raises the limit of descriptors for `maxclients`; where the system forbids that, there are fewer clients.
+/// Raises the limit of descriptors for `maxclients`; where the system forbids that, there are fewer
+/// clients.
 fn limit_clients(mut config: Config) -> Config {
     let (reserved, wanted) = (reserved_descriptors(&config), config.maxclients as u64);
     let before = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -226,7 +252,8 @@ fn limit_clients(mut config: Config) -> Config {
     }
     if now <= reserved {
         LOG.warning(&format!(
-            "Your current 'ulimit -n' of {now} is not enough for the server to start. Please increase your open \
+            "Your current 'ulimit -n' of {now} is not enough for the server to start. Please increase \
+             your open \
              file limit to at least {}. Exiting.",
             wanted + reserved
         ));
@@ -238,7 +265,8 @@ fn limit_clients(mut config: Config) -> Config {
         wanted + reserved
     ));
     LOG.warning(&format!(
-        "Current maximum open files is {now}. maxclients has been reduced to {} to compensate for low ulimit. If \
+        "Current maximum open files is {now}. maxclients has been reduced to {} to compensate for low \
+         ulimit. If \
          you need higher maxclients increase 'ulimit -n'.",
         config.maxclients
     ));
@@ -314,7 +342,8 @@ fn saves_at_end(how: Shutdown, config: &Config) -> bool {
     }
 }
 
-/// Writes wait from here on, so that every one that was answered is in the file. If saving fails they go on.
+/// Writes wait from here on, so that every one that was answered is in the file. If saving fails they go
+/// on.
 fn save_finally(process: &Arc<Process>) -> bool {
     LOG.notice("Saving the final RDB snapshot before exiting.");
     process.supervision.tell("STATUS=Saving the final RDB snapshot\n");
@@ -362,9 +391,7 @@ fn leave(process: &Process, config: &Config) -> ! {
 
 /// A second interrupt: no saving, no goodbye. What a save left behind is removed.
 pub fn leave_at_once(process: &Process) -> ! {
-    if process.saver.status().in_progress {
-        fs::remove_file(crate::dumpfile::temporary_name()).ok();
-    }
+    process.saver.close();
     exit(1)
 }
 

@@ -1,5 +1,5 @@
-//! One connection as its worker holds it, and the table of them. An idle one holds no buffer: bytes are kept only
-//! while a request is half read, held back, or its reply is not yet taken. Never runs a request.
+//! One connection as its worker holds it, and the table of them. An idle one holds no buffer: bytes are kept
+//! only while a request is half read, held back, or its reply is not yet taken. Never runs a request.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -69,9 +69,11 @@ pub enum OutputVerdict {
 }
 
 impl Filling {
-    /// Begins with what has arrived. Memory follows the bytes, not the length that was announced.
+    /// Begins with what has arrived. Memory follows the bytes, not the length that was announced: whoever
+    /// sends fast gets room for much, whoever only announces for little.
     pub fn begin(len: usize, arrived: &[u8]) -> Filling {
-        let mut bytes = Vec::with_capacity(len.min(FILLING_FIRST).max(arrived.len()));
+        let room = (arrived.len() * FILLING_FACTOR).clamp(FILLING_LEAST, FILLING_MOST);
+        let mut bytes = Vec::with_capacity(len.min(room).max(arrived.len()));
         bytes.extend_from_slice(arrived);
         Filling { bytes, len }
     }
@@ -89,8 +91,10 @@ impl Filling {
     }
 }
 
-/// Bytes reserved for a big argument before any of them has arrived.
-const FILLING_FIRST: usize = 1 << 20;
+/// Room made for a big argument, for each byte of it that came with its length; at least and at most.
+const FILLING_FACTOR: usize = 16;
+const FILLING_LEAST: usize = 2 * 1024;
+const FILLING_MOST: usize = 1 << 20;
 
 impl Input {
     pub fn memory(&self) -> usize {
@@ -131,7 +135,9 @@ impl Connection {
     /// Its requests wait: for the end of a pause, for room in its output, or behind others that wait.
     #[inline]
     pub fn holds(&self) -> bool {
-        self.paused || self.output_is_full() || self.input.as_ref().is_some_and(|input| !input.held.is_empty())
+        self.paused
+            || self.output_is_full()
+            || self.input.as_ref().is_some_and(|input| !input.held.is_empty())
     }
 
     #[inline]
@@ -262,8 +268,8 @@ pub fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
 }
 
-/// All connections of a worker. A slot that was given up is not used again before `recycle`: what the poll loop
-/// reported earlier may still name it.
+/// All connections of a worker. A slot that was given up is not used again before `recycle`: what the poll
+/// loop reported earlier may still name it.
 #[derive(Default)]
 pub struct Connections {
     slots: Vec<Option<Box<Connection>>>,

@@ -1,5 +1,6 @@
-//! The last words of a process that dies of a bug: a report in the log, then the end. A handler only notes what it
-//! sees and wakes the thread that writes; that thread was started before, so no stack is too small for the report.
+//! The last words of a process that dies of a bug: a report in the log, then the end. A handler only notes
+//! what it sees and wakes the thread that writes; that thread was started before, so no stack is too small
+//! for the report.
 #![allow(unsafe_code)]
 
 use std::backtrace::Backtrace;
@@ -72,8 +73,8 @@ fn handle(signal: c_int) {
     // SAFETY: `frame` has room for one address.
     unsafe { libc::backtrace(frame.as_mut_ptr(), 1) };
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: an all-zero sigaction is valid, and so is every field set here; `on_signal` has the signature that
-    // SA_SIGINFO asks for and keeps to what a handler may do.
+    // SAFETY: an all-zero sigaction is valid, and so is every field set here; `on_signal` has the
+    // signature that SA_SIGINFO asks for and keeps to what a handler may do.
     unsafe {
         let action = action.assume_init_mut();
         action.sa_sigaction = on_signal as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
@@ -82,8 +83,8 @@ fn handle(signal: c_int) {
     }
 }
 
-/// Notes what there is to see, wakes the reporting thread, and waits for it to end the process. SA_RESETHAND: the
-/// same signal ends the process if it comes again.
+/// Notes what there is to see, wakes the reporting thread, and waits for it to end the process.
+/// SA_RESETHAND: the same signal ends the process if it comes again.
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     if ENABLED.load(Ordering::Relaxed) && !TAKEN.swap(true, Ordering::SeqCst) {
         note(signal, info);
@@ -99,8 +100,8 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
 
 fn note(signal: c_int, info: *mut libc::siginfo_t) {
     let mut frames = [null_mut(); FRAMES];
-    // SAFETY: `frames` has FRAMES addresses; the kernel hands a valid siginfo to a SA_SIGINFO handler, and the two
-    // accessors only read the union's first words, which every kind of signal has.
+    // SAFETY: `frames` has FRAMES addresses; the kernel hands a valid siginfo to a SA_SIGINFO handler, and
+    // the two accessors only read the union's first words, which every kind of signal has.
     unsafe {
         let count = libc::backtrace(frames.as_mut_ptr(), FRAMES as c_int);
         SEEN.count.store(count.max(0) as usize, Ordering::Relaxed);
@@ -138,8 +139,8 @@ fn frames() -> String {
     let count = SEEN.count.load(Ordering::Relaxed).min(FRAMES);
     let addresses: Vec<*mut c_void> =
         SEEN.frames[..count].iter().map(|frame| frame.load(Ordering::Relaxed) as *mut c_void).collect();
-    // SAFETY: `addresses` has `count` addresses, which are only looked up; the result is null or that many strings
-    // in one block, which is left to the end of the process.
+    // SAFETY: `addresses` has `count` addresses, which are only looked up; the result is null or that many
+    // strings in one block, which is left to the end of the process.
     unsafe {
         let symbols = libc_symbols(addresses.as_ptr(), count as c_int);
         if symbols.is_null() {
@@ -155,7 +156,8 @@ unsafe extern "C" {
     fn libc_symbols(addresses: *const *mut c_void, count: c_int) -> *mut *mut std::ffi::c_char;
 }
 
-/// A broken assertion: report it from where it stands, then end the process with SIGABRT. No thread survives alone.
+/// A broken assertion: report it from where it stands, then end the process with SIGABRT. No thread
+/// survives alone.
 fn on_panic(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("no message");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
@@ -192,7 +194,8 @@ fn end() -> String {
     format!(
         "\n------ PROGRAM ------\n\nOnefold {ONEFOLD_VERSION}, serving Redis {REDIS_VERSION}, pid {}\n\n\
          === REDIS BUG REPORT END. Make sure to include from START to END. ===\n\n\
-         \x20      Please report the crash to the makers of Onefold, with everything between the two lines.\n",
+         \x20      Please report the crash to the makers of Onefold, with everything between the two \
+         lines.\n",
         std::process::id()
     )
 }

@@ -1,5 +1,6 @@
-//! A dump file on its way to the disk: bytes through one buffer to a temporary file, which takes the old dump's place
-//! only when it is whole and synced. It knows nothing of keys; page cache is given back as it goes.
+//! A dump file on its way to the disk: bytes through one buffer to a temporary file, which takes the old
+//! dump's place only when it is whole and synced. It knows nothing of keys; page cache is given back as it
+//! goes.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,9 +17,21 @@ use crate::system;
 /// What could not be done, as the log tells it.
 #[derive(Debug)]
 pub enum SaveError {
-    Open { file: String, folder: String, error: io::Error },
-    Rename { file: String, target: String, folder: String, error: io::Error },
-    Write { operation: &'static str, error: io::Error },
+    Open {
+        file: String,
+        folder: String,
+        error: io::Error,
+    },
+    Rename {
+        file: String,
+        target: String,
+        folder: String,
+        error: io::Error,
+    },
+    Write {
+        operation: &'static str,
+        error: io::Error,
+    },
     /// Somebody asked for it.
     Cancelled,
 }
@@ -33,7 +46,8 @@ impl std::fmt::Display for SaveError {
             ),
             SaveError::Rename { file, target, folder, error } => write!(
                 f,
-                "Error moving temp DB file {file} on the final destination {target} (in server root dir {folder}): {}",
+                "Error moving temp DB file {file} on the final destination {target} (in server root dir \
+                 {folder}): {}",
                 reason(error)
             ),
             SaveError::Write { operation, error } => {
@@ -79,7 +93,8 @@ const HEADER_LEN: usize = rdb::format::MAGIC_LEN;
 impl DumpFile {
     /// Begins a file of the lowest version; the real one is known at the end.
     pub fn create(folder: &Path, options: DumpOptions) -> Result<DumpFile, SaveError> {
-        let name = temporary_name();
+        // One save at a time, so one name is enough.
+        let name = format!("temp-{}.rdb", std::process::id());
         let temporary = folder.join(&name);
         let file = File::create(&temporary).map_err(|error| {
             let folder = folder.display().to_string();
@@ -112,7 +127,8 @@ impl DumpFile {
         Ok(())
     }
 
-    /// Begins to write out what is new, and waits for what was begun before, so that its pages can be dropped.
+    /// Begins to write out what is new, and waits for what was begun before, so that its pages can be
+    /// dropped.
     fn write_out(&mut self) {
         system::begin_write_out(&self.file, self.begun, self.position - self.begun);
         let len = self.begun - self.finished;
@@ -128,7 +144,8 @@ impl DumpFile {
         fadvise(&self.file, from, std::num::NonZeroU64::new(len), Advice::DontNeed).ok();
     }
 
-    /// Ends the file: checksum, the header with its real version, sync, and the change of names. Returns its size.
+    /// Ends the file: checksum, the header with its real version, sync, and the change of names. Returns
+    /// its size.
     pub fn commit(mut self, version: u32, name: &Path) -> Result<u64, SaveError> {
         self.flush()?;
         let header = write_header(version);
@@ -162,11 +179,6 @@ impl Drop for DumpFile {
             fs::remove_file(&self.temporary).ok();
         }
     }
-}
-
-/// One save at a time, so one name is enough.
-pub fn temporary_name() -> String {
-    format!("temp-{}.rdb", std::process::id())
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> SaveError {
@@ -236,7 +248,8 @@ mod tests {
         fs::remove_dir_all(&folder).expect("it is there");
         let error = DumpFile::create(&folder, options).err().expect("the folder is gone");
         let expected = format!(
-            "Failed opening the temp RDB file temp-{}.rdb (in server root dir {}) for saving: No such file or directory",
+            "Failed opening the temp RDB file temp-{}.rdb (in server root dir {}) for saving: No such \
+             file or directory",
             std::process::id(),
             folder.display()
         );

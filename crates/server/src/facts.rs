@@ -1,4 +1,5 @@
-//! Figures about the process and the machine, for INFO: read from /proc and the kernel when asked, never kept.
+//! Figures about the process and the machine, for INFO: read from /proc and the kernel when asked, never
+//! kept.
 
 use std::fs;
 

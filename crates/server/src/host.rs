@@ -1,5 +1,5 @@
-//! The process as the engine sees it: log, inboxes, clocks, files, saving, the end. Every answer is real; what takes
-//! long is done by the modules named here, never in this one.
+//! The process as the engine sees it: log, inboxes, clocks, files, saving, the end. Every answer is real;
+//! what takes long is done by the modules named here, never in this one.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -21,6 +21,7 @@ use store::Garbage;
 use crate::arguments::Launch;
 use crate::inbox::{Inbox, Message};
 use crate::lazyfree::Reclaimer;
+use crate::listener::Listener;
 use crate::load::{self, Progress};
 use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
@@ -39,9 +40,23 @@ pub struct Process {
     pub workers: Workers,
     /// Somebody is ending the process.
     pub stopping: AtomicBool,
-    listeners: Mutex<Vec<String>>,
+    listening: Mutex<Listening>,
     engine: OnceLock<Arc<Engine>>,
     origin: Instant,
+}
+
+/// Where the open listeners listen.
+#[derive(Default, PartialEq, Eq)]
+struct Listening {
+    port: i64,
+    addresses: Vec<Vec<u8>>,
+    described: Vec<String>,
+}
+
+impl Listening {
+    fn of(config: &Config) -> Listening {
+        Listening { port: config.port, addresses: config.bind.clone(), described: listener::describe(config) }
+    }
 }
 
 /// Counts the workers that still run.
@@ -80,7 +95,7 @@ impl Process {
             inboxes,
             workers: Workers::default(),
             stopping: AtomicBool::new(false),
-            listeners: Mutex::default(),
+            listening: Mutex::default(),
             engine: OnceLock::new(),
             origin: Instant::now(),
         })
@@ -88,7 +103,7 @@ impl Process {
 
     /// Once, before any thread asks for it.
     pub fn set_engine(&self, engine: Arc<Engine>) {
-        *self.listeners.lock() = listener::describe(&engine.config());
+        *self.listening.lock() = Listening::of(&engine.config());
         assert!(self.engine.set(engine).is_ok(), "there is one engine");
     }
 
@@ -106,16 +121,23 @@ impl Process {
     }
 
     /// Opens the listening sockets again, as another configuration asks for.
-    fn listen(&self, config: &Config) -> Result<(), String> {
-        let listeners = listener::bind_tcp(config).map_err(|error| {
+    fn listen(&self, config: &Config, bind: Bind) -> Result<(), String> {
+        let wanted = Listening::of(config);
+        if *self.listening.lock() == wanted {
+            return Ok(());
+        }
+        let listeners = bind(config).map_err(|error| {
             LOG.warning(&error.to_string());
             "Unable to listen on this port. Check server logs.".to_string()
         })?;
-        *self.listeners.lock() = listener::describe(config);
+        *self.listening.lock() = wanted;
         self.inboxes[0].post(Message::Listeners(listeners));
         Ok(())
     }
 }
+
+/// Opens the TCP sockets of a configuration.
+type Bind = fn(&Config) -> io::Result<Vec<Listener>>;
 
 pub fn unix_now() -> UnixMs {
     UnixMs(unix_us() / 1000)
@@ -169,7 +191,7 @@ impl Host for ServerHost {
         let engine = self.0.engine();
         engine.loading.store(true, Ordering::Relaxed);
         let file = path(&engine.config().dbfilename);
-        let loaded = load::load(engine, &file, &self.0.load, unix_now());
+        let loaded = load::load(engine, &file, &self.0.load, unix_now(), &mut || {});
         engine.loading.store(false, Ordering::Relaxed);
         loaded.map(drop).inspect_err(|error| LOG.warning(error))
     }
@@ -188,7 +210,8 @@ impl Host for ServerHost {
 
     fn apply(&self, directive: &str, config: &Config) -> Result<(), String> {
         match directive {
-            "port" | "bind" => self.0.listen(config),
+            "port" => self.0.listen(config, listener::bind_tcp),
+            "bind" => self.0.listen(config, listener::rebind_tcp),
             "logfile" | "loglevel" | "syslog-enabled" | "syslog-ident" | "syslog-facility" => {
                 LOG.configure(config).map_err(|error| format!("Can't open the log file: {}", reason(&error)))
             }
@@ -239,7 +262,7 @@ impl Host for ServerHost {
             executable: process.launch.executable(),
             config_file: config_file.map(|path| path.display().to_string()).unwrap_or_default(),
             supervised: process.supervision != Supervision::None,
-            listeners: process.listeners.lock().clone(),
+            listeners: process.listening.lock().described.clone(),
         }
     }
 

@@ -1,5 +1,5 @@
-//! What other threads have for a worker: events for its clients, connections, the order to stop. Posting never
-//! waits for the worker, and wakes it once for all that it has not yet taken.
+//! What other threads have for a worker: events for its clients, connections, the order to stop. Posting
+//! never waits for the worker, and wakes it once for all that it has not yet taken.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};

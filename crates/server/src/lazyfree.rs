@@ -1,5 +1,5 @@
-//! Frees what commands took out of the keyspace, on a thread of its own and in slices. It must never touch anything
-//! that is still reachable, nor make a command wait.
+//! Frees what commands took out of the keyspace, on a thread of its own and in slices. It must never touch
+//! anything that is still reachable, nor make a command wait.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Listening sockets: opened as the configuration says, described for INFO. Accepts, and never decides who may stay.
+//! Listening sockets: opened as the configuration says, described for INFO. Accepts, and never decides who
+//! may stay.
 
 use std::io;
 use std::net::SocketAddr;
@@ -46,8 +47,25 @@ pub fn bind(config: &Config) -> io::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// Opens the TCP sockets alone: what `Message::Listeners` carries when the port or the addresses change.
+/// Opens the TCP sockets alone: what `Message::Listeners` carries when the port changes.
 pub fn bind_tcp(config: &Config) -> io::Result<Vec<Listener>> {
+    bind_addresses(config, Sharing::Refused)
+}
+
+/// The same beside this process' own listeners at the same port, which are closed afterwards: the addresses
+/// change.
+pub fn rebind_tcp(config: &Config) -> io::Result<Vec<Listener>> {
+    bind_addresses(config, Sharing::Allowed)
+}
+
+/// Whether a socket may be opened at an address where another one that allows it listens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Refused,
+    Allowed,
+}
+
+fn bind_addresses(config: &Config, sharing: Sharing) -> io::Result<Vec<Listener>> {
     if config.port == 0 {
         return Ok(Vec::new());
     }
@@ -58,7 +76,7 @@ pub fn bind_tcp(config: &Config) -> io::Result<Vec<Listener>> {
             Some(address) => (true, address),
             None => (false, address.as_ref()),
         };
-        match bind_address(config, address) {
+        match bind_address(config, address, sharing) {
             Ok(listener) => listeners.push(listener),
             Err(error) if may_be_skipped(&error, optional) => {}
             Err(error) => {
@@ -74,7 +92,8 @@ pub fn bind_tcp(config: &Config) -> io::Result<Vec<Listener>> {
 pub fn describe(config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     if config.port != 0 {
-        let addresses = config.bind.iter().map(|address| format!(",bind={}", String::from_utf8_lossy(address)));
+        let addresses =
+            config.bind.iter().map(|address| format!(",bind={}", String::from_utf8_lossy(address)));
         lines.push(format!("listener0:name=tcp{},port={}", addresses.collect::<String>(), config.port));
     }
     if !config.unixsocket.is_empty() {
@@ -137,7 +156,7 @@ fn accepted_tcp(socket: OwnedFd) -> io::Result<NewConnection> {
     Ok(NewConnection { socket, peer: peer.to_string(), local: local.to_string(), unix: false, loopback })
 }
 
-fn bind_address(config: &Config, address: &str) -> io::Result<Listener> {
+fn bind_address(config: &Config, address: &str, sharing: Sharing) -> io::Result<Listener> {
     let port = config.port as u16;
     let target = resolve(address, port)?;
     let domain = if target.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
@@ -146,7 +165,12 @@ fn bind_address(config: &Config, address: &str) -> io::Result<Listener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    if sharing == Sharing::Allowed {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     socket.bind(&target.into()).map_err(|error| in_words("bind", &error))?;
+    // Set only now, it lets a later `rebind_tcp` share the address, and no other program take it by mistake.
+    sockopt::set_socket_reuseport(&socket, true)?;
     socket.listen(config.tcp_backlog as i32).map_err(|error| in_words("listen", &error))?;
     socket.set_nonblocking(true)?;
     Ok(Listener { socket: socket.into(), place: Place::Tcp })
@@ -164,7 +188,8 @@ fn resolve(address: &str, port: u16) -> io::Result<SocketAddr> {
     found.map_err(|_| unknown())?.next().ok_or_else(unknown)
 }
 
-/// An address that the machine does not have, if it is optional; a protocol that it does not speak, in any case.
+/// An address that the machine does not have, if it is optional; a protocol that it does not speak, in any
+/// case.
 fn may_be_skipped(error: &io::Error, optional: bool) -> bool {
     match code(error) {
         Some(Errno::ADDRNOTAVAIL) => optional,
@@ -275,8 +300,14 @@ mod tests {
         let check = |addresses: &[&str], expected: Result<usize, &str>| {
             let port = free_port();
             let bound = bind(&config(addresses, port));
-            let expected = expected.map_err(|text| text.replace("PORT", &port.to_string()));
-            assert_eq!(bound.map(|all| all.len()).map_err(|error| error.to_string()), expected, "{addresses:?}");
+            let expected = expected.map_err(|text| {
+                format!("Could not create server {}", text.replace("PORT", &port.to_string()))
+            });
+            assert_eq!(
+                bound.map(|all| all.len()).map_err(|error| error.to_string()),
+                expected,
+                "{addresses:?}"
+            );
         };
         check(&[], Ok(0));
         check(&["127.0.0.1"], Ok(1));
@@ -285,11 +316,11 @@ mod tests {
         check(&["-192.0.2.1", "127.0.0.1"], Ok(1));
         check(
             &["192.0.2.1"],
-            Err("Could not create server TCP listening socket 192.0.2.1:PORT: bind: Cannot assign requested address"),
+            Err("TCP listening socket 192.0.2.1:PORT: bind: Cannot assign requested address"),
         );
         check(
             &["no.such.name.invalid"],
-            Err("Could not create server TCP listening socket no.such.name.invalid:PORT: Name or service not known"),
+            Err("TCP listening socket no.such.name.invalid:PORT: Name or service not known"),
         );
     }
 
@@ -299,8 +330,19 @@ mod tests {
         let config = config(&["*"], port);
         let _first = bind(&config).expect("the port is free");
         let error = bind(&config).err().expect("the port is taken").to_string();
-        let expected = format!("Could not create server TCP listening socket *:{port}: bind: Address already in use");
+        let expected =
+            format!("Could not create server TCP listening socket *:{port}: bind: Address already in use");
         assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn addresses_can_be_opened_again_beside_the_old_ones() {
+        let port = free_port();
+        let _first = bind(&config(&["*"], port)).expect("the port is free");
+        let narrower = config(&["127.0.0.1"], port);
+        assert!(bind_tcp(&narrower).is_err(), "nobody takes a port by mistake");
+        let _second = rebind_tcp(&narrower).expect("this process may");
+        let _third = rebind_tcp(&config(&["*"], port)).expect("and back");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Fills the keyspace from a dump file. Commands may run beside it (they are refused while loading); it must never
-//! leave out a key without saying so, nor go on after damage.
+//! Fills the keyspace from a dump file. Commands may run beside it (they are refused while loading); it
+//! must never leave out a key without saying so, nor go on after damage.
 
 use std::fs::File;
 use std::io;
@@ -57,7 +57,14 @@ pub enum Loaded {
 }
 
 /// Loads `path` into the keyspace, which holds none of its keys. The error says what is wrong, and where.
-pub fn load(engine: &Engine, path: &Path, progress: &Progress, now: UnixMs) -> Result<Loaded, String> {
+/// If it takes long enough for somebody to notice, `takes_long` is called, again and again.
+pub fn load(
+    engine: &Engine,
+    path: &Path,
+    progress: &Progress,
+    now: UnixMs,
+    takes_long: &mut dyn FnMut(),
+) -> Result<Loaded, String> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Absent),
@@ -67,8 +74,9 @@ pub fn load(engine: &Engine, path: &Path, progress: &Progress, now: UnixMs) -> R
     progress.begin(now, file.metadata().map_or(0, |metadata| metadata.len()));
     let reader = Reader::new(file, &read_options(&config)).map_err(|error| error.to_string())?;
     let clock = (now.seconds() & 0xff_ffff) as u32;
-    let mut load = Load { engine, reader, progress, now, clock, db: DbIndex(0), loaded: 0, expired: 0 };
-    load.run(&config)?;
+    let (db, waiting) = (DbIndex(0), Vec::with_capacity(BATCH));
+    let mut load = Load { engine, reader, progress, now, clock, db, waiting, loaded: 0, expired: 0 };
+    load.run(&config, takes_long)?;
     load.report();
     Ok(Loaded::Yes)
 }
@@ -89,23 +97,34 @@ struct Load<'a> {
     /// The access clock of every key: all were used last now.
     clock: u32,
     db: DbIndex,
+    /// Keys of `db` with their hashes, whose places in the table are on their way to the processor.
+    waiting: Vec<(u64, Record)>,
     loaded: u64,
     expired: u64,
 }
 
+/// Keys that wait for memory together instead of one after the other.
+const BATCH: usize = 32;
+
 /// Keys between two updates of the figures that others see.
 const PROGRESS_KEYS: u64 = 1024;
+/// A client that comes up to so much earlier rather waits than hears that the server is loading.
+const NOTICEABLE: Duration = Duration::from_millis(25);
 /// How often a long load says in the log how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 impl Load<'_> {
-    fn run(&mut self, config: &Config) -> Result<(), String> {
-        let mut reported = Instant::now();
+    fn run(&mut self, config: &Config, takes_long: &mut dyn FnMut()) -> Result<(), String> {
+        let begin = Instant::now();
+        let mut reported = begin;
         loop {
             match self.reader.next().map_err(|error| error.to_string())? {
-                Item::End => return Ok(()),
+                Item::End => return self.insert_waiting(),
                 Item::Record(record) => {
-                    self.insert(record)?;
+                    self.add(record)?;
+                    if self.waiting.is_empty() && begin.elapsed() > NOTICEABLE {
+                        takes_long();
+                    }
                     if (self.loaded + self.expired).is_multiple_of(PROGRESS_KEYS) {
                         self.show_progress(&mut reported);
                     }
@@ -113,7 +132,10 @@ impl Load<'_> {
                         std::thread::sleep(delay(config.key_load_delay_us, 1));
                     }
                 }
-                other => self.note(other)?,
+                other => {
+                    self.insert_waiting()?;
+                    self.note(other)?;
+                }
             }
         }
     }
@@ -121,7 +143,9 @@ impl Load<'_> {
     /// What stands between the keys.
     fn note(&mut self, item: Item) -> Result<(), String> {
         match item {
-            Item::SelectDb(db) if db < u64::from(self.engine.store.databases()) => self.db = DbIndex(db as u16),
+            Item::SelectDb(db) if db < u64::from(self.engine.store.databases()) => {
+                self.db = DbIndex(db as u16)
+            }
             Item::SelectDb(db) => return Err(self.too_many_databases(db)),
             Item::Aux { key, value } => note_aux(&key, &value, self.now),
             Item::ModuleAux { module } => LOG.warning(&format!(
@@ -135,22 +159,38 @@ impl Load<'_> {
 
     fn too_many_databases(&self, db: u64) -> String {
         let databases = self.engine.store.databases();
-        format!("Data file was created with a Redis server configured to handle more than {databases} databases (database {db})")
+        format!(
+            "Data file was created with a Redis server configured to handle more than {databases} \
+             databases (database {db})"
+        )
     }
 
-    fn insert(&mut self, record: Record) -> Result<(), String> {
+    fn add(&mut self, record: Record) -> Result<(), String> {
         if record.expires_at.is_some_and(|at| at <= self.now.0) {
             self.expired += 1;
             return Ok(());
         }
-        let key = Key::new(&record.key);
-        let mut guard = self.engine.store.lock(&Plan::One(self.engine.store.shard_of(key.hash)));
-        let db = guard.db(self.db, key.hash);
-        if db.find(key).is_some() {
+        let hash = Key::new(&record.key).hash;
+        self.engine.store.prefetch_line(self.db, hash);
+        self.waiting.push((hash, record));
+        self.loaded += 1;
+        if self.waiting.len() == BATCH { self.insert_waiting() } else { Ok(()) }
+    }
+
+    fn insert_waiting(&mut self) -> Result<(), String> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let result = waiting.drain(..).try_for_each(|(hash, record)| self.insert(hash, record));
+        self.waiting = waiting;
+        result
+    }
+
+    fn insert(&self, hash: u64, record: Record) -> Result<(), String> {
+        let mut guard = self.engine.store.lock(&Plan::One(self.engine.store.shard_of(hash)));
+        let db = guard.db(self.db, hash);
+        if db.find(Key { bytes: &record.key, hash }).is_some() {
             return Err(self.duplicate(&record.key));
         }
-        db.insert(key.hash, Entry::from_object(&record.key, record.value, record.expires_at, self.clock));
-        self.loaded += 1;
+        db.insert(hash, Entry::from_object(&record.key, record.value, record.expires_at, self.clock));
         Ok(())
     }
 
@@ -177,7 +217,8 @@ impl Load<'_> {
         let (loaded, expired, empty) = (self.loaded, self.expired, self.reader.empty_count());
         if empty > 0 {
             LOG.warning(&format!(
-                "Done loading RDB, keys loaded: {loaded}, keys expired: {expired}, empty keys skipped: {empty}."
+                "Done loading RDB, keys loaded: {loaded}, keys expired: {expired}, empty keys skipped: \
+                 {empty}."
             ));
         } else {
             LOG.notice(&format!("Done loading RDB, keys loaded: {loaded}, keys expired: {expired}."));

@@ -1,5 +1,6 @@
-//! The server's log: lines in Redis' form to a file, standard output and syslog. It never fails the caller: a
-//! line that cannot be written is lost. A log file is opened for each line, so that it can be moved away at any time.
+//! The server's log: lines in Redis' form to a file, standard output and syslog. It never fails the caller:
+//! a line that cannot be written is lost. A log file is opened for each line, so that it can be moved away
+//! at any time.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -15,7 +16,8 @@ use parking_lot::Mutex;
 use crate::system::local_time;
 
 /// The process's log: needed before there is a server, and by whatever reports a crash.
-pub static LOG: Log = Log { threshold: AtomicU8::new(Level::Notice as u8), target: Mutex::new(Target::STDOUT) };
+pub static LOG: Log =
+    Log { threshold: AtomicU8::new(Level::Notice as u8), target: Mutex::new(Target::STDOUT) };
 
 pub struct Log {
     threshold: AtomicU8,
@@ -87,7 +89,8 @@ impl Log {
         self.target.lock().write(text.as_bytes());
     }
 
-    /// As [`Log::raw`], for a process that is crashing: a thread that holds the lock may never give it back.
+    /// As [`Log::raw`], for a process that is crashing: a thread that holds the lock may never give it
+    /// back.
     pub fn raw_or_stderr(&self, text: &str) {
         match self.target.try_lock_for(CRASH_PATIENCE) {
             Some(target) => target.write(text.as_bytes()),
@@ -98,7 +101,12 @@ impl Log {
     /// A whole line, under the same condition.
     pub fn crash_line(&self, message: &str) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.raw_or_stderr(&format_line(since.as_secs() as i64, since.subsec_millis(), Level::Warning, message));
+        self.raw_or_stderr(&format_line(
+            since.as_secs() as i64,
+            since.subsec_millis(),
+            Level::Warning,
+            message,
+        ));
     }
 }
 
@@ -121,7 +129,8 @@ fn append(path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
 
 impl Syslog {
     fn new(config: &Config) -> Syslog {
-        let socket = UnixDatagram::unbound().and_then(|socket| socket.connect("/dev/log").map(|()| socket)).ok();
+        let socket =
+            UnixDatagram::unbound().and_then(|socket| socket.connect("/dev/log").map(|()| socket)).ok();
         let ident = String::from_utf8_lossy(&config.syslog_ident).into_owned();
         Syslog { socket, ident, facility: facility_code(config.syslog_facility) }
     }

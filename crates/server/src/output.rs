@@ -1,5 +1,5 @@
-//! Replies on their way out of one connection: written at once where the socket takes them, kept in order where it
-//! does not. Large values are never copied. Decides nothing about how much may wait.
+//! Replies on their way out of one connection: written at once where the socket takes them, kept in order
+//! where it does not. Large values are never copied. Decides nothing about how much may wait.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -10,7 +10,8 @@ use resp::reply::SharedPart;
 use rustix::io::Errno;
 use smallvec::SmallVec;
 
-/// A stretch of a reply arena: the bytes `buf`, which begin at `base` of the arena, and the shared parts among them.
+/// A stretch of a reply arena: the bytes `buf`, which begin at `base` of the arena, and the shared parts
+/// among them.
 #[derive(Clone, Copy)]
 pub struct Stretch<'a> {
     pub buf: &'a [u8],
@@ -107,8 +108,8 @@ impl Output {
         self.parts.push_back(Part { bytes: Bytes::Shared(Arc::clone(bytes)), sent: from });
     }
 
-    /// Sends a stretch of replies after what waits; what the socket does not take waits too. Returns the bytes that
-    /// were written.
+    /// Sends a stretch of replies after what waits; what the socket does not take waits too. Returns the
+    /// bytes that were written.
     #[inline]
     pub fn send(&mut self, socket: impl AsFd, stretch: Stretch<'_>) -> io::Result<usize> {
         if !self.is_empty() {
@@ -173,7 +174,8 @@ pub const DRAIN_LEN: usize = 4 << 20;
 
 /// Writes a stretch with shared parts, as far as the socket takes it.
 fn write_stretch(socket: impl AsFd, stretch: Stretch<'_>) -> io::Result<usize> {
-    let all = stretch.pieces().flat_map(|(piece, part)| [piece, part.map_or(&[][..], |part| part.as_slice())]);
+    let all =
+        stretch.pieces().flat_map(|(piece, part)| [piece, part.map_or(&[][..], |part| part.as_slice())]);
     let mut all = all.filter(|piece| !piece.is_empty()).peekable();
     let mut total = 0;
     while all.peek().is_some() {
@@ -222,7 +224,8 @@ mod tests {
 
     use super::*;
 
-    /// Writes the same reply many times into a socket that is read slowly; nothing may be lost or turned round.
+    /// Writes the same reply many times into a socket that is read slowly; nothing may be lost or turned
+    /// round.
     fn check(reply: &Reply, times: usize, read_len: usize) {
         let (near, mut far) = UnixStream::pair().expect("a socket pair");
         near.set_nonblocking(true).expect("non-blocking");

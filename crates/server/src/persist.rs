@@ -1,11 +1,12 @@
-//! Saving without a fork: the cut under all locks, the walk on the saving thread, and the record of what became of it.
-//! One save at a time. A save that fails or is cancelled frees the writers at once and leaves the old dump in place.
+//! Saving without a fork: the cut under all locks, the walk on the saving thread, and the record of what
+//! became of it. One save at a time. A save that fails or is cancelled frees the writers at once and leaves
+//! the old dump in place.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use engine::{Engine, REDIS_VERSION};
 use parking_lot::{Condvar, Mutex};
 use rdb::{WriteOptions, write_aux, write_resize_db, write_select_db};
 use store::snapshot::{Block, DbCounts, Snapshot};
-use store::{DbIndex, Guard, Plan};
+use store::{DbIndex, Plan};
 
 use crate::dumpfile::{DumpFile, DumpOptions, SaveError};
 use crate::host::Process;
@@ -28,6 +29,8 @@ pub struct Saver {
     /// A save has ended.
     ended: Condvar,
     cancelled: AtomicBool,
+    /// The process ends without saving: nothing is saved any more.
+    closed: AtomicBool,
     /// To the thread that writes background saves; without a cut it makes its own.
     jobs: OnceLock<Sender<Option<Cut>>>,
 }
@@ -50,6 +53,9 @@ const FAILED: SaveRefused = "ERR";
 /// After a failure nothing is tried for so long, unless asked for.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// A disk that hangs does not keep a process that was told twice.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+
 impl Saver {
     pub fn new(now: UnixMs) -> Saver {
         let status = SaveStatus {
@@ -68,24 +74,28 @@ impl Saver {
             cuts: 0,
         };
         let state = Mutex::new(State { status, last_try: None });
-        Saver { state, ended: Condvar::new(), cancelled: AtomicBool::new(false), jobs: OnceLock::new() }
+        let (cancelled, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Saver { state, ended: Condvar::new(), cancelled, closed, jobs: OnceLock::new() }
     }
 
     pub fn status(&self) -> SaveStatus {
         self.state.lock().status.clone()
     }
 
-    /// Starts a save on a thread of its own. The state saved is that of this moment, unless the caller sits on locks
-    /// (EXEC): then it is that of the moment when it lets go.
+    /// Starts a save on the thread for it. The state saved is that of this moment; if it is only to be
+    /// scheduled, the caller may sit on locks (EXEC), and the state is that of the moment when it lets go.
     pub fn start(&self, process: &Arc<Process>, schedule: bool) -> Result<SaveStarted, SaveRefused> {
         let now = process.now();
         if !self.claim(now) {
             return self.follow(schedule);
         }
         LOG.notice(&format!("Background saving started by pid {}", std::process::id()));
-        let engine = process.engine();
-        let cut = engine.store.try_lock_all_shards().map(|mut guard| Cut::make(engine, &mut guard));
-        self.jobs.get().expect("boot starts the thread").send(cut).expect("the thread lives as long as the process");
+        let cut = (!schedule).then(|| Cut::make(process.engine()));
+        self.jobs
+            .get()
+            .expect("boot starts the thread")
+            .send(cut)
+            .expect("the thread lives as long as the process");
         Ok(SaveStarted::Started)
     }
 
@@ -95,7 +105,7 @@ impl Saver {
         let own = Arc::clone(process);
         let work = move || {
             for cut in inbox {
-                let cut = cut.unwrap_or_else(|| Cut::make_patiently(own.engine()));
+                let cut = cut.unwrap_or_else(|| Cut::make(own.engine()));
                 own.saver.run(&own, cut, Kind::Background).ok();
             }
         };
@@ -116,7 +126,7 @@ impl Saver {
         if !self.claim(process.now()) {
             return Err(IN_PROGRESS);
         }
-        let cut = Cut::make_patiently(process.engine());
+        let cut = Cut::make(process.engine());
         self.run(process, cut, Kind::Foreground).map_err(|_| FAILED)
     }
 
@@ -132,6 +142,19 @@ impl Saver {
         scheduled || running
     }
 
+    /// Ends whatever is being saved, for good; waits for that, but not for long.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        let end = Instant::now() + CLOSE_PATIENCE;
+        while state.status.in_progress {
+            self.cancelled.store(true, Ordering::Relaxed);
+            if self.ended.wait_until(&mut state, end).timed_out() {
+                return;
+            }
+        }
+    }
+
     /// The timer's part: saves that were scheduled, or that the save points ask for.
     pub fn tick(&self, process: &Arc<Process>, config: &Config) {
         let now = process.now();
@@ -145,7 +168,8 @@ impl Saver {
         }
         let changes = process.engine().changes_since_save();
         let seconds = now.seconds() - status.last_save.seconds();
-        let reached = |point: &&engine::config::SavePoint| changes >= point.changes as u64 && seconds > point.seconds;
+        let reached =
+            |point: &&engine::config::SavePoint| changes >= point.changes as u64 && seconds > point.seconds;
         if let Some(point) = config.save.iter().find(reached) {
             LOG.notice(&format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
         } else if !status.scheduled {
@@ -158,7 +182,7 @@ impl Saver {
     fn claim(&self, now: UnixMs) -> bool {
         let mut state = self.state.lock();
         let State { status, last_try } = &mut *state;
-        if status.in_progress {
+        if status.in_progress || self.closed.load(Ordering::Relaxed) {
             return false;
         }
         *last_try = Some(now);
@@ -296,18 +320,14 @@ struct Cut {
 }
 
 impl Cut {
-    /// The guard holds every shard.
-    fn make(engine: &Engine, guard: &mut Guard<'_>) -> Cut {
-        let begin = Instant::now();
-        let (dirty, snapshot) = (engine.dirty(), Snapshot::begin(guard));
-        let at = UnixMs(engine.host.unix_us() / 1000);
-        Cut { snapshot, config: engine.config(), at, dirty, held: begin.elapsed() }
-    }
-
-    /// For a caller who holds no lock.
-    fn make_patiently(engine: &Engine) -> Cut {
+    /// The caller holds no lock.
+    fn make(engine: &Engine) -> Cut {
         let mut guard = engine.store.lock(&Plan::All);
-        Cut::make(engine, &mut guard)
+        let begin = Instant::now();
+        let (dirty, snapshot) = (engine.dirty(), Snapshot::begin(&mut guard));
+        let at = UnixMs(engine.host.unix_us() / 1000);
+        drop(guard);
+        Cut { snapshot, config: engine.config(), at, dirty, held: begin.elapsed() }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Readiness of descriptors: the seam behind which the operating system's poll lies. Edge-triggered: who is told
-//! that a socket is readable reads until a short read. Never reads or writes a socket itself.
+//! Readiness of descriptors: the seam behind which the operating system's poll lies. Edge-triggered: who is
+//! told that a socket is readable reads until a short read. Never reads or writes a socket itself.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

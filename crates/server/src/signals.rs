@@ -1,5 +1,6 @@
-//! Signals that ask the process to end, on a thread of its own. It decides nothing about data: it calls the one
-//! function that ends the process. A hangup is ignored, as Redis does; a broken pipe already is by the runtime.
+//! Signals that ask the process to end, on a thread of its own. It decides nothing about data: it calls the
+//! one function that ends the process. A hangup is ignored, as Redis does; a broken pipe already is by the
+//! runtime.
 
 use std::io;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ fn serve(mut signals: Signals, process: &Arc<Process>) {
         // On a thread of its own, so that a second signal is heard.
         let stop = move || {
             if boot::stop(&own, how).is_err() {
-                let text = "received but errors trying to shut down the server, check the logs for more information";
+                let text =
+                    "received but errors trying to shut down the server, check the logs for more information";
                 LOG.warning(&format!("{name} {text}"));
             }
         };

@@ -1,5 +1,5 @@
-//! The process among others: detached or under a supervisor, its pid file, its title. Best effort throughout: none of
-//! it is a reason not to serve.
+//! The process among others: detached or under a supervisor, its pid file, its title. Best effort
+//! throughout: none of it is a reason not to serve.
 
 use std::env;
 use std::fs;
@@ -58,7 +58,8 @@ fn greet_systemd() -> Supervision {
         return Supervision::None;
     }
     LOG.notice(
-        "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec and TimeoutStopSec \
+        "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec and \
+         TimeoutStopSec \
          in your service unit.",
     );
     Supervision::Systemd
@@ -90,8 +91,8 @@ pub fn is_detached() -> bool {
     env::var_os(DETACHED).is_some()
 }
 
-/// Starts the program again in the background, with the same arguments; the caller then ends. A fork without exec
-/// would leave the child with one thread and whatever locks the others held.
+/// Starts the program again in the background, with the same arguments; the caller then ends. A fork
+/// without exec would leave the child with one thread and whatever locks the others held.
 pub fn detach(launch: &Launch) -> io::Result<()> {
     let stdin = if launch.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut child = Command::new(env::current_exe()?)

@@ -1,5 +1,6 @@
 //! The few services of the C library and the kernel that have no safe form elsewhere: local time, processor
-//! times, writing out a file's range, the process's title. Each is one small safe function; nothing here keeps state.
+//! times, writing out a file's range, the process's title. Each is one small safe function; nothing here
+//! keeps state.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -59,7 +60,8 @@ pub fn begin_write_out(file: &File, from: u64, len: u64) {
 
 /// Waits until a range of a file is on its way to the disk no more, so that its pages can be dropped.
 pub fn finish_write_out(file: &File, from: u64, len: u64) {
-    let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    let wait =
+        libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     write_out(file, from, len, wait);
 }
 
@@ -69,8 +71,8 @@ fn write_out(file: &File, from: u64, len: u64, flags: libc::c_uint) {
     unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, len as i64, flags) };
 }
 
-/// Changes what the list of processes shows as this process's command. Where the kernel does not allow it, nothing
-/// happens.
+/// Changes what the list of processes shows as this process's command. Where the kernel does not allow it,
+/// nothing happens.
 pub fn set_title(title: &str) {
     let Some(mut map) = MemoryMap::of_this_process() else { return };
     let mut text = title.as_bytes().to_vec();
@@ -79,8 +81,8 @@ pub fn set_title(title: &str) {
     let text: &'static [u8] = text.leak();
     map.arg_start = text.as_ptr().addr() as u64;
     map.arg_end = map.arg_start + text.len() as u64;
-    // SAFETY: the kernel reads `size_of::<MemoryMap>()` bytes of `map`, checks them, and notes addresses; only those
-    // of the arguments differ from what it has, and they lie in a block that is never freed.
+    // SAFETY: the kernel reads `size_of::<MemoryMap>()` bytes of `map`, checks them, and notes addresses;
+    // only those of the arguments differ from what it has, and they lie in a block that is never freed.
     unsafe {
         libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of::<MemoryMap>(), 0);
     }

@@ -1,5 +1,5 @@
-//! Duties by the clock, on the process's first thread: expiry, save points, limits of memory, rates, the end of a
-//! pause. Each has a budget; none takes part in a command.
+//! Duties by the clock, on the process's first thread: expiry, save points, limits of memory, rates, the
+//! end of a pause. Each has a budget; none takes part in a command.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +28,8 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 const SAMPLES: usize = 16;
 /// How often a talkative log hears about keys and clients.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// Percent of the time that expiry may take, and what each step of `active-expire-effort` adds: Redis' numbers.
+/// Percent of the time that expiry may take, and what each step of `active-expire-effort` adds: Redis'
+/// numbers.
 const EXPIRE_PERCENT: u64 = 25;
 const EXPIRE_PERCENT_PER_EFFORT: u64 = 2;
 
@@ -144,7 +145,12 @@ struct Meter {
 
 impl Default for Meter {
     fn default() -> Meter {
-        Meter { last: Instant::now(), totals: Rates::default(), samples: [Rates::default(); SAMPLES], next: 0 }
+        Meter {
+            last: Instant::now(),
+            totals: Rates::default(),
+            samples: [Rates::default(); SAMPLES],
+            next: 0,
+        }
     }
 }
 

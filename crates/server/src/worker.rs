@@ -1,5 +1,5 @@
-//! One worker thread: its poll loop, its connections, and the tick in which it serves them. It runs commands through
-//! the engine and never looks into them; files and signals are others' work.
+//! One worker thread: its poll loop, its connections, and the tick in which it serves them. It runs commands
+//! through the engine and never looks into them; files and signals are others' work.
 //!
 //! A tick: poll; take the time; read every readable connection once; run what became whole, in batches across
 //! connections; write each connection's replies once; then the inbox, then the timers.
@@ -39,8 +39,8 @@ pub struct WorkerContext {
     pub peers: Arc<[Arc<Inbox>]>,
 }
 
-/// Serves until `Message::Stop`. The worker that has listeners hands connections to all. An error means that the
-/// poll loop itself failed: the process cannot go on.
+/// Serves until `Message::Stop`. The worker that has listeners hands connections to all. An error means that
+/// the poll loop itself failed: the process cannot go on.
 pub fn run(context: WorkerContext, listeners: Vec<Listener>) -> io::Result<()> {
     let mut worker = Worker::new(context, listeners)?;
     let mut arena = Arena::new();
@@ -63,7 +63,8 @@ struct Worker {
     replies: Replies,
     ready: Vec<Ready>,
     messages: Vec<Message>,
-    /// Connections to be read in the next tick although nothing is reported: their last read may have left something.
+    /// Connections to be read in the next tick although nothing is reported: their last read may have left
+    /// something.
     again: Vec<Slot>,
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,

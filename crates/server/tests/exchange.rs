@@ -21,7 +21,9 @@ fn state(client: &mut Client) -> State {
             let Value::Bulk(Some(key)) = key else { panic!("keys are strings") };
             let kind = client.call(&[b"TYPE".as_slice(), &key]);
             let content = match kind {
-                Value::Simple(ref name) if name == b"hash" => sorted(client.call(&[b"HGETALL".as_slice(), &key])),
+                Value::Simple(ref name) if name == b"hash" => {
+                    sorted(client.call(&[b"HGETALL".as_slice(), &key]))
+                }
                 _ => client.call(&[b"GET".as_slice(), &key]),
             };
             let expiry = client.call(&[b"PEXPIRETIME".as_slice(), &key]);
@@ -44,7 +46,9 @@ fn fill(client: &mut Client) {
     let random: String = (0..30_000u32).map(|at| char::from(b'a' + (at * at % 23) as u8)).collect();
     for db in ["0", "2"] {
         ok(client.call(&["SELECT", db]));
-        for (key, value) in [("int", "123"), ("negative", "-7"), ("short", "v"), ("long", &long), ("random", &random)] {
+        for (key, value) in
+            [("int", "123"), ("negative", "-7"), ("short", "v"), ("long", &long), ("random", &random)]
+        {
             ok(client.call(&["SET", key, value]));
         }
         ok(client.call(&["SET", "empty", ""]));

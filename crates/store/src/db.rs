@@ -72,6 +72,11 @@ impl Db {
         self.table.expiring_count() - self.by_fields
     }
 
+    /// Hashes of which only fields have a time of expiry.
+    pub fn fields_expire_count(&self) -> usize {
+        self.by_fields
+    }
+
     #[inline]
     pub fn find(&self, key: Key<'_>) -> Option<SlotId> {
         self.table.find(key.hash, key.bytes)

@@ -168,7 +168,7 @@ impl Entry {
     pub fn set_payload(&mut self, payload: NewPayload<'_>) {
         self.drop_boxed();
         let at = self.view().payload_at();
-        let old_len = self.view().block_len() - at;
+        let old_len = self.view().payload_len(at);
         let form = payload.form();
         self.resize_at(at, old_len, payload.len());
         // SAFETY: the tail from `at` has exactly the payload's length now.
@@ -467,7 +467,13 @@ impl<'a> EntryRef<'a> {
     #[inline]
     pub fn block_len(self) -> usize {
         let at = self.payload_at();
-        at + match self.form() {
+        at + self.payload_len(at)
+    }
+
+    /// Bytes of the payload, which stands at `at`.
+    #[inline]
+    fn payload_len(self, at: usize) -> usize {
+        match self.form() {
             // SAFETY: as in `payload`.
             Form::Packed | Form::Raw => unsafe { read_text(self.0.as_ptr().add(at)).1 },
             Form::Int | Form::Boxed => 8,

@@ -120,7 +120,10 @@ impl<'a> HashMut<'a> {
 
     /// A packed hash grew beyond the number of fields it may have.
     fn check_count(&mut self, set: Set) {
-        if set == Set::Added && matches!(self.view(), HashRef::Packed(_)) && self.len() > self.0.thresholds.hash_entries {
+        if set == Set::Added
+            && matches!(self.view(), HashRef::Packed(_))
+            && self.len() > self.0.thresholds.hash_entries
+        {
             self.make_table();
         }
     }

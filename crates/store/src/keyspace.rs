@@ -123,12 +123,6 @@ impl Store {
         self.ids().map(|id| (id, self.lock_one(id))).collect()
     }
 
-    /// All locks, or `None` if they were not to be had within some attempts: for a caller that may hold some itself.
-    pub fn try_lock_all_shards(&self) -> Option<Guard<'_>> {
-        let held = (0..TRIED_ATTEMPTS).find_map(|_| self.try_lock_all())?;
-        Some(Guard { store: self, held: Held::Many(held) })
-    }
-
     /// All locks, or none if one of them was not to be had within the patience.
     fn try_lock_all(&self) -> Option<HeldList<'_>> {
         let mut held = HeldList::with_capacity(self.shards.len());
@@ -161,9 +155,6 @@ impl Store {
 const PATIENCE: Duration = Duration::from_micros(200);
 /// After so many releases it waits for good: nobody else takes a second lock out of order, so it gets all.
 const PATIENT_ATTEMPTS: usize = 200;
-
-/// Attempts of one who may be waiting for itself: 10 ms in all.
-const TRIED_ATTEMPTS: usize = 50;
 
 type HeldList<'s> = SmallVec<[(ShardId, MutexGuard<'s, Shard>); 4]>;
 

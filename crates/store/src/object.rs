@@ -44,7 +44,9 @@ impl EntryRef<'_> {
         match self.kind() {
             Type::String => text::encoding(self),
             Type::Hash => hash::encoding(self),
-            Type::List | Type::Set | Type::SortedSet | Type::Stream => unreachable!("no command makes one yet"),
+            Type::List | Type::Set | Type::SortedSet | Type::Stream => {
+                unreachable!("no command makes one yet")
+            }
         }
     }
 }
@@ -72,7 +74,8 @@ mod tests {
             assert_eq!((copy.view().kind(), copy.view().clock()), (entry.view().kind(), 77));
             assert_eq!(copy.view().expires_at(), Some(5));
             assert_eq!(copy.view().encoding(), entry.view().encoding());
-            let value = |entry: &Entry| rdb::dump(crate::snapshot::value_ref(entry.view()), 10, &OPTIONS).len();
+            let value =
+                |entry: &Entry| rdb::dump(crate::snapshot::value_ref(entry.view()), 10, &OPTIONS).len();
             assert_eq!(value(&copy), value(&entry));
             let before = value(&copy);
             drop(entry);

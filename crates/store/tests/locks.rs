@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use base::random::Rng;
-use common::put_text;
+use common::{check_equal, put_text};
 use store::{DbIndex, Guard, Key, Plan, ShardId, Store};
 
 const SHARDS: usize = 16;
@@ -125,7 +125,7 @@ fn snapshots_beside_writers_are_exact() {
         }
         for _ in 0..30 {
             let (file, cut) = take_snapshot(&store, &model);
-            assert_eq!(file, cut);
+            check_equal(&file, &cut, "a snapshot");
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -151,7 +151,10 @@ fn change_one(store: &Store, model: &[parking_lot::Mutex<common::Model>], rng: &
     }
 }
 
-fn take_snapshot(store: &Store, model: &[parking_lot::Mutex<common::Model>]) -> (common::Model, common::Model) {
+fn take_snapshot(
+    store: &Store,
+    model: &[parking_lot::Mutex<common::Model>],
+) -> (common::Model, common::Model) {
     let mut guard = store.lock(&Plan::All);
     let mut snapshot = store::snapshot::Snapshot::begin(&mut guard);
     let cut = model.iter().flat_map(|shard| shard.lock().clone()).collect();

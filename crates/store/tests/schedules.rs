@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{File, Model, put_text, text};
+use common::{File, Model, check_equal, put_text, text};
 use shuttle::sync::Mutex;
 use shuttle::thread;
 use store::snapshot::Snapshot;
@@ -24,17 +24,17 @@ fn no_schedule_deadlocks_or_lets_two_hold_a_shard() {
     shuttle::check_random(
         || {
             let store = Arc::new(Store::new(SHARDS, 1));
-            let holders: Arc<Vec<AtomicBool>> = Arc::new((0..SHARDS).map(|_| AtomicBool::new(false)).collect());
-            let plans = [
-                [Plan::All, plan(&[0, 3])],
-                [plan(&[1, 3]), Plan::All],
-                [plan(&[3, 0, 2]), plan(&[2])],
-            ];
+            let holders: Arc<Vec<AtomicBool>> =
+                Arc::new((0..SHARDS).map(|_| AtomicBool::new(false)).collect());
+            let plans =
+                [[Plan::All, plan(&[0, 3])], [plan(&[1, 3]), Plan::All], [plan(&[3, 0, 2]), plan(&[2])]];
             let threads: Vec<_> = plans
                 .into_iter()
                 .map(|plans| {
                     let (store, holders) = (Arc::clone(&store), Arc::clone(&holders));
-                    thread::spawn(move || plans.iter().for_each(|plan| hold_alone(store.lock(plan), &holders)))
+                    thread::spawn(move || {
+                        plans.iter().for_each(|plan| hold_alone(store.lock(plan), &holders))
+                    })
                 })
                 .collect();
             threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
@@ -84,7 +84,7 @@ fn under_every_schedule_the_file_is_the_state_at_the_cut() {
                 })
                 .collect();
             let (file, cut) = world.snapshot();
-            assert_eq!(file, cut);
+            check_equal(&file, &cut, "a snapshot");
             writers.into_iter().for_each(|thread| thread.join().expect("no panic"));
             assert_eq!(world.store.snapshot_backlog(), 0);
         },

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use base::random::Rng;
-use common::{Entry, File, Model, Value};
+use common::{Entry, File, Model, Value, check_equal};
 use ds::hash::Ttl;
 use store::snapshot::Snapshot;
 use store::text::Incoming;
@@ -17,6 +17,7 @@ const DATABASES: u16 = 3;
 
 /// A store and what it should hold.
 struct World {
+    seed: u64,
     store: Store,
     model: Model,
     rng: Rng,
@@ -62,7 +63,7 @@ fn the_file_is_the_state_at_the_cut() {
     for seed in 0..15 {
         let names = [15, 200, 4000][seed as usize % 3];
         let mut world = World::new(seed, names);
-        let operations = if names == 4000 { 15_000 } else { 4000 };
+        let operations = if names == 4000 { 10_000 } else { 4000 };
         for _ in 0..operations {
             world.step();
         }
@@ -70,13 +71,15 @@ fn the_file_is_the_state_at_the_cut() {
         assert!(world.finished > 0, "seed {seed} saw no snapshot to its end");
         assert!(world.pre_images > 0, "seed {seed} changed nothing before it was read");
         assert_eq!(world.store.snapshot_backlog(), 0, "seed {seed}");
-        assert_eq!(world.contents(), world.model, "seed {seed}");
+        let contents = world.contents();
+        check_equal(&contents, &world.model, &format!("seed {seed}, at the end"));
     }
 }
 
 #[test]
 fn a_cut_of_many_keys_outlives_all_of_them() {
-    for destroy in [World::flush_all as fn(&mut World), World::remove_everything, World::overwrite_everything] {
+    for destroy in [World::flush_all as fn(&mut World), World::remove_everything, World::overwrite_everything]
+    {
         let mut world = World::new(1, 100_000);
         (0..20_000).for_each(|_| world.set_text());
         world.begin();
@@ -91,7 +94,7 @@ fn a_cut_of_many_keys_outlives_all_of_them() {
 impl World {
     fn new(seed: u64, names: u64) -> World {
         let (store, model, rng) = (Store::new(4, DATABASES), Model::new(), Rng::from_seed(seed));
-        World { store, model, rng, names, running: None, finished: 0, pre_images: 0 }
+        World { seed, store, model, rng, names, running: None, finished: 0, pre_images: 0 }
     }
 
     fn step(&mut self) {
@@ -314,7 +317,15 @@ impl World {
         let (a, b) = (other(), other());
         let mut guard = self.store.lock(&Plan::All);
         guard.shards().for_each(|(_, shard)| shard.swap(DbIndex(a), DbIndex(b)));
-        let swapped = |db| if db == a { b } else if db == b { a } else { db };
+        let swapped = |db| {
+            if db == a {
+                b
+            } else if db == b {
+                a
+            } else {
+                db
+            }
+        };
         let model = std::mem::take(&mut self.model);
         self.model = model.into_iter().map(|((db, name), entry)| ((swapped(db), name), entry)).collect();
     }
@@ -347,7 +358,7 @@ impl World {
 
     fn compare(&mut self) {
         let Running { snapshot, cut, file } = self.running.take().expect("the caller saw it");
-        assert_eq!(file.finish(), cut);
+        check_equal(&file.finish(), &cut, &format!("seed {}", self.seed));
         self.pre_images += snapshot.pre_images();
         self.finished += 1;
     }

@@ -10,13 +10,16 @@ pub struct Grammar {
     multi: bool,
 }
 
-/// Templates: a word in braces is replaced. `{k}` key, `{h}` key of hashes, `{f}` field, `{v}` value, `{i}` integer,
+/// Templates: a word in braces is replaced. `{k}` key, `{h}` key of hashes, `{f}` field, `{v}` value, `{i}` integer, `{bad}` no time,
 /// `{n}` small integer, `{d}` decimal, `{ms}` `{s}` relative times, `{at}` `{atms}` absolute times, `{p}` pattern,
 /// `{db}` database. `[..]` is left out half of the time; `a|b` picks one.
 const TEMPLATES: &[&str] = &[
     "SET {k} {v}",
     "SET {k} {v} [EX {s}] [NX|XX] [GET]",
-    "SET {k} {v} PX|EX|EXAT|PXAT {i}",
+    "SET {k} {v} EX {i}",
+    "SET {k} {v} PX|EXAT|PXAT {bad}",
+    "SET {k} {v} EXAT {at}",
+    "SET {k} {v} PXAT {atms}",
     "SET {k} {v} KEEPTTL [XX|NX]",
     "SET {k} {v} {v}",
     "SETNX {k} {v}",
@@ -172,6 +175,7 @@ impl Grammar {
             "{f}" => format!("f{}", below(&mut self.rng, FIELDS)).into_bytes(),
             "{v}" => self.value(),
             "{i}" => self.integer(),
+            "{bad}" => self.pick(&["0", "-1", "abc", "", "9223372036854775807", "-9223372036854775808", "1.5"]),
             "{n}" => (below(&mut self.rng, 24) as i64 - 6).to_string().into_bytes(),
             "{d}" => self.decimal(),
             "{s}" => (1000 + below(&mut self.rng, 100_000)).to_string().into_bytes(),

@@ -43,8 +43,13 @@ static CLIENT: &[Command] = &[
         .flags(flag::ADMIN)
         .since("2.4.0")
         .syntax(
-            "ip:port | [ID client-id] [TYPE NORMAL | MASTER | SLAVE | REPLICA | PUBSUB] [USER username] [ADDR ip:port] \
-             [LADDR ip:port] [SKIPME YES | NO] [MAXAGE maxage]",
+            "ip:port | [ID client-id [client-id ...]] [TYPE <NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | \
+             PUBSUB>] [USER username] [ADDR addr] [LADDR laddr] [SKIPME <YES | NO>] [MAXAGE maxage] [NAME \
+             name] [IDLE idle] [FLAGS flags] [LIB-NAME lib-name] [LIB-VER lib-ver] [DB db] [CAPA capa] [IP \
+             ip] [NOT-TYPE <NORMAL | MASTER | PRIMARY | SLAVE | REPLICA | PUBSUB>] [NOT-ID not-client-id \
+             [not-client-id ...]] [NOT-USER not-username] [NOT-ADDR not-addr] [NOT-LADDR not-laddr] [NOT-NAME \
+             not-name] [NOT-FLAGS not-flags] [NOT-LIB-NAME not-lib-name] [NOT-LIB-VER not-lib-ver] [NOT-DB \
+             not-db] [NOT-CAPA not-capa] [NOT-IP not-ip]",
         )
         .docs("Closes connections.", "O(N) where N is the number of client connections")
         .history(&[
@@ -53,11 +58,22 @@ static CLIENT: &[Command] = &[
             ("3.2.0", "Added `master` type in for `TYPE` option."),
             ("5.0.0", "Replaced `slave` `TYPE` with `replica`. `slave` still supported for backward compatibility."),
             ("6.2.0", "`LADDR` option."),
+            ("8.0.0", "`MAXAGE` option."),
+            ("8.0.0", "Replaced `master` `TYPE` with `primary`. `master` still supported for backward compatibility."),
+            ("8.1.0", "`ID` option accepts multiple IDs."),
+            ("9.0.0", NEW_FILTERS),
         ]),
     own("list", -2, list)
         .flags(flag::ADMIN)
         .since("2.4.0")
-        .syntax("[TYPE NORMAL | MASTER | REPLICA | PUBSUB] [ID client-id [client-id ...]]")
+        .syntax(
+            "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]] [USER username] [ADDR \
+             addr] [LADDR laddr] [SKIPME <YES | NO>] [MAXAGE maxage] [NAME name] [IDLE idle] [FLAGS flags] \
+             [LIB-NAME lib-name] [LIB-VER lib-ver] [DB db] [CAPA capa] [IP ip] [NOT-TYPE <NORMAL | MASTER | \
+             REPLICA | PUBSUB>] [NOT-ID not-client-id [not-client-id ...]] [NOT-USER not-username] [NOT-ADDR \
+             not-addr] [NOT-LADDR not-laddr] [NOT-NAME not-name] [NOT-FLAGS not-flags] [NOT-LIB-NAME \
+             not-lib-name] [NOT-LIB-VER not-lib-ver] [NOT-DB not-db] [NOT-CAPA not-capa] [NOT-IP not-ip]",
+        )
         .docs("Describes all connections, or some.", "O(N) where N is the number of client connections")
         .tips(&["nondeterministic_output"])
         .history(&[
@@ -67,6 +83,8 @@ static CLIENT: &[Command] = &[
             ("6.2.0", "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter."),
             ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."),
             ("7.0.3", "Added `ssub` field."),
+            ("8.1.0", "Added filters USER, ADDR, LADDR, SKIPME, and MAXAGE."),
+            ("9.0.0", NEW_FILTERS),
         ]),
     own("no-evict", 3, no_evict)
         .flags(flag::ADMIN)
@@ -74,6 +92,7 @@ static CLIENT: &[Command] = &[
         .syntax("ON | OFF")
         .docs("Keeps the connection from being closed to free memory.", "O(1)"),
     own("no-touch", 3, no_touch)
+        .flags(flag::ALLOW_BUSY)
         .since("7.2.0")
         .syntax("ON | OFF")
         .docs("Says whether commands count as use of the keys that they read.", "O(1)"),
@@ -85,6 +104,7 @@ static CLIENT: &[Command] = &[
         .history(&[("6.2.0", "`CLIENT PAUSE WRITE` mode added along with the `mode` option.")]),
     own("reply", 3, reply).since("3.2.0").syntax("ON | OFF | SKIP").docs("Says whether replies are wanted.", "O(1)"),
     own("setinfo", 4, setinfo)
+        .flags(flag::ALLOW_BUSY)
         .since("7.2.0")
         .syntax("LIB-NAME libname | LIB-VER libver")
         .docs("Tells which library the client uses.", "O(1)")
@@ -95,7 +115,7 @@ static CLIENT: &[Command] = &[
         .docs("Names the connection.", "O(1)"),
     own("tracking", -3, tracking)
         .since("6.0.0")
-        .syntax("ON | OFF [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]")
+        .syntax("<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]")
         .docs("Starts or stops messages about changed keys.", "O(1). Some options may introduce additional complexity."),
     own("trackinginfo", 2, trackinginfo)
         .since("6.2.0")
@@ -110,6 +130,10 @@ static CLIENT: &[Command] = &[
         .since("6.2.0")
         .docs("Ends a pause of commands.", "O(N) Where N is the number of paused clients"),
 ];
+
+const NEW_FILTERS: &str = "Added filters NAME, IDLE, FLAGS, LIB-NAME, LIB-VER, DB, CAPA, and IP. And negative filters \
+                           NOT-ID, NOT-TYPE, NOT-ADDR, NOT-LADDR, NOT-USER, NOT-FLAGS, NOT-NAME, NOT-LIB-NAME, \
+                           NOT-LIB-VER, NOT-DB, NOT-CAPA, NOT-IP.";
 
 /// A row with what nearly all subcommands share.
 const fn own(name: &'static str, arity: i32, run: crate::command::Run) -> Command {

@@ -110,7 +110,9 @@ fn apply(engine: &Engine, old: &Config, new: &Config, changed: &[&'static Direct
         );
         for done in &changed[..=index] {
             if let Err(reason) = engine.host.apply(done.name, old) {
-                engine.host.log(Level::Warning, &format!("Failed restoring the {} setting: {reason}", done.name));
+                engine
+                    .host
+                    .log(Level::Warning, &format!("Failed restoring the {} setting: {reason}", done.name));
             }
         }
         return Err(directives::failed(row.name.as_bytes(), &reason));
@@ -143,10 +145,28 @@ fn reset_statistics(engine: &Engine) {
 }
 
 fn rewrite_file(ctx: &mut Ctx) -> CmdResult {
+    let old = config_file(ctx.engine)?;
+    write_file(ctx, &old)
+}
+
+/// DEBUG CONFIG-REWRITE-FORCE-ALL: as if the file named every directive, so that every one is written.
+pub(super) fn rewrite_file_in_full(ctx: &mut Ctx) -> CmdResult {
+    let mut old = config_file(ctx.engine)?;
+    directives::DIRECTIVES.iter().for_each(|row| old.push_str(&format!("\n{}", row.name)));
+    write_file(ctx, &old)
+}
+
+fn config_file(engine: &Engine) -> Result<String, CmdError> {
+    engine
+        .host
+        .read_config_file()
+        .map_err(|_| CmdError::new("ERR The server is running without a config file"))
+}
+
+/// Brings `old` in line with the configuration and writes it as the file.
+fn write_file(ctx: &mut Ctx, old: &str) -> CmdResult {
     let host = &ctx.engine.host;
-    let old =
-        host.read_config_file().map_err(|_| CmdError::new("ERR The server is running without a config file"))?;
-    let new = rewrite(&old, &ctx.engine.config());
+    let new = rewrite(old, &ctx.engine.config());
     if let Err(reason) = host.write_config_file(&new) {
         host.log(Level::Warning, &format!("CONFIG REWRITE failed: {reason}"));
         return Err(CmdError::new(format!("ERR Rewriting config file: {reason}")));
@@ -175,6 +195,7 @@ fn help(ctx: &mut Ctx) -> CmdResult {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::DebugAccess;
     use crate::testing::{TestEngine, check_script, show};
 
     #[test]
@@ -184,7 +205,10 @@ mod tests {
             &[
                 ("CONFIG GET maxmemory", "[\"maxmemory\" \"0\"]"),
                 ("CONFIG SET maxmemory 100mb slowlog-max-len 5", "+OK"),
-                ("CONFIG GET maxmemory SLOWLOG-MAX-LEN nothing", "[\"maxmemory\" \"104857600\" \"SLOWLOG-MAX-LEN\" \"5\"]"),
+                (
+                    "CONFIG GET maxmemory SLOWLOG-MAX-LEN nothing",
+                    "[\"maxmemory\" \"104857600\" \"SLOWLOG-MAX-LEN\" \"5\"]",
+                ),
                 ("CONFIG GET maxmemor?", "[\"maxmemory\" \"104857600\"]"),
                 ("CONFIG SET maxmemory", "-ERR wrong number of arguments for 'config|set' command"),
                 ("CONFIG SET maxmemory 1 port", "-ERR syntax error"),
@@ -233,5 +257,10 @@ mod tests {
         check_script(&mut test, &[("CONFIG SET port 7000 maxmemory 1mb", "+OK"), ("CONFIG REWRITE", "+OK")]);
         let text = test.host.config_file.lock().clone().expect("there is one");
         assert!(text.starts_with("# mine\nport 7000\n") && text.contains("\nmaxmemory 1mb"), "{text}");
+        assert!(!text.contains("\nhz 10\n"), "defaults are left out: {text}");
+        test.configure(|config| config.enable_debug_command = DebugAccess::Yes);
+        check_script(&mut test, &[("DEBUG CONFIG-REWRITE-FORCE-ALL", "+OK")]);
+        let text = test.host.config_file.lock().clone().expect("there is one");
+        assert!(text.starts_with("# mine\nport 7000\n") && text.contains("\nhz 10\n"), "{text}");
     }
 }

@@ -14,6 +14,7 @@ use store::text::{Incoming, entry};
 use store::{DbIndex, EntryRef, Garbage, Key, Payload, Plan, Type};
 
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
+use crate::commands::config;
 use crate::ctx::Ctx;
 use crate::digest;
 use crate::engine::{Engine, hex_id};
@@ -24,7 +25,6 @@ pub static TABLE: &[Command] = &[command("debug", -2, Group::Server, debug)
     .admin()
     .flags(flag::LOADING | flag::STALE | flag::PROTECTED)
     .plan(PlanRule::Custom(debug_plan))
-    .syntax("subcommand [argument ...]")
     .docs("Looks into the server and does harm to it, for tests.", "Depends on subcommand.")];
 
 /// A subcommand. They are no rows of the command table: Redis too keeps them out of it.
@@ -57,8 +57,27 @@ const fn tool(
 static TOOLS: &[Tool] = &[
     tool("ASSERT", 2..=2, Locks::None, crash, &["Fail by an assertion."]),
     tool("CHANGE-REPL-ID", 2..=2, Locks::None, change_repl_id, &["Choose another replication id."]),
-    tool("CRASH-AND-RECOVER [<milliseconds>]", 2..=3, Locks::None, restart, &["Crash and start again after a delay."]),
-    tool("DICT-RESIZING <0|1>", 3..=3, Locks::None, accept, &["Accepted: tables grow in small steps, always."]),
+    tool(
+        "CONFIG-REWRITE-FORCE-ALL",
+        2..=2,
+        Locks::None,
+        config::rewrite_file_in_full,
+        &["Like CONFIG REWRITE, but write every directive."],
+    ),
+    tool(
+        "CRASH-AND-RECOVER [<milliseconds>]",
+        2..=3,
+        Locks::None,
+        restart,
+        &["Crash and start again after a delay."],
+    ),
+    tool(
+        "DICT-RESIZING <0|1>",
+        3..=3,
+        Locks::None,
+        accept,
+        &["Accepted: tables grow in small steps, always."],
+    ),
     tool("DIGEST", 2..=2, Locks::All, digest_all, &["Return a digest of the whole data set."]),
     tool(
         "DIGEST-VALUE <key> [<key> ...]",
@@ -75,20 +94,32 @@ static TOOLS: &[Tool] = &[
     tool("OBJECT <key>", 3..=3, Locks::All, object, &["Describe the value of a key."]),
     tool("OOM", 2..=2, Locks::None, crash, &["Fail as if memory had run out."]),
     tool("PANIC", 2..=2, Locks::None, crash, &["Fail by a panic."]),
-    tool("PAUSE-CRON <0|1>", 3..=3, Locks::None, |ctx| switch(ctx, |e| &e.debug.pause_cron), &["Stop the timed work."]),
+    tool(
+        "PAUSE-CRON <0|1>",
+        3..=3,
+        Locks::None,
+        |ctx| switch(ctx, |e| &e.debug.pause_cron),
+        &["Stop the timed work."],
+    ),
     tool(
         "POPULATE <count> [<prefix>] [<size>]",
         3..=5,
         Locks::All,
         populate,
-        &["Add <count> strings named <prefix>:<number> (default: key) of <size> bytes.", "They are not logged."],
+        &[
+            "Add <count> strings named <prefix>:<number> (default: key) of <size> bytes.",
+            "They are not logged.",
+        ],
     ),
     tool(
         "PROTOCOL <type>",
         3..=3,
         Locks::None,
         protocol,
-        &["Reply with a value of a type: string, integer, double, bignum, null, array, set, map,", "attrib, push, verbatim, true, false."],
+        &[
+            "Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
+            "attrib, push, verbatim, true, false.",
+        ],
     ),
     tool(
         "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
@@ -263,7 +294,9 @@ fn listpack(ctx: &mut Ctx) -> CmdResult {
     let line = match raw_entry(ctx, 2).ok_or(CmdError::NO_SUCH_KEY)? {
         entry if entry.kind() == Type::String => None,
         entry => match entry.payload() {
-            Payload::Bytes(packed) => Some(format!("DEBUG LISTPACK: {} bytes: {}", packed.len(), base::bytes::escape(packed))),
+            Payload::Bytes(packed) => {
+                Some(format!("DEBUG LISTPACK: {} bytes: {}", packed.len(), base::bytes::escape(packed)))
+            }
             _ => None,
         },
     };
@@ -277,9 +310,9 @@ fn htstats(ctx: &mut Ctx) -> CmdResult {
     let db = ctx.db_index(2, "ERR Out of range database")?;
     let (mut keys, mut expiring, mut segments, mut bytes) = (0, 0, 0, 0);
     for (_, shard) in ctx.keys.guard().shards() {
+        expiring += shard.db(db).expires_count();
         let table = shard.db(db).table();
         keys += table.len();
-        expiring += table.expiring_count();
         segments += table.segment_count();
         bytes += table.memory();
     }
@@ -343,7 +376,9 @@ fn filler(number: u64, size: usize) -> Vec<u8> {
 
 fn reload(ctx: &mut Ctx) -> CmdResult {
     let is = |word| ctx.args.from(2).any(|given| given.eq_ignore_ascii_case(word));
-    let known = |given: &[u8]| [&b"merge"[..], b"noflush", b"nosave"].iter().any(|word| given.eq_ignore_ascii_case(word));
+    let known = |given: &[u8]| {
+        [&b"merge"[..], b"noflush", b"nosave"].iter().any(|word| given.eq_ignore_ascii_case(word))
+    };
     if !ctx.args.from(2).all(known) {
         return Err(CmdError::new("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
     }
@@ -567,7 +602,10 @@ mod tests {
                 ("DEBUG RELOAD", "+OK"),
                 ("GET a", "nil"),
                 ("DEBUG RELOAD NOSAVE NOFLUSH MERGE", "+OK"),
-                ("DEBUG RELOAD NOW", "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."),
+                (
+                    "DEBUG RELOAD NOW",
+                    "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ),
                 ("DEBUG SEGFAULT", "+OK"),
                 ("DEBUG RESTART 5", "-ERR failed to restart the server. Check server logs."),
                 ("DEBUG SLEEP 0.5", "+OK"),
@@ -582,7 +620,10 @@ mod tests {
                 ),
             ],
         );
-        assert_eq!(test.host.calls.lock().as_slice(), ["save", "reload", "reload", "crash segfault", "crash restart"]);
+        assert_eq!(
+            test.host.calls.lock().as_slice(),
+            ["save", "reload", "reload", "crash segfault", "crash restart"]
+        );
         assert!(!test.engine.debug.active_expire.load(Ordering::Relaxed));
         assert_ne!(test.engine.log.replication_id(), id);
         assert_eq!(test.now().0, crate::testing::START.0 + 505);

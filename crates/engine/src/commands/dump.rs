@@ -161,7 +161,9 @@ impl RestoreOptions {
         let now = ctx.keys.clock;
         match (self.idle_s, self.frequency) {
             (Some(idle), _) if !is_lfu(ctx) => clock_idle_for(now, idle),
-            (_, Some(frequency)) if is_lfu(ctx) => clock_of_frequency((ctx.now().seconds() / 60) as u32, frequency),
+            (_, Some(frequency)) if is_lfu(ctx) => {
+                clock_of_frequency((ctx.now().seconds() / 60) as u32, frequency)
+            }
             _ => now,
         }
     }

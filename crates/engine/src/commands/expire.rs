@@ -32,9 +32,7 @@ pub static TABLE: &[Command] = &[
         .tips(&["nondeterministic_output"])
         .history(&[("2.8.0", "Added the -2 reply.")])
         .docs("Tells the time to live of a key in milliseconds.", "O(1)"),
-    asking("expiretime", expiretime)
-        .since("7.0.0")
-        .docs("Tells the second at which a key expires.", "O(1)"),
+    asking("expiretime", expiretime).since("7.0.0").docs("Tells the second at which a key expires.", "O(1)"),
     asking("pexpiretime", pexpiretime)
         .since("7.0.0")
         .docs("Tells the millisecond at which a key expires.", "O(1)"),
@@ -235,45 +233,48 @@ mod tests {
         let mut test = TestEngine::new();
         let invalid = |name| format!("-ERR invalid expire time in '{name}' command");
         let (expire, pexpire, expireat) = (invalid("expire"), invalid("pexpire"), invalid("expireat"));
-        check_script(&mut test, &[
-            ("EXPIRE k 1", "0"),
-            ("SET k v", "+OK"),
-            ("TTL k", "-1"),
-            ("PERSIST k", "0"),
-            ("EXPIRE k 1.5", "-ERR value is not an integer or out of range"),
-            ("EXPIRE k 1 FOO", "-ERR Unsupported option FOO"),
-            ("EXPIRE k x FOO", "-ERR Unsupported option FOO"),
-            ("EXPIRE k 1 NX XX", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
-            ("EXPIRE k 1 LT NX", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
-            ("EXPIRE k 1 GT LT", "-ERR GT and LT options at the same time are not compatible"),
-            ("EXPIRE none 9223372036854775807", &expire),
-            ("EXPIRE k -9223372036854775807", &expire),
-            ("PEXPIRE k 9223372036854775807", &pexpire),
-            ("EXPIREAT k 9223372036854776", &expireat),
-            ("EXPIRE k 10 XX", "0"),
-            ("EXPIRE k 10 GT", "0"),
-            ("EXPIRE k 10 LT", "1"),
-            ("TTL k", "10"),
-            ("EXPIRE k 20 NX", "0"),
-            ("EXPIRE k 10 GT", "0"),
-            ("EXPIRE k 10 LT", "0"),
-            ("EXPIRE k 20 gt xx", "1"),
-            ("PTTL k", "20000"),
-            ("PEXPIRE k 1499", "1"),
-            ("TTL k", "1"),
-            ("PEXPIRE k 1500", "1"),
-            ("TTL k", "2"),
-            ("PEXPIRETIME k", &(START.0 + 1500).to_string()),
-            ("EXPIRETIME k", &((START.0 + 1500 + 500) / 1000).to_string()),
-            ("PERSIST k", "1"),
-            ("TTL k", "-1"),
-            ("PEXPIREAT k 9223372036854775807", "1"),
-            ("PEXPIRETIME k", "9223372036854775807"),
-            ("EXPIRETIME k", "9223372036854776"),
-            ("EXPIRE k -1", "1"),
-            ("EXISTS k", "0"),
-            ("TTL k", "-2"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("EXPIRE k 1", "0"),
+                ("SET k v", "+OK"),
+                ("TTL k", "-1"),
+                ("PERSIST k", "0"),
+                ("EXPIRE k 1.5", "-ERR value is not an integer or out of range"),
+                ("EXPIRE k 1 FOO", "-ERR Unsupported option FOO"),
+                ("EXPIRE k x FOO", "-ERR Unsupported option FOO"),
+                ("EXPIRE k 1 NX XX", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
+                ("EXPIRE k 1 LT NX", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
+                ("EXPIRE k 1 GT LT", "-ERR GT and LT options at the same time are not compatible"),
+                ("EXPIRE none 9223372036854775807", &expire),
+                ("EXPIRE k -9223372036854775807", &expire),
+                ("PEXPIRE k 9223372036854775807", &pexpire),
+                ("EXPIREAT k 9223372036854776", &expireat),
+                ("EXPIRE k 10 XX", "0"),
+                ("EXPIRE k 10 GT", "0"),
+                ("EXPIRE k 10 LT", "1"),
+                ("TTL k", "10"),
+                ("EXPIRE k 20 NX", "0"),
+                ("EXPIRE k 10 GT", "0"),
+                ("EXPIRE k 10 LT", "0"),
+                ("EXPIRE k 20 gt xx", "1"),
+                ("PTTL k", "20000"),
+                ("PEXPIRE k 1499", "1"),
+                ("TTL k", "1"),
+                ("PEXPIRE k 1500", "1"),
+                ("TTL k", "2"),
+                ("PEXPIRETIME k", &(START.0 + 1500).to_string()),
+                ("EXPIRETIME k", &((START.0 + 1500 + 500) / 1000).to_string()),
+                ("PERSIST k", "1"),
+                ("TTL k", "-1"),
+                ("PEXPIREAT k 9223372036854775807", "1"),
+                ("PEXPIRETIME k", "9223372036854775807"),
+                ("EXPIRETIME k", "9223372036854776"),
+                ("EXPIRE k -1", "1"),
+                ("EXISTS k", "0"),
+                ("TTL k", "-2"),
+            ],
+        );
     }
 
     #[test]

@@ -264,21 +264,24 @@ mod tests {
         let mut test = TestEngine::new();
         test.collect_events("");
         test.collect_effects();
-        check_script(&mut test, &[
-            ("DEL none", "0"),
-            ("SET a 1", "+OK"),
-            ("SET b 1", "+OK"),
-            ("HSET h f v", "1"),
-            ("EXISTS a b none a", "3"),
-            ("TOUCH a none", "1"),
-            ("TYPE a", "+string"),
-            ("TYPE h", "+hash"),
-            ("TYPE none", "+none"),
-            ("DEL a none a", "1"),
-            ("UNLINK b h", "2"),
-            ("EXISTS a b h", "0"),
-            ("DEL", "-ERR wrong number of arguments for 'del' command"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("DEL none", "0"),
+                ("SET a 1", "+OK"),
+                ("SET b 1", "+OK"),
+                ("HSET h f v", "1"),
+                ("EXISTS a b none a", "3"),
+                ("TOUCH a none", "1"),
+                ("TYPE a", "+string"),
+                ("TYPE h", "+hash"),
+                ("TYPE none", "+none"),
+                ("DEL a none a", "1"),
+                ("UNLINK b h", "2"),
+                ("EXISTS a b h", "0"),
+                ("DEL", "-ERR wrong number of arguments for 'del' command"),
+            ],
+        );
         assert_eq!(test.take_effect_lines()[3..], ["DEL a none a", "UNLINK b h"]);
         assert_eq!(test.take_events()[3..], ["del a", "del b", "del h"]);
         assert_eq!(test.engine.dirty(), 6);
@@ -303,27 +306,33 @@ mod tests {
         let mut test = TestEngine::new();
         test.collect_events("n");
         test.collect_effects();
-        check_script(&mut test, &[
-            ("RENAME none none", "-ERR no such key"),
-            ("RENAMENX none other", "-ERR no such key"),
-            ("SET a 1", "+OK"),
-            ("PEXPIRE a 1000", "1"),
-            ("RENAME a a", "+OK"),
-            ("RENAMENX a a", "0"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("RENAME none none", "-ERR no such key"),
+                ("RENAMENX none other", "-ERR no such key"),
+                ("SET a 1", "+OK"),
+                ("PEXPIRE a 1000", "1"),
+                ("RENAME a a", "+OK"),
+                ("RENAMENX a a", "0"),
+            ],
+        );
         test.take_events();
         test.take_effects();
-        check_script(&mut test, &[
-            ("RENAME a b", "+OK"),
-            ("PTTL b", "1000"),
-            ("SET c 2", "+OK"),
-            ("RENAMENX c b", "0"),
-            ("RENAME c b", "+OK"),
-            ("GET b", "\"2\""),
-            ("PTTL b", "-1"),
-            ("RENAMENX b d", "1"),
-            ("DBSIZE", "1"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("RENAME a b", "+OK"),
+                ("PTTL b", "1000"),
+                ("SET c 2", "+OK"),
+                ("RENAMENX c b", "0"),
+                ("RENAME c b", "+OK"),
+                ("GET b", "\"2\""),
+                ("PTTL b", "-1"),
+                ("RENAMENX b d", "1"),
+                ("DBSIZE", "1"),
+            ],
+        );
         let events = ["new b", "rename_from a", "rename_to b", "new c", "set c"];
         assert_eq!(test.take_events()[..5], events);
         assert_eq!(test.take_effect_lines(), ["RENAME a b", "SET c 2", "RENAME c b", "RENAMENX b d"]);
@@ -347,24 +356,36 @@ mod tests {
         let mut test = TestEngine::new();
         test.collect_events("");
         test.collect_effects();
-        check_script(&mut test, &[
-            ("MOVE a x", "-ERR value is not an integer or out of range"),
-            ("MOVE a 16", "-ERR DB index is out of range"),
-            ("MOVE a -1", "-ERR DB index is out of range"),
-            ("MOVE a 99999999999", "-ERR value is out of range, value must between -2147483648 and 2147483647"),
-            ("MOVE a 0", "-ERR source and destination objects are the same"),
-            ("MOVE a 1", "0"),
-            ("SET a 1 PX 1000", "+OK"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("MOVE a x", "-ERR value is not an integer or out of range"),
+                ("MOVE a 16", "-ERR DB index is out of range"),
+                ("MOVE a -1", "-ERR DB index is out of range"),
+                (
+                    "MOVE a 99999999999",
+                    "-ERR value is out of range, value must between -2147483648 and 2147483647",
+                ),
+                ("MOVE a 0", "-ERR source and destination objects are the same"),
+                ("MOVE a 1", "0"),
+                ("SET a 1 PX 1000", "+OK"),
+            ],
+        );
         test.take_events();
         test.take_effects();
-        check_script(&mut test, &[("MOVE a 1", "1"), ("EXISTS a", "0"), ("SET a 2", "+OK"), ("MOVE a 1", "0")]);
+        check_script(
+            &mut test,
+            &[("MOVE a 1", "1"), ("EXISTS a", "0"), ("SET a 2", "+OK"), ("MOVE a 1", "0")],
+        );
         assert_eq!(test.take_events(), ["move_from a", "move_to a@1", "set a"]);
         assert_eq!(test.take_effect_lines(), ["MOVE a 1", "SET a 2"]);
         check_script(&mut test, &[("SELECT 1", "+OK"), ("GET a", "\"1\""), ("PTTL a", "1000")]);
         // A key of that name whose time has passed is not in the way.
         test.advance_ms(1000);
-        check_script(&mut test, &[("SELECT 0", "+OK"), ("MOVE a 1", "1"), ("SELECT 1", "+OK"), ("GET a", "\"2\"")]);
+        check_script(
+            &mut test,
+            &[("SELECT 0", "+OK"), ("MOVE a 1", "1"), ("SELECT 1", "+OK"), ("GET a", "\"2\"")],
+        );
     }
 
     #[test]
@@ -372,26 +393,32 @@ mod tests {
         let mut test = TestEngine::new();
         test.collect_events("");
         test.collect_effects();
-        check_script(&mut test, &[
-            ("COPY a a", "-ERR source and destination objects are the same"),
-            ("COPY a b DB", "-ERR syntax error"),
-            ("COPY a b DB x", "-ERR value is not an integer or out of range"),
-            ("COPY a b DB 16", "-ERR DB index is out of range"),
-            ("COPY a b FOO", "-ERR syntax error"),
-            ("COPY a b", "0"),
-            ("SET a 1 PX 1000", "+OK"),
-            ("HSET h f v", "1"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("COPY a a", "-ERR source and destination objects are the same"),
+                ("COPY a b DB", "-ERR syntax error"),
+                ("COPY a b DB x", "-ERR value is not an integer or out of range"),
+                ("COPY a b DB 16", "-ERR DB index is out of range"),
+                ("COPY a b FOO", "-ERR syntax error"),
+                ("COPY a b", "0"),
+                ("SET a 1 PX 1000", "+OK"),
+                ("HSET h f v", "1"),
+            ],
+        );
         test.take_events();
         test.take_effects();
-        check_script(&mut test, &[
-            ("COPY a b", "1"),
-            ("COPY a b", "0"),
-            ("COPY h b replace", "1"),
-            ("COPY a a DB 3", "1"),
-            ("HSET b f w", "0"),
-            ("HGET h f", "\"v\""),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("COPY a b", "1"),
+                ("COPY a b", "0"),
+                ("COPY h b replace", "1"),
+                ("COPY a a DB 3", "1"),
+                ("HSET b f w", "0"),
+                ("HGET h f", "\"v\""),
+            ],
+        );
         assert_eq!(test.take_events(), ["copy_to b", "copy_to b", "copy_to a@3", "hset b"]);
         let effects = ["COPY a b", "COPY h b replace", "COPY a a DB 3", "HSET b f w"];
         assert_eq!(test.take_effect_lines(), effects);
@@ -406,17 +433,20 @@ mod tests {
         for number in 0..600 {
             test.run(&format!("HSET h {number} v"));
         }
-        check_script(&mut test, &[
-            ("COPY s t", "1"),
-            ("APPEND t y", "20001"),
-            ("STRLEN s", "20000"),
-            ("COPY h i", "1"),
-            ("HSET i 5 w", "0"),
-            ("HDEL i 6", "1"),
-            ("HGET h 5", "\"v\""),
-            ("HLEN h", "600"),
-            ("OBJECT ENCODING i", "\"hashtable\""),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("COPY s t", "1"),
+                ("APPEND t y", "20001"),
+                ("STRLEN s", "20000"),
+                ("COPY h i", "1"),
+                ("HSET i 5 w", "0"),
+                ("HDEL i 6", "1"),
+                ("HGET h 5", "\"v\""),
+                ("HLEN h", "600"),
+                ("OBJECT ENCODING i", "\"hashtable\""),
+            ],
+        );
         test.check_invariants();
     }
 }

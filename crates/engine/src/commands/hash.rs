@@ -1,5 +1,5 @@
-//! Hashes: fields with values under one key. When single fields expire is told by the commands of `hash_ttl`; here a
-//! field whose time has passed is not there.
+//! Hashes: fields with values under one key. When single fields expire is told by the commands of `hash_ttl`;
+//! here a field whose time has passed is not there.
 
 use std::collections::HashSet;
 
@@ -123,8 +123,8 @@ pub static TABLE: &[Command] = &[
         .syntax("key cursor [MATCH pattern] [COUNT count] [NOVALUES]")
         .docs(
             "Walks through the fields of a hash step by step.",
-            "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to \
-             return back to 0. N is the number of elements inside the collection.",
+            "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
+             cursor to return back to 0. N is the number of elements inside the collection.",
         ),
     row("hset", -4, hset)
         .write()
@@ -136,8 +136,8 @@ pub static TABLE: &[Command] = &[
         .syntax("key field value [field value ...]")
         .docs(
             "Sets the values of fields; makes the hash if the key does not exist.",
-            "O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command is called with \
-             multiple field/value pairs.",
+            "O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command is \
+             called with multiple field/value pairs.",
         ),
     row("hsetnx", 4, hsetnx)
         .write()
@@ -207,7 +207,8 @@ fn hstrlen(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
-/// Fields whose time has passed count until they are removed, as in Redis: counting the others would take a walk.
+/// Fields whose time has passed count until they are removed, as in Redis: counting the others would take a
+/// walk.
 fn hlen(ctx: &mut Ctx) -> CmdResult {
     let key = ctx.key(1);
     let len = ctx.keys.read::<Hash>(key)?.map_or(0, HashRef::len);
@@ -240,7 +241,11 @@ fn reply_all(ctx: &mut Ctx, halves: Halves) -> CmdResult {
     let hash = ctx.keys.read::<Hash>(key)?;
     let len = hash.map_or(0, |hash| hash.live_len(now));
     let reply = &mut *ctx.reply;
-    if halves == Halves::Both { reply.map(len) } else { reply.array(len) }
+    if halves == Halves::Both {
+        reply.map(len)
+    } else {
+        reply.array(len)
+    }
     let Some(hash) = hash else { return Ok(()) };
     hash.for_each(now, |pair| {
         if halves != Halves::Values {
@@ -283,7 +288,13 @@ fn set_pairs(ctx: &mut Ctx) -> Result<i64, CmdError> {
 }
 
 /// Sets a field, and counts it in `expired` if it takes the place of one whose time has passed.
-pub(super) fn set_field(hash: &mut HashMut<'_>, field: &[u8], value: &[u8], ttl: Ttl, expired: &mut u32) -> Set {
+pub(super) fn set_field(
+    hash: &mut HashMut<'_>,
+    field: &[u8],
+    value: &[u8],
+    ttl: Ttl,
+    expired: &mut u32,
+) -> Set {
     *expired += u32::from(hash.has_expired(field));
     hash.set(field, value, ttl)
 }
@@ -319,8 +330,9 @@ fn hdel(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
-/// Removes the fields named from argument `first` on, after showing the value of each or its absence, and announces
-/// it. Fields whose time has passed are left to the active cycle, so the effect names those that were there.
+/// Removes the fields named from argument `first` on, after showing the value of each or its absence, and
+/// announces it. Fields whose time has passed are left to the active cycle, so the effect names those that
+/// were there.
 pub(super) fn remove_fields(
     ctx: &mut Ctx,
     first: usize,
@@ -358,7 +370,9 @@ fn hincrby(ctx: &mut Ctx) -> CmdResult {
     let (key, field, now) = (ctx.key(1), ctx.args.at(2), ctx.keys.field_now());
     let old = match ctx.keys.peek_as::<Hash>(key)?.and_then(|hash| hash.get(field, now)) {
         Some(Element::Int(value)) => value,
-        Some(Element::Bytes(bytes)) => parse_i64(bytes).ok_or(CmdError::new("ERR hash value is not an integer"))?,
+        Some(Element::Bytes(bytes)) => {
+            parse_i64(bytes).ok_or(CmdError::new("ERR hash value is not an integer"))?
+        }
         None => 0,
     };
     let sum = old.checked_add(by).ok_or(CmdError::new("ERR increment or decrement would overflow"))?;
@@ -384,7 +398,9 @@ fn hincrbyfloat(ctx: &mut Ctx) -> CmdResult {
     let hash = ctx.keys.peek_as::<Hash>(key)?;
     let old = match hash.and_then(|hash| hash.get(field, now)) {
         Some(Element::Int(value)) => LongDouble::from_i64(value),
-        Some(Element::Bytes(bytes)) => LongDouble::parse(bytes).ok_or(CmdError::new("ERR hash value is not a float"))?,
+        Some(Element::Bytes(bytes)) => {
+            LongDouble::parse(bytes).ok_or(CmdError::new("ERR hash value is not a float"))?
+        }
         None => LongDouble::from_i64(0),
     };
     let keeps_ttl = hash.and_then(|hash| hash.expiry(field, now)).flatten().is_some();
@@ -439,7 +455,8 @@ fn random_fields(ctx: &mut Ctx) -> CmdResult {
         return Ok(());
     };
     let rng = &mut ctx.worker.rng;
-    let mut reply = PairsReply { reply: ctx.reply, with_values, len_max: ctx.config.proto_max_bulk_len as usize };
+    let mut reply =
+        PairsReply { reply: ctx.reply, with_values, len_max: ctx.config.proto_max_bulk_len as usize };
     let below = &mut |bound| rng.below(bound);
     if count < 0 {
         return reply.repeated(hash, now, count.unsigned_abs(), below);
@@ -528,7 +545,12 @@ fn sample<'a>(
 }
 
 /// Distinct fields from a list of all.
-fn shuffle<'a>(hash: HashRef<'a>, now: i64, count: usize, below: &mut dyn FnMut(u64) -> u64) -> Vec<Pair<'a>> {
+fn shuffle<'a>(
+    hash: HashRef<'a>,
+    now: i64,
+    count: usize,
+    below: &mut dyn FnMut(u64) -> u64,
+) -> Vec<Pair<'a>> {
     let mut pairs = Vec::with_capacity(hash.len());
     hash.for_each(now, |pair| pairs.push(pair));
     if count >= pairs.len() {

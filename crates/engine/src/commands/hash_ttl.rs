@@ -1,7 +1,9 @@
-//! When the fields of hashes expire: HEXPIRE and its kin, and the commands that read or set fields together with their
-//! times. Syntax and replies are those of Redis 7.4 and 8.0, error texts and events those of Valkey 9.
+//! When the fields of hashes expire: HEXPIRE and its kin, and the commands that read or set fields together
+//! with their times. Syntax and replies are those of Redis 7.4 and 8.0, error texts and events those of
+//! Valkey 9.
 //!
-//! Effects name the fields that really changed, with absolute times: a log is replayed where no field counts as expired.
+//! Effects name the fields that really changed, with absolute times: a log is replayed where no field counts
+//! as expired.
 
 use ds::hash::{HashRef, Ttl};
 use store::{Hash, Key};
@@ -20,11 +22,7 @@ const UPDATED: &[KeySpec] = &[KeySpec::one(1, key::RW | key::UPDATE)];
 const READ: &[KeySpec] = &[KeySpec::one(1, key::RO | key::ACCESS)];
 
 const fn expire_row(name: &'static str, run: crate::command::Run) -> Command {
-    row(name, -6, run)
-        .write()
-        .fast()
-        .keys(UPDATED)
-        .since("9.0.0")
+    row(name, -6, run).write().fast().keys(UPDATED).since("9.0.0")
 }
 
 const fn time_row(name: &'static str, run: crate::command::Run) -> Command {
@@ -43,7 +41,8 @@ pub static TABLE: &[Command] = &[
     expire_row("hexpireat", hexpireat)
         .syntax("key unix-time-seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]")
         .docs("Sets the Unix second at which fields of a hash expire.", PER_FIELD),
-    time_row("hexpiretime", hexpiretime).docs("Returns the Unix seconds at which fields of a hash expire.", PER_FIELD),
+    time_row("hexpiretime", hexpiretime)
+        .docs("Returns the Unix seconds at which fields of a hash expire.", PER_FIELD),
     row("hgetdel", -5, hgetdel)
         .write()
         .fast()
@@ -60,8 +59,8 @@ pub static TABLE: &[Command] = &[
         .keys(&[KeySpec::one(1, key::RW | key::ACCESS | key::UPDATE)])
         .since("9.0.0")
         .syntax(
-            "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] \
-             FIELDS numfields field [field ...]",
+            "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | \
+             PERSIST] FIELDS numfields field [field ...]",
         )
         .docs("Returns the values of fields and may change when they expire.", PER_FIELD),
     row("hpersist", -5, hpersist)
@@ -373,7 +372,9 @@ fn hgetex(ctx: &mut Ctx) -> CmdResult {
     let change = match lifetime {
         Lifetime::Default => None,
         Lifetime::Persist => Some(Change::Persist),
-        Lifetime::Until(unit, index) => Some(Change::at(ctx, unit.parse(&args, index, ctx.now(), ctx.name())?)),
+        Lifetime::Until(unit, index) => {
+            Some(Change::at(ctx, unit.parse(&args, index, ctx.now(), ctx.name())?))
+        }
         Lifetime::Keep => return Err(CmdError::SYNTAX),
     };
     ctx.reply.array(args.len() - first);
@@ -444,12 +445,16 @@ fn hsetex(ctx: &mut Ctx) -> CmdResult {
         return Ok(());
     }
     let change = match options.lifetime {
-        Lifetime::Until(unit, index) => Some(Change::at(ctx, unit.parse(&args, index, ctx.now(), ctx.name())?)),
+        Lifetime::Until(unit, index) => {
+            Some(Change::at(ctx, unit.parse(&args, index, ctx.now(), ctx.name())?))
+        }
         _ => None,
     };
     let hash = ctx.keys.peek_as::<Hash>(key)?;
     let present = |field: &[u8]| hash.is_some_and(|hash| hash.get(field, now).is_some());
-    let fits = options.fields_present.is_none_or(|wanted| fields(&args, first).all(|field| present(field) == wanted));
+    let fits = options
+        .fields_present
+        .is_none_or(|wanted| fields(&args, first).all(|field| present(field) == wanted));
     if fits {
         match change {
             Some(Change::Remove) => remove_given(ctx, key, first)?,

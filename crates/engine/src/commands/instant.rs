@@ -1,5 +1,6 @@
-//! When something is to expire, as clients say it: `EX seconds`, `PX milliseconds`, `EXAT` and `PXAT` with Unix
-//! times, KEEPTTL, PERSIST. It only computes the instant; what expires then, and what a past one means, is the command's.
+//! When something is to expire, as clients say it: `EX seconds`, `PX milliseconds`, `EXAT` and `PXAT` with
+//! Unix times, KEEPTTL, PERSIST. It only computes the instant; what expires then, and what a past one means,
+//! is the command's.
 
 use base::time::UnixMs;
 
@@ -44,8 +45,18 @@ impl Unit {
     }
 
     /// As `parse`, for those that refuse 0.
-    pub fn parse_positive(self, argv: &Argv<'_>, index: usize, now: UnixMs, name: &str) -> Result<i64, CmdError> {
-        if argv.integer(index)? == 0 { Err(CmdError::expire_time(name)) } else { self.parse(argv, index, now, name) }
+    pub fn parse_positive(
+        self,
+        argv: &Argv<'_>,
+        index: usize,
+        now: UnixMs,
+        name: &str,
+    ) -> Result<i64, CmdError> {
+        if argv.integer(index)? == 0 {
+            Err(CmdError::expire_time(name))
+        } else {
+            self.parse(argv, index, now, name)
+        }
     }
 }
 
@@ -61,8 +72,8 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// Takes in the option at `index`, which with its operand stands before `end`; the place behind it. It is a
-    /// syntax error if it is none of these, or says other than those before it.
+    /// Takes in the option at `index`, which with its operand stands before `end`; the place behind it. It is
+    /// a syntax error if it is none of these, or says other than those before it.
     pub fn take_option(&mut self, argv: &Argv<'_>, index: usize, end: usize) -> Result<usize, CmdError> {
         let (new, next) = match Unit::named(argv, index) {
             Some(unit) if index + 1 < end => (Lifetime::Until(unit, index + 1), index + 2),

@@ -69,8 +69,10 @@ pub static TABLE: &[Command] = &[
         ),
 ];
 
-const FLUSH_HISTORY: [(&str, &str); 2] =
-    [("4.0.0", "Added the `ASYNC` flushing mode modifier."), ("6.2.0", "Added the `SYNC` flushing mode modifier.")];
+const FLUSH_HISTORY: [(&str, &str); 2] = [
+    ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+    ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+];
 
 /// A pattern without special characters is a key.
 fn keys_plan(input: &PlanInput<'_>) -> Plan {
@@ -291,13 +293,16 @@ mod tests {
     #[test]
     fn listing() {
         let mut test = TestEngine::new();
-        check_script(&mut test, &[
-            ("KEYS *", "[]"),
-            ("RANDOMKEY", "nil"),
-            ("MSET hello 1 hallo 1 h*llo 1 other 1", "+OK"),
-            ("SET gone 1 PX 5", "+OK"),
-            ("KEYS gone", "[\"gone\"]"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("KEYS *", "[]"),
+                ("RANDOMKEY", "nil"),
+                ("MSET hello 1 hallo 1 h*llo 1 other 1", "+OK"),
+                ("SET gone 1 PX 5", "+OK"),
+                ("KEYS gone", "[\"gone\"]"),
+            ],
+        );
         test.advance_ms(5);
         let mut check = |pattern: &str, expected: &[&str]| {
             let reply = test.run(&format!("KEYS {pattern}"));
@@ -354,15 +359,20 @@ mod tests {
             test.take_effects();
         };
         let dirty = test.engine.dirty();
-        check_script(&mut test, &[
-            ("FLUSHDB FOO", "-ERR syntax error"),
-            ("FLUSHALL SYNC ASYNC", "-ERR syntax error"),
-            ("FLUSHALL", "+OK"),
-            ("FLUSHDB", "+OK"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("FLUSHDB FOO", "-ERR syntax error"),
+                ("FLUSHALL SYNC ASYNC", "-ERR syntax error"),
+                ("FLUSHALL", "+OK"),
+                ("FLUSHDB", "+OK"),
+            ],
+        );
         assert_eq!(test.engine.dirty(), dirty);
         assert_eq!(test.take_effect_lines(), ["FLUSHALL", "FLUSHDB"]);
-        for (line, left, reclaimed) in [("FLUSHDB SYNC", 1, 0), ("FLUSHDB ASYNC", 1, 16), ("FLUSHALL async", 0, 16)] {
+        for (line, left, reclaimed) in
+            [("FLUSHDB SYNC", 1, 0), ("FLUSHDB ASYNC", 1, 16), ("FLUSHALL async", 0, 16)]
+        {
             fill(&mut test);
             let (dirty, freed) = (test.engine.dirty(), test.engine.host.reclaim_counts().1);
             check_script(&mut test, &[(line, "+OK"), ("DBSIZE", "0")]);
@@ -378,20 +388,23 @@ mod tests {
     fn swapping() {
         let mut test = TestEngine::new();
         test.collect_effects();
-        check_script(&mut test, &[
-            ("SWAPDB a 1", "-ERR invalid first DB index"),
-            ("SWAPDB 0 99999999999", "-ERR invalid second DB index"),
-            ("SWAPDB 0 x", "-ERR invalid second DB index"),
-            ("SWAPDB 0 16", "-ERR DB index is out of range"),
-            ("SWAPDB -1 0", "-ERR DB index is out of range"),
-            ("SET a 0", "+OK"),
-            ("SWAPDB 0 1", "+OK"),
-            ("DBSIZE", "0"),
-            ("SELECT 1", "+OK"),
-            ("GET a", "\"0\""),
-            ("SWAPDB 1 1", "+OK"),
-            ("GET a", "\"0\""),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("SWAPDB a 1", "-ERR invalid first DB index"),
+                ("SWAPDB 0 99999999999", "-ERR invalid second DB index"),
+                ("SWAPDB 0 x", "-ERR invalid second DB index"),
+                ("SWAPDB 0 16", "-ERR DB index is out of range"),
+                ("SWAPDB -1 0", "-ERR DB index is out of range"),
+                ("SET a 0", "+OK"),
+                ("SWAPDB 0 1", "+OK"),
+                ("DBSIZE", "0"),
+                ("SELECT 1", "+OK"),
+                ("GET a", "\"0\""),
+                ("SWAPDB 1 1", "+OK"),
+                ("GET a", "\"0\""),
+            ],
+        );
         assert_eq!(test.take_effect_lines(), ["SET a 0", "SWAPDB 0 1", "SWAPDB 1 1"]);
     }
 

@@ -55,7 +55,7 @@ static SUBCOMMANDS: &[Command] = &[
         .admin()
         .flags(ANY_TIME)
         .since("7.0.0")
-        .syntax("[COMMAND [COMMAND ...]]")
+        .syntax("[command [command ...]]")
         .tips(SPECIAL)
         .docs(
             "Returns how long calls took, by command, cumulated in powers of two.",
@@ -189,7 +189,9 @@ fn draw(event: &str, series: &LatencySeries, now_s: i64) -> String {
     text.push('\n');
     for chunk in samples.chunks(GRAPH_COLUMNS) {
         let levels: Vec<usize> = chunk.iter().map(|sample| level(sample.1, low, high)).collect();
-        (0..GRAPH_ROWS).rev().for_each(|row| push_row(&mut text, levels.iter().map(|level| bar(*level, row))));
+        (0..GRAPH_ROWS)
+            .rev()
+            .for_each(|row| push_row(&mut text, levels.iter().map(|level| bar(*level, row))));
         text.push('\n');
         let ages: Vec<String> = chunk.iter().map(|sample| age(now_s - sample.0)).collect();
         let tallest = ages.iter().map(String::len).max().unwrap_or(0);

@@ -1,5 +1,5 @@
-//! LCS: the longest common subsequence of two strings, and where it lies in both. It holds one bit for each pair of
-//! bytes, and refuses where Redis does, which holds 32.
+//! LCS: the longest common subsequence of two strings, and where it lies in both. It holds one bit for each
+//! pair of bytes, and refuses where Redis does, which holds 32.
 
 use resp::reply::Reply;
 use store::Text;
@@ -134,7 +134,11 @@ impl Table {
         while i > 0 && j > 0 {
             if a[i - 1] != b[j - 1] {
                 open = false;
-                if self.shortens_a(i - 1, j - 1) { i -= 1 } else { j -= 1 }
+                if self.shortens_a(i - 1, j - 1) {
+                    i -= 1
+                } else {
+                    j -= 1
+                }
                 continue;
             }
             (i, j) = (i - 1, j - 1);

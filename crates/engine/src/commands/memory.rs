@@ -32,10 +32,10 @@ static SUBCOMMANDS: &[Command] = &[
         .since("4.0.0")
         .tips(SPECIAL)
         .docs("Returns a report on problems with memory for people.", "O(1)"),
-    command("malloc-stats", 2, Group::Server, malloc_stats)
-        .since("4.0.0")
-        .tips(SPECIAL)
-        .docs("Returns the allocator's own report.", "Depends on how much memory is allocated, could be slow"),
+    command("malloc-stats", 2, Group::Server, malloc_stats).since("4.0.0").tips(SPECIAL).docs(
+        "Returns the allocator's own report.",
+        "Depends on how much memory is allocated, could be slow",
+    ),
     command("purge", 2, Group::Server, purge)
         .since("4.0.0")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -295,9 +295,15 @@ mod tests {
 
     #[test]
     fn the_doctor_names_what_is_wrong() {
-        let healthy = MemoryUsage { used: 100 << 20, resident: 105 << 20, peak: 100 << 20, ..MemoryUsage::default() };
+        let healthy =
+            MemoryUsage { used: 100 << 20, resident: 105 << 20, peak: 100 << 20, ..MemoryUsage::default() };
         let healthy = MemoryUsage {
-            allocator: alloc::Stats { allocated: 100 << 20, active: 102 << 20, resident: 104 << 20, ..Default::default() },
+            allocator: alloc::Stats {
+                allocated: 100 << 20,
+                active: 102 << 20,
+                resident: 104 << 20,
+                ..Default::default()
+            },
             ..healthy
         };
         let check = |usage: MemoryUsage, expected: &str| {

@@ -1,5 +1,6 @@
 //! The families of commands. A family is one file: its rows and, beside them, its functions.
 
+pub mod bitmap;
 mod instant;
 mod lcs;
 pub mod client;
@@ -27,4 +28,4 @@ pub mod slowlog;
 use crate::command::Command;
 
 /// Every family, in the order in which COMMAND lists them.
-pub static FAMILIES: &[&[Command]] = &[connection::TABLE, client::TABLE, introspect::TABLE, pubsub::TABLE, crate::multi::TABLE, string::TABLE, hash::TABLE, hash_ttl::TABLE, generic::TABLE, expire::TABLE, keyspace::TABLE, scan::TABLE, object::TABLE, dump::TABLE, server::TABLE, config::TABLE, save::TABLE, slowlog::TABLE, latency::TABLE, memory::TABLE, debug::TABLE];
+pub static FAMILIES: &[&[Command]] = &[connection::TABLE, client::TABLE, introspect::TABLE, pubsub::TABLE, crate::multi::TABLE, string::TABLE, bitmap::TABLE, hash::TABLE, hash_ttl::TABLE, generic::TABLE, expire::TABLE, keyspace::TABLE, scan::TABLE, object::TABLE, dump::TABLE, server::TABLE, config::TABLE, save::TABLE, slowlog::TABLE, latency::TABLE, memory::TABLE, debug::TABLE];

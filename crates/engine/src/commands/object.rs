@@ -18,8 +18,7 @@ const SUBCOMMANDS: &[Command] = &[
         .flags(flag::LOADING | flag::STALE)
         .since("6.2.0")
         .docs("Lists the subcommands.", "O(1)"),
-    on_key("idletime", idletime)
-        .docs("Tells how many seconds ago the key was last used.", "O(1)"),
+    on_key("idletime", idletime).docs("Tells how many seconds ago the key was last used.", "O(1)"),
     on_key("freq", freq)
         .since("4.0.0")
         .docs("Tells how often the key is used, on a logarithmic scale.", "O(1)"),
@@ -39,20 +38,23 @@ const fn on_key(name: &'static str, run: fn(&mut Ctx) -> CmdResult) -> Command {
 }
 
 fn help(ctx: &mut Ctx) -> CmdResult {
-    ctx.help("OBJECT", &[
-        "ENCODING <key>",
-        "    Return the kind of internal representation used in order to store the value",
-        "    associated with a <key>.",
-        "FREQ <key>",
-        "    Return the access frequency index of the <key>. The returned integer is",
-        "    proportional to the logarithm of the recent access frequency of the key.",
-        "IDLETIME <key>",
-        "    Return the idle time of the <key>, that is the approximated number of",
-        "    seconds elapsed since the last access to the key.",
-        "REFCOUNT <key>",
-        "    Return the number of references of the value associated with the specified",
-        "    <key>.",
-    ]);
+    ctx.help(
+        "OBJECT",
+        &[
+            "ENCODING <key>",
+            "    Return the kind of internal representation used in order to store the value",
+            "    associated with a <key>.",
+            "FREQ <key>",
+            "    Return the access frequency index of the <key>. The returned integer is",
+            "    proportional to the logarithm of the recent access frequency of the key.",
+            "IDLETIME <key>",
+            "    Return the idle time of the <key>, that is the approximated number of",
+            "    seconds elapsed since the last access to the key.",
+            "REFCOUNT <key>",
+            "    Return the number of references of the value associated with the specified",
+            "    <key>.",
+        ],
+    );
     Ok(())
 }
 
@@ -156,7 +158,10 @@ mod tests {
         let mut check = |write: &str, expected: &str| {
             test.run(write);
             let quoted = format!("\"{expected}\"");
-            check_script(&mut test, &[("OBJECT ENCODING k", &quoted), ("OBJECT REFCOUNT k", "1"), ("DEL k", "1")]);
+            check_script(
+                &mut test,
+                &[("OBJECT ENCODING k", &quoted), ("OBJECT REFCOUNT k", "1"), ("DEL k", "1")],
+            );
         };
         check("SET k 12", "int");
         check("SET k abc", "embstr");
@@ -171,28 +176,31 @@ mod tests {
         let mut test = TestEngine::new();
         test.run("SET k v");
         test.advance_ms(7_000);
-        check_script(&mut test, &[
-            ("OBJECT IDLETIME k", "7"),
-            ("EXISTS k", "1"),
-            ("TYPE k", "+string"),
-            ("TTL k", "-1"),
-            ("OBJECT ENCODING k", "\"embstr\""),
-            ("OBJECT IDLETIME k", "7"),
-            ("TOUCH k none", "1"),
-            ("OBJECT IDLETIME k", "0"),
-            ("OBJECT IDLETIME none", "nil"),
-            ("OBJECT FREQ none", "nil"),
-            ("OBJECT FREQ k", &format!("-{}", FREQUENCY_NOT_TRACKED.text())),
-            ("OBJECT ENCODING none", "nil"),
-            ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
-            ("OBJECT FOO k", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("OBJECT IDLETIME k", "7"),
+                ("EXISTS k", "1"),
+                ("TYPE k", "+string"),
+                ("TTL k", "-1"),
+                ("OBJECT ENCODING k", "\"embstr\""),
+                ("OBJECT IDLETIME k", "7"),
+                ("TOUCH k none", "1"),
+                ("OBJECT IDLETIME k", "0"),
+                ("OBJECT IDLETIME none", "nil"),
+                ("OBJECT FREQ none", "nil"),
+                ("OBJECT FREQ k", &format!("-{}", FREQUENCY_NOT_TRACKED)),
+                ("OBJECT ENCODING none", "nil"),
+                ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
+                ("OBJECT FOO k", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
+            ],
+        );
         test.sessions[0].no_touch = true;
         test.advance_ms(3_000);
         check_script(&mut test, &[("GET k", "\"v\""), ("OBJECT IDLETIME k", "3"), ("TOUCH k", "1")]);
         check_script(&mut test, &[("OBJECT IDLETIME k", "0")]);
         test.configure(|config| config.maxmemory_policy = EvictionPolicy::AllkeysLfu);
-        check_script(&mut test, &[("OBJECT IDLETIME k", &format!("-{}", IDLE_NOT_TRACKED.text()))]);
+        check_script(&mut test, &[("OBJECT IDLETIME k", &format!("-{}", IDLE_NOT_TRACKED))]);
     }
 
     #[test]

@@ -175,7 +175,11 @@ mod tests {
         let check = |line: &str, call: &str| {
             let mut test = TestEngine::new();
             test.run(line);
-            assert_eq!(test.host.calls.lock().as_slice(), [format!("shutdown Shutdown {{ {call} }}")], "{line}");
+            assert_eq!(
+                test.host.calls.lock().as_slice(),
+                [format!("shutdown Shutdown {{ {call} }}")],
+                "{line}"
+            );
             assert_eq!(test.outcome, Outcome::Close, "{line}");
         };
         check("SHUTDOWN", "save: AsConfigured, now: false, force: false");

@@ -194,20 +194,23 @@ mod tests {
 
     #[test]
     fn texts() {
-        check_script(&mut TestEngine::new(), &[
-            ("SCAN x", "-ERR invalid cursor"),
-            ("SCAN -1", "-ERR invalid cursor"),
-            ("SCAN ' 5'", "-ERR invalid cursor"),
-            ("SCAN 18446744073709551616", "-ERR invalid cursor"),
-            ("SCAN x FOO", "-ERR invalid cursor"),
-            ("SCAN 0 COUNT 0", "-ERR syntax error"),
-            ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range"),
-            ("SCAN 0 MATCH", "-ERR syntax error"),
-            ("SCAN 0 FOO bar", "-ERR syntax error"),
-            ("SCAN 0", "[\"0\" []]"),
-            ("SCAN +00", "[\"0\" []]"),
-            ("SCAN 18446744073709551615 COUNT 9223372036854775807", "[\"0\" []]"),
-        ]);
+        check_script(
+            &mut TestEngine::new(),
+            &[
+                ("SCAN x", "-ERR invalid cursor"),
+                ("SCAN -1", "-ERR invalid cursor"),
+                ("SCAN ' 5'", "-ERR invalid cursor"),
+                ("SCAN 18446744073709551616", "-ERR invalid cursor"),
+                ("SCAN x FOO", "-ERR invalid cursor"),
+                ("SCAN 0 COUNT 0", "-ERR syntax error"),
+                ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range"),
+                ("SCAN 0 MATCH", "-ERR syntax error"),
+                ("SCAN 0 FOO bar", "-ERR syntax error"),
+                ("SCAN 0", "[\"0\" []]"),
+                ("SCAN +00", "[\"0\" []]"),
+                ("SCAN 18446744073709551615 COUNT 9223372036854775807", "[\"0\" []]"),
+            ],
+        );
     }
 
     #[test]
@@ -251,7 +254,8 @@ mod tests {
         for seed in 0..20 {
             let mut rng = Rng::from_seed(seed);
             let mut test = TestEngine::new();
-            let kept: BTreeSet<String> = (0..rng.below(3000)).map(|number| format!("kept:{number}")).collect();
+            let kept: BTreeSet<String> =
+                (0..rng.below(3000)).map(|number| format!("kept:{number}")).collect();
             kept.iter().for_each(|key| {
                 test.run(&format!("SET {key} v"));
             });
@@ -291,16 +295,21 @@ mod tests {
         for number in 0..300 {
             test.run(&format!("SET key:{number} v"));
         }
-        check_script(&mut test, &[
-            ("MULTI", "+OK"),
-            ("SCAN 0 COUNT 5", "+QUEUED"),
-            ("FLUSHDB", "+QUEUED"),
-            ("SCAN 0 COUNT 5", "+QUEUED"),
-            ("SCAN x", "+QUEUED"),
-        ]);
+        check_script(
+            &mut test,
+            &[
+                ("MULTI", "+OK"),
+                ("SCAN 0 COUNT 5", "+QUEUED"),
+                ("FLUSHDB", "+QUEUED"),
+                ("SCAN 0 COUNT 5", "+QUEUED"),
+                ("SCAN x", "+QUEUED"),
+            ],
+        );
         let replies = test.run("EXEC");
         let replies = replies.as_items().expect("four replies");
-        assert!(replies[0].as_items().is_some_and(|parts| parts[0].as_text().is_some_and(|next| next != "0")));
+        assert!(
+            replies[0].as_items().is_some_and(|parts| parts[0].as_text().is_some_and(|next| next != "0"))
+        );
         assert_eq!(crate::testing::show(&replies[2]), "[\"0\" []]");
     }
 }

@@ -1,5 +1,5 @@
-//! Strings: GET and SET with all their kin, counters, and parts of strings. A string is bytes here; those that see
-//! bits in it are the bitmap family.
+//! Strings: GET and SET with all their kin, counters, and parts of strings. A string is bytes here; those
+//! that see bits in it are the bitmap family.
 
 use base::longdouble::LongDouble;
 use resp::reply::Reply;
@@ -30,9 +30,9 @@ pub static TABLE: &[Command] = &[
         .syntax("key value")
         .docs(
             "Adds bytes to the end of a string; makes it if the key does not exist.",
-            "O(1). The amortized time complexity is O(1) assuming the appended value is small and the already present \
-             value is of any size, since the dynamic string library used by Redis will double the free space available \
-             on every reallocation.",
+            "O(1). The amortized time complexity is O(1) assuming the appended value is small and the \
+             already present value is of any size, since the dynamic string library used by Redis will \
+             double the free space available on every reallocation.",
         ),
     row("decr", 2, decr)
         .write()
@@ -80,7 +80,8 @@ pub static TABLE: &[Command] = &[
         }])
         .since("6.2.0")
         .syntax(
-            "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+            "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | \
+             PERSIST]",
         )
         .docs("Returns a key's string and may change when the key expires.", "O(1)"),
     row("getrange", 4, getrange)
@@ -208,9 +209,9 @@ pub static TABLE: &[Command] = &[
         .syntax("key offset value")
         .docs(
             "Overwrites a part of a key's string, from an offset on.",
-            "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so \
-             the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value \
-             argument.",
+            "O(1), not counting the time taken to copy the new string in place. Usually, this string is \
+             very small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the \
+             length of the value argument.",
         ),
     row("strlen", 2, strlen)
         .read()
@@ -228,9 +229,9 @@ pub static TABLE: &[Command] = &[
         .docs("Returns a part of a key's string, by first and last byte.", RANGE_COMPLEXITY),
 ];
 
-const RANGE_COMPLEXITY: &str = "O(N) where N is the length of the returned string. The complexity is ultimately \
-     determined by the returned length, but because creating a substring from an existing string is very cheap, it can \
-     be considered O(1) for small strings.";
+const RANGE_COMPLEXITY: &str = "O(N) where N is the length of the returned string. The complexity is \
+     ultimately determined by the returned length, but because creating a substring from an existing string \
+     is very cheap, it can be considered O(1) for small strings.";
 
 const SET: Event = (class::STRING, "set");
 const DEL: Event = (class::GENERIC, "del");
@@ -344,7 +345,9 @@ fn set_options(ctx: &Ctx) -> Result<SetOptions, CmdError> {
 fn set_with_options(ctx: &mut Ctx) -> CmdResult {
     let options = set_options(ctx)?;
     let expiry = match options.lifetime {
-        Lifetime::Until(unit, index) => Expiry::At(unit.parse_positive(&ctx.args, index, ctx.now(), ctx.name())?),
+        Lifetime::Until(unit, index) => {
+            Expiry::At(unit.parse_positive(&ctx.args, index, ctx.now(), ctx.name())?)
+        }
         Lifetime::Keep => Expiry::Keep,
         Lifetime::Default | Lifetime::Persist => Expiry::Drop,
     };
@@ -378,7 +381,8 @@ fn holds(ctx: &mut Ctx, key: Key<'_>, condition: Condition) -> Result<bool, CmdE
     }
 }
 
-/// Sets a string from the argument at `value`, and names the effect: the time of expiry absolute, no conditions.
+/// Sets a string from the argument at `value`, and names the effect: the time of expiry absolute, no
+/// conditions.
 fn set_expiring(ctx: &mut Ctx, key: Key<'_>, value: usize, expiry: Expiry) {
     if let Expiry::At(at) = expiry
         && at <= ctx.now().0
@@ -619,7 +623,9 @@ fn append(ctx: &mut Ctx) -> CmdResult {
 /// Refuses to make a string longer than a request could bring one.
 pub(super) fn check_len(ctx: &Ctx, len: usize, added: usize) -> CmdResult {
     let total = len.checked_add(added).map(|total| total as u64);
-    if ctx.session.origin == Origin::Replay || total.is_some_and(|total| total <= ctx.config.proto_max_bulk_len) {
+    if ctx.session.origin == Origin::Replay
+        || total.is_some_and(|total| total <= ctx.config.proto_max_bulk_len)
+    {
         return Ok(());
     }
     Err(CmdError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)"))

@@ -34,7 +34,7 @@ pub struct DbTotals {
     pub keys: usize,
     /// Keys with a time of expiry of their own.
     pub expires: usize,
-    /// Hashes of which a field has a time of expiry.
+    /// Hashes of which only fields have a time of expiry.
     pub subexpiry: usize,
     /// Milliseconds, estimated from a sample; 0 if the sample had no key with a time of expiry.
     pub average_ttl_ms: i64,
@@ -52,7 +52,12 @@ pub struct ClientTotals {
 }
 
 impl<'a> InfoInput<'a> {
-    pub fn new(engine: &'a Engine, config: &'a Config, now: UnixMs, keyspace: Vec<DbTotals>) -> InfoInput<'a> {
+    pub fn new(
+        engine: &'a Engine,
+        config: &'a Config,
+        now: UnixMs,
+        keyspace: Vec<DbTotals>,
+    ) -> InfoInput<'a> {
         InfoInput {
             engine,
             config,
@@ -124,6 +129,7 @@ fn db_totals(guard: &mut Guard<'_>, db: DbIndex, now: UnixMs, rng: &mut Rng) -> 
         let part = shard.db(db);
         totals.keys += part.len();
         totals.expires += part.expires_count();
+        totals.subexpiry += part.fields_expire_count();
         totals.table_bytes += part.table().memory();
         ttls.draw(part, now, rng);
     }
@@ -142,7 +148,7 @@ const TTL_SAMPLES: usize = 4;
 
 impl TtlSample {
     fn draw(&mut self, part: &Db, now: UnixMs, rng: &mut Rng) {
-        if part.table().expiring_count() == 0 {
+        if part.expires_count() == 0 {
             return;
         }
         for _ in 0..TTL_SAMPLES {

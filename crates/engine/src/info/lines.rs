@@ -18,7 +18,8 @@ pub(super) fn command_stats(input: &InfoInput<'_>) -> Vec<String> {
 }
 
 fn command_line(input: &InfoInput<'_>, command: &Registered) -> Option<String> {
-    let sum = |counter: fn(&CommandStats) -> u64| input.sum(|stats| counter(&stats.commands[command.id as usize]));
+    let sum =
+        |counter: fn(&CommandStats) -> u64| input.sum(|stats| counter(&stats.commands[command.id as usize]));
     let totals = CallTotals {
         calls: sum(|own| own.calls.value()),
         us: sum(|own| own.nanoseconds.value()) / 1000,

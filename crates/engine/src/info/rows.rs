@@ -17,7 +17,11 @@ pub(super) const SERVER: &[Field] = &[
     value("server_name", |_| text("onefold"), "The name of this server."),
     value("onefold_version", |_| text(ONEFOLD_VERSION), "The version of this server."),
     value("redis_mode", |_| text("standalone"), "`standalone`, `sentinel` or `cluster`."),
-    value("os", |i| i.facts().os.clone(), "The operating system, its release and the machine's architecture."),
+    value(
+        "os",
+        |i| i.facts().os.clone(),
+        "The operating system, its release and the machine's architecture.",
+    ),
     value("arch_bits", |_| text(usize::BITS), "Bits of a pointer."),
     value("monotonic_clock", |_| text("POSIX clock_gettime"), "The clock that durations are measured by."),
     value("multiplexing_api", |_| text(POLL), "How the server waits for its connections."),
@@ -30,9 +34,17 @@ pub(super) const SERVER: &[Field] = &[
     value("uptime_in_days", |i| text(i.uptime_s() / 86_400), "Days since the start."),
     value("hz", |i| text(i.config.hz), "How often in a second the periodic work runs."),
     value("configured_hz", |i| text(i.config.hz), "The directive `hz`."),
-    value("lru_clock", |i| text(i.now.seconds() & 0xff_ffff), "The clock by which accesses are noted: 24 bits of seconds."),
+    value(
+        "lru_clock",
+        |i| text(i.now.seconds() & 0xff_ffff),
+        "The clock by which accesses are noted: 24 bits of seconds.",
+    ),
     value("executable", |i| i.facts().executable.clone(), "The path of the server's program."),
-    value("config_file", |i| i.facts().config_file.clone(), "The path of the configuration file; empty if there is none."),
+    value(
+        "config_file",
+        |i| i.facts().config_file.clone(),
+        "The path of the configuration file; empty if there is none.",
+    ),
     value("io_threads_active", |i| flag(i.config.workers() > 1), "1 if more than one thread serves clients."),
     maybe("shutdown_in_milliseconds", shutdown_ms, "While a shutdown waits: when it goes on at the latest."),
     list("listener<n>", lines::listeners, "What the server listens on: the kind, each address, the port."),
@@ -54,37 +66,73 @@ pub(super) const CLIENTS: &[Field] = &[
     ),
     value("blocked_clients", |i| text(i.clients().blocked), "Clients that wait in a blocking command."),
     value("tracking_clients", |_| text(0), "Clients that use client-side caching."),
-    value("pubsub_clients", |i| text(i.clients().subscribed), "Clients that subscribe to channels or patterns."),
+    value(
+        "pubsub_clients",
+        |i| text(i.clients().subscribed),
+        "Clients that subscribe to channels or patterns.",
+    ),
     value("watching_clients", |i| text(i.clients().watching), "Clients that WATCH keys."),
-    value("total_watched_keys", |i| text(i.engine.watches.key_count()), "Keys watched, counted for each client."),
+    value(
+        "total_watched_keys",
+        |i| text(i.engine.watches.key_count()),
+        "Keys watched, counted for each client.",
+    ),
     value("total_blocking_keys", |_| text(0), "Keys that clients are blocked on."),
     value("total_blocking_keys_on_nokey", |_| text(0), "Of these, keys whose removal ends the blocking too."),
 ];
 
 pub(super) const MEMORY: &[Field] = &[
-    value("used_memory", |i| text(i.memory().used), "Bytes that the server has allocated, in the allocator's classes."),
+    value(
+        "used_memory",
+        |i| text(i.memory().used),
+        "Bytes that the server has allocated, in the allocator's classes.",
+    ),
     value("used_memory_human", |i| size(i.memory().used), "The same for people."),
     value("used_memory_rss", |i| text(i.memory().resident), "Bytes of memory that the process occupies."),
     value("used_memory_rss_human", |i| size(i.memory().resident), "The same for people."),
     value("used_memory_peak", |i| text(i.memory().peak), "The most `used_memory` has been."),
     value("used_memory_peak_human", |i| size(i.memory().peak), "The same for people."),
-    value("used_memory_peak_perc", |i| percent(i.memory().peak_percent()), "`used_memory` in per cent of its peak."),
+    value(
+        "used_memory_peak_perc",
+        |i| percent(i.memory().peak_percent()),
+        "`used_memory` in per cent of its peak.",
+    ),
     value(
         "used_memory_overhead",
         |i| text(i.memory().overhead()),
         "Bytes that are not keys and values: at the start, for clients, and the keyspace's tables.",
     ),
     value("used_memory_startup", |i| text(i.memory().startup), "`used_memory` when the server was ready."),
-    value("used_memory_dataset", |i| text(i.memory().dataset()), "`used_memory` less the overhead: keys and values."),
+    value(
+        "used_memory_dataset",
+        |i| text(i.memory().dataset()),
+        "`used_memory` less the overhead: keys and values.",
+    ),
     value(
         "used_memory_dataset_perc",
         |i| percent(i.memory().dataset_percent()),
         "The data set in per cent of what was allocated since the start.",
     ),
-    value("allocator_allocated", |i| text(i.memory().allocator.allocated), "Bytes allocated, by the allocator's count."),
-    value("allocator_active", |i| text(i.memory().allocator.active), "Bytes of the pages that hold an allocation."),
-    value("allocator_resident", |i| text(i.memory().allocator.resident), "Bytes of all pages the allocator occupies."),
-    value("total_system_memory", |i| text(i.facts().system_memory_bytes), "Bytes of memory that the machine has."),
+    value(
+        "allocator_allocated",
+        |i| text(i.memory().allocator.allocated),
+        "Bytes allocated, by the allocator's count.",
+    ),
+    value(
+        "allocator_active",
+        |i| text(i.memory().allocator.active),
+        "Bytes of the pages that hold an allocation.",
+    ),
+    value(
+        "allocator_resident",
+        |i| text(i.memory().allocator.resident),
+        "Bytes of all pages the allocator occupies.",
+    ),
+    value(
+        "total_system_memory",
+        |i| text(i.facts().system_memory_bytes),
+        "Bytes of memory that the machine has.",
+    ),
     value("total_system_memory_human", |i| human(i.facts().system_memory_bytes), "The same for people."),
     value("maxmemory", |i| text(i.config.maxmemory), "The directive `maxmemory`."),
     value("maxmemory_human", |i| human(i.config.maxmemory), "The same for people."),
@@ -122,23 +170,47 @@ pub(super) const MEMORY: &[Field] = &[
     value("mem_aof_buffer", |_| text(0), "Bytes that wait to be written to the append-only file."),
     value("mem_allocator", |_| text(ALLOCATOR), "The allocator and its version."),
     value("mem_snapshot_buffer", |i| text(i.save().snapshot_bytes), "Bytes that the running snapshot holds."),
-    value("active_defrag_running", |_| text(0), "Per cent of the processor's time that defragmentation takes."),
+    value(
+        "active_defrag_running",
+        |_| text(0),
+        "Per cent of the processor's time that defragmentation takes.",
+    ),
     value(
         "lazyfree_pending_objects",
         |i| text(i.engine.host.reclaim_counts().0),
         "Values that wait to be freed by a thread of its own.",
     ),
-    value("lazyfreed_objects", |i| text(i.engine.host.reclaim_counts().1), "Values that the thread has freed."),
+    value(
+        "lazyfreed_objects",
+        |i| text(i.engine.host.reclaim_counts().1),
+        "Values that the thread has freed.",
+    ),
 ];
 
 pub(super) const PERSISTENCE: &[Field] = &[
     value("loading", |i| flag(i.engine.is_loading()), "1 while the data set is loaded."),
     value("async_loading", |_| text(0), "1 while a replica loads a new data set and serves the old one."),
     value("current_cow_size", |i| text(i.save().snapshot_bytes), "Bytes that the running snapshot holds."),
-    value("current_fork_perc", |i| format!("{:.2}", save_percent(i)), "Per cent of the keys that the running snapshot has saved."),
-    value("current_save_keys_processed", |i| text(i.save().keys_done), "Keys that the running snapshot has saved."),
-    value("current_save_keys_total", |i| text(i.save().keys_total), "Keys that it will have saved at its end."),
-    value("rdb_changes_since_last_save", |i| text(i.engine.changes_since_save()), "Changes since the last good save."),
+    value(
+        "current_fork_perc",
+        |i| format!("{:.2}", save_percent(i)),
+        "Per cent of the keys that the running snapshot has saved.",
+    ),
+    value(
+        "current_save_keys_processed",
+        |i| text(i.save().keys_done),
+        "Keys that the running snapshot has saved.",
+    ),
+    value(
+        "current_save_keys_total",
+        |i| text(i.save().keys_total),
+        "Keys that it will have saved at its end.",
+    ),
+    value(
+        "rdb_changes_since_last_save",
+        |i| text(i.engine.changes_since_save()),
+        "Changes since the last good save.",
+    ),
     value("rdb_bgsave_in_progress", |i| flag(i.save().in_progress), "1 while a snapshot is saved."),
     value("rdb_last_save_time", |i| text(i.save().last_save.seconds()), "Unix time of the last good save."),
     value("rdb_last_bgsave_status", save_status, "`ok`, or `err` if the last background save failed."),
@@ -147,23 +219,55 @@ pub(super) const PERSISTENCE: &[Field] = &[
         |i| text(i.save().last_seconds.unwrap_or(-1)),
         "Seconds the last background save took; -1 if there was none.",
     ),
-    value("rdb_current_bgsave_time_sec", save_seconds, "Seconds the running one has taken; -1 if there is none."),
+    value(
+        "rdb_current_bgsave_time_sec",
+        save_seconds,
+        "Seconds the running one has taken; -1 if there is none.",
+    ),
     value("rdb_saves", |i| text(i.save().saves), "Saves since the start."),
-    value("rdb_last_cow_size", |i| text(i.save().last_snapshot_bytes), "The most bytes that the last snapshot held."),
-    value("rdb_last_load_keys_expired", |i| text(i.load().keys_expired), "Keys of the dump file that had expired."),
+    value(
+        "rdb_last_cow_size",
+        |i| text(i.save().last_snapshot_bytes),
+        "The most bytes that the last snapshot held.",
+    ),
+    value(
+        "rdb_last_load_keys_expired",
+        |i| text(i.load().keys_expired),
+        "Keys of the dump file that had expired.",
+    ),
     value("rdb_last_load_keys_loaded", |i| text(i.load().keys_loaded), "Keys loaded from the dump file."),
-    value("snapshot_cut_usec", |i| text(i.save().cut_us), "Microseconds for which the last snapshot's cut held every lock."),
+    value(
+        "snapshot_cut_usec",
+        |i| text(i.save().cut_us),
+        "Microseconds for which the last snapshot's cut held every lock.",
+    ),
     value("snapshot_cuts", |i| text(i.save().cuts), "Snapshots begun since the start."),
     value("aof_enabled", |_| text(0), "1 if an append-only file is written."),
     value("aof_rewrite_in_progress", |_| text(0), "1 while it is rewritten."),
     value("aof_rewrite_scheduled", |_| text(0), "1 if a rewrite follows the running save."),
     value("aof_last_bgrewrite_status", |_| text("ok"), "`ok`, or `err` if the last rewrite failed."),
     value("aof_last_write_status", |_| text("ok"), "`ok`, or `err` if the last write failed."),
-    maybe("loading_start_time", |i| while_loading(i, |load| load.started.seconds()), "While loading: Unix time it began."),
-    maybe("loading_total_bytes", |i| while_loading(i, |load| load.total_bytes), "While loading: bytes of the file."),
-    maybe("loading_loaded_bytes", |i| while_loading(i, |load| load.loaded_bytes), "While loading: bytes read."),
+    maybe(
+        "loading_start_time",
+        |i| while_loading(i, |load| load.started.seconds()),
+        "While loading: Unix time it began.",
+    ),
+    maybe(
+        "loading_total_bytes",
+        |i| while_loading(i, |load| load.total_bytes),
+        "While loading: bytes of the file.",
+    ),
+    maybe(
+        "loading_loaded_bytes",
+        |i| while_loading(i, |load| load.loaded_bytes),
+        "While loading: bytes read.",
+    ),
     maybe("loading_loaded_perc", loading_percent, "While loading: bytes read in per cent."),
-    maybe("loading_eta_seconds", loading_eta, "While loading: seconds it will still take, by the rate so far."),
+    maybe(
+        "loading_eta_seconds",
+        loading_eta,
+        "While loading: seconds it will still take, by the rate so far.",
+    ),
 ];
 
 pub(super) const STATS: &[Field] = &[
@@ -173,9 +277,21 @@ pub(super) const STATS: &[Field] = &[
         "Connections accepted.",
     ),
     value("total_commands_processed", |i| text(i.sum(|s| s.total_commands.value())), "Commands that ran."),
-    value("instantaneous_ops_per_sec", |i| text(i.engine.cycle.rates.lock().operations), "Commands in a second, of late."),
-    value("total_net_input_bytes", |i| text(i.sum(|s| s.input_bytes.value())), "Bytes read from connections."),
-    value("total_net_output_bytes", |i| text(i.sum(|s| s.output_bytes.value())), "Bytes written to connections."),
+    value(
+        "instantaneous_ops_per_sec",
+        |i| text(i.engine.cycle.rates.lock().operations),
+        "Commands in a second, of late.",
+    ),
+    value(
+        "total_net_input_bytes",
+        |i| text(i.sum(|s| s.input_bytes.value())),
+        "Bytes read from connections.",
+    ),
+    value(
+        "total_net_output_bytes",
+        |i| text(i.sum(|s| s.output_bytes.value())),
+        "Bytes written to connections.",
+    ),
     value("total_net_repl_input_bytes", |_| text(0), "Bytes read for replication."),
     value("total_net_repl_output_bytes", |_| text(0), "Bytes written for replication."),
     value(
@@ -199,7 +315,11 @@ pub(super) const STATS: &[Field] = &[
     value("sync_partial_ok", |_| text(0), "Partial ones."),
     value("sync_partial_err", |_| text(0), "Partial ones that had to become full."),
     value("expired_keys", |i| text(expired_keys(i)), "Keys removed because their time had passed."),
-    value("expired_subkeys", |i| text(expired_fields(i)), "Fields of hashes removed because their time had passed."),
+    value(
+        "expired_subkeys",
+        |i| text(expired_fields(i)),
+        "Fields of hashes removed because their time had passed.",
+    ),
     value(
         "expired_stale_perc",
         |i| format!("{:.2}", i.engine.cycle.expired_stale_permille.value() as f64 / 10.0),
@@ -218,12 +338,20 @@ pub(super) const STATS: &[Field] = &[
     value("evicted_keys", |_| text(0), "Keys removed because of `maxmemory`."),
     value("evicted_clients", |_| text(0), "Connections closed because of `maxmemory-clients`."),
     value("total_eviction_exceeded_time", |_| text(0), "Milliseconds for which memory was over `maxmemory`."),
-    value("current_eviction_exceeded_time", |_| text(0), "Milliseconds since memory went over `maxmemory`; else 0."),
+    value(
+        "current_eviction_exceeded_time",
+        |_| text(0),
+        "Milliseconds since memory went over `maxmemory`; else 0.",
+    ),
     value("keyspace_hits", |i| text(i.sum(|s| s.hits.value())), "Reads of a key that was there."),
     value("keyspace_misses", |i| text(i.sum(|s| s.misses.value())), "Reads of a key that was not."),
     value("pubsub_channels", |i| text(i.engine.pubsub.channels.read().len()), "Channels with subscribers."),
     value("pubsub_patterns", |i| text(i.engine.pubsub.patterns.read().len()), "Patterns with subscribers."),
-    value("pubsubshard_channels", |i| text(i.engine.pubsub.shard_channels.read().len()), "Shard channels with subscribers."),
+    value(
+        "pubsubshard_channels",
+        |i| text(i.engine.pubsub.shard_channels.read().len()),
+        "Shard channels with subscribers.",
+    ),
     value("latest_fork_usec", |_| text(0), "Always 0: the server never forks."),
     value("total_forks", |_| text(0), "Always 0: the server never forks."),
     value("tracking_total_keys", |_| text(0), "Keys remembered for client-side caching."),
@@ -248,7 +376,11 @@ pub(super) const STATS: &[Field] = &[
         "Connections closed because their replies piled up.",
     ),
     value("eventloop_cycles", |i| text(i.sum(|s| s.ticks.value())), "Rounds of all worker threads."),
-    value("eventloop_duration_sum", |i| text(i.sum(|s| s.tick_ns.value()) / 1000), "Microseconds of all rounds."),
+    value(
+        "eventloop_duration_sum",
+        |i| text(i.sum(|s| s.tick_ns.value()) / 1000),
+        "Microseconds of all rounds.",
+    ),
     value(
         "eventloop_duration_cmd_sum",
         |i| text(i.sum(|s| s.command_ns.value()) / 1000),
@@ -261,7 +393,11 @@ pub(super) const REPLICATION: &[Field] = &[
     value("connected_slaves", |_| text(0), "Connected replicas."),
     value("master_failover_state", |_| text("no-failover"), "State of a failover that was asked for."),
     value("master_replid", |i| replication_id(i), "The name of this history of changes."),
-    value("master_replid2", |_| "0".repeat(40), "The name it had before the last failover; zeros if there was none."),
+    value(
+        "master_replid2",
+        |_| "0".repeat(40),
+        "The name it had before the last failover; zeros if there was none.",
+    ),
     value("master_repl_offset", |i| text(i.engine.log.offset().0), "Bytes of changes so far."),
     value("second_repl_offset", |_| text(-1), "Up to where the earlier name is valid; -1: it is not."),
     value("repl_backlog_active", |_| text(0), "1 if changes are kept for replicas that come back."),
@@ -275,8 +411,16 @@ pub(super) const CPU: &[Field] = &[
     value("used_cpu_user", |i| seconds(i.facts().cpu_user_s), "Seconds spent in the program, all threads."),
     value("used_cpu_sys_children", |_| seconds(0.0), "Always 0: the server has no children."),
     value("used_cpu_user_children", |_| seconds(0.0), "Always 0: the server has no children."),
-    value("used_cpu_sys_main_thread", |i| seconds(i.facts().cpu_system_main_thread_s), "Seconds in the kernel, main thread."),
-    value("used_cpu_user_main_thread", |i| seconds(i.facts().cpu_user_main_thread_s), "Seconds in the program, main thread."),
+    value(
+        "used_cpu_sys_main_thread",
+        |i| seconds(i.facts().cpu_system_main_thread_s),
+        "Seconds in the kernel, main thread.",
+    ),
+    value(
+        "used_cpu_user_main_thread",
+        |i| seconds(i.facts().cpu_user_main_thread_s),
+        "Seconds in the program, main thread.",
+    ),
 ];
 
 pub(super) const COMMANDSTATS: &[Field] = &[list(
@@ -296,13 +440,14 @@ pub(super) const LATENCYSTATS: &[Field] = &[list(
      the directive `latency-tracking-info-percentiles`.",
 )];
 
-pub(super) const CLUSTER: &[Field] = &[value("cluster_enabled", |_| text(0), "1 if this server is a node of a cluster.")];
+pub(super) const CLUSTER: &[Field] =
+    &[value("cluster_enabled", |_| text(0), "1 if this server is a node of a cluster.")];
 
 pub(super) const KEYSPACE: &[Field] = &[list(
     "db<n>",
     lines::keyspace,
     "For each database with keys: keys, keys with a time of expiry, milliseconds these have left on average \
-     (estimated), hashes with fields that expire.",
+     (estimated), hashes of which only fields expire.",
 )];
 
 const fn value(name: &'static str, show: fn(&InfoInput<'_>) -> String, doc: &'static str) -> Field {
@@ -392,12 +537,17 @@ fn save_seconds(input: &InfoInput<'_>) -> String {
     text(started.map_or(-1, |started| input.now.since(started) / 1000))
 }
 
-fn while_loading<T: Display>(input: &InfoInput<'_>, show: fn(&crate::host::LoadStatus) -> T) -> Option<String> {
+fn while_loading<T: Display>(
+    input: &InfoInput<'_>,
+    show: fn(&crate::host::LoadStatus) -> T,
+) -> Option<String> {
     input.engine.is_loading().then(|| text(show(input.load())))
 }
 
 fn loading_percent(input: &InfoInput<'_>) -> Option<String> {
-    while_loading(input, |load| format!("{:.2}", load.loaded_bytes as f64 * 100.0 / load.total_bytes.max(1) as f64))
+    while_loading(input, |load| {
+        format!("{:.2}", load.loaded_bytes as f64 * 100.0 / load.total_bytes.max(1) as f64)
+    })
 }
 
 fn loading_eta(input: &InfoInput<'_>) -> Option<String> {

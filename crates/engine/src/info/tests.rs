@@ -41,14 +41,19 @@ fn sections_are_chosen_by_name() {
         assert_eq!(titles, expected, "{line}");
     };
     let all: Vec<_> = SECTIONS.iter().map(|section| section.title).collect();
-    let default: Vec<_> = all.iter().copied().filter(|title| !["Commandstats", "Latencystats"].contains(title)).collect();
+    let default: Vec<_> =
+        all.iter().copied().filter(|title| !["Commandstats", "Latencystats"].contains(title)).collect();
     check(&mut test, "INFO", &default);
     check(&mut test, "INFO default", &default);
     check(&mut test, "INFO all", &all);
     check(&mut test, "INFO EVERYTHING cpu", &all);
     check(&mut test, "INFO keyspace CPU", &["CPU", "Keyspace"]);
     check(&mut test, "INFO nothing", &[]);
-    check(&mut test, "INFO default commandstats", &[&default[..8], &["Commandstats"], &default[8..]].concat());
+    check(
+        &mut test,
+        "INFO default commandstats",
+        &[&default[..8], &["Commandstats"], &default[8..]].concat(),
+    );
 }
 
 #[test]
@@ -84,5 +89,8 @@ fn databases_are_listed_with_their_keys() {
     test.configure(|config| config.enable_debug_command = crate::config::DebugAccess::Yes);
     assert_eq!(info(&mut test, "INFO keyspace"), "# Keyspace\r\n");
     test.run("DEBUG POPULATE 10");
-    assert_eq!(info(&mut test, "INFO keyspace"), "# Keyspace\r\ndb0:keys=10,expires=0,avg_ttl=0,subexpiry=0\r\n");
+    assert_eq!(
+        info(&mut test, "INFO keyspace"),
+        "# Keyspace\r\ndb0:keys=10,expires=0,avg_ttl=0,subexpiry=0\r\n"
+    );
 }

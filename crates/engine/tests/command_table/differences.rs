@@ -5,15 +5,40 @@ pub type Difference = (&'static str, &'static str, &'static str);
 
 /// Of COMMAND INFO.
 pub const INFO: &[Difference] = &[
-    ("command|getkeys", "arity", "-3 since Redis 7.2: a request of one word has an answer too"),
-    ("command|getkeysandflags", "arity", "-3 since Redis 7.2: a request of one word has an answer too"),
+    ("command|getkeys", "arity", SHORTER),
+    ("command|getkeysandflags", "arity", SHORTER),
+    ("multi", "flags", NO_MULTI),
+    ("watch", "flags", NO_MULTI),
 ];
 
 /// Of COMMAND DOCS.
-pub const DOCS: &[Difference] = &[];
+pub const DOCS: &[Difference] = &[
+    ("client|kill", "arguments", "filters follow one another; the others call them a choice"),
+    ("hexpireat", "arguments", UNIX_TIME),
+    ("hpexpireat", "arguments", UNIX_TIME),
+    ("hscan", "complexity", "two full stops in the original"),
+    ("psubscribe", "complexity", SUBSCRIPTIONS),
+    ("punsubscribe", "complexity", SUBSCRIPTIONS),
+    ("quit", "deprecated_since", QUIT),
+    ("quit", "doc_flags", QUIT),
+    ("quit", "replaced_by", QUIT),
+    ("sunsubscribe", "complexity", SUBSCRIPTIONS),
+    ("unsubscribe", "complexity", SUBSCRIPTIONS),
+];
+
+const SHORTER: &str = "-3 since Redis 7.2: a request of one word has an answer too";
+const NO_MULTI: &str = "flagged as Valkey flags it: its error is that of every command refused in MULTI";
+const UNIX_TIME: &str = "a time, as in EXPIREAT; Valkey calls it an integer";
+const SUBSCRIPTIONS: &str = "as Valkey measures it: what is asked for counts, not what there is";
+const QUIT: &str = "deprecated since Redis 7.2";
 
 /// Commands of which no server says a complexity.
-pub const NO_COMPLEXITY: &[&str] = &["monitor"];
+pub const NO_COMPLEXITY: &[&str] = &["lolwut", "monitor"];
 
-/// Commands whose syntax cannot tell their arity.
-pub const ODD_ARITY: &[(&str, &str)] = &[];
+/// Commands whose syntax does not tell their arity.
+pub const ODD_ARITY: &[(&str, &str)] = &[
+    ("client|kill", "each filter may be left out, but not all"),
+    ("command", "its subcommands are rows of their own"),
+    ("debug", "its subcommands are no rows: see DEBUG HELP"),
+    ("quit", "takes words, as Redis does, and makes nothing of them"),
+];

@@ -145,16 +145,23 @@ fn outline_one(argument: &Value) -> String {
     let marks = mark("optional", "?") + &mark("multiple", "+") + &mark("multiple_token", "+");
     let token =
         find(argument, "token").map_or(String::new(), |token| format!("{}=", text(token).to_uppercase()));
-    let spec = find(argument, "key_spec_index").map_or(String::new(), |spec| format!("@{}", show(spec)));
+    // Valkey gives a spec to counts of fields too.
+    let has_spec = matches!(field("type").as_str(), "key" | "pattern");
+    let spec = find(argument, "key_spec_index").filter(|_| has_spec);
+    let spec = spec.map_or(String::new(), |spec| format!("@{}", show(spec)));
     let parts = find(argument, "arguments").map_or(&[][..], items);
     let body = match (field("type").as_str(), parts) {
-        ("block", [only]) => outline_one(only),
+        ("block", [only]) if marks.is_empty() || flags_free(only) => outline_one(only),
         ("block" | "oneof", _) => {
             format!("{}({})", field("type"), parts.iter().map(outline_one).collect::<Vec<_>>().join(" "))
         }
         (kind, _) => format!("{}:{kind}", field("name").to_lowercase().replace('_', "-")),
     };
     format!("{token}{body}{spec}{marks}")
+}
+
+fn flags_free(argument: &Value) -> bool {
+    find(argument, "flags").is_none()
 }
 
 /// A map's pairs and a set's members in the order of their texts.

@@ -1,5 +1,5 @@
-//! Scripts of requests with their replies: run on an engine, and on the Redis that is installed, which must answer the
-//! same. It never fails a test where there is none.
+//! Scripts of requests with their replies: run on an engine, and on the Redis that is installed, which must
+//! answer the same. It never fails a test where there is none.
 
 use base::quoting::split_args;
 use engine::testing::{TestEngine, show};
@@ -8,8 +8,8 @@ use testkit::{Client, Server};
 /// Requests and the replies to them, as `engine::testing::show` writes them.
 pub type Script = &'static [(&'static str, &'static str)];
 
-/// Runs each script on a fresh engine and, emptied before each, on Redis; what the effects leave behind when they are
-/// replayed must be the same keyspace.
+/// Runs each script on a fresh engine and, emptied before each, on Redis; what the effects leave behind when
+/// they are replayed must be the same keyspace.
 pub fn check_as_redis(scripts: &[Script]) {
     scripts.iter().for_each(|script| check_here(script));
     let Some(program) = testkit::redis() else {

@@ -1,4 +1,5 @@
-//! Accepting connections: who may stay, and which worker serves whom. Runs in the worker that has the listeners.
+//! Accepting connections: who may stay, and which worker serves whom. Runs in the worker that has the
+//! listeners.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -40,8 +41,13 @@ struct Waiting {
 impl Acceptor {
     pub fn new(listeners: Vec<Listener>, poller: &Poller) -> io::Result<Acceptor> {
         let never = UnixMs(0);
-        let mut acceptor =
-            Acceptor { listeners: Vec::new(), blocked_until: never, warned: never, turn: 0, next_key: LISTENER };
+        let mut acceptor = Acceptor {
+            listeners: Vec::new(),
+            blocked_until: never,
+            warned: never,
+            turn: 0,
+            next_key: LISTENER,
+        };
         for listener in listeners {
             acceptor.add(listener, poller)?;
         }
@@ -57,7 +63,10 @@ impl Acceptor {
     }
 
     pub fn ready(&mut self, key: Key) {
-        self.listeners.iter_mut().filter(|waiting| waiting.key == key).for_each(|waiting| waiting.ready = true);
+        self.listeners
+            .iter_mut()
+            .filter(|waiting| waiting.key == key)
+            .for_each(|waiting| waiting.ready = true);
     }
 
     /// Somebody may be waiting who can be accepted now.
@@ -161,7 +170,8 @@ impl Worker {
     /// Takes these in place of all TCP listeners.
     pub fn replace_listeners(&mut self, listeners: Vec<Listener>) {
         let old = std::mem::take(&mut self.acceptor.listeners);
-        let (kept, dropped): (Vec<_>, Vec<_>) = old.into_iter().partition(|waiting| waiting.listener.is_unix());
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            old.into_iter().partition(|waiting| waiting.listener.is_unix());
         self.acceptor.listeners = kept;
         for waiting in dropped {
             let _ = self.poller.remove(&waiting.listener);
@@ -180,13 +190,15 @@ fn exhausted(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw_os_error(code)))
 }
 
-const PROTECTED: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password \
-    is set for the default user. In this mode connections are only accepted from the loopback interface. If you want \
-    to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable \
-    protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to \
-    Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet \
-    if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the \
-    protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then \
-    restarting the server. 3) If you started the server manually just for testing, restart it with the \
-    '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to \
-    do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+const PROTECTED: &str = "\
+    -DENIED Redis is running in protected mode because protected mode is enabled and no password is set \
+    for the default user. In this mode connections are only accepted from the loopback interface. If you \
+    want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just \
+    disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface \
+    by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not \
+    publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) \
+    Alternatively you can just disable the protected mode by editing the Redis configuration file, and \
+    setting the protected mode option to 'no', and then restarting the server. 3) If you started the \
+    server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an \
+    authentication password for the default user. NOTE: You only need to do one of the above things in \
+    order for the server to start accepting connections from the outside.\r\n";

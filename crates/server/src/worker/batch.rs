@@ -1,5 +1,5 @@
-//! Requests that run together: collected across connections, prefetched together, run one by one in the order in
-//! which they came. Replies collect in one arena, and each connection's are written once.
+//! Requests that run together: collected across connections, prefetched together, run one by one in the order
+//! in which they came. Replies collect in one arena, and each connection's are written once.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +25,8 @@ const REPLIES_LEN: usize = 1 << 20;
 const REPLIES_KEPT: usize = 2 << 20;
 const SPANS_KEPT: usize = 64 * 1024;
 
-/// How long writers are held up, at most, for a snapshot that cannot keep pace: in steps, outside of any lock.
+/// How long writers are held up, at most, for a snapshot that cannot keep pace: in steps, outside of any
+/// lock.
 const SNAPSHOT_DELAY_US: u64 = 200;
 const SNAPSHOT_DELAYS: usize = 10;
 
@@ -299,6 +300,7 @@ fn is_http(argv: &Argv<'_>) -> bool {
     argv.is(0, "post") || argv.is(0, "host:")
 }
 
-const HTTP_WARNING: &str = "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: \
-    commands to Redis. This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise \
-    your Redis instance. Connection aborted.";
+const HTTP_WARNING: &str = "\
+    Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. \
+    This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis \
+    instance. Connection aborted.";

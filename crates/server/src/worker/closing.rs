@@ -24,11 +24,24 @@ impl Worker {
     }
 
     pub fn close_logged(&mut self, slot: Slot, what: &str) {
+        self.log_client(slot, what);
+        self.close(slot);
+    }
+
+    /// The peer sends no more. It may still read what waits for it; if not, the next write will tell.
+    pub fn close_when_written(&mut self, slot: Slot, what: &str) {
+        self.log_client(slot, what);
+        match self.connections.at(slot) {
+            Some(connection) if !connection.output.is_empty() => connection.closing = true,
+            _ => self.close(slot),
+        }
+    }
+
+    fn log_client(&mut self, slot: Slot, what: &str) {
         if self.logs(Level::Verbose) {
             let line = format!("{what} {}", self.describe(slot));
             self.engine.host.log(Level::Verbose, &line);
         }
-        self.close(slot);
     }
 
     #[cold]
@@ -48,7 +61,8 @@ impl Worker {
     #[cold]
     pub fn close_over_limit(&mut self, slot: Slot) {
         let client = self.describe(slot);
-        let line = format!("Client {client} scheduled to be closed ASAP for overcoming of output buffer limits.");
+        let line =
+            format!("Client {client} scheduled to be closed ASAP for overcoming of output buffer limits.");
         self.engine.host.log(Level::Warning, &line);
         self.seat.worker.stats.output_limit_closed.add(1);
         self.close(slot);
@@ -60,9 +74,11 @@ impl Worker {
         let client = self.describe(slot);
         let input = self.connections.at(slot).and_then(|connection| connection.input.as_ref());
         let sample = input.map_or(&[][..], |input| &input.bytes[..input.bytes.len().min(SAMPLE_LEN)]);
-        let sample = if self.seat.config.hide_user_data_from_log { "*redacted*".into() } else { escape(sample) };
-        let line =
-            format!("Closing client that reached max query buffer length: {client} (qbuf initial bytes: {sample})");
+        let sample =
+            if self.seat.config.hide_user_data_from_log { "*redacted*".into() } else { escape(sample) };
+        let line = format!(
+            "Closing client that reached max query buffer length: {client} (qbuf initial bytes: {sample})"
+        );
         self.engine.host.log(Level::Warning, &line);
         self.seat.worker.stats.input_limit_closed.add(1);
         self.close(slot);

@@ -1,13 +1,13 @@
-//! From readable bytes to whole requests: one read of a connection, into the worker's arena or into the connection's
-//! own buffers, and the parsing of what is there. A byte is never parsed twice, and nothing is copied but the
-//! beginning of a request that did not arrive whole.
+//! From readable bytes to whole requests: one read of a connection, into the worker's arena or into the
+//! connection's own buffers, and the parsing of what is there. A byte is never parsed twice, and nothing is
+//! copied but the beginning of a request that did not arrive whole.
 
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use engine::host::Level;
 use engine::Argv;
+use engine::host::Level;
 use resp::request::{Progress, ProtocolError, Span};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
@@ -19,7 +19,8 @@ use crate::conn::{Connection, Filling, Input, Slot, add};
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
 
-/// A half-read request up to this length is put in front of the next read; a longer one grows in its own buffer.
+/// A half-read request up to this length is put in front of the next read; a longer one grows in its own
+/// buffer.
 const LEFT_IN_ARENA: usize = 16 * 1024;
 
 /// Where the reads of a tick lie, until their requests have run.
@@ -95,7 +96,8 @@ impl Worker {
         }
     }
 
-    /// Puts the beginning of a half-read request back in front of what was read, its spans into the batch's list.
+    /// Puts the beginning of a half-read request back in front of what was read, its spans into the batch's
+    /// list.
     #[inline]
     fn put_back(&mut self, arena: &mut Arena, slot: Slot, start: usize) -> (usize, Big) {
         let first = self.batch.spans.len();
@@ -168,7 +170,9 @@ impl Worker {
     /// Parses and runs what lies in a connection's own buffer.
     pub fn parse_own(&mut self, arena: &mut Arena, slot: Slot) {
         self.run_arena(arena);
-        let Some(connection) = self.connections.at(slot).filter(|connection| !connection.holds()) else { return };
+        let Some(connection) = self.connections.at(slot).filter(|connection| !connection.holds()) else {
+            return;
+        };
         let Some(mut input) = connection.input.take() else { return };
         debug_assert!(input.filling.is_none());
         std::mem::swap(&mut self.batch.spans, &mut input.spans);
@@ -266,7 +270,7 @@ impl Worker {
         self.run_arena(arena);
         self.flush();
         match read {
-            Ok(_) => self.close_logged(slot, "Client closed connection"),
+            Ok(_) => self.close_when_written(slot, "Client closed connection"),
             Err(error) => self.close_failed(slot, "Reading from client", &io::Error::from(error)),
         }
     }
@@ -292,7 +296,8 @@ impl Worker {
                 return Some(Rest { from, first, big: None });
             }
             let limits = connection.parse_limits(&self.seat.config);
-            let progress = connection.parser.parse(&input[range.clone()], from, &limits, &mut self.batch.spans);
+            let progress =
+                connection.parser.parse(&input[range.clone()], from, &limits, &mut self.batch.spans);
             match progress {
                 Ok(Progress::Done { end, inline }) => {
                     if inline {
@@ -308,7 +313,9 @@ impl Worker {
                 Err(error) => {
                     self.batch.spans.truncate(first);
                     self.run_batch(input, &[]);
-                    if big.is_empty() && self.connections.at(slot).is_some_and(|connection| connection.holds()) {
+                    if big.is_empty()
+                        && self.connections.at(slot).is_some_and(|connection| connection.holds())
+                    {
                         // What was held is answered first; then this request fails again.
                         return Some(Rest { from, first: 0, big: None });
                     }
@@ -346,7 +353,8 @@ impl Worker {
         self.replies.of(slot).error(&text);
         if self.logs(Level::Verbose) {
             let reason = text.strip_prefix("ERR Protocol error: ").unwrap_or(&text);
-            let line = format!("Protocol error ({reason}) from client: {}. {}", self.describe(slot), dump(sample));
+            let line =
+                format!("Protocol error ({reason}) from client: {}. {}", self.describe(slot), dump(sample));
             self.engine.host.log(Level::Verbose, &line);
         }
     }
@@ -433,5 +441,9 @@ fn dump(sample: &[u8]) -> String {
     }
     let (head, tail) = (&sample[..DUMP_LEN / 2], &sample[sample.len() - DUMP_LEN / 2..]);
     let between = sample.len() - DUMP_LEN;
-    format!("Query buffer during protocol error: '{}' (... more {between} bytes ...) '{}'", text(head), text(tail))
+    format!(
+        "Query buffer during protocol error: '{}' (... more {between} bytes ...) '{}'",
+        text(head),
+        text(tail)
+    )
 }

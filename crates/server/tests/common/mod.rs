@@ -1,4 +1,6 @@
-//! Shared by the tests of the process: the server under test, and dump files read with the project's own reader.
+//! Shared by the tests of the process: the server under test, and dump files read with the project's own
+//! reader.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::collections::BTreeMap;
 use std::fs::File;

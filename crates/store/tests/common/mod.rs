@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use base::bytes::escape;
 use base::crc::crc64;
 use rdb::{Item, Object, ReadOptions, Reader, WriteOptions};
 use store::snapshot::Block;
@@ -23,6 +24,14 @@ pub struct Entry {
 
 /// Database and name to what stands there.
 pub type Model = BTreeMap<(u16, Vec<u8>), Entry>;
+
+/// Compares, and names the first few keys that differ: whole models would fill the screen.
+pub fn check_equal(found: &Model, expected: &Model, what: &str) {
+    let names = expected.keys().chain(found.keys().filter(|name| !expected.contains_key(name)));
+    let differing = names.filter(|name| found.get(name) != expected.get(name));
+    let shown: Vec<String> = differing.take(5).map(|(db, name)| format!("{db}/{}", escape(name))).collect();
+    assert!(shown.is_empty(), "{what}: the content is not the expected one at {}", shown.join(" "));
+}
 
 pub fn text(bytes: &[u8]) -> Entry {
     Entry { value: Value::Text(bytes.to_vec()), expires_at: None }

@@ -1,0 +1,292 @@
+//! Replaying the effects gives the same memory: for every write command of the table, and for long mixtures of
+//! all of them with time passing. A new write command needs a row of examples here.
+
+use std::collections::BTreeMap;
+
+use base::quoting::split_args;
+use base::random::Rng;
+use engine::command::flag;
+use engine::registry::{REGISTRY, Registered};
+use engine::testing::TestEngine;
+
+/// A write command, by its full name, and requests that change the keyspace that `SETUP` leaves. The word
+/// PAYLOAD stands for what DUMP answers of the key `h`.
+const EXAMPLES: &[(&str, &[&str])] = &[
+    // Strings.
+    ("append", &["APPEND s more", "APPEND new more", "APPEND i 1", "APPEND big more", "APPEND short x"]),
+    ("decr", &["DECR i", "DECR new", "DECR short"]),
+    ("decrby", &["DECRBY i 7", "DECRBY new 7"]),
+    ("delifeq", &["DELIFEQ s text"]),
+    ("getdel", &["GETDEL s", "GETDEL t", "GETDEL big"]),
+    (
+        "getex",
+        &[
+            "GETEX s EX 100",
+            "GETEX t PERSIST",
+            "GETEX s PXAT 1",
+            "GETEX t PX 7000",
+            "GETEX i EXAT 2000000000",
+        ],
+    ),
+    ("getset", &["GETSET s other", "GETSET t other", "GETSET new other"]),
+    ("incr", &["INCR i", "INCR new", "INCR short"]),
+    ("incrby", &["INCRBY i 7", "INCRBY t 1"]),
+    ("incrbyfloat", &["INCRBYFLOAT i 1.5", "INCRBYFLOAT f 0.1", "INCRBYFLOAT t 3e2", "INCRBYFLOAT new -1"]),
+    ("mset", &["MSET s 1 t 2 new 3 h 4", "MSET big 5"]),
+    ("msetnx", &["MSETNX new 1 newer 2", "MSETNX short 1"]),
+    ("psetex", &["PSETEX s 7000 v", "PSETEX h 7000 v"]),
+    ("setex", &["SETEX s 7 v", "SETEX new 7 v"]),
+    (
+        "set",
+        &[
+            "SET s other",
+            "SET h 1",
+            "SET t other",
+            "SET t other KEEPTTL",
+            "SET s other EX 7",
+            "SET new other PX 7000 NX",
+            "SET s other EXAT 2000000000 XX GET",
+            "SET s other PXAT 1700000007000",
+            "SET s other PXAT 1",
+            "SET s other IFEQ text",
+            "SET short 1 NX",
+        ],
+    ),
+    ("setnx", &["SETNX new v", "SETNX short v"]),
+    ("setrange", &["SETRANGE s 2 XY", "SETRANGE new 5 x", "SETRANGE i 0 9", "SETRANGE big 30000 x"]),
+    ("setbit", &["SETBIT s 7 1", "SETBIT new 100 1", "SETBIT i 1 1"]),
+    ("bitop", &["BITOP OR new s i", "BITOP NOT s s", "BITOP AND s none none"]),
+    ("bitfield", &["BITFIELD s SET u8 0 255", "BITFIELD new INCRBY i5 100 1"]),
+    // Hashes.
+    (
+        "hset",
+        &[
+            "HSET h f other g new",
+            "HSET new f v",
+            "HSET table 5 other",
+            "HSET timed f other",
+            "HSET fading f v",
+        ],
+    ),
+    ("hsetnx", &["HSETNX h new v", "HSETNX new f v", "HSETNX fading f v"]),
+    ("hmset", &["HMSET h f other", "HMSET new f v g w"]),
+    ("hdel", &["HDEL h f", "HDEL h f n", "HDEL table 5 6 none", "HDEL timed f", "HDEL fading keep"]),
+    (
+        "hincrby",
+        &["HINCRBY h n 3", "HINCRBY h new 3", "HINCRBY new f 3", "HINCRBY fading f 3", "HINCRBY timed n 1"],
+    ),
+    (
+        "hincrbyfloat",
+        &[
+            "HINCRBYFLOAT h n 0.5",
+            "HINCRBYFLOAT new f 0.5",
+            "HINCRBYFLOAT fading f 0.5",
+            "HINCRBYFLOAT timed n 0.5",
+        ],
+    ),
+    (
+        "hexpire",
+        &["HEXPIRE h 100 FIELDS 1 f", "HEXPIRE h 0 FIELDS 2 f n", "HEXPIRE timed 100 GT FIELDS 2 f keep"],
+    ),
+    ("hpexpire", &["HPEXPIRE h 7000 FIELDS 2 f none", "HPEXPIRE table 7000 NX FIELDS 1 5"]),
+    ("hexpireat", &["HEXPIREAT h 2000000000 FIELDS 1 f", "HEXPIREAT h 1 FIELDS 1 f"]),
+    ("hpexpireat", &["HPEXPIREAT h 2000000000000 FIELDS 1 f", "HPEXPIREAT timed 1 FIELDS 1 f"]),
+    ("hpersist", &["HPERSIST timed FIELDS 2 f none"]),
+    ("hgetdel", &["HGETDEL h FIELDS 1 f", "HGETDEL h FIELDS 2 f n", "HGETDEL timed FIELDS 2 f none"]),
+    (
+        "hgetex",
+        &[
+            "HGETEX h EX 100 FIELDS 1 f",
+            "HGETEX timed PERSIST FIELDS 1 f",
+            "HGETEX h PXAT 2000000000000 FIELDS 2 f none",
+            "HGETEX h PXAT 1 FIELDS 1 f",
+        ],
+    ),
+    (
+        "hsetex",
+        &[
+            "HSETEX h EX 100 FIELDS 1 f other",
+            "HSETEX new FNX PX 7000 FIELDS 2 f v g w",
+            "HSETEX timed KEEPTTL FIELDS 1 f other",
+            "HSETEX h FIELDS 1 f other",
+            "HSETEX h PXAT 1 FIELDS 1 f other",
+        ],
+    ),
+    // Keys of any type.
+    ("del", &["DEL s", "DEL h none table", "DEL short s"]),
+    ("unlink", &["UNLINK s", "UNLINK h none table"]),
+    ("rename", &["RENAME s s2", "RENAME t s", "RENAME timed h", "RENAME table short", "RENAME big new"]),
+    ("renamenx", &["RENAMENX s new", "RENAMENX t short"]),
+    (
+        "copy",
+        &["COPY s new", "COPY t s REPLACE", "COPY table s DB 1", "COPY timed h REPLACE", "COPY t short"],
+    ),
+    ("move", &["MOVE s 1", "MOVE t 2", "MOVE timed 1"]),
+    ("expire", &["EXPIRE s 100", "EXPIRE t 100 GT", "EXPIRE s 0", "EXPIRE h -1", "EXPIRE timed 7"]),
+    ("pexpire", &["PEXPIRE s 7000", "PEXPIRE table 7000 NX"]),
+    ("expireat", &["EXPIREAT s 2000000000", "EXPIREAT s 1"]),
+    ("pexpireat", &["PEXPIREAT s 2000000000000", "PEXPIREAT t 1700000007000 XX", "PEXPIREAT t 1"]),
+    ("persist", &["PERSIST t"]),
+    (
+        "restore",
+        &[
+            "RESTORE new 0 PAYLOAD",
+            "RESTORE new 7000 PAYLOAD",
+            "RESTORE s 7000 PAYLOAD REPLACE",
+            "RESTORE s 1 PAYLOAD REPLACE ABSTTL",
+            "RESTORE s 2000000000000 PAYLOAD ABSTTL REPLACE IDLETIME 5",
+            "RESTORE short 0 PAYLOAD",
+        ],
+    ),
+    // Databases.
+    ("flushdb", &["FLUSHDB", "FLUSHDB ASYNC"]),
+    ("flushall", &["FLUSHALL", "FLUSHALL SYNC"]),
+    ("swapdb", &["SWAPDB 0 1", "SWAPDB 2 0"]),
+];
+
+/// What every example begins with: values in each encoding, with and without times. `short` has expired when
+/// the example runs, and so has the field `f` of `fading`.
+const SETUP: &[&str] = &[
+    "SET s text",
+    "SET i 10",
+    "SET f 10.5",
+    "SET t 5 PX 5000",
+    "SET short 1 PX 5",
+    "HSET h f v n 5",
+    "HSET timed f v n 1 keep w",
+    "HPEXPIRE timed 5000 FIELDS 2 f n",
+    "HSET fading f 5 keep w",
+    "HPEXPIRE fading 5 FIELDS 1 f",
+];
+
+#[test]
+fn every_write_command_has_examples() {
+    let is_write = |row: &&Registered| row.row.has(flag::WRITE) && row.children.is_empty();
+    let rows = REGISTRY.all.iter().filter(is_write).map(|row| row.full_name.as_str());
+    let known: BTreeMap<_, _> = EXAMPLES.iter().copied().collect();
+    let missing: Vec<_> = rows.filter(|name| !known.contains_key(name)).collect();
+    assert!(missing.is_empty(), "examples are missing of {missing:?}");
+}
+
+#[test]
+fn the_effects_of_every_example_replay_to_the_same_memory() {
+    for (name, lines) in EXAMPLES.iter().filter(|(name, _)| is_served(name)) {
+        lines.iter().for_each(|line| check_example(name, line));
+    }
+}
+
+fn is_served(name: &str) -> bool {
+    REGISTRY.find_full(name.as_bytes()).is_some()
+}
+
+fn check_example(name: &str, line: &str) {
+    let mut test = TestEngine::new();
+    test.collect_effects();
+    let mut effects = set_up(&mut test);
+    test.advance_ms(10);
+    let before = test.digest();
+    let reply = run(&mut test, line);
+    assert!(!reply.is_error(), "{line}: {reply:?}");
+    let own = test.take_effects();
+    assert!(!own.is_empty(), "an example of {name} that has no effect: {line}");
+    assert_ne!(test.digest(), before, "an example of {name} that changes nothing: {line}");
+    effects.extend(own);
+    check_replay(&mut test, &effects, line);
+}
+
+fn set_up(test: &mut TestEngine) -> Vec<u8> {
+    for line in SETUP {
+        let reply = test.run(line);
+        assert!(!reply.is_error(), "{line}: {reply:?}");
+    }
+    test.run_words(&[b"SET".as_slice(), b"big", &[b'x'; 20_000]]);
+    for number in 0..300 {
+        test.run(&format!("HSET table {number} v"));
+    }
+    test.take_effects()
+}
+
+/// Replays some time later: what is relative to the time it runs at would show.
+fn check_replay(test: &mut TestEngine, effects: &[u8], what: &str) {
+    test.advance_ms(200);
+    let replica = test.replay(effects);
+    assert_eq!(replica.digest(), test.digest(), "{what}");
+    replica.check_invariants();
+    test.check_invariants();
+}
+
+fn run(test: &mut TestEngine, line: &str) -> resp::decode::Value {
+    let mut words = split_args(line.as_bytes()).expect("an example's quotes are balanced");
+    for word in &mut words {
+        if word == b"PAYLOAD" {
+            let payload = test.run("DUMP h");
+            *word = payload.as_bytes().unwrap_or(b"none").to_vec();
+        }
+    }
+    test.run_words(&words)
+}
+
+#[test]
+fn the_effects_of_any_mixture_replay_to_the_same_memory() {
+    for seed in 0..40 {
+        let mut mixture = Mixture::new(seed);
+        let mut effects = Vec::new();
+        for _ in 0..400 {
+            mixture.step();
+            effects.extend(mixture.test.take_effects());
+        }
+        check_replay(&mut mixture.test, &effects, &format!("seed {seed}"));
+    }
+}
+
+/// All examples in any order, transactions, time that passes, other databases.
+struct Mixture {
+    test: TestEngine,
+    rng: Rng,
+    lines: Vec<&'static str>,
+}
+
+impl Mixture {
+    fn new(seed: u64) -> Mixture {
+        let mut test = TestEngine::new();
+        test.collect_effects();
+        let served = EXAMPLES.iter().filter(|(name, _)| is_served(name));
+        Mixture {
+            test,
+            rng: Rng::from_seed(seed),
+            lines: served.flat_map(|(_, lines)| lines.iter().copied()).collect(),
+        }
+    }
+
+    fn step(&mut self) {
+        match self.rng.below(40) {
+            0 => self.test.expire_cycle(),
+            1..=3 => self.test.advance_ms(1 + self.rng.below(20)),
+            4 => drop(self.test.run(["SELECT 0", "SELECT 1"][self.rng.below(2) as usize])),
+            5 => self.set_up_again(),
+            6 => self.transaction(),
+            _ => self.any_line(),
+        }
+    }
+
+    fn any_line(&mut self) {
+        let line = self.lines[self.rng.below(self.lines.len() as u64) as usize];
+        let empties = line.starts_with("FLUSH") && self.rng.below(10) > 0;
+        if !empties {
+            // Many fail: the key is of another type by now.
+            run(&mut self.test, line);
+        }
+    }
+
+    fn set_up_again(&mut self) {
+        for line in SETUP {
+            self.test.run(line);
+        }
+    }
+
+    fn transaction(&mut self) {
+        self.test.run("MULTI");
+        (0..self.rng.below(6)).for_each(|_| self.any_line());
+        self.test.run("EXEC");
+    }
+}

@@ -1,0 +1,139 @@
+//! What clients may cost, whatever they do.
+
+use std::sync::atomic::Ordering;
+
+use engine::config::{ClientClass, OutputLimit};
+
+use super::*;
+
+fn limit(config: &mut Config, class: ClientClass, hard_bytes: u64, soft_bytes: u64, soft_seconds: i64) {
+    config.client_output_limits[class as usize] = OutputLimit { hard_bytes, soft_bytes, soft_seconds };
+}
+
+#[test]
+fn who_does_not_read_cannot_make_memory_grow() {
+    let server = Server::one();
+    for len in [1_000_000, 20_000] {
+        let value = pattern(len, 5);
+        let (mut slow, mut other) = (server.connect(), server.connect());
+        slow.call(&[b"SET", b"key", &value], "+OK\r\n");
+        let client = server.oldest();
+        let count = 200_000_000 / len;
+        slow.send(encode(&[b"GET", b"key"]).repeat(count));
+        let most = 4 << 20;
+        for _ in 0..200 {
+            other.call(&[b"PING"], "+PONG\r\n");
+            let waits = client.output_bytes.load(Ordering::Relaxed);
+            assert!(waits < most, "{waits} bytes wait for a client that does not read");
+        }
+        server.wait_until("the server to stop", || client.output_bytes.load(Ordering::Relaxed) > 1 << 20);
+        assert!(
+            client.total_commands.load(Ordering::Relaxed) < count as u64 / 2,
+            "it runs no more than it can send"
+        );
+        let reply = bulk(&value);
+        (0..count).for_each(|_| slow.expect(&reply));
+        slow.call(&[b"PING"], "+PONG\r\n");
+        assert_eq!(client.output_bytes.load(Ordering::Relaxed), 0);
+        drop((slow, other));
+        server.wait_for_clients(0);
+    }
+}
+
+#[test]
+fn too_many_clients_are_turned_away() {
+    let server = Server::start(2, |config| config.maxclients = 3);
+    let mut peers: Vec<Peer> = (0..3).map(|_| server.connect()).collect();
+    peers.iter_mut().for_each(|peer| peer.call(&[b"PING"], "+PONG\r\n"));
+    let mut late = server.connect();
+    late.expect("-ERR max number of clients reached\r\n");
+    late.expect_end();
+    assert_eq!(server.engine.rejected_connections.load(Ordering::Relaxed), 1);
+    peers.pop();
+    server.wait_for_clients(2);
+    server.connect().call(&[b"PING"], "+PONG\r\n");
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_closed() {
+    let server = Server::start(2, |config| limit(config, ClientClass::Pubsub, 5_000_000, 0, 0));
+    let (mut slow, mut publisher) = (server.connect(), server.connect());
+    slow.call(&[b"SUBSCRIBE", b"news"], "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    let text = pattern(1_000_000, 1);
+    for _ in 0..100 {
+        publisher.send(encode(&[b"PUBLISH", b"news", &text]));
+        publisher.expect(":");
+        let mut count = [0; 3];
+        assert_eq!(publisher.read(&mut count).expect("a count"), 3);
+    }
+    server.wait_for_clients(1);
+    assert!(server.logged("scheduled to be closed ASAP for overcoming of output buffer limits."));
+    assert_eq!(server.engine.sum(|stats| stats.output_limit_closed.value()), 1);
+    publisher.call(&[b"PUBLISH", b"news", b"x"], ":0\r\n");
+}
+
+#[test]
+fn a_soft_limit_closes_after_its_time() {
+    let server = Server::start(1, |config| limit(config, ClientClass::Normal, 0, 100_000, 10));
+    let mut slow = server.connect();
+    slow.call(&[b"SET", b"key", &pattern(1_000_000, 2)], "+OK\r\n");
+    slow.send(encode(&[b"GET", b"key"]).repeat(100));
+    let client = server.newest();
+    server.wait_until("replies to wait", || client.output_bytes.load(Ordering::Relaxed) > 1 << 20);
+    server.advance(9);
+    server.connect().call(&[b"PING"], "+PONG\r\n");
+    server.wait_until("the test's own connection to go", || server.engine.clients.len() == 1);
+    server.advance(5);
+    server.wait_for_clients(0);
+    assert!(server.logged("overcoming of output buffer limits"));
+}
+
+#[test]
+fn a_reply_over_the_hard_limit_is_not_sent() {
+    let server = Server::start(1, |config| limit(config, ClientClass::Normal, 100_000, 0, 0));
+    let mut peer = server.connect();
+    peer.call(&[b"SET", b"key", &pattern(60_000, 2)], "+OK\r\n");
+    peer.call(&[b"GET", b"key"], bulk(&pattern(60_000, 2)));
+    peer.send(encode(&[b"MGET", b"key", b"key"]));
+    peer.expect_end();
+}
+
+#[test]
+fn a_request_over_its_limit_is_not_read_to_the_end() {
+    let server = Server::start(1, |config| config.client_query_buffer_limit = 1 << 20);
+    let mut peer = server.connect();
+    let mut request = b"*1000000\r\n".to_vec();
+    request.extend_from_slice(&b"$8\r\nargument\r\n".repeat(200_000));
+    let begin = encode(&[b"SET", b"key", &vec![b'x'; 3_000_000]]);
+    for bytes in [&request, &begin] {
+        let mut writer = server.connect();
+        // The server may close before all is written.
+        let _ = match &mut writer.stream {
+            Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Unix(stream) => stream.write_all(bytes),
+        };
+        writer.expect_end();
+    }
+    peer.call(&[b"PING"], "+PONG\r\n");
+    assert!(server.logged("Closing client that reached max query buffer length: id="));
+    assert_eq!(server.engine.sum(|stats| stats.input_limit_closed.value()), 2);
+}
+
+#[test]
+fn strangers_are_kept_out_of_an_unprotected_server() {
+    // An address of this machine that is not the loopback; without one there is nothing to test.
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let Ok(()) = probe.connect("192.0.2.1:9") else { return };
+    let own = probe.local_addr().expect("an address").ip();
+    if own.is_loopback() {
+        return;
+    }
+    let server = Server::start(1, |config| config.bind = vec![b"*".to_vec()]);
+    let stream = TcpStream::connect((own, server.address.port())).expect("the server listens everywhere");
+    let mut peer = Peer { stream: Stream::Tcp(stream) };
+    peer.expect(
+        "-DENIED Redis is running in protected mode because protected mode is enabled and no password",
+    );
+    peer.rest();
+    server.connect().call(&[b"PING"], "+PONG\r\n");
+}
