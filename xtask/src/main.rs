@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod clients;
 mod docs;
+mod fuzz;
 mod install;
 mod layers;
 mod lengths;
@@ -82,6 +83,12 @@ const ENTRIES: &[Entry] = &[
         arguments: "[--server PATH] [redis|valkey] [unit...]",
         about: "a public Tcl suite against our programs",
         run: tcl::run,
+    },
+    Entry {
+        name: "fuzz",
+        arguments: "[target...] [seconds]",
+        about: "the fuzz targets, 60 s each unless told",
+        run: fuzz::run,
     },
     Entry {
         name: "bench",

@@ -3,7 +3,7 @@
 
 use crate::report::{Count, Report, Step};
 use crate::workspace::{BUILD_LIMIT, Profile, build_server, cargo};
-use crate::{Outcome, clients, docs, install, process, tcl, tidy};
+use crate::{Outcome, clients, docs, fuzz, install, process, tcl, tidy};
 use std::path::Path;
 use std::process::Command;
 
@@ -45,6 +45,7 @@ fn run_steps(report: &mut Report, settings: &Settings) {
     let server = server.as_deref().ok();
     report.step("docs", || with_server(server, |server| single(docs::check(server))));
     report.step("cargo", || cargo_tests(command(TESTS), server).into());
+    report.step("fuzz", fuzz::step);
     report.step("clients", || with_server(server, clients::step));
     report.step("tcl", || with_server(server, tcl::step));
 }

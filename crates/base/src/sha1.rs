@@ -1,5 +1,5 @@
-//! SHA-1 (FIPS 180-4): the names of scripts and the digests of DEBUG DIGEST. For naming only: it must never guard
-//! anything, since collisions can be made.
+//! SHA-1 (FIPS 180-4): the names of scripts and the digests of DEBUG DIGEST. For naming only: it must never
+//! guard anything, since collisions can be made.
 
 /// The digest of `bytes`.
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {

@@ -113,16 +113,25 @@ fn authenticated(request: &Request<'_>) -> Result<(), CmdError> {
 }
 
 fn memory(request: &Request<'_>) -> Result<(), CmdError> {
-    if request.command.row.has(flag::DENY_OOM) && request.engine.over_memory.load(Ordering::Relaxed) {
-        return Err(CmdError::OUT_OF_MEMORY);
+    if !request.engine.over_memory.load(Ordering::Relaxed) || !concerned(request, flag::DENY_OOM) {
+        return Ok(());
     }
-    Ok(())
+    Err(CmdError::OUT_OF_MEMORY)
+}
+
+/// Whether the command has the flag, or is an EXEC with such a command in its queue.
+fn concerned(request: &Request<'_>, flag: u32) -> bool {
+    let multi = request.session.multi.as_ref().filter(|_| request.command.row.name == "exec");
+    request.command.row.has(flag)
+        || multi.is_some_and(|multi| multi.queue.iter().any(|queued| queued.command.row.has(flag)))
 }
 
 /// Writes are refused while saving fails, if save points ask for saves (MISCONF).
 fn disk(request: &Request<'_>) -> Result<(), CmdError> {
-    let concerned = request.command.row.has(flag::WRITE) || request.command.row.name == "ping";
-    if !concerned || !request.engine.writes_stopped.load(Ordering::Relaxed) {
+    if !request.engine.writes_stopped.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    if request.command.row.name != "ping" && !concerned(request, flag::WRITE) {
         return Ok(());
     }
     if !request.config.stop_writes_on_bgsave_error || request.config.save.is_empty() {

@@ -1,7 +1,8 @@
-//! Digests of values and of the whole data set (DEBUG DIGEST): equal for equal contents, in whatever order and
-//! encoding they lie, and equal to Redis', so that servers can be compared.
+//! Digests of values and of the whole data set (DEBUG DIGEST): equal for equal contents, in whatever order
+//! and encoding they lie, and equal to Redis', so that servers can be compared.
 //!
-//! Ordered parts are mixed in: `d = sha1(d ^ sha1(part))`. Parts without an order are added: `d ^= sha1(part)`.
+//! Ordered parts are mixed in: `d = sha1(d ^ sha1(part))`. Parts without an order are added: `d ^=
+//! sha1(part)`.
 
 use base::sha1::sha1;
 use ds::hash::HashRef;

@@ -1,5 +1,5 @@
-//! INFO: one row for each field, and the text and the documentation that follow from the rows. Changes nothing;
-//! a field shows a number that somebody counts, or it is not there.
+//! INFO: one row for each field, and the text and the documentation that follow from the rows. Changes
+//! nothing; a field shows a number that somebody counts, or it is not there.
 
 mod input;
 mod lines;
@@ -123,8 +123,9 @@ impl Field {
 /// The page of the documentation that explains every field.
 pub fn reference_page() -> String {
     let mut page = String::from(
-        "# INFO\n\nEvery field of the `INFO` command, by section, in the order in which it is printed. Sections \
-         marked with * are printed only when they are asked for by name, by `all` or by `everything`.\n",
+        "# INFO\n\nEvery field of the `INFO` command, by section, in the order in which it is printed. \
+         Sections marked with * are printed only when they are asked for by name, by `all` or by \
+         `everything`.\n",
     );
     for section in SECTIONS {
         let mark = if section.in_default { "" } else { " *" };

@@ -148,8 +148,12 @@ fn version() -> String {
 fn dump_docs(page: &str) -> Invocation {
     match page {
         "config" => Invocation::Print(directives::reference_page()),
+        "commands" => Invocation::Print(engine::docs::commands_page()),
+        "info" => Invocation::Print(engine::info::reference_page()),
         "conf" => Invocation::Print(directives::shipped_conf()),
-        _ => Invocation::Refuse(format!("There is no generated page '{page}': config, conf.\n")),
+        _ => Invocation::Refuse(format!(
+            "There is no generated page '{page}': commands, config, info, conf.\n"
+        )),
     }
 }
 

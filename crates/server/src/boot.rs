@@ -182,9 +182,8 @@ fn log_start(launch: &Launch) {
     ));
     if launch.arguments.is_empty() {
         LOG.warning(&format!(
-            "Warning: no config file specified, using the default config. In order to specify a config \
-             file use {} \
-             /path/to/redis.conf",
+            "Warning: no config file specified, using the default config. \
+             In order to specify a config file use {} /path/to/redis.conf",
             launch.program
         ));
     } else {
@@ -199,13 +198,13 @@ fn log_running(config: &Config) {
         LOG.notice(&format!("Running mode=standalone, port={}.", config.port));
         return;
     }
+    let (port, pid) = (config.port, std::process::id());
     LOG.raw(&format!(
-        "\n      .--------.\n      |  .--.  |   Onefold {ONEFOLD_VERSION} (Redis {REDIS_VERSION}) 64 \
-         bit\n      \
-         |  |  |  |   Running in standalone mode\n      |  '--'  |   Port: {}\n      '--------'   PID: \
-         {}\n\n",
-        config.port,
-        std::process::id()
+        "\n      .--------.
+      |  .--.  |   Onefold {ONEFOLD_VERSION} (Redis {REDIS_VERSION}) 64 bit
+      |  |  |  |   Running in standalone mode
+      |  '--'  |   Port: {port}
+      '--------'   PID: {pid}\n\n"
     ));
 }
 

@@ -77,3 +77,40 @@ fn objects(garbage: &Garbage) -> u64 {
         _ => 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+    use store::entry::NewPayload;
+    use store::{Db, DbIndex, Entry, Key, Plan, Store, Type};
+
+    fn entry(key: &str) -> Entry {
+        Entry::new(key.as_bytes(), Type::String, NewPayload::Int(1), None, 0)
+    }
+
+    /// A shard's table of so many keys, taken out by a flush.
+    fn table(keys: usize) -> Garbage {
+        let store = Store::new(1, 1);
+        let mut guard = store.lock(&Plan::All);
+        let shard = guard.shard(store.ids().next().expect("there is one"));
+        let db: &mut Db = shard.db(DbIndex(0));
+        for key in 0..keys {
+            let key = key.to_string();
+            db.insert(Key::new(key.as_bytes()).hash, entry(&key));
+        }
+        Garbage::Table(shard.flush(DbIndex(0)).expect("no snapshot runs"))
+    }
+
+    #[test]
+    fn everything_is_freed_and_counted() {
+        let reclaimer = Reclaimer::start().expect("a thread");
+        reclaimer.reclaim(table(5000));
+        reclaimer.reclaim(Garbage::Entry(entry("one")));
+        reclaimer.reclaim(table(0));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while reclaimer.counts() != (0, 5001) {
+            assert!(Instant::now() < deadline, "{:?}", reclaimer.counts());
+        }
+    }
+}

@@ -44,6 +44,8 @@ fn words_before_the_server_starts() {
     check(&["--test-memory", "1"], false, "", "does not test memory");
     check(&["--dump-docs", "conf"], true, "maxmemory", "");
     check(&["--dump-docs", "config"], true, "maxmemory", "");
+    check(&["--dump-docs", "commands"], true, "BGSAVE", "");
+    check(&["--dump-docs", "info"], true, "redis_version", "");
     check(&["--dump-docs", "nothing"], false, "", "no generated page");
     check(
         &["/nonexistent.conf"],

@@ -227,6 +227,19 @@ fn a_file_that_cannot_be_opened_leaves_the_old_dump() {
 }
 
 #[test]
+fn a_full_disk_leaves_the_old_dump() {
+    let (server, mut client, path) = with_a_dump();
+    // Writes to /dev/full fail as on a full disk.
+    let temporary = server.dir().join(format!("temp-{}.rdb", server.pid()));
+    std::os::unix::fs::symlink("/dev/full", &temporary).expect("nothing has that name");
+    check_failure(&server, &mut client, "Write error saving DB on disk(write): No space left on device");
+    assert_eq!(read_dump(&path).expect("the old dump")[&(0, b"a".to_vec())], b"1");
+    assert!(!temporary.is_symlink(), "the temporary file is removed");
+    save_in_background(&mut client);
+    ok(client.run("SET a 3"));
+}
+
+#[test]
 fn a_name_that_cannot_be_taken_leaves_nothing_behind() {
     let (server, mut client, path) = with_a_dump();
     fs::create_dir(server.dir().join("taken")).expect("nothing has that name");

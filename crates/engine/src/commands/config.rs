@@ -1,5 +1,5 @@
-//! CONFIG: the configuration read, changed and written back, and the statistics set to zero. What a directive is
-//! and may be is said by `directives`; what a change does outside of the engine is the host's.
+//! CONFIG: the configuration read, changed and written back, and the statistics set to zero. What a directive
+//! is and may be is said by `directives`; what a change does outside of the engine is the host's.
 
 use std::sync::atomic::Ordering;
 
@@ -104,7 +104,8 @@ fn apply(engine: &Engine, old: &Config, new: &Config, changed: &[&'static Direct
         engine.host.log(
             Level::Warning,
             &format!(
-                "Failed applying new configuration. Possibly related to new {} setting. Restoring previous settings.",
+                "Failed applying new configuration. Possibly related to new {} setting. Restoring previous \
+                 settings.",
                 row.name
             ),
         );
@@ -218,16 +219,19 @@ mod tests {
                 ),
                 (
                     "CONFIG SET slowlog-max-len 6 slowlog-max-len 7",
-                    "-ERR CONFIG SET failed (possibly related to argument 'slowlog-max-len') - duplicate parameter",
+                    "-ERR CONFIG SET failed (possibly related to argument 'slowlog-max-len') - duplicate \
+                     parameter",
                 ),
                 (
                     "CONFIG SET slowlog-max-len 6 maxmemory x",
-                    "-ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be a memory value",
+                    "-ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be a \
+                     memory value",
                 ),
                 ("CONFIG GET slowlog-max-len", "[\"slowlog-max-len\" \"5\"]"),
                 (
                     "CONFIG SET databases 5",
-                    "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config",
+                    "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set \
+                     immutable config",
                 ),
                 ("CONFIG NOTHING", "-ERR unknown subcommand 'NOTHING'. Try CONFIG HELP."),
                 ("CONFIG RESETSTAT", "+OK"),

@@ -1,5 +1,5 @@
-//! DEBUG: tools of tests and of people who look for faults, allowed by `enable-debug-command`. Whatever it breaks
-//! is what was asked for; it never reads or writes what the other commands cannot.
+//! DEBUG: tools of tests and of people who look for faults, allowed by `enable-debug-command`. Whatever it
+//! breaks is what was asked for; it never reads or writes what the other commands cannot.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -317,8 +317,8 @@ fn htstats(ctx: &mut Ctx) -> CmdResult {
         bytes += table.memory();
     }
     let text = format!(
-        "[Dictionary HT]\n number of elements: {keys}\n segments: {segments}\n bytes: {bytes}\n[Expires HT]\n number \
-         of elements: {expiring}\n"
+        "[Dictionary HT]\n number of elements: {keys}\n segments: {segments}\n bytes: {bytes}\n[Expires \
+         HT]\n number of elements: {expiring}\n"
     );
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(())
@@ -412,7 +412,7 @@ fn protocol(ctx: &mut Ctx) -> CmdResult {
     match name.as_str() {
         "string" => reply.bulk(b"Hello World"),
         "integer" => reply.integer(12345),
-        "double" => reply.double(3.141),
+        "double" => reply.double_text("3.141"),
         "bignum" => reply.big_number("1234567999999999999999999999999999999"),
         "null" => reply.null(),
         "true" => reply.bool(true),
@@ -473,8 +473,8 @@ fn protocol_annotated(ctx: &mut Ctx, name: &str) -> CmdResult {
     Ok(())
 }
 
-const UNKNOWN_TYPE: &str = "ERR Wrong protocol type name. Please use one of the following: string|integer|double|\
-                            bignum|null|array|set|map|attrib|push|verbatim|true|false";
+const UNKNOWN_TYPE: &str = "ERR Wrong protocol type name. Please use one of the following: \
+                            string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
 
 #[cfg(test)]
 mod tests {

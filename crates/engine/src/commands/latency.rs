@@ -242,7 +242,10 @@ fn doctor(ctx: &mut Ctx) -> CmdResult {
 fn report(monitor: &LatencyMonitor, config: &Config, now_s: i64) -> String {
     if monitor.events.is_empty() {
         return match config.latency_monitor_threshold_ms {
-            0 => "Latency monitoring is off. Turn it on with CONFIG SET latency-monitor-threshold <milliseconds>.\n",
+            0 => {
+                "Latency monitoring is off. Turn it on with CONFIG SET latency-monitor-threshold \
+                  <milliseconds>.\n"
+            }
             _ => "No event was slower than latency-monitor-threshold.\n",
         }
         .to_owned();
@@ -266,8 +269,8 @@ fn describe(event: &str, series: &LatencySeries, now_s: i64) -> String {
     let oldest = series.samples.front().map_or(now_s, |sample| sample.0);
     let period = (now_s - oldest).max(1) as f64 / count as f64;
     format!(
-        "{event}: {} latency spikes (average {average}ms, mean deviation {deviation}ms, period {period:.2} sec). \
-         Worst all time event {}ms.",
+        "{event}: {} latency spikes (average {average}ms, mean deviation {deviation}ms, period {period:.2} \
+         sec). Worst all time event {}ms.",
         series.samples.len(),
         series.max_ms
     )
@@ -276,12 +279,12 @@ fn describe(event: &str, series: &LatencySeries, now_s: i64) -> String {
 fn advice(event: &str) -> &'static str {
     match event {
         "command" => {
-            "- command: some commands do much work at once. SLOWLOG GET shows which; split them into smaller ones, \
-             or use SCAN, HSCAN and their kin.\n"
+            "- command: some commands do much work at once. SLOWLOG GET shows which; split them into \
+             smaller ones, or use SCAN, HSCAN and their kin.\n"
         }
         "fast-command" => {
-            "- fast-command: commands that do little work were held up. Usually the machine is overloaded, or its \
-             host is: look at the load, at steal time and at swapping.\n"
+            "- fast-command: commands that do little work were held up. Usually the machine is overloaded, \
+             or its host is: look at the load, at steal time and at swapping.\n"
         }
         _ => "",
     }
@@ -358,7 +361,8 @@ mod tests {
     fn reports_are_for_people() {
         let mut test = with_samples();
         let text = test.run("LATENCY DOCTOR").as_text().expect("text");
-        let line = "1. command: 2 latency spikes (average 10ms, mean deviation 5ms, period 1.00 sec). Worst all time event 15ms.";
+        let line = "1. command: 2 latency spikes (average 10ms, mean deviation 5ms, period 1.00 sec). Worst \
+                    all time event 15ms.";
         assert!(text.contains(line), "{text}");
         let graph = test.run("LATENCY GRAPH command").as_text().expect("text");
         let (_, bars) = graph.split_once("-\n").expect("a line of hyphens");

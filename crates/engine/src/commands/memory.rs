@@ -201,18 +201,19 @@ fn report(usage: &MemoryUsage, clients: usize) -> String {
     }
 }
 
-const PEAK: &str = "Peak: the server has used more than one and a half times what it uses now. What the allocator \
-                    still holds of that is used again when the data grow; MEMORY PURGE returns whole free pages.";
-const RESIDENT: &str = "Resident memory: the process occupies more than 1.4 times what it has allocated, after a \
-                        peak or because freed values lie between others.";
+const PEAK: &str = "Peak: the server has used more than one and a half times what it uses now. What the \
+                    allocator still holds of that is used again when the data grow; MEMORY PURGE returns \
+                    whole free pages.";
+const RESIDENT: &str = "Resident memory: the process occupies more than 1.4 times what it has allocated, \
+                        after a peak or because freed values lie between others.";
 const FRAGMENTED: &str = "Fragmentation: pages that are only partly filled make up more than a tenth of the \
                           allocated memory.";
-const HELD: &str = "Held pages: the allocator keeps free pages of more than a tenth of what it uses. MEMORY PURGE \
-                    returns them to the system.";
-const PROCESS: &str = "Process: more than a tenth of the resident memory is not the allocator's: program, threads, \
-                       other libraries.";
-const CLIENTS: &str = "Clients: connections hold more than 200 kilobytes each on average. CLIENT LIST shows which \
-                       (tot-mem): often subscribers that read too slowly, or very long pipelines.";
+const HELD: &str = "Held pages: the allocator keeps free pages of more than a tenth of what it uses. MEMORY \
+                    PURGE returns them to the system.";
+const PROCESS: &str = "Process: more than a tenth of the resident memory is not the allocator's: program, \
+                       threads, other libraries.";
+const CLIENTS: &str = "Clients: connections hold more than 200 kilobytes each on average. CLIENT LIST shows \
+                       which (tot-mem): often subscribers that read too slowly, or very long pipelines.";
 
 fn malloc_stats(ctx: &mut Ctx) -> CmdResult {
     ctx.reply.verbatim("txt", alloc::malloc_stats_text().as_bytes());

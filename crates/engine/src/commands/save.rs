@@ -8,13 +8,10 @@ use crate::host::{Level, SaveStarted, Shutdown, ShutdownSave};
 use crate::pipeline::Outcome;
 
 pub static TABLE: &[Command] = &[
-    command("save", 1, Group::Server, save)
-        .admin()
-        .flags(flag::NO_ASYNC_LOADING | flag::NO_MULTI)
-        .docs(
-            "Saves the data set and answers when the file is in place.",
-            "O(N) where N is the total number of keys in all databases",
-        ),
+    command("save", 1, Group::Server, save).admin().flags(flag::NO_ASYNC_LOADING | flag::NO_MULTI).docs(
+        "Saves the data set and answers when the file is in place.",
+        "O(N) where N is the total number of keys in all databases",
+    ),
     command("bgsave", -1, Group::Server, bgsave)
         .admin()
         .flags(flag::NO_ASYNC_LOADING)
@@ -35,7 +32,8 @@ pub static TABLE: &[Command] = &[
         .history(&[("7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers.")])
         .docs(
             "Saves the data set if that is configured, and ends the server.",
-            "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+            "O(N) when saving, where N is the total number of keys in all databases when saving data, \
+             otherwise O(1)",
         ),
 ];
 

@@ -88,8 +88,8 @@ const FOLDS_MIN: u64 = 5;
 /// More would not fit a terminal.
 const FOLDS_MAX: u64 = 9;
 
-/// The corners that the strip goes through. Fold `n` turns left or right by the bit above the lowest one set in
-/// `n`: the dragon curve.
+/// The corners that the strip goes through. Fold `n` turns left or right by the bit above the lowest one set
+/// in `n`: the dragon curve.
 fn folded_strip(folds: u32) -> Vec<(i32, i32)> {
     let (mut at, mut step) = ((0, 0), (1, 0));
     let mut corners = vec![at];

@@ -143,7 +143,8 @@ struct TtlSample {
     sum_ms: i64,
 }
 
-/// Entries looked at in each shard: enough for an estimate over all of them, little enough to hold every lock.
+/// Entries looked at in each shard: enough for an estimate over all of them, little enough to hold every
+/// lock.
 const TTL_SAMPLES: usize = 4;
 
 impl TtlSample {

@@ -1,5 +1,5 @@
-//! The rows of INFO: what each field is called, where its value comes from and what it means. Fields that Redis
-//! has too bear its names and stand in its order.
+//! The rows of INFO: what each field is called, where its value comes from and what it means. Fields that
+//! Redis has too bear its names and stand in its order.
 
 use std::fmt::Display;
 use std::sync::atomic::Ordering;
@@ -392,7 +392,7 @@ pub(super) const REPLICATION: &[Field] = &[
     value("role", |_| text("master"), "`master` or `slave`."),
     value("connected_slaves", |_| text(0), "Connected replicas."),
     value("master_failover_state", |_| text("no-failover"), "State of a failover that was asked for."),
-    value("master_replid", |i| replication_id(i), "The name of this history of changes."),
+    value("master_replid", replication_id, "The name of this history of changes."),
     value(
         "master_replid2",
         |_| "0".repeat(40),
@@ -426,8 +426,8 @@ pub(super) const CPU: &[Field] = &[
 pub(super) const COMMANDSTATS: &[Field] = &[list(
     "cmdstat_<command>",
     lines::command_stats,
-    "For each command that was called: calls, microseconds in all and for one call, calls refused before they ran, \
-     calls that failed.",
+    "For each command that was called: calls, microseconds in all and for one call, calls refused before \
+     they ran, calls that failed.",
 )];
 
 pub(super) const ERRORSTATS: &[Field] =
@@ -436,8 +436,8 @@ pub(super) const ERRORSTATS: &[Field] =
 pub(super) const LATENCYSTATS: &[Field] = &[list(
     "latency_percentiles_usec_<command>",
     lines::latency_stats,
-    "For each command, microseconds that were not exceeded by so many per cent of its calls; which percentiles is \
-     the directive `latency-tracking-info-percentiles`.",
+    "For each command, microseconds that were not exceeded by so many per cent of its calls; which \
+     percentiles is the directive `latency-tracking-info-percentiles`.",
 )];
 
 pub(super) const CLUSTER: &[Field] =

@@ -1,3 +1,5 @@
+//! Tests of INFO: every row is documented and prints one line, and the numbers are those of the engine.
+
 use super::*;
 use crate::testing::TestEngine;
 

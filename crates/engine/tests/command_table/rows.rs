@@ -101,7 +101,7 @@ fn check_spec(name: &str, row: &Command, spec: &KeySpec) {
     let is_key = spec.flags & key::NOT_KEY == 0;
     assert_eq!(kinds, usize::from(is_key), "{name}: one of RO, RW, OW, RM for a key");
     match spec.begin {
-        Begin::Index(index) => assert!(index >= 1 && index < 10, "{name}: keys begin at {index}"),
+        Begin::Index(index) => assert!((1..10).contains(&index), "{name}: keys begin at {index}"),
         Begin::Keyword { word, from } => assert!(!word.is_empty() && from != 0, "{name}: keyword {word:?}"),
         Begin::Unknown => assert!(spec.flags & key::INCOMPLETE != 0, "{name}: unknown and not incomplete"),
     }

@@ -16,6 +16,9 @@ impl Worker {
     /// Ends a connection at once: nothing more is read or written.
     pub fn close(&mut self, slot: Slot) {
         let Some(mut connection) = self.connections.remove(slot) else { return };
+        if connection.paused {
+            self.paused.retain(|other| *other != slot);
+        }
         // It fails only if it was never added.
         let _ = self.poller.remove(&connection.socket);
         self.engine.disconnect(&mut connection.session);

@@ -205,9 +205,7 @@ impl Worker {
             own.bytes.truncate(at);
         }
         own.bytes.drain(..rest.from);
-        if own.bytes.is_empty() {
-            own.bytes = Vec::new();
-        }
+        own.bytes.shrink_to(own.bytes.len() * 2);
         if let Some(meanwhile) = connection.input.take() {
             own.held = meanwhile.held;
         }
