@@ -25,7 +25,7 @@ fn packed(choices: &mut Choices<'_>) -> (FieldTable, Model) {
     let (mut pack, mut model) = (Listpack::new_empty(), Model::new());
     for _ in 0..choices.byte() % 64 {
         let (field, value) = (field(choices), value(choices));
-        if choices.byte() % 4 == 0 {
+        if choices.byte().is_multiple_of(4) {
             assert_eq!(packed_remove(&mut pack, &field), model.remove(&field).is_some());
             continue;
         }
@@ -128,9 +128,17 @@ fn is_expired(entry: &(Vec<u8>, Option<i64>), now: i64) -> bool {
 
 fn field(choices: &mut Choices<'_>) -> Vec<u8> {
     let number = choices.below(600);
-    if number % 3 == 0 { number.to_string().into_bytes() } else { format!("field:{number}").into_bytes() }
+    if number.is_multiple_of(3) {
+        number.to_string().into_bytes()
+    } else {
+        format!("field:{number}").into_bytes()
+    }
 }
 
 fn value(choices: &mut Choices<'_>) -> Vec<u8> {
-    if choices.byte() % 8 == 0 { vec![b'z'; choices.below(17_000)] } else { choices.bytes(60).to_vec() }
+    if choices.byte().is_multiple_of(8) {
+        vec![b'z'; choices.below(17_000)]
+    } else {
+        choices.bytes(60).to_vec()
+    }
 }

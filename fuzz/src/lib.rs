@@ -1,5 +1,5 @@
-//! What the fuzz targets share: decisions taken from the input, a bound on what may be allocated, a value as a
-//! model. Never part of a product.
+//! What the fuzz targets share: decisions taken from the input, a bound on what may be allocated, a value
+//! as a model. Never part of a product.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

@@ -12,10 +12,13 @@ use store::{DbIndex, ShardId};
 
 type WatchKey = (DbIndex, Box<[u8]>);
 
-/// The server's side: by shard, key to watchers.
+/// One shard's keys that are watched.
+type WatchedShard = Mutex<HashMap<WatchKey, Vec<Watcher>>>;
+
+/// The server's side.
 pub struct Watches {
     count: AtomicUsize,
-    shards: Box<[Mutex<HashMap<WatchKey, Vec<Watcher>>>]>,
+    shards: Box<[WatchedShard]>,
 }
 
 struct Watcher {

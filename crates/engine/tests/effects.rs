@@ -1,5 +1,5 @@
-//! Replaying the effects gives the same memory: for every write command of the table, and for long mixtures of
-//! all of them with time passing. A new write command needs a row of examples here.
+//! Replaying the effects gives the same memory: for every write command of the table, and for long
+//! mixtures of all of them with time passing. A new write command needs a row of examples here.
 
 use std::collections::BTreeMap;
 

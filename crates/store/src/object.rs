@@ -91,7 +91,7 @@ mod tests {
         check(Entry::new(b"k", Type::Hash, NewPayload::Bytes(&packed), Some(5), 77));
         let mut table = FieldTable::default();
         (0..500).for_each(|n: u32| {
-            table.insert_new(&n.to_le_bytes(), b"v", (n % 3 == 0).then_some(i64::from(n)));
+            table.insert_new(&n.to_le_bytes(), b"v", n.is_multiple_of(3).then_some(i64::from(n)));
         });
         check(Entry::new(b"k", Type::Hash, NewPayload::Table(Box::new(table)), Some(5), 77));
     }

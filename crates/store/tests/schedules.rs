@@ -1,4 +1,5 @@
-//! The lock plan and the snapshot under schedules that a program chooses: `cargo test -p store --features shuttle`.
+//! The lock plan and the snapshot under schedules that a program chooses:
+//! `cargo test -p store --features shuttle --test schedules`.
 #![cfg(feature = "shuttle")]
 
 mod common;

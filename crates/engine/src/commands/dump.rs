@@ -24,9 +24,9 @@ pub static TABLE: &[Command] = &[
         .tips(&["nondeterministic_output"])
         .docs(
             "Answers the value of a key in a form that RESTORE takes.",
-            "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects \
-             composing the value and M their average size. For small string values the time complexity is thus \
-             O(1)+O(1*M) where M is small, so simply O(1).",
+            "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of \
+             Redis objects composing the value and M their average size. For small string values the \
+             time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).",
         ),
     command("restore", -4, Group::Generic, restore)
         .categories(category::DANGEROUS)
@@ -42,10 +42,11 @@ pub static TABLE: &[Command] = &[
         ])
         .docs(
             "Creates a key from what DUMP answered.",
-            "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the \
-             number of Redis objects composing the value and M their average size. For small string values the \
-             time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values \
-             the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
+            "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where \
+             N is the number of Redis objects composing the value and M their average size. For small \
+             string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). \
+             However for sorted set values the complexity is O(N*M*log(N)) because inserting values into \
+             sorted sets is O(log(N)).",
         ),
 ];
 

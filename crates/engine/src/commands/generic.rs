@@ -17,9 +17,10 @@ pub static TABLE: &[Command] = &[
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .docs(
             "Removes keys.",
-            "O(N) where N is the number of keys that will be removed. When a key to remove holds a value other \
-             than a string, the individual complexity for this key is O(M) where M is the number of elements in \
-             the list, set, sorted set or hash. Removing a single key that holds a string value is O(1).",
+            "O(N) where N is the number of keys that will be removed. When a key to remove holds a value \
+             other than a string, the individual complexity for this key is O(M) where M is the number \
+             of elements in the list, set, sorted set or hash. Removing a single key that holds a string \
+             value is O(1).",
         ),
     command("unlink", -2, Group::Generic, unlink)
         .write()
@@ -30,9 +31,9 @@ pub static TABLE: &[Command] = &[
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .docs(
             "Removes keys; large values are freed by another thread.",
-            "O(1) for each key removed regardless of its size. Then the command does O(N) work in a different \
-             thread in order to reclaim memory, where N is the number of allocations the deleted objects where \
-             composed of.",
+            "O(1) for each key removed regardless of its size. Then the command does O(N) work in a \
+             different thread in order to reclaim memory, where N is the number of allocations the \
+             deleted objects where composed of.",
         ),
     command("exists", -2, Group::Generic, exists)
         .read()

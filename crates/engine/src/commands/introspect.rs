@@ -1,5 +1,5 @@
-//! COMMAND: the command table, told to clients. Everything it answers follows from the rows; it knows no other
-//! command by name, except the few whose key flags depend on their arguments.
+//! COMMAND: the command table, told to clients. Everything it answers follows from the rows; it knows no
+//! other command by name, except those whose key flags depend on their arguments.
 
 use base::glob::{Case, matches};
 use resp::reply::Reply;
@@ -311,7 +311,7 @@ fn write_number(reply: &mut Reply, name: &str, number: i64) {
     reply.integer(number);
 }
 
-/// Keys as clients knew them before there were key specs: first, last and step. Clients of today use them too.
+/// Keys as clients knew them before there were key specs: first, last and step. Some still look no further.
 #[derive(Default)]
 struct Range {
     first: i64,
@@ -558,15 +558,15 @@ mod tests {
     }
 
     const TRANSACTION: &str = "[\"multi\" \"exec\" \"discard\" \"watch\" \"unwatch\"]";
-    const GET: &str = "[[\"get\" 2 [+readonly +fast] 1 1 1 [+@read +@string +@fast] [] [[\"flags\" [+RO +access] \
-         \"begin_search\" [\"type\" \"index\" \"spec\" [\"index\" 1]] \"find_keys\" [\"type\" \"range\" \"spec\" \
-         [\"lastkey\" 0 \"keystep\" 1 \"limit\" 0]]]] []]]";
+    const GET: &str = "[[\"get\" 2 [+readonly +fast] 1 1 1 [+@read +@string +@fast] [] [[\"flags\" \
+         [+RO +access] \"begin_search\" [\"type\" \"index\" \"spec\" [\"index\" 1]] \"find_keys\" \
+         [\"type\" \"range\" \"spec\" [\"lastkey\" 0 \"keystep\" 1 \"limit\" 0]]]] []]]";
     const MGET_RESP3: &str = "[[\"mget\" -2 <+readonly +fast> 1 -1 1 <+@read +@string +@fast> \
          <\"request_policy:multi_shard\"> <{\"flags\":<+RO +access> \"begin_search\":{\"type\":\"index\" \
          \"spec\":{\"index\":1}} \"find_keys\":{\"type\":\"range\" \"spec\":{\"lastkey\":-1 \"keystep\":1 \
          \"limit\":0}}}> <>]]";
-    const MGET_DOCS: &str = "[\"mget\" [\"summary\" \"Returns the strings of several keys.\" \"since\" \"1.0.0\" \
-         \"group\" \"string\" \"complexity\" \"O(N) where N is the number of keys to retrieve.\" \"arguments\" \
-         [[\"name\" \"key\" \"type\" \"key\" \"display_text\" \"key\" \"key_spec_index\" 0 \"flags\" \
-         [+multiple]]]]]";
+    const MGET_DOCS: &str = "[\"mget\" [\"summary\" \"Returns the strings of several keys.\" \"since\" \
+         \"1.0.0\" \"group\" \"string\" \"complexity\" \"O(N) where N is the number of keys to retrieve.\" \
+         \"arguments\" [[\"name\" \"key\" \"type\" \"key\" \"display_text\" \"key\" \"key_spec_index\" \
+         0 \"flags\" [+multiple]]]]]";
 }

@@ -24,8 +24,8 @@ pub static TABLE: &[Command] = &[
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
         .docs(
             "Lists the keys that match a pattern.",
-            "O(N) with N being the number of keys in the database, under the assumption that the key names in \
-             the database and the given pattern have limited length.",
+            "O(N) with N being the number of keys in the database, under the assumption that the key \
+             names in the database and the given pattern have limited length.",
         ),
     command("randomkey", 1, Group::Generic, randomkey)
         .read()

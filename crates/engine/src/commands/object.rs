@@ -139,12 +139,12 @@ fn decayed(clock: u32, now_minutes: u32) -> u32 {
 const CLOCK_MASK: u32 = 0xff_ffff;
 
 const IDLE_NOT_TRACKED: CmdError = CmdError::fixed(
-    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
-     policies at runtime LRU and LFU data will take some time to adjust.",
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching \
+     between policies at runtime LRU and LFU data will take some time to adjust.",
 );
 const FREQUENCY_NOT_TRACKED: CmdError = CmdError::fixed(
-    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
-     between policies at runtime LRU and LFU data will take some time to adjust.",
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+     switching between policies at runtime LRU and LFU data will take some time to adjust.",
 );
 
 #[cfg(test)]

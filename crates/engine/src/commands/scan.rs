@@ -24,8 +24,8 @@ pub static TABLE: &[Command] = &[command("scan", -2, Group::Generic, scan)
     .history(&[("6.0.0", "Added the `TYPE` subcommand.")])
     .docs(
         "Walks through the keys of the database, a few at each call.",
-        "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to \
-         return back to 0. N is the number of elements inside the collection.",
+        "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
+         cursor to return back to 0. N is the number of elements inside the collection.",
     )];
 
 /// How SCAN and its kin are told to look.

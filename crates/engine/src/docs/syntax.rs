@@ -315,7 +315,7 @@ mod tests {
     use super::*;
     use crate::command::{Group, command};
 
-    /// Writes a tree down: `name:type(parts)`, its token before it, `?` optional, `+` multiple, `++` with token.
+    /// A tree on a line: `token=name:type(parts)@spec`, `?` optional, `+` multiple, `++` with its token.
     fn outline(arguments: &[Argument]) -> String {
         arguments.iter().map(outline_one).collect::<Vec<_>>().join(" ")
     }

@@ -130,8 +130,8 @@ fn documentation(reply: &Value) -> Answers {
     answers
 }
 
-/// Arguments on a line: `token=name:type(parts)@spec`, `?` optional, `+` multiple, `++` with its token. Without
-/// the names of groups, which nobody sees, and without a group around a single argument.
+/// Arguments on a line: `token=name:type(parts)@spec`, `?` optional, `+` multiple, `++` with its token.
+/// Without the names of groups, which nobody sees, and without a group around a single argument.
 fn outline(arguments: &Value) -> String {
     items(arguments).iter().map(outline_one).collect::<Vec<_>>().join(" ")
 }

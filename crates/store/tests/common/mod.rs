@@ -1,4 +1,5 @@
-//! What the tests of this crate share: a plain model of the keyspace, and a snapshot's blocks read back into one.
+//! What the tests of this crate share: a plain model of the keyspace, and a snapshot's blocks read back
+//! into one.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
