@@ -1,5 +1,5 @@
-//! A blocking client for tests: sends requests or raw bytes, returns replies as values. Never interprets a reply and
-//! never reconnects; what it cannot do is a panic that says so, except in the `try_` methods.
+//! A blocking client for tests: sends requests or raw bytes, returns replies as values. Never interprets a
+//! reply and never reconnects; what it cannot do is a panic that says so, except in the `try_` methods.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};

@@ -1,5 +1,5 @@
-//! Servers as child processes: each on a free loopback port, in a directory of its own; both are gone when the
-//! `Server` is. Ends nothing but its own child.
+//! Servers as child processes: each on a free loopback port, in a directory of its own; both are gone when
+//! the `Server` is. Ends nothing but its own child.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -34,8 +34,8 @@ pub fn redis() -> Option<PathBuf> {
 }
 
 impl Server {
-    /// Starts `program` and waits until it answers. `arguments` are further directives (`--save`, `""`...), in
-    /// which `{dir}` stands for the server's directory. Panics with the log if it does not come up.
+    /// Starts `program` and waits until it answers. `arguments` are further directives (`--save`, `""`...),
+    /// in which `{dir}` stands for the server's directory. Panics with the log if it does not come up.
     pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
         for _ in 1..ATTEMPTS {
             let mut server = Self::new(program.as_ref(), arguments);

@@ -23,14 +23,16 @@ fn strings_hashes_and_keys(con: &mut Connection) -> redis::RedisResult<()> {
     for index in 0..500 {
         let _: () = con.set(format!("scan:{index}"), index)?;
     }
-    let seen = con.scan_match::<_, String>("scan:*")?.filter_map(Result::ok).collect::<std::collections::HashSet<_>>();
+    let seen = con
+        .scan_match::<_, String>("scan:*")?
+        .filter_map(Result::ok)
+        .collect::<std::collections::HashSet<_>>();
     assert_eq!(seen.len(), 500);
     Ok(())
 }
 
 fn transactions(con: &mut Connection) -> redis::RedisResult<()> {
-    let (old, new): (i64, i64) =
-        pipe().atomic().set("t", 1).ignore().get("t").incr("t", 41).query(con)?;
+    let (old, new): (i64, i64) = pipe().atomic().set("t", 1).ignore().get("t").incr("t", 41).query(con)?;
     assert_eq!((old, new), (1, 42));
     let error = con.hget::<_, _, String>("t", "f").expect_err("a string is no hash");
     assert!(error.to_string().contains("WRONGTYPE"), "{error}");

@@ -1,5 +1,6 @@
-//! The process's allocator: jemalloc with size classes of 8 bytes, an arena of its own for table segments, and
-//! jemalloc's statistics and controls. It must never decide how much memory may be used; that is the broker's.
+//! The process's allocator: jemalloc with size classes of 8 bytes, an arena of its own for table segments,
+//! and jemalloc's statistics and controls. It must never decide how much memory may be used; that is the
+//! broker's.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
@@ -9,8 +10,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tikv_jemalloc_sys as jemalloc;
 
-/// The global allocator. jemalloc is built with a quantum of 8 bytes, so `malloc` promises 8-byte alignment and no
-/// more, whatever the size: every larger alignment is passed on explicitly.
+/// The global allocator. jemalloc is built with a quantum of 8 bytes, so `malloc` promises 8-byte alignment
+/// and no more, whatever the size: every larger alignment is passed on explicitly.
 pub struct Jemalloc;
 
 // SAFETY: every method hands size and alignment to jemalloc unchanged (see `alignment_flags`), and jemalloc's
@@ -48,7 +49,8 @@ unsafe impl GlobalAlloc for Jemalloc {
     #[inline]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let flags = alignment_flags(layout.align());
-        // SAFETY: the caller promises that `ptr` came from this allocator with this layout and `new_size` > 0.
+        // SAFETY: the caller promises that `ptr` came from this allocator with this layout and `new_size` >
+        // 0.
         unsafe {
             if flags == 0 {
                 jemalloc::realloc(ptr.cast(), new_size).cast()
@@ -173,8 +175,9 @@ pub fn purge() -> bool {
     mallctl_call(&arena_control(ALL_ARENAS, "purge"))
 }
 
-/// Sets after how many milliseconds unused pages go back to the system (0: at once, -1: never), for the arenas that
-/// exist and those to come; the segments' arena stays at 0. False if jemalloc refused the default.
+/// Sets after how many milliseconds unused pages go back to the system (0: at once, -1: never), for the
+/// arenas that exist and those to come; the segments' arena stays at 0. False if jemalloc refused the
+/// default.
 pub fn arena_dirty_decay(decay_ms: isize) -> bool {
     for arena in 0..mallctl_read::<u32>(c"arenas.narenas").unwrap_or(0) {
         if segment_arena() != Some(arena) {
@@ -214,7 +217,8 @@ pub fn mallctl_read<T: Control>(name: &CStr) -> Option<T> {
 
 /// Writes a control; false when there is none of this name and type, or the value is refused.
 pub fn mallctl_write<T: Control>(name: &CStr, mut value: T) -> bool {
-    // SAFETY: `name` ends in NUL; jemalloc reads `size_of::<T>()` bytes of `value`, or refuses another length.
+    // SAFETY: `name` ends in NUL; jemalloc reads `size_of::<T>()` bytes of `value`, or refuses another
+    // length.
     !cfg!(miri)
         && unsafe {
             jemalloc::mallctl(name.as_ptr(), null_mut(), null_mut(), (&raw mut value).cast(), size_of::<T>())

@@ -1,4 +1,5 @@
-//! Byte strings: comparing without case, and showing them to people. It must never assume that they are UTF-8.
+//! Byte strings: comparing without case, and showing them to people. It must never assume that they are
+//! UTF-8.
 
 /// Whether the two are equal but for the case of ASCII letters.
 #[inline]
@@ -13,8 +14,8 @@ pub fn lower_into(text: &[u8], out: &mut Vec<u8>) {
     out.make_ascii_lowercase();
 }
 
-/// `text` in double quotes, with what cannot be printed escaped: the form of MONITOR, SLOWLOG in logs and redis-cli,
-/// which [`crate::quoting::split_args`] reads back.
+/// `text` in double quotes, with what cannot be printed escaped: the form of MONITOR, SLOWLOG in logs and
+/// redis-cli, which [`crate::quoting::split_args`] reads back.
 pub fn escape(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');

@@ -1,11 +1,12 @@
-//! The checksums of Redis' formats: CRC-64 (Jones) of RDB files and DUMP, CRC-16 (XMODEM) of cluster slots. It must
-//! never be used against forgers: anyone can make a matching text.
+//! The checksums of Redis' formats: CRC-64 (Jones) of RDB files and DUMP, CRC-16 (XMODEM) of cluster slots.
+//! It must never be used against forgers: anyone can make a matching text.
 
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::limits::CLUSTER_SLOTS;
 
-/// Continues `state` (0 at the start) over `bytes`: the checksum of all bytes so far, and the state for the next.
+/// Continues `state` (0 at the start) over `bytes`: the checksum of all bytes so far, and the state for the
+/// next.
 pub fn crc64(state: u64, bytes: &[u8]) -> u64 {
     let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc64Redis, state);
     digest.update(bytes);

@@ -1,5 +1,5 @@
-//! Patterns of KEYS, SCAN, PSUBSCRIBE, CONFIG GET and ACL, with every oddity of Redis' matcher. It must never recurse
-//! nor take more than pattern times text steps.
+//! Patterns of KEYS, SCAN, PSUBSCRIBE, CONFIG GET and ACL, with every oddity of Redis' matcher. It must never
+//! recurse nor take more than pattern times text steps.
 
 /// Whether letters of either case are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,14 +8,15 @@ pub enum Case {
     Insensitive,
 }
 
-/// Whether the whole of `text` matches `pattern`: `*` any bytes, `?` one byte, `[a-z]` and `[^a-z]` one of or none
-/// of, `\x` the byte x. A bracket that does not close ends with the pattern; an empty text matches nothing but the
-/// empty pattern, not even `*`.
+/// Whether the whole of `text` matches `pattern`: `*` any bytes, `?` one byte, `[a-z]` and `[^a-z]` one of or
+/// none of, `\x` the byte x. A bracket that does not close ends with the pattern; an empty text matches
+/// nothing but the empty pattern, not even `*`.
 pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
     if text.is_empty() {
         return pattern.is_empty();
     }
-    // Only the last star met ever needs another try: what came before it is matched at the earliest place already.
+    // Only the last star met ever needs another try: what came before it is matched at the earliest place
+    // already.
     let mut last_star: Option<(usize, usize)> = None;
     let (mut at, mut position) = (0, 0);
     while position < text.len() {
@@ -88,8 +89,8 @@ fn match_class(pattern: &[u8], mut at: usize, byte: u8, case: Case) -> Option<us
     (found != negated).then_some(next)
 }
 
-/// Bounds may stand in either order. They compare as signed bytes, and are put in order before they lose their case:
-/// both as in Redis.
+/// Bounds may stand in either order. They compare as signed bytes, and are put in order before they lose
+/// their case: both as in Redis.
 fn in_range(start: u8, end: u8, byte: u8, case: Case) -> bool {
     let (low, high) = ((start as i8).min(end as i8), (start as i8).max(end as i8));
     let fold = |byte: i8| fold(byte as u8, case) as i8;

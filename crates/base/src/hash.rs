@@ -1,11 +1,12 @@
-//! The one hash of the keyspace and of every table: SipHash-1-3 under a secret seed, so that nobody outside can
-//! choose keys that collide. It must never be stored or sent: it changes from one start to the next.
+//! The one hash of the keyspace and of every table: SipHash-1-3 under a secret seed, so that nobody outside
+//! can choose keys that collide. It must never be stored or sent: it changes from one start to the next.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use siphasher::sip::SipHasher13;
 
-/// Sets the seed. Once, before the first key is hashed: entries filed under the old seed are not found any more.
+/// Sets the seed. Once, before the first key is hashed: entries filed under the old seed are not found any
+/// more.
 pub fn set_seed(first: u64, second: u64) {
     SEED[0].store(first, Ordering::Relaxed);
     SEED[1].store(second, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Hexadecimal floating point as C's strtod and strtold take it ("0x1.8p3"), and the rounding of a binary number to
-//! a given precision. It must never round twice.
+//! Hexadecimal floating point as C's strtod and strtold take it ("0x1.8p3"), and the rounding of a binary
+//! number to a given precision. It must never round twice.
 
 use crate::num::split_sign;
 
@@ -66,8 +66,8 @@ impl Binary {
         if kept >> precision == 0 { (kept as u64, exponent) } else { ((kept >> 1) as u64, exponent + 1) }
     }
 
-    /// Whether dropping the low `drop` bits (at least 1) of the mantissa leaves more than half, or half beside an
-    /// odd `kept`.
+    /// Whether dropping the low `drop` bits (at least 1) of the mantissa leaves more than half, or half
+    /// beside an odd `kept`.
     fn rounds_up(&self, kept: u128, drop: i64) -> bool {
         if drop > 128 {
             return false;

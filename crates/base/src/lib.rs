@@ -1,5 +1,6 @@
-//! What every layer above may lean on: numbers as Redis prints them, byte strings, patterns, checksums, limits,
-//! the allocator, and the seams for time and randomness. It must never know keys, clients, sockets or files.
+//! What every layer above may lean on: numbers as Redis prints them, byte strings, patterns, checksums,
+//! limits, the allocator, and the seams for time and randomness. It must never know keys, clients, sockets or
+//! files.
 #![deny(unsafe_code)]
 
 pub mod alloc;

@@ -1,5 +1,5 @@
-//! Every bound on something that grows, with its reason. It must never hold state: what an operator can change is a
-//! default here and lives in the configuration.
+//! Every bound on something that grows, with its reason. It must never hold state: what an operator can
+//! change is a default here and lives in the configuration.
 
 /// Bytes of an inline request, and of a multibulk or bulk header line, without a line end: Redis' limit
 /// (PROTO_INLINE_MAX_SIZE). More than this is no protocol line.
@@ -8,11 +8,12 @@ pub const INLINE_REQUEST_LEN: usize = 64 * 1024;
 /// Bytes of a `*count` or `$len` line without a line end; Redis uses the same limit for both.
 pub const BULK_HEADER_LEN: usize = 64 * 1024;
 
-/// Arguments of one request. Redis 7 allows i32::MAX; each argument costs at least 5 bytes on the wire, so memory
-/// is bounded by what arrives and never reserved from the count alone (see `ARGUMENTS_RESERVED`).
+/// Arguments of one request. Redis 7 allows i32::MAX; each argument costs at least 5 bytes on the wire, so
+/// memory is bounded by what arrives and never reserved from the count alone (see `ARGUMENTS_RESERVED`).
 pub const MULTIBULK_COUNT: i64 = i32::MAX as i64;
 
-/// Arguments that a request's header alone may reserve room for: 16 bytes each, so a header costs at most 16 KB.
+/// Arguments that a request's header alone may reserve room for: 16 bytes each, so a header costs at most 16
+/// KB.
 pub const ARGUMENTS_RESERVED: usize = 1024;
 
 /// Arguments of a request before AUTH: nobody needs more to authenticate (Redis' limit).
@@ -21,7 +22,8 @@ pub const UNAUTHENTICATED_MULTIBULK: i64 = 10;
 /// Bytes of one argument before AUTH (Redis' limit).
 pub const UNAUTHENTICATED_BULK: i64 = 16 * 1024;
 
-/// Arguments from this length on are read straight into their own allocation: one copy less (Redis' PROTO_MBULK_BIG_ARG).
+/// Arguments from this length on are read straight into their own allocation: one copy less (Redis'
+/// PROTO_MBULK_BIG_ARG).
 pub const BIG_ARGUMENT: usize = 32 * 1024;
 
 /// Bytes of one string, key or argument: the default of `proto-max-bulk-len`.
@@ -33,15 +35,16 @@ pub const KEY_LEN: usize = 512 * 1024 * 1024;
 /// Logical databases by default (`databases`).
 pub const DATABASES_DEFAULT: usize = 16;
 
-/// Logical databases at most: each costs a pointer in every shard, and SELECT's cost must stay that of an array.
+/// Logical databases at most: each costs a pointer in every shard, and SELECT's cost must stay that of an
+/// array.
 pub const DATABASES: usize = 16_384;
 
-/// Bytes of a pattern for KEYS, SCAN, PSUBSCRIBE and ACL: matching costs up to pattern times text, and nobody writes
-/// longer ones.
+/// Bytes of a pattern for KEYS, SCAN, PSUBSCRIBE and ACL: matching costs up to pattern times text, and nobody
+/// writes longer ones.
 pub const GLOB_PATTERN_LEN: usize = 64 * 1024;
 
-/// Characters of a floating point argument of INCRBYFLOAT (Redis' MAX_LONG_DOUBLE_CHARS): the longest finite value
-/// has 4,933 digits before the point.
+/// Characters of a floating point argument of INCRBYFLOAT (Redis' MAX_LONG_DOUBLE_CHARS): the longest finite
+/// value has 4,933 digits before the point.
 pub const LONG_DOUBLE_LEN: usize = 5 * 1024;
 
 /// Hash slots of a cluster, fixed by the protocol.

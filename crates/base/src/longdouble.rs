@@ -1,6 +1,6 @@
-//! The 80-bit floating point numbers of x86 processors, in software: INCRBYFLOAT and HINCRBYFLOAT add them in Redis
-//! and print what comes out, so their results depend on the format to the last bit. It must never depend on the
-//! processor's own.
+//! The 80-bit floating point numbers of x86 processors, in software: INCRBYFLOAT and HINCRBYFLOAT add them in
+//! Redis and print what comes out, so their results depend on the format to the last bit. It must never
+//! depend on the processor's own.
 
 use crate::bytes::eq_ignore_case;
 use crate::hexfloat::{self, Binary};
@@ -27,8 +27,8 @@ enum Magnitude {
 }
 
 impl LongDouble {
-    /// A whole decimal or hexadecimal number, or an infinity, rounded to the nearest; `None` where Redis says "value
-    /// is not a valid float".
+    /// A whole decimal or hexadecimal number, or an infinity, rounded to the nearest; `None` where Redis says
+    /// "value is not a valid float".
     pub fn parse(text: &[u8]) -> Option<LongDouble> {
         if text.len() >= LONG_DOUBLE_LEN {
             return None;
@@ -52,8 +52,8 @@ impl LongDouble {
         LongDouble::round(&Binary { negative: value < 0, mantissa, exponent: 0, sticky: false })
     }
 
-    /// The sum, rounded to nearest, ties to even; infinite when it is too large, neither finite nor infinite when
-    /// opposite infinities meet.
+    /// The sum, rounded to nearest, ties to even; infinite when it is too large, neither finite nor infinite
+    /// when opposite infinities meet.
     #[expect(
         clippy::should_implement_trait,
         reason = "an operator would hide that this addition is not the usual one"
@@ -68,7 +68,8 @@ impl LongDouble {
             (Finite { .. }, _) | (_, NotANumber) => return other,
             _ => return self,
         };
-        // An exponent decides before a mantissa does: only the lowest exponent has mantissas without their top bit.
+        // An exponent decides before a mantissa does: only the lowest exponent has mantissas without their
+        // top bit.
         if (a.1, a.0) >= (b.1, b.0) {
             add_ordered(self.negative, a, other.negative, b)
         } else {
@@ -107,7 +108,8 @@ impl LongDouble {
 
 /// Adds two finite numbers (mantissa and exponent), of which the first is not the smaller in magnitude.
 fn add_ordered(negative: bool, large: (u64, i64), small_negative: bool, small: (u64, i64)) -> LongDouble {
-    // 63 bits below the larger mantissa: a smaller one that reaches below them only matters as "a little more".
+    // 63 bits below the larger mantissa: a smaller one that reaches below them only matters as "a little
+    // more".
     let shift = (large.1 - small.1).min(128) as u32;
     let wide = u128::from(small.0) << 63;
     let aligned = wide.checked_shr(shift).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! LibLZF's format, in which RDB files and quicklists keep long strings. It must never trust a compressed text, nor
-//! reserve more than it can expand to.
+//! LibLZF's format, in which RDB files and quicklists keep long strings. It must never trust a compressed
+//! text, nor reserve more than it can expand to.
 
 /// The compressed text is damaged, or not of the promised length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

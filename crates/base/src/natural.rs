@@ -1,5 +1,5 @@
-//! Natural numbers of any size, as little of them as exact conversion of floating point needs. It must never decide
-//! how large they may become: callers bound their input first.
+//! Natural numbers of any size, as little of them as exact conversion of floating point needs. It must never
+//! decide how large they may become: callers bound their input first.
 
 use std::cmp::Ordering;
 

@@ -1,5 +1,5 @@
-//! Numbers as Redis reads and prints them: strict integers, doubles as strtod takes them, `%.17g` and shortest
-//! digits. It must never accept a spelling that Redis refuses, nor print one it would not.
+//! Numbers as Redis reads and prints them: strict integers, doubles as strtod takes them, `%.17g` and
+//! shortest digits. It must never accept a spelling that Redis refuses, nor print one it would not.
 
 use std::io::Write;
 
@@ -24,8 +24,8 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// An unsigned integer as C's strtoull takes it where Redis falls back on it (stream ids, cursors): blanks before
-/// it, a plus and leading zeros are fine.
+/// An unsigned integer as C's strtoull takes it where Redis falls back on it (stream ids, cursors): blanks
+/// before it, a plus and leading zeros are fine.
 pub fn parse_u64_lenient(text: &[u8]) -> Option<u64> {
     let blanks = text.iter().take_while(|byte| is_space(**byte)).count();
     let digits = text[blanks..].strip_prefix(b"+").unwrap_or(&text[blanks..]);
@@ -36,8 +36,8 @@ pub fn parse_u64_lenient(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// A double as Redis takes it: what C's strtod takes as a whole (decimal, hexadecimal, "inf", "infinity"), without
-/// blanks before it; not a NaN, nothing that overflows, nothing but 0 that becomes 0.
+/// A double as Redis takes it: what C's strtod takes as a whole (decimal, hexadecimal, "inf", "infinity"),
+/// without blanks before it; not a NaN, nothing that overflows, nothing but 0 that becomes 0.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let (_, magnitude) = split_sign(text);
     if hexfloat::has_prefix(magnitude) {
@@ -182,8 +182,8 @@ impl Decimal {
 
     /// Plain where that needs few zeros, else with an exponent of one to three digits.
     fn write_compact(&self, out: &mut Vec<u8>) {
-        // The power of ten of the last digit decides: integers with up to 7 zeros behind the digits, fractions with
-        // at most 6 places or under ten thousand and over 1e-4.
+        // The power of ten of the last digit decides: integers with up to 7 zeros behind the digits,
+        // fractions with at most 6 places or under ten thousand and over 1e-4.
         let last = self.exponent + 1 - self.count as i32;
         let integer = last >= 0 && self.exponent < self.count as i32 + 7;
         let fraction = last < 0 && (last > -7 || self.exponent.abs() < 4);

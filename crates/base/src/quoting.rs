@@ -1,5 +1,5 @@
-//! Splitting a line into arguments as Redis' inline requests and configuration files do. It must never guess: quotes
-//! that do not close are an error.
+//! Splitting a line into arguments as Redis' inline requests and configuration files do. It must never guess:
+//! quotes that do not close are an error.
 
 use crate::num::is_space;
 
@@ -7,8 +7,9 @@ use crate::num::is_space;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unbalanced;
 
-/// The arguments of `line`. Double quotes know the escapes of [`crate::bytes::escape`], single quotes only `\'`; a
-/// closing quote ends the argument and needs a blank or the line's end behind it. A NUL ends the line.
+/// The arguments of `line`. Double quotes know the escapes of [`crate::bytes::escape`], single quotes only
+/// `\'`; a closing quote ends the argument and needs a blank or the line's end behind it. A NUL ends the
+/// line.
 pub fn split_args(line: &[u8]) -> Result<Vec<Vec<u8>>, Unbalanced> {
     let len = memchr::memchr(0, line).unwrap_or(line.len());
     let mut rest = &line[..len];

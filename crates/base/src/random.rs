@@ -26,7 +26,8 @@ impl Rng {
     #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "there is no number under 0");
-        // Lemire's method: the high half of a product, and rejection where the low half would favour some numbers.
+        // Lemire's method: the high half of a product, and rejection where the low half would favour some
+        // numbers.
         let threshold = bound.wrapping_neg() % bound;
         loop {
             let product = u128::from(self.next_u64()) * u128::from(bound);

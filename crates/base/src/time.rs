@@ -1,5 +1,5 @@
-//! The seam for time: instants as numbers, the clock they come from, and the calendar in UTC. It must never read the
-//! system's clock: the server's implementation of [`Clock`] does that.
+//! The seam for time: instants as numbers, the clock they come from, and the calendar in UTC. It must never
+//! read the system's clock: the server's implementation of [`Clock`] does that.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 

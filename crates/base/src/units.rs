@@ -1,5 +1,5 @@
-//! Amounts of memory as people write and read them: "64mb", "1.50M", "5%". It must never wrap: what does not fit is
-//! refused.
+//! Amounts of memory as people write and read them: "64mb", "1.50M", "5%". It must never wrap: what does not
+//! fit is refused.
 
 use crate::bytes::eq_ignore_case;
 use crate::num::parse_i64;
@@ -15,8 +15,8 @@ pub enum PercentOrBytes {
     Bytes(u64),
 }
 
-/// Bytes from digits and a unit: none or b, k m g (thousands), kb mb gb (1024s), in either case. No digits are 0, as
-/// in Redis.
+/// Bytes from digits and a unit: none or b, k m g (thousands), kb mb gb (1024s), in either case. No digits
+/// are 0, as in Redis.
 pub fn parse_memory(text: &[u8]) -> Result<u64, BadAmount> {
     let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = text.split_at(count);

@@ -1,4 +1,5 @@
-//! Compares with the Redis that is installed: numbers in and out, patterns, amounts, compression and checksums.
+//! Compares with the Redis that is installed: numbers in and out, patterns, amounts, compression and
+//! checksums.
 
 mod peer;
 
@@ -66,7 +67,8 @@ fn shortest_scores() {
         peer.call(&[b"DEL", b"key"]);
         let mut ours = Vec::new();
         num::write_f64_shortest(&mut ours, score);
-        // Its algorithm now and then misses the shortest or the nearest digits; layouts must agree all the same.
+        // Its algorithm now and then misses the shortest or the nearest digits; layouts must agree all the
+        // same.
         assert!(ours.len() <= theirs.len() + 1, "round {round}: {text}");
         assert_eq!(num::parse_f64(&theirs), Some(score), "round {round}: {text}");
         same += u32::from(ours == theirs);

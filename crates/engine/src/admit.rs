@@ -42,7 +42,9 @@ pub fn unknown(argv: &Argv<'_>) -> CmdError {
     if let Some(container) = REGISTRY.find(argv.at(0)).filter(|_| argv.len() > 1) {
         let name = container.row.name.to_uppercase();
         let given = repeated(argv.at(1), UNKNOWN_TEXT_LEN);
-        return CmdError::of_bytes([b"ERR unknown subcommand '", given, b"'. Try ", name.as_bytes(), b" HELP."].concat());
+        return CmdError::of_bytes(
+            [b"ERR unknown subcommand '", given, b"'. Try ", name.as_bytes(), b" HELP."].concat(),
+        );
     }
     let name = repeated(argv.at(0), UNKNOWN_TEXT_LEN);
     let mut arguments = Vec::new();
@@ -78,9 +80,11 @@ fn protected(request: &Request<'_>) -> Result<(), CmdError> {
     if !request.command.row.has(flag::PROTECTED) {
         return Ok(());
     }
-    let (access, directive, name) = match request.command.parent.map_or(request.command.row.name, |parent| {
-        REGISTRY.all[parent as usize].row.name
-    }) {
+    let (access, directive, name) = match request
+        .command
+        .parent
+        .map_or(request.command.row.name, |parent| REGISTRY.all[parent as usize].row.name)
+    {
         "debug" => (request.config.enable_debug_command, "enable-debug-command", "DEBUG"),
         _ => (request.config.enable_module_command, "enable-module-command", "MODULE"),
     };
@@ -153,7 +157,15 @@ fn subscribed(request: &Request<'_>) -> Result<(), CmdError> {
     }
     let name = request.command.row.name;
     let allowed = [
-        "ping", "subscribe", "ssubscribe", "unsubscribe", "sunsubscribe", "psubscribe", "punsubscribe", "quit", "reset",
+        "ping",
+        "subscribe",
+        "ssubscribe",
+        "unsubscribe",
+        "sunsubscribe",
+        "psubscribe",
+        "punsubscribe",
+        "quit",
+        "reset",
     ];
     if allowed.contains(&name) {
         return Ok(());

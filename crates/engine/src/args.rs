@@ -63,7 +63,10 @@ impl<'a> Argv<'a> {
     }
 
     /// Arguments from `index` on.
-    pub fn from(&self, index: usize) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
+    pub fn from(
+        &self,
+        index: usize,
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
         let argv = *self;
         (index..argv.len()).map(move |index| argv.at(index))
     }

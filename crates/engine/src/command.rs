@@ -259,7 +259,9 @@ impl Command {
     #[inline]
     pub fn first_key(&self) -> Option<usize> {
         match self.keys.first()?.begin {
-            crate::keyspec::Begin::Index(index) if !matches!(self.keys[0].find, crate::keyspec::Find::Count { .. }) => {
+            crate::keyspec::Begin::Index(index)
+                if !matches!(self.keys[0].find, crate::keyspec::Find::Count { .. }) =>
+            {
                 Some(index)
             }
             _ => None,

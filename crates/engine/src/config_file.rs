@@ -37,7 +37,8 @@ pub fn parse(text: &str, source: &str, base: Config, include: &mut Include) -> R
     load(text, source, "", base, include)
 }
 
-/// Reads a file's text, then the options of the command line. The error is what a server prints before it ends.
+/// Reads a file's text, then the options of the command line. The error is what a server prints before it
+/// ends.
 pub fn load(
     text: &str,
     source: &str,

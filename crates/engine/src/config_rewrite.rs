@@ -8,8 +8,8 @@ use base::quoting::split_args;
 use crate::config::Config;
 use crate::directives::{DIRECTIVES, Directive, Shape, find};
 
-/// The new text. Lines about directives are changed where they stand, surplus ones removed, and directives with
-/// another value than the default are added at the end.
+/// The new text. Lines about directives are changed where they stand, surplus ones removed, and directives
+/// with another value than the default are added at the end.
 pub fn rewrite(old_text: &str, config: &Config) -> String {
     let mut file = OldFile::read(old_text);
     for row in DIRECTIVES {

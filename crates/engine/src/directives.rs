@@ -195,7 +195,8 @@ impl Directive {
     }
 }
 
-/// CONFIG SET: all pairs or none. Returns the new configuration and the rows whose value is another than before.
+/// CONFIG SET: all pairs or none. Returns the new configuration and the rows whose value is another than
+/// before.
 pub fn set_many(
     config: &Config,
     pairs: &[(&[u8], &[u8])],

@@ -244,5 +244,8 @@ impl WorkerSeat {
 /// The thresholds of packed collections in a configuration.
 #[inline]
 pub fn thresholds(config: &Config) -> Thresholds {
-    Thresholds { hash_entries: config.hash_max_listpack_entries as usize, hash_value: config.hash_max_listpack_value as usize }
+    Thresholds {
+        hash_entries: config.hash_max_listpack_entries as usize,
+        hash_value: config.hash_max_listpack_value as usize,
+    }
 }

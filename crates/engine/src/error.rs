@@ -9,7 +9,8 @@ use std::fmt;
 pub struct CmdError(Cow<'static, [u8]>);
 
 impl CmdError {
-    pub const WRONG_TYPE: CmdError = fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+    pub const WRONG_TYPE: CmdError =
+        fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
     pub const SYNTAX: CmdError = fixed("ERR syntax error");
     pub const NOT_INTEGER: CmdError = fixed("ERR value is not an integer or out of range");
     pub const NOT_FLOAT: CmdError = fixed("ERR value is not a valid float");

@@ -24,8 +24,8 @@ pub enum Level {
 /// Work for the worker that owns a client.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A message outside of request and reply. Its first byte is `>`; a RESP2 client gets `*` instead. It is dropped
-    /// unless `Session::wants` it when it is delivered.
+    /// A message outside of request and reply. Its first byte is `>`; a RESP2 client gets `*` instead. It is
+    /// dropped unless `Session::wants` it when it is delivered.
     Push { client: ClientId, message: Arc<Vec<u8>> },
     /// Bytes as they are (MONITOR lines).
     Line { client: ClientId, line: Arc<Vec<u8>> },
@@ -129,7 +129,8 @@ pub trait Host: Send + Sync {
     fn cancel_save(&self) -> bool;
     fn save_status(&self) -> SaveStatus;
     fn load_status(&self) -> LoadStatus;
-    /// Loads the dump file again in place of what is in memory (DEBUG RELOAD): the caller emptied the keyspace.
+    /// Loads the dump file again in place of what is in memory (DEBUG RELOAD): the caller emptied the
+    /// keyspace.
     fn reload(&self) -> Result<(), String>;
     /// Ends the process. Returns only if it did not come to that: the reply's error text.
     fn shutdown(&self, how: Shutdown) -> Result<(), String>;

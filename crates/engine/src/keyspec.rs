@@ -40,7 +40,10 @@ pub mod flag {
 pub enum Begin {
     Index(usize),
     /// At the argument after this word, looked for from `from` on (backwards from the end if negative).
-    Keyword { word: &'static str, from: i32 },
+    Keyword {
+        word: &'static str,
+        from: i32,
+    },
     Unknown,
 }
 
@@ -49,9 +52,17 @@ pub enum Begin {
 pub enum Find {
     /// Up to `last` (relative to the beginning; negative: from the end), every `step`th; `limit` 2 means
     /// only the first half of the rest.
-    Range { last: i32, step: usize, limit: usize },
+    Range {
+        last: i32,
+        step: usize,
+        limit: usize,
+    },
     /// A number at `number`, then so many keys from `first` on, every `step`th.
-    Count { number: usize, first: usize, step: usize },
+    Count {
+        number: usize,
+        first: usize,
+        step: usize,
+    },
     Unknown,
 }
 
@@ -103,9 +114,8 @@ impl KeySpec {
             Find::Range { last, step, limit } => visit_range(argv.len(), first, last, step, limit, visit),
             Find::Count { number, first: offset, step } => {
                 let count = argv_number(argv, first + number);
-                let fits = count.is_some_and(|count| {
-                    count > 0 && first + offset + (count - 1) * step < argv.len()
-                });
+                let fits =
+                    count.is_some_and(|count| count > 0 && first + offset + (count - 1) * step < argv.len());
                 if fits {
                     (0..count.unwrap_or(0)).for_each(|index| visit(first + offset + index * step));
                 }
@@ -118,13 +128,22 @@ impl KeySpec {
     fn first(&self, argv: &Argv<'_>) -> Option<usize> {
         match self.begin {
             Begin::Index(index) => (index < argv.len()).then_some(index),
-            Begin::Keyword { word, from } => find_word(argv, word, from).map(|at| at + 1).filter(|&at| at < argv.len()),
+            Begin::Keyword { word, from } => {
+                find_word(argv, word, from).map(|at| at + 1).filter(|&at| at < argv.len())
+            }
             Begin::Unknown => None,
         }
     }
 }
 
-fn visit_range(len: usize, first: usize, last: i32, step: usize, limit: usize, visit: &mut dyn FnMut(usize)) -> bool {
+fn visit_range(
+    len: usize,
+    first: usize,
+    last: i32,
+    step: usize,
+    limit: usize,
+    visit: &mut dyn FnMut(usize),
+) -> bool {
     let last = match last {
         0.. => first + last as usize,
         _ if limit >= 2 => first + (len - first) / limit - 1,
@@ -141,7 +160,9 @@ fn argv_number(argv: &Argv<'_>, index: usize) -> Option<usize> {
     if index >= argv.len() {
         return None;
     }
-    parse_i64(argv.at(index)).and_then(|number| usize::try_from(number).ok()).filter(|&number| number <= argv.len())
+    parse_i64(argv.at(index))
+        .and_then(|number| usize::try_from(number).ok())
+        .filter(|&number| number <= argv.len())
 }
 
 fn find_word(argv: &Argv<'_>, word: &str, from: i32) -> Option<usize> {

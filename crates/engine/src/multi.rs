@@ -50,7 +50,8 @@ pub static TABLE: &[Command] = &[
 
 /// Whether a command runs at once although a transaction is open.
 pub fn runs_at_once(command: &Registered) -> bool {
-    matches!(command.row.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") && command.parent.is_none()
+    matches!(command.row.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+        && command.parent.is_none()
 }
 
 /// Queues a command of an open transaction.
@@ -293,7 +294,8 @@ impl Pause {
             return false;
         }
         let queue = session.multi.iter().flat_map(|multi| &multi.queue);
-        let queued_writes = command.row.name == "exec" && queue.into_iter().any(|queued| may_write(queued.command));
+        let queued_writes =
+            command.row.name == "exec" && queue.into_iter().any(|queued| may_write(queued.command));
         all || may_write(command) || queued_writes
     }
 }

@@ -17,7 +17,8 @@ pub mod class {
     pub const MODULE: u32 = 1 << 13;
     pub const NEW: u32 = 1 << 14;
     /// What the letter A stands for: everything but key misses and new keys.
-    pub const ALL: u32 = GENERIC | STRING | LIST | SET | HASH | SORTED_SET | EXPIRED | EVICTED | STREAM | MODULE;
+    pub const ALL: u32 =
+        GENERIC | STRING | LIST | SET | HASH | SORTED_SET | EXPIRED | EVICTED | STREAM | MODULE;
 }
 
 const LETTERS: [(u8, u32); 15] = [
@@ -63,9 +64,14 @@ mod tests {
 
     #[test]
     fn letters_round_trip() {
-        let cases = [("", ""), ("KEA", "AKE"), ("Kg$lshzxetd", "AK"), ("Elg", "glE"), ("KEm", "KEm"), ("An", "An")];
+        let cases =
+            [("", ""), ("KEA", "AKE"), ("Kg$lshzxetd", "AK"), ("Elg", "glE"), ("KEm", "KEm"), ("An", "An")];
         for (given, printed) in cases {
-            assert_eq!(print_classes(parse_classes(given.as_bytes()).expect("known letters")), printed, "{given}");
+            assert_eq!(
+                print_classes(parse_classes(given.as_bytes()).expect("known letters")),
+                printed,
+                "{given}"
+            );
         }
         assert_eq!(parse_classes(b"KEQ"), None);
     }

@@ -19,7 +19,13 @@ use crate::session::{Origin, Session};
 
 /// Counts a command that ran. Reads the clock once: one command's end is the next one's beginning.
 #[inline]
-pub fn observe(engine: &Engine, env: &mut Env<'_, '_>, command: &'static Registered, argv: &Argv<'_>, failed: bool) {
+pub fn observe(
+    engine: &Engine,
+    env: &mut Env<'_, '_>,
+    command: &'static Registered,
+    argv: &Argv<'_>,
+    failed: bool,
+) {
     if engine.monitors.any() {
         feed_monitors(engine, env.session, command, argv);
     }
@@ -186,8 +192,8 @@ impl Monitors {
     }
 }
 
-/// Shows a command that ran to the monitors. Its shards are still locked, so they see commands in the order in which
-/// these took effect; EXEC comes after what it ran, as in Redis.
+/// Shows a command that ran to the monitors. Its shards are still locked, so they see commands in the order
+/// in which these took effect; EXEC comes after what it ran, as in Redis.
 #[cold]
 pub fn feed_monitors(engine: &Engine, session: &Session, command: &'static Registered, argv: &Argv<'_>) {
     if command.row.has(flag::SKIP_MONITOR | flag::ADMIN) || session.origin == Origin::Replay {

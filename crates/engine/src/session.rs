@@ -164,7 +164,8 @@ impl Engine {
         self.clients.leave(session.client.id);
     }
 
-    /// Takes back what the client asked the server to remember: transaction, watched keys, subscriptions, MONITOR.
+    /// Takes back what the client asked the server to remember: transaction, watched keys, subscriptions,
+    /// MONITOR.
     pub fn clear_connection(&self, session: &mut Session) {
         session.multi = None;
         session.show_multi();

@@ -45,7 +45,8 @@ impl CommandStats {
         self.calls.add(1);
         self.nanoseconds.add(nanoseconds);
         if track_latency {
-            let buckets = self.latency.get_or_init(|| (0..LATENCY_BUCKETS).map(|_| Counter::default()).collect());
+            let buckets =
+                self.latency.get_or_init(|| (0..LATENCY_BUCKETS).map(|_| Counter::default()).collect());
             buckets[latency_bucket(nanoseconds)].add(1);
         }
     }
@@ -177,7 +178,10 @@ mod tests {
     fn a_duration_falls_into_a_bucket_that_ends_within_an_eighth() {
         for nanoseconds in (0..2000).chain((1..62).map(|bit| (1 << bit) + 3)) {
             let end = latency_bucket_end(latency_bucket(nanoseconds));
-            assert!(end >= nanoseconds || latency_bucket(nanoseconds) == LATENCY_BUCKETS - 1, "{nanoseconds}");
+            assert!(
+                end >= nanoseconds || latency_bucket(nanoseconds) == LATENCY_BUCKETS - 1,
+                "{nanoseconds}"
+            );
             assert!(end <= nanoseconds + nanoseconds / 8 + 1, "{nanoseconds} {end}");
         }
     }

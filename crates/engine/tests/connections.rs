@@ -1,5 +1,5 @@
-//! Connection, client and pub/sub commands through the pipeline: replies, what reaches other clients, what is left
-//! when a connection ends.
+//! Connection, client and pub/sub commands through the pipeline: replies, what reaches other clients, what is
+//! left when a connection ends.
 
 use base::quoting::split_args;
 use engine::host::Event;
@@ -26,7 +26,8 @@ fn show_all(mut bytes: &[u8]) -> String {
     replies.join(" ")
 }
 
-/// What was posted since the last call: `client message`, with messages that the client does not want any more left out.
+/// What was posted since the last call: `client message`, with messages that the client does not want any
+/// more left out.
 fn posts(test: &mut TestEngine) -> Vec<String> {
     let events = test.take_posts();
     let wanted = events.iter().filter(|event| is_wanted(test, event));

@@ -1,4 +1,5 @@
-//! The payload of DUMP and RESTORE: one value with its type, the version, a checksum. It has no magic and no key.
+//! The payload of DUMP and RESTORE: one value with its type, the version, a checksum. It has no magic and no
+//! key.
 
 use crate::error::{Error, ErrorKind, Stage};
 use crate::format::Dialect;
@@ -17,8 +18,8 @@ pub enum RestoreError {
     BadData(Error),
 }
 
-/// Type, value, version (2 bytes), CRC-64 of all that (8 bytes), both little-endian. `version` is raised if the value
-/// needs more.
+/// Type, value, version (2 bytes), CRC-64 of all that (8 bytes), both little-endian. `version` is raised if
+/// the value needs more.
 pub fn dump(value: ValueRef<'_>, version: u32, options: &WriteOptions) -> Vec<u8> {
     let version = version.max(values::version_needed(value));
     assert_eq!(Dialect::of_version(version), Some(Dialect::Redis), "values are written in Redis' dialect");
@@ -30,8 +31,8 @@ pub fn dump(value: ValueRef<'_>, version: u32, options: &WriteOptions) -> Vec<u8
     out
 }
 
-/// The value of a payload. `verify_checksum` should be set unless an operator switched it off; bytes between the value
-/// and the version are ignored, as Redis does.
+/// The value of a payload. `verify_checksum` should be set unless an operator switched it off; bytes between
+/// the value and the version are ignored, as Redis does.
 pub fn restore(payload: &[u8], options: &ReadOptions) -> Result<Object, RestoreError> {
     let (body, dialect) = open(payload, options).ok_or(RestoreError::VersionOrChecksum)?;
     let duplicates = if options.deep_sanitize { Duplicates::Sought } else { Duplicates::Trusted };

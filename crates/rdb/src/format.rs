@@ -1,5 +1,5 @@
-//! The numbers of the format: opcodes, type codes by dialect, versions, the file's magic. It reads and writes nothing
-//! beyond the magic. Source: `rdb.h` of Redis 7.0 and 7.4 and of Valkey 9.1.
+//! The numbers of the format: opcodes, type codes by dialect, versions, the file's magic. It reads and writes
+//! nothing beyond the magic. Source: `rdb.h` of Redis 7.0 and 7.4 and of Valkey 9.1.
 
 /// Who defined the numbers from 22 up: Redis and Valkey went apart after version 11.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,5 @@
-//! Hashes as bytes and back, in all the forms Redis and Valkey have had. It decides nothing about expiry: fields whose
-//! time is over are written and read like others.
+//! Hashes as bytes and back, in all the forms Redis and Valkey have had. It decides nothing about expiry:
+//! fields whose time is over are written and read like others.
 
 use crate::error::ErrorKind;
 use crate::format::{self, Dialect};
@@ -44,8 +44,8 @@ fn write_pairs(out: &mut Vec<u8>, table: &FieldTable, options: &WriteOptions) {
     });
 }
 
-/// Type 24: the least expiry in ms, the count, then for each field its expiry less the least one plus 1 (0 if none),
-/// itself and its value.
+/// Type 24: the least expiry in ms, the count, then for each field its expiry less the least one plus 1 (0 if
+/// none), itself and its value.
 fn write_metadata(out: &mut Vec<u8>, table: &FieldTable, options: &WriteOptions) {
     let least = table.next_expiry().max(0);
     out.extend_from_slice(&least.to_le_bytes());
@@ -244,8 +244,8 @@ fn repeats_field(packed: Listpack<'_>) -> bool {
 struct Builder {
     thresholds: Thresholds,
     packed: Vec<u8>,
-    /// Of the packed fields. Equal ones are looked at again at the end; comparing each field with all before it would
-    /// take quadratic time.
+    /// Of the packed fields. Equal ones are looked at again at the end; comparing each field with all before
+    /// it would take quadratic time.
     hashes: Vec<u64>,
     table: Option<Box<FieldTable>>,
 }

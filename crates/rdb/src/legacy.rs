@@ -1,5 +1,6 @@
-//! Packed forms that are only read: zipmap (before Redis 2.6) and ziplist (before Redis 7.0). It checks every byte and
-//! yields borrowed elements; it never writes these forms. Sources: the head comments of `zipmap.c` and `ziplist.c`.
+//! Packed forms that are only read: zipmap (before Redis 2.6) and ziplist (before Redis 7.0). It checks every
+//! byte and yields borrowed elements; it never writes these forms. Sources: the head comments of `zipmap.c`
+//! and `ziplist.c`.
 
 use crate::error::ErrorKind;
 

@@ -1,5 +1,5 @@
-//! Lengths and strings as bytes: the prefix of 1 to 9 bytes, integers in place of digits, LZF. It knows nothing of keys
-//! or types. Source: the head comments of `rdb.h`.
+//! Lengths and strings as bytes: the prefix of 1 to 9 bytes, integers in place of digits, LZF. It knows
+//! nothing of keys or types. Source: the head comments of `rdb.h`.
 
 use crate::error::ErrorKind;
 use crate::source::Source;
@@ -38,8 +38,8 @@ pub fn len_size(len: u64) -> usize {
     }
 }
 
-/// A string in its shortest form: an integer if it is the digits of one of up to 32 bits, else LZF if that is asked for
-/// and saves at least 4 bytes, else plain.
+/// A string in its shortest form: an integer if it is the digits of one of up to 32 bits, else LZF if that is
+/// asked for and saves at least 4 bytes, else plain.
 pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], options: &WriteOptions) {
     let number = if bytes.len() <= SHORT_DIGITS { num::parse_i64(bytes) } else { None };
     if number.is_some_and(|number| write_short_int(out, number)) {

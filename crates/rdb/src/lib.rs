@@ -1,5 +1,5 @@
-//! The RDB format: values, snapshot files and DUMP payloads as bytes, both ways. It knows formats and versions; it
-//! opens no file, keeps no keyspace, reads no clock and never trusts a byte it reads.
+//! The RDB format: values, snapshot files and DUMP payloads as bytes, both ways. It knows formats and
+//! versions; it opens no file, keeps no keyspace, reads no clock and never trusts a byte it reads.
 #![forbid(unsafe_code)]
 
 pub mod dump;

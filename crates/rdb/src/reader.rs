@@ -1,5 +1,5 @@
-//! A file taken apart, item by item. It neither applies nor drops what it reads: expired keys, duplicate keys and
-//! unknown names are the caller's to judge. After an error it must not be used further.
+//! A file taken apart, item by item. It neither applies nor drops what it reads: expired keys, duplicate keys
+//! and unknown names are the caller's to judge. After an error it must not be used further.
 
 use crate::error::{Error, ErrorKind, Stage};
 use crate::format::{self, Dialect, Magic, TypeName};

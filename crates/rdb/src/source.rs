@@ -1,5 +1,5 @@
-//! Bytes from any `Read`, counted and summed as they are consumed. It never allocates beyond what has arrived, bar one
-//! more piece, and knows nothing of what the bytes mean.
+//! Bytes from any `Read`, counted and summed as they are consumed. It never allocates beyond what has
+//! arrived, bar one more piece, and knows nothing of what the bytes mean.
 
 use crate::error::ErrorKind;
 use base::crc::crc64;
@@ -62,8 +62,8 @@ impl<R: Read> Source<R> {
         Ok(bytes)
     }
 
-    /// Appends the next `len` bytes to `out`, in pieces, so that a false length costs no memory. Capacity at the end is
-    /// exact for an `out` that was empty.
+    /// Appends the next `len` bytes to `out`, in pieces, so that a false length costs no memory. Capacity at
+    /// the end is exact for an `out` that was empty.
     pub(crate) fn append(&mut self, out: &mut Vec<u8>, len: u64) -> Result<(), ErrorKind> {
         let mut left = len;
         while left > 0 {

@@ -1,5 +1,5 @@
-//! A value as bytes and back: the type code and what follows the key. One match per direction, a module per family; it
-//! knows nothing of keys, expiry or files.
+//! A value as bytes and back: the type code and what follows the key. One match per direction, a module per
+//! family; it knows nothing of keys, expiry or files.
 
 use crate::error::ErrorKind;
 use crate::format::{self, Dialect, TypeName};
@@ -111,15 +111,16 @@ pub(crate) struct Rules {
     pub(crate) duplicates: Duplicates,
 }
 
-/// Whether a packed hash that is taken as it is is searched for a field that comes twice. Where fields are added one by
-/// one, they always are.
+/// Whether a packed hash that is taken as it is is searched for a field that comes twice. Where fields are
+/// added one by one, they always are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Duplicates {
     Sought,
     Trusted,
 }
 
-/// Reads what follows the key; None if it is an empty collection, which old versions of Redis could leave behind.
+/// Reads what follows the key; None if it is an empty collection, which old versions of Redis could leave
+/// behind.
 pub(crate) fn read_value<R: Read>(
     source: &mut Source<R>,
     code: u8,

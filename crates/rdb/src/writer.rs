@@ -1,4 +1,5 @@
-//! The parts of a file as bytes: header, fields, records, end. Order, checksum of the whole and I/O are the caller's.
+//! The parts of a file as bytes: header, fields, records, end. Order, checksum of the whole and I/O are the
+//! caller's.
 
 use crate::format;
 use crate::length::{self, WriteOptions};

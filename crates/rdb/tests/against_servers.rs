@@ -1,4 +1,5 @@
-//! Compares with the Redis and Valkey that are installed: their files and payloads read here, ours loaded there.
+//! Compares with the Redis and Valkey that are installed: their files and payloads read here, ours loaded
+//! there.
 
 mod common;
 

@@ -52,7 +52,8 @@ fn every_flipped_bit_is_noticed() {
     }
 }
 
-/// Without checksum much damage passes as other content; nothing may panic, and whatever is read must be whole.
+/// Without checksum much damage passes as other content; nothing may panic, and whatever is read must be
+/// whole.
 #[test]
 fn random_damage_does_no_harm() {
     let bytes = sample();

@@ -1,5 +1,6 @@
 //! The reply decoder, for tools, tests and replication links: bytes of RESP2 or RESP3 to `Value`s, resumable.
-//! Trusts nothing: nesting is bounded, and memory follows the bytes that came, never a length that was announced.
+//! Trusts nothing: nesting is bounded, and memory follows the bytes that came, never a length that was
+//! announced.
 
 use std::fmt;
 
@@ -93,8 +94,8 @@ impl Decoder {
         Self { limits, ..Self::default() }
     }
 
-    /// Reads on in `input`, which begins with the reply's first byte. `None`: call again with more of it. After a
-    /// reply or an error the decoder is ready for a new one.
+    /// Reads on in `input`, which begins with the reply's first byte. `None`: call again with more of it.
+    /// After a reply or an error the decoder is ready for a new one.
     pub fn next(&mut self, input: &[u8]) -> Result<Option<(Value, usize)>, DecodeError> {
         let result = self.read(input);
         if !matches!(result, Ok(None)) {

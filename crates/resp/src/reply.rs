@@ -1,5 +1,5 @@
-//! The reply encoder: appends RESP2 or RESP3 to one buffer, large values by reference. Never decides what a command
-//! answers, never writes to a socket.
+//! The reply encoder: appends RESP2 or RESP3 to one buffer, large values by reference. Never decides what a
+//! command answers, never writes to a socket.
 
 use std::sync::Arc;
 
@@ -50,7 +50,8 @@ impl Reply {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error: its code and text, without the minus. Line ends, which clients may have sent in, become spaces.
+    /// An error: its code and text, without the minus. Line ends, which clients may have sent in, become
+    /// spaces.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         let kept = text.iter().rposition(|byte| !is_line_end(*byte)).map_or(0, |last| last + 1);

@@ -1,6 +1,6 @@
-//! The request parser: finds the arguments of the next request in a connection's input, and can stop and go on
-//! at every byte. Never copies an argument, never reads a byte twice for one request, never looks at what a
-//! command means.
+//! The request parser: finds the arguments of the next request in a connection's input, and can stop and go
+//! on at every byte. Never copies an argument, never reads a byte twice for one request, never looks at what
+//! a command means.
 
 use base::limits;
 use base::num::parse_i64;
@@ -32,17 +32,18 @@ pub struct Limits {
 /// How far one call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// One whole request in `input[..end]`; the next may begin at `end`. Its arguments are the spans appended since
-    /// it began, or with `inline` what `Parser::take_inline` returns. Neither: an empty request, to be skipped.
+    /// One whole request in `input[..end]`; the next may begin at `end`. Its arguments are the spans appended
+    /// since it began, or with `inline` what `Parser::take_inline` returns. Neither: an empty request, to be
+    /// skipped.
     Done { end: usize, inline: bool },
     /// The input ends inside a request, or is used up. Call again with the same input made longer.
     More,
     /// The input ends inside a bulk of `len` bytes, at least `BIG_ARGUMENT`; `input[at..]` is its beginning.
     ///
-    /// The caller may move `input[at..]` into a buffer of its own, cut its input to `at`, and read the missing
-    /// `len - (input.len() - at)` bytes there, growing the buffer as they arrive. Then it calls
-    /// `Parser::big_done`, and whatever it reads next stands at `at` again.
-    /// Or it treats this as `More`: once all `len` bytes are in the input, the bulk becomes a plain span.
+    /// The caller may move `input[at..]` into a buffer of its own, cut its input to `at`, and read the
+    /// missing `len - (input.len() - at)` bytes there, growing the buffer as they arrive. Then it calls
+    /// `Parser::big_done`, and whatever it reads next stands at `at` again. Or it treats this as `More`: once
+    /// all `len` bytes are in the input, the bulk becomes a plain span.
     Big { len: usize, at: usize },
 }
 
@@ -143,9 +144,9 @@ impl Limits {
 impl Parser {
     /// Reads on until one request is whole or the input ends.
     ///
-    /// An idle parser begins at `from`; in the middle of a request it goes on where it stopped and ignores `from`.
-    /// Spans are appended and hold offsets into `input`; those of a half-read request must be kept for the next
-    /// call. After an error the parser is idle again and the connection's input is worthless.
+    /// An idle parser begins at `from`; in the middle of a request it goes on where it stopped and ignores
+    /// `from`. Spans are appended and hold offsets into `input`; those of a half-read request must be kept
+    /// for the next call. After an error the parser is idle again and the connection's input is worthless.
     #[inline]
     pub fn parse(
         &mut self,
@@ -197,15 +198,16 @@ impl Parser {
         std::mem::take(&mut self.inline)
     }
 
-    /// The caller now owns all bytes of the bulk that `Progress::Big` announced, as number `index` of its list, and
-    /// has cut its input to where the bulk began.
+    /// The caller now owns all bytes of the bulk that `Progress::Big` announced, as number `index` of its
+    /// list, and has cut its input to where the bulk began.
     pub fn big_done(&mut self, index: u32, spans: &mut Vec<Span>) {
         debug_assert!(matches!(self.expected, Expected::BulkBody(_)), "no big bulk was announced");
         spans.push(Span { start: index, len: Span::BIG });
         self.expected = Expected::BulkEnd;
     }
 
-    /// The caller moved the half-read request `by` bytes towards the start of its input; `spans` are that request's.
+    /// The caller moved the half-read request `by` bytes towards the start of its input; `spans` are that
+    /// request's.
     pub fn rebase(&mut self, by: usize, spans: &mut [Span]) {
         debug_assert!(by <= self.position && u32::try_from(by).is_ok());
         self.position -= by;
@@ -350,8 +352,8 @@ impl Parser {
         let Some(len) = self.find(b'\r', input, limits, too_long)? else { return Ok(None) };
         let end = self.position + len;
         let Some(after) = input.get(end + 1) else { return Ok(None) };
-        // An empty line leaves its line end as the byte that should have been a dollar. A count's line is here
-        // because it begins with an asterisk.
+        // An empty line leaves its line end as the byte that should have been a dollar. A count's line is
+        // here because it begins with an asterisk.
         let marker = input[self.position];
         if self.expected == Expected::BulkHeader && marker != b'$' {
             return Err(ProtocolError::ExpectedDollar(marker));
@@ -429,8 +431,8 @@ fn bulk(input: &[u8], at: usize, len_max: usize) -> Option<(Span, usize)> {
     Some((span(start, len)?, end + LINE_END.len()))
 }
 
-/// The number in a line `<marker>digits CR LF`, and where the next line begins. Gives up on whatever has more than
-/// nine digits, a sign, a leading zero or another line end.
+/// The number in a line `<marker>digits CR LF`, and where the next line begins. Gives up on whatever has more
+/// than nine digits, a sign, a leading zero or another line end.
 #[inline(always)]
 fn header(input: &[u8], at: usize, marker: u8) -> Option<(usize, usize)> {
     let rest = input.get(at..)?;

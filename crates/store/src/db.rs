@@ -160,7 +160,12 @@ impl Db {
     }
 
     /// An entry whose time of expiry has passed, if there is one in the next `budget` items looked at.
-    pub fn next_due(&mut self, position: &mut ds::table::DuePosition, now: i64, budget: &mut usize) -> Option<SlotId> {
+    pub fn next_due(
+        &mut self,
+        position: &mut ds::table::DuePosition,
+        now: i64,
+        budget: &mut usize,
+    ) -> Option<SlotId> {
         self.table.next_due(position, now, budget)
     }
 

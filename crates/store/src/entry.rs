@@ -128,7 +128,13 @@ pub struct EntryRef<'a>(NonNull<u8>, PhantomData<&'a u8>);
 const HEAD_LEN: usize = 4;
 
 impl Entry {
-    pub fn new(key: &[u8], kind: Type, payload: NewPayload<'_>, expires_at: Option<i64>, clock: u32) -> Entry {
+    pub fn new(
+        key: &[u8],
+        kind: Type,
+        payload: NewPayload<'_>,
+        expires_at: Option<i64>,
+        clock: u32,
+    ) -> Entry {
         let expiry = expiry_form(expires_at);
         let form = payload.form();
         let len = HEAD_LEN + expiry_len(expiry) + text_len(key.len()) + payload.len();
@@ -601,8 +607,12 @@ impl NewPayload<'_> {
             match self {
                 NewPayload::Bytes(bytes) | NewPayload::Raw(bytes) => return write_text(at, bytes),
                 NewPayload::Int(value) => at.cast::<i64>().write_unaligned(value),
-                NewPayload::Shared(bytes) => at.cast::<*const Vec<u8>>().write_unaligned(Arc::into_raw(bytes)),
-                NewPayload::Table(table) => at.cast::<*mut FieldTable>().write_unaligned(Box::into_raw(table)),
+                NewPayload::Shared(bytes) => {
+                    at.cast::<*const Vec<u8>>().write_unaligned(Arc::into_raw(bytes))
+                }
+                NewPayload::Table(table) => {
+                    at.cast::<*mut FieldTable>().write_unaligned(Box::into_raw(table))
+                }
             }
             at.add(8)
         }
@@ -798,7 +808,8 @@ mod tests {
                 }
             }
             Op::Rename(key) => {
-                let old = std::mem::replace(entry, Entry::new(b"", Type::String, NewPayload::Int(0), None, 0));
+                let old =
+                    std::mem::replace(entry, Entry::new(b"", Type::String, NewPayload::Int(0), None, 0));
                 *entry = old.with_key(&key);
                 model.key = key;
             }

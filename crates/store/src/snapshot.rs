@@ -74,14 +74,21 @@ impl Block {
         self.bytes.push(ENCODED);
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
-        write_record(&mut self.bytes, entry.key(), entry.expires_at(), value, &WriteOptions { compress: false });
+        write_record(
+            &mut self.bytes,
+            entry.key(),
+            entry.expires_at(),
+            value,
+            &WriteOptions { compress: false },
+        );
         let len = (self.bytes.len() - at - 4) as u32;
         self.bytes[at..at + 4].copy_from_slice(&len.to_le_bytes());
     }
 
     /// Bytes of memory it holds that nobody else does.
     fn memory(&self) -> usize {
-        self.bytes.len() + self.shared.iter().map(|shared| shared.key.len() + size_of::<SharedString>()).sum::<usize>()
+        self.bytes.len()
+            + self.shared.iter().map(|shared| shared.key.len() + size_of::<SharedString>()).sum::<usize>()
     }
 
     /// Appends the RDB records of all its entries.

@@ -1,8 +1,8 @@
 //! Typed access to entries: a [`Kind`] is a marker whose references see a value only as that type.
 
 use ds::hash::HashRef;
-pub use rdb::Thresholds;
 use ds::table::SlotId;
+pub use rdb::Thresholds;
 
 use crate::db::{Db, Key};
 use crate::entry::{EntryRef, Type};

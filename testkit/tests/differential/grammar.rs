@@ -10,9 +10,9 @@ pub struct Grammar {
     multi: bool,
 }
 
-/// Templates: a word in braces is replaced. `{k}` key, `{h}` key of hashes, `{f}` field, `{v}` value, `{i}` integer, `{bad}` no time,
-/// `{n}` small integer, `{d}` decimal, `{ms}` `{s}` relative times, `{at}` `{atms}` absolute times, `{p}` pattern,
-/// `{db}` database. `[..]` is left out half of the time; `a|b` picks one.
+/// Templates: a word in braces is replaced. `{k}` key, `{h}` key of hashes, `{f}` field, `{v}` value, `{i}`
+/// integer, `{bad}` no time, `{n}` small integer, `{d}` decimal, `{ms}` `{s}` relative times, `{at}` `{atms}`
+/// absolute times, `{p}` pattern, `{db}` database. `[..]` is left out half of the time; `a|b` picks one.
 const TEMPLATES: &[&str] = &[
     "SET {k} {v}",
     "SET {k} {v} [EX {s}] [NX|XX] [GET]",
@@ -175,7 +175,9 @@ impl Grammar {
             "{f}" => format!("f{}", below(&mut self.rng, FIELDS)).into_bytes(),
             "{v}" => self.value(),
             "{i}" => self.integer(),
-            "{bad}" => self.pick(&["0", "-1", "abc", "", "9223372036854775807", "-9223372036854775808", "1.5"]),
+            "{bad}" => {
+                self.pick(&["0", "-1", "abc", "", "9223372036854775807", "-9223372036854775808", "1.5"])
+            }
             "{n}" => (below(&mut self.rng, 24) as i64 - 6).to_string().into_bytes(),
             "{d}" => self.decimal(),
             "{s}" => (1000 + below(&mut self.rng, 100_000)).to_string().into_bytes(),
@@ -206,7 +208,9 @@ impl Grammar {
 
     fn integer(&mut self) -> Vec<u8> {
         match self.rng.below(8) {
-            0 => self.pick(&["9223372036854775807", "-9223372036854775808", "9223372036854775808", "0", "-1"]),
+            0 => {
+                self.pick(&["9223372036854775807", "-9223372036854775808", "9223372036854775808", "0", "-1"])
+            }
             1 => self.pick(&["1.5", "abc", "", " 1", "1 ", "+1", "01", "-0", "1e3", "2147483648"]),
             _ => (self.rng.below(2000) as i64 - 1000).to_string().into_bytes(),
         }
@@ -214,7 +218,9 @@ impl Grammar {
 
     fn decimal(&mut self) -> Vec<u8> {
         match self.rng.below(6) {
-            0 => self.pick(&["nan", "inf", "-inf", "1e400", "abc", "", "0x10", "1e-5", "3.0", "-0.0", "1.5e3"]),
+            0 => {
+                self.pick(&["nan", "inf", "-inf", "1e400", "abc", "", "0x10", "1e-5", "3.0", "-0.0", "1.5e3"])
+            }
             _ => format!("{}.{}", self.rng.below(1000) as i64 - 500, self.rng.below(1000)).into_bytes(),
         }
     }
@@ -240,8 +246,9 @@ fn next_part(template: &str) -> (&str, &str) {
 /// Whether the requests so far leave a transaction open.
 pub fn in_transaction(history: &[String]) -> bool {
     let quoted = |line: &String, word: &str| *line == format!("\"{word}\"");
-    let last = history.iter().rev().find(|line| {
-        quoted(line, "MULTI") || quoted(line, "EXEC") || quoted(line, "DISCARD")
-    });
+    let last = history
+        .iter()
+        .rev()
+        .find(|line| quoted(line, "MULTI") || quoted(line, "EXEC") || quoted(line, "DISCARD"));
     last.is_some_and(|line| quoted(line, "MULTI"))
 }

@@ -100,8 +100,12 @@ fn compare_state(pair: &mut Pair, seed: u64, history: &[String]) {
 }
 
 fn key_names(value: &Value) -> Vec<Vec<u8>> {
-    let mut names: Vec<Vec<u8>> =
-        value.as_items().into_iter().flatten().filter_map(|item| item.as_bytes().map(<[u8]>::to_vec)).collect();
+    let mut names: Vec<Vec<u8>> = value
+        .as_items()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_bytes().map(<[u8]>::to_vec))
+        .collect();
     names.sort();
     names
 }

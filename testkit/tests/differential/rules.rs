@@ -59,7 +59,8 @@ fn sorted(mut items: Vec<Value>) -> Vec<Value> {
 }
 
 fn sorted_pairs(items: Vec<Value>) -> Vec<Value> {
-    let mut pairs: Vec<[Value; 2]> = items.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect();
+    let mut pairs: Vec<[Value; 2]> =
+        items.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect();
     pairs.sort_by_key(|pair| format!("{pair:?}"));
     pairs.into_iter().flatten().collect()
 }
@@ -68,7 +69,10 @@ fn same_shape(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Array(Some(a)), Value::Array(Some(b))) => a.len() == b.len(),
         (Value::Error(a), Value::Error(b)) => a == b,
-        _ => std::mem::discriminant(ours) == std::mem::discriminant(theirs) && ours.is_null() == theirs.is_null(),
+        _ => {
+            std::mem::discriminant(ours) == std::mem::discriminant(theirs)
+                && ours.is_null() == theirs.is_null()
+        }
     }
 }
 

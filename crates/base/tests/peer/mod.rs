@@ -1,5 +1,5 @@
-//! A Redis or Valkey server of its own for each test that compares with one. It must never outlive the test, nor fail
-//! it where neither is installed.
+//! A Redis or Valkey server of its own for each test that compares with one. It must never outlive the test,
+//! nor fail it where neither is installed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

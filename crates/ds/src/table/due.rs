@@ -35,9 +35,9 @@ impl<T: Item> Table<T> {
     }
 
     /// The next item with `expires_at <= now`, of a round through all segments that goes on from call to
-    /// call. `budget` falls by one for each item looked at and each segment passed over. `None` with budget left is the end
-    /// of the round, and the position is at the start again; `None` without is a pause. The caller removes
-    /// the item or leaves it: then it comes up again in the next round.
+    /// call. `budget` falls by one for each item looked at and each segment passed over. `None` with budget
+    /// left is the end of the round, and the position is at the start again; `None` without is a pause. The
+    /// caller removes the item or leaves it: then it comes up again in the next round.
     ///
     /// Segments in which nothing can be due are passed over. `next_expiry` may be too low, never too high:
     /// a pass over a segment raises it to its `floor`, the earliest time seen in it. Meanwhile removals may

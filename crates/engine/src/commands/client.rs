@@ -1,5 +1,5 @@
-//! CLIENT and MONITOR: what a connection asks about itself and about the others. Connections belong to their workers:
-//! nothing here ends one, it only asks its worker to.
+//! CLIENT and MONITOR: what a connection asks about itself and about the others. Connections belong to their
+//! workers: nothing here ends one, it only asks its worker to.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -247,7 +247,8 @@ fn describe_connection(client: &Client, now: UnixMs, text: &mut String) -> std::
     )
 }
 
-/// Replies lie in no buffer of the connection until they cannot be written at once, so `rbs`, `rbp` and `obl` are 0.
+/// Replies lie in no buffer of the connection until they cannot be written at once, so `rbs`, `rbp` and `obl`
+/// are 0.
 fn describe_memory(client: &Client, text: &mut String) -> std::fmt::Result {
     write!(
         text,

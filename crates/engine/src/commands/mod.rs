@@ -1,31 +1,54 @@
 //! The families of commands. A family is one file: its rows and, beside them, its functions.
 
 pub mod bitmap;
-mod instant;
-mod lcs;
 pub mod client;
 mod client_filter;
+pub mod config;
 pub mod connection;
+pub mod debug;
 pub mod dump;
 pub mod expire;
 pub mod generic;
 pub mod hash;
 pub mod hash_ttl;
+mod instant;
 pub mod introspect;
 pub mod keyspace;
+pub mod latency;
+mod lcs;
+pub mod memory;
 pub mod object;
 pub mod pubsub;
-pub mod scan;
-pub mod string;
-pub mod config;
-pub mod debug;
-pub mod latency;
-pub mod memory;
 pub mod save;
+pub mod scan;
 pub mod server;
 pub mod slowlog;
+pub mod string;
 
 use crate::command::Command;
 
 /// Every family, in the order in which COMMAND lists them.
-pub static FAMILIES: &[&[Command]] = &[connection::TABLE, client::TABLE, introspect::TABLE, pubsub::TABLE, crate::multi::TABLE, string::TABLE, bitmap::TABLE, hash::TABLE, hash_ttl::TABLE, generic::TABLE, expire::TABLE, keyspace::TABLE, scan::TABLE, object::TABLE, dump::TABLE, server::TABLE, config::TABLE, save::TABLE, slowlog::TABLE, latency::TABLE, memory::TABLE, debug::TABLE];
+pub static FAMILIES: &[&[Command]] = &[
+    connection::TABLE,
+    client::TABLE,
+    introspect::TABLE,
+    pubsub::TABLE,
+    crate::multi::TABLE,
+    string::TABLE,
+    bitmap::TABLE,
+    hash::TABLE,
+    hash_ttl::TABLE,
+    generic::TABLE,
+    expire::TABLE,
+    keyspace::TABLE,
+    scan::TABLE,
+    object::TABLE,
+    dump::TABLE,
+    server::TABLE,
+    config::TABLE,
+    save::TABLE,
+    slowlog::TABLE,
+    latency::TABLE,
+    memory::TABLE,
+    debug::TABLE,
+];

@@ -192,8 +192,8 @@ fn stop_listening_to_all(ctx: &mut Ctx, kind: Kind) -> CmdResult {
     Ok(())
 }
 
-/// Tells the client of one change. It is a message rather than a reply: a client that wants no replies gets it,
-/// the way messages come.
+/// Tells the client of one change. It is a message rather than a reply: a client that wants no replies gets
+/// it, the way messages come.
 fn confirm(ctx: &mut Ctx, kind: Kind, name: Option<&[u8]>) {
     let (word, session) = (ctx.command.row.name, &*ctx.session);
     if session.reply_mode == ReplyMode::On {

@@ -1,5 +1,5 @@
-//! The table of all directives, in the order of the shipped configuration file. A row and nothing else decides
-//! how a directive is read, checked, printed, documented and refused.
+//! The table of all directives, in the order of the shipped configuration file. A row and nothing else
+//! decides how a directive is read, checked, printed, documented and refused.
 
 use base::limits::DATABASES;
 

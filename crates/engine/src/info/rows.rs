@@ -14,7 +14,11 @@ use crate::{ONEFOLD_VERSION, REDIS_VERSION};
 
 pub(super) const SERVER: &[Field] = &[
     value("redis_version", |_| text(REDIS_VERSION), "The version of Redis whose behaviour is served."),
-    value("redis_git_sha1", |_| text("00000000"), "Zeros, as in Redis' releases: builds go by `onefold_version`."),
+    value(
+        "redis_git_sha1",
+        |_| text("00000000"),
+        "Zeros, as in Redis' releases: builds go by `onefold_version`.",
+    ),
     value("redis_git_dirty", |_| text(0), "As `redis_git_sha1`."),
     value("server_name", |_| text("onefold"), "The name of this server."),
     value("onefold_version", |_| text(ONEFOLD_VERSION), "The version of this server."),

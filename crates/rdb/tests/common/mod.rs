@@ -1,4 +1,5 @@
-//! What the tests of this crate share: a model of a file's content, files made from models, models read from files.
+//! What the tests of this crate share: a model of a file's content, files made from models, models read from
+//! files.
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod peer;

@@ -1,5 +1,5 @@
-//! A Redis or Valkey of its own for each test that compares with one. It must never outlive the test, nor fail it where
-//! the server is not installed.
+//! A Redis or Valkey of its own for each test that compares with one. It must never outlive the test, nor
+//! fail it where the server is not installed.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +17,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts `program`, with `dump` as the file it loads. None, with a line on the terminal, where it is not installed.
+    /// Starts `program`, with `dump` as the file it loads. None, with a line on the terminal, where it is not
+    /// installed.
     pub fn start(program: &str, test: &str, dump: Option<&[u8]>, arguments: &[&str]) -> Option<Peer> {
         let port = free_port();
         let dir = std::env::temp_dir().join(format!("onefold-rdb-{}-{port}", std::process::id()));
@@ -52,8 +53,8 @@ impl Peer {
         Some(Peer { child, _log: log, connection: BufReader::new(stream), dir })
     }
 
-    /// The reply to one command: a bulk's or a status' bytes, an integer's digits, an error's text, an array's count;
-    /// empty for null.
+    /// The reply to one command: a bulk's or a status' bytes, an integer's digits, an error's text, an
+    /// array's count; empty for null.
     pub fn call(&mut self, arguments: &[&[u8]]) -> Vec<u8> {
         let mut request = format!("*{}\r\n", arguments.len()).into_bytes();
         for argument in arguments {
