@@ -53,7 +53,7 @@ pub fn check_rust(file: &File, source: &Source) -> Vec<String> {
 /// A line that is long because of one text: breaking it would hide the text from a search.
 fn is_one_literal(line: &str) -> bool {
     let longest = line.split('"').skip(1).step_by(2).map(|text| text.chars().count()).max();
-    longest.is_some_and(|len| len >= LITERAL_LEN)
+    longest.is_some_and(|len| len >= LITERAL_LEN) || line.ends_with('\\')
 }
 
 struct Place<'a> {

@@ -92,7 +92,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same(bytes in prop::collection::vec(any::<u8>(), 0..3000), at: prop::sample::Index) {
+        fn any_split_gives_the_same(
+            bytes in prop::collection::vec(any::<u8>(), 0..3000),
+            at: prop::sample::Index,
+        ) {
             let (first, second) = bytes.split_at(at.index(bytes.len() + 1));
             let whole = bitwise(0, &bytes);
             prop_assert_eq!(crc64(0, &bytes), whole);

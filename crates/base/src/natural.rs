@@ -167,7 +167,8 @@ mod tests {
             prop_assert_eq!(natural(value).to_decimal(), value.to_string());
             prop_assert_eq!(natural(value).bit_len(), 128 - value.leading_zeros());
             let (quotient, rest) = natural(value).divide(Natural::new(divisor), 128);
-            prop_assert_eq!((quotient, rest), (value / u128::from(divisor), value % u128::from(divisor) != 0));
+            let divisor = u128::from(divisor);
+            prop_assert_eq!((quotient, rest), (value / divisor, value % divisor != 0));
             let mut shifted = natural(value | 1 << 127);
             shifted.shift_left(shift);
             prop_assert_eq!(shifted.top_128(), (value | 1 << 127, shift, false));

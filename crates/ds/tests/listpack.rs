@@ -220,7 +220,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_accepted_or_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..60), framed: bool) {
+    fn any_bytes_are_accepted_or_refused(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..60),
+        framed: bool,
+    ) {
         if framed && bytes.len() > 6 {
             let len = bytes.len() as u32;
             bytes[..4].copy_from_slice(&len.to_le_bytes());

@@ -267,7 +267,8 @@ fn malformed_replies() {
 proptest! {
     #[test]
     fn what_is_encoded_is_decoded(value in value()) {
-        for (protocol, expected) in [(Protocol::Resp2, in_resp2(&value)), (Protocol::Resp3, in_resp3(&value))] {
+        let both = [(Protocol::Resp2, in_resp2(&value)), (Protocol::Resp3, in_resp3(&value))];
+        for (protocol, expected) in both {
             let bytes = written(protocol, |reply| write(&value, reply));
             prop_assert_eq!(decode(&bytes, &DecodeLimits::default()), Ok(Some((expected, bytes.len()))));
         }

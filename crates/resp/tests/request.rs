@@ -359,7 +359,8 @@ proptest! {
     #[test]
     fn noise_costs_no_more_than_its_size(input in vec(any::<u8>(), 0..300)) {
         let (mut parser, mut spans, mut from) = (Parser::default(), Vec::new(), 0);
-        while let Ok(Progress::Done { end, .. }) = parser.parse(&input, from, &Limits::default(), &mut spans) {
+        let limits = Limits::default();
+        while let Ok(Progress::Done { end, .. }) = parser.parse(&input, from, &limits, &mut spans) {
             from = end;
         }
         prop_assert!(spans.len() * 6 <= input.len());

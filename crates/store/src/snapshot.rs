@@ -184,7 +184,7 @@ impl Capture {
     }
 
     /// Takes over a flushed table: the walk saves what is left in it and frees it.
-    pub(crate) fn adopt(mut self: Box<Self>, table: Table<Entry>) {
+    pub(crate) fn adopt(mut self, table: Table<Entry>) {
         self.hand_over();
         self.sink.adopted.lock().push_back((self.db, table));
     }

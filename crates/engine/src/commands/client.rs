@@ -102,7 +102,10 @@ static CLIENT: &[Command] = &[
         .syntax("timeout [WRITE | ALL]")
         .docs("Holds back commands for a time.", "O(1)")
         .history(&[("6.2.0", "`CLIENT PAUSE WRITE` mode added along with the `mode` option.")]),
-    own("reply", 3, reply).since("3.2.0").syntax("ON | OFF | SKIP").docs("Says whether replies are wanted.", "O(1)"),
+    own("reply", 3, reply)
+        .since("3.2.0")
+        .syntax("ON | OFF | SKIP")
+        .docs("Says whether replies are wanted.", "O(1)"),
     own("setinfo", 4, setinfo)
         .flags(flag::ALLOW_BUSY)
         .since("7.2.0")

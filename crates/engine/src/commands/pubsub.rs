@@ -23,7 +23,9 @@ pub static TABLE: &[Command] = &[
             "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
              subscribed patterns (by any client).",
         ),
-    container("pubsub", Group::PubSub, PUBSUB).since("2.8.0").docs("Asks about subscriptions.", "Depends on subcommand."),
+    container("pubsub", Group::PubSub, PUBSUB)
+        .since("2.8.0")
+        .docs("Asks about subscriptions.", "Depends on subcommand."),
     command("psubscribe", -2, Group::PubSub, psubscribe)
         .flags(LISTEN)
         .since("2.0.0")
