@@ -82,13 +82,31 @@ fn run_one(binaries: &Path, name: &str, seconds: u64) -> Outcome {
     command.arg(corpus).arg(folder.join("seeds").join(name)).args(LIMITS);
     command.arg(format!("-artifact_prefix={}/{name}-", artifacts.display()));
     command.arg(format!("-max_total_time={seconds}")).current_dir(folder);
-    process::run(&mut command, Duration::from_secs(seconds) + PATIENCE)
+    // libFuzzer says much, and all of it here; only what it says of a finding is of interest.
+    let log = artifacts.join(format!("{name}.log"));
+    let file = std::fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+    let outcome = process::run(command.stderr(file), Duration::from_secs(seconds) + PATIENCE);
+    if outcome.is_err() {
+        print_finding(&log);
+    }
+    outcome
+}
+
+/// The end of a log, from the panic on if there is one.
+fn print_finding(log: &Path) {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let panic = text.find("panicked at").and_then(|at| text[..at].rfind('\n'));
+    let lines = text[panic.unwrap_or(0)..].lines();
+    lines.take(FINDING_LINES).for_each(|line| println!("{line}"));
 }
 
 const SECONDS: u64 = 60;
 const SECONDS_IN_TESTS: u64 = 5;
 /// Reading the corpus and ending may take so much longer.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+const FINDING_LINES: usize = 60;
 
 /// What cargo-fuzz sets, without the sanitizers, for which it needs another compiler.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -245,7 +245,7 @@ impl WorkerSeat {
 #[inline]
 pub fn thresholds(config: &Config) -> Thresholds {
     Thresholds {
-        hash_entries: config.hash_max_listpack_entries as usize,
-        hash_value: config.hash_max_listpack_value as usize,
+        hash_entries: config.hash_max_listpack_entries,
+        hash_value: config.hash_max_listpack_value,
     }
 }

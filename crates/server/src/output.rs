@@ -89,10 +89,10 @@ impl Output {
 
     pub fn push(&mut self, bytes: &[u8]) {
         self.len += bytes.len();
-        if let Some(Part { bytes: Bytes::Owned(last), .. }) = self.parts.back_mut() {
-            if last.len() + bytes.len() <= PART_LEN {
-                return last.extend_from_slice(bytes);
-            }
+        if let Some(Part { bytes: Bytes::Owned(last), .. }) = self.parts.back_mut()
+            && last.len() + bytes.len() <= PART_LEN
+        {
+            return last.extend_from_slice(bytes);
         }
         if !bytes.is_empty() {
             self.parts.push_back(Part { bytes: Bytes::Owned(bytes.to_vec()), sent: 0 });
