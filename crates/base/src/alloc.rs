@@ -199,6 +199,16 @@ pub fn malloc_stats_text() -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// Bounds the address space that the allocator reserves ahead in each arena that is in use: a process under a
+/// limit of its address space can then fill it with data. An arena comes into use with a thread's first
+/// allocation, so threads that keep data call it when they start.
+pub fn limit_reserve(bytes: usize) {
+    for arena in 0..mallctl_read::<u32>(c"arenas.narenas").unwrap_or(0) {
+        let name = std::ffi::CString::new(format!("arena.{arena}.retain_grow_limit"));
+        mallctl_write(&name.expect("digits and letters have no NUL"), bytes);
+    }
+}
+
 /// A type that jemalloc's controls carry. Sealed: each is plain data of a fixed size, which jemalloc checks.
 pub trait Control: Copy + Default + sealed::Sealed {}
 

@@ -117,10 +117,19 @@ fn authenticated(request: &Request<'_>) -> Result<(), CmdError> {
 }
 
 fn memory(request: &Request<'_>) -> Result<(), CmdError> {
-    if !request.engine.over_memory.load(Ordering::Relaxed) || !concerned(request, flag::DENY_OOM) {
+    if !request.engine.over_memory.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    if !concerned(request, flag::DENY_OOM) && !would_be_queued(request) {
         return Ok(());
     }
     Err(CmdError::OUT_OF_MEMORY)
+}
+
+/// A transaction's queue must not grow either, whatever is queued.
+fn would_be_queued(request: &Request<'_>) -> bool {
+    let ends = ["exec", "discard", "quit", "reset"].contains(&request.command.row.name);
+    request.session.in_multi() && !ends
 }
 
 /// Whether the command has the flag, or is an EXEC with such a command in its queue.

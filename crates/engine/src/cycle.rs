@@ -19,6 +19,9 @@ pub struct Cycle {
     cursor: ExpireCursor,
     effects: Effects,
     due: Vec<Box<[u8]>>,
+    /// Items looked at in this call, and how many of them were due.
+    seen: u64,
+    found: u64,
 }
 
 /// Items looked at under one lock.
@@ -33,6 +36,7 @@ impl Cycle {
         }
         let start = engine.host.monotonic_ns();
         let mut round = 0;
+        (self.seen, self.found) = (0, 0);
         loop {
             let more = self.expire_batch(engine, now);
             let databases = engine.store.databases();
@@ -43,9 +47,18 @@ impl Cycle {
             if round > 0 || elapsed > budget_ns {
                 engine.cycle.expire_time_cap_reached.add(u64::from(round == 0));
                 engine.cycle.expire_ns.add(elapsed);
+                self.estimate_stale(engine, round > 0);
                 return;
             }
         }
+    }
+
+    /// A round that was completed has left nothing that is due; else what was not looked at is taken to be
+    /// as stale as what was.
+    fn estimate_stale(&self, engine: &Engine, complete: bool) {
+        let permille = if complete { 0 } else { self.found * 1000 / self.seen.max(1) };
+        engine.cycle.expired_stale_permille.reset();
+        engine.cycle.expired_stale_permille.add(permille);
     }
 
     /// One batch under one shard's lock; true if there may be more in this place.
@@ -53,7 +66,7 @@ impl Cycle {
         let (shard, db) = self.cursor.place();
         let mut guard = engine.store.lock(&Plan::One(shard));
         let config = engine.config();
-        self.effects.begin(engine.log.is_active());
+        self.effects.begin(engine.log.is_active(), db);
         let mut budget = EXPIRE_BATCH;
         let part = guard.shard(shard).db(db);
         if part.table().expiring_count() == 0 {
@@ -63,6 +76,8 @@ impl Cycle {
         while let Some(slot) = part.next_due(&mut self.cursor.position, now.0, &mut budget) {
             self.due.push(part.view(slot).key().into());
         }
+        self.seen += (EXPIRE_BATCH - budget) as u64;
+        self.found += self.due.len() as u64;
         let mut keys = Keys {
             guard: &mut guard,
             engine,

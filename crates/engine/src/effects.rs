@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use store::DbIndex;
 
 use crate::args::Argv;
+use crate::log::write_select;
 
 /// A keyspace event to publish once the command is done.
 pub struct KeyEvent {
@@ -30,19 +31,24 @@ pub struct Effects {
     pub events: SmallVec<[KeyEvent; 2]>,
     /// Whether anybody reads the log: effects are only written down then.
     pub(crate) logged: bool,
+    /// The database in which the effects are replayed.
+    db: DbIndex,
     /// Deletions of expired keys, before the command's own effect.
     expiries: Vec<u8>,
     /// Commands named in place of the command itself.
     named: Vec<u8>,
     named_any: bool,
+    /// Requests in `expiries` and `named`, SELECT not counted.
+    written: usize,
 }
 
 impl Effects {
-    pub(crate) fn begin(&mut self, logged: bool) {
+    pub(crate) fn begin(&mut self, logged: bool, db: DbIndex) {
         self.dirty = 0;
+        self.db = db;
         (self.hits, self.misses, self.expired, self.expired_fields) = (0, 0, 0, 0);
         self.logged = logged;
-        self.named_any = false;
+        (self.named_any, self.written) = (false, 0);
         self.events.clear();
         self.expiries.clear();
         self.named.clear();
@@ -52,6 +58,7 @@ impl Effects {
     pub fn name(&mut self, words: &[&[u8]]) {
         self.named_any = true;
         if self.logged {
+            self.written += 1;
             write_command(&mut self.named, words.iter().copied());
         }
     }
@@ -61,17 +68,30 @@ impl Effects {
         self.named_any = true;
     }
 
-    /// An expired key was removed on the way.
-    pub fn expire(&mut self, key: &[u8]) {
+    /// An expired key was removed on the way, perhaps in another database (MOVE, COPY).
+    pub fn expire(&mut self, db: DbIndex, key: &[u8]) {
         self.expired += 1;
-        if self.logged {
-            write_command(&mut self.expiries, [b"DEL".as_slice(), key].into_iter());
+        if !self.logged {
+            return;
+        }
+        self.written += 1;
+        if db != self.db {
+            write_select(&mut self.expiries, db);
+        }
+        write_command(&mut self.expiries, [b"DEL".as_slice(), key].into_iter());
+        if db != self.db {
+            write_select(&mut self.expiries, self.db);
         }
     }
 
     /// Something is to be logged.
     pub fn any(&self) -> bool {
         self.dirty > 0 || !self.expiries.is_empty() || !self.named.is_empty()
+    }
+
+    /// How many requests `write` appends.
+    pub fn count(&self) -> usize {
+        self.written + usize::from(!self.named_any && self.dirty > 0)
     }
 
     /// Appends the effects as requests: expiries, then what was named, or else the command as it came.

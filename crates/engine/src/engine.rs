@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use base::random::Rng;
 use base::time::UnixMs;
 use parking_lot::Mutex;
-use store::{Store, Thresholds};
+use store::{Garbage, Store, Thresholds};
 
 use crate::clients::Clients;
 use crate::config::Config;
@@ -208,6 +208,8 @@ pub struct Worker {
     pub clock_ns: u64,
     /// Effects of the transaction that is running, in place of the log.
     pub(crate) transaction: Option<crate::multi::TransactionLog>,
+    /// What a command took out and frees itself, once its shards are unlocked.
+    pub(crate) garbage: Vec<Garbage>,
 }
 
 /// A worker with what its commands borrow beside it.
@@ -227,6 +229,7 @@ impl WorkerSeat {
             now: engine.started,
             clock_ns: engine.host.monotonic_ns(),
             transaction: None,
+            garbage: Vec::new(),
         };
         WorkerSeat { worker, config: engine.config(), version: 0, effects: Effects::default() }
     }
@@ -244,8 +247,5 @@ impl WorkerSeat {
 /// The thresholds of packed collections in a configuration.
 #[inline]
 pub fn thresholds(config: &Config) -> Thresholds {
-    Thresholds {
-        hash_entries: config.hash_max_listpack_entries,
-        hash_value: config.hash_max_listpack_value,
-    }
+    Thresholds { hash_entries: config.hash_max_listpack_entries, hash_value: config.hash_max_listpack_value }
 }

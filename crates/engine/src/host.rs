@@ -53,6 +53,14 @@ pub struct Shutdown {
     pub force: bool,
 }
 
+/// Whether the caller waits until what it ends has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    ForEnd,
+    /// It sits on shards that the other needs to come to its end.
+    Not,
+}
+
 /// A background save that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SaveStarted {
@@ -126,7 +134,7 @@ pub trait Host: Send + Sync {
     /// Saves and returns when the file is in place.
     fn save_now(&self) -> Result<(), SaveRefused>;
     /// Ends a running or scheduled background save; false if there was none.
-    fn cancel_save(&self) -> bool;
+    fn cancel_save(&self, wait: Wait) -> bool;
     fn save_status(&self) -> SaveStatus;
     fn load_status(&self) -> LoadStatus;
     /// Loads the dump file again in place of what is in memory (DEBUG RELOAD): the caller emptied the

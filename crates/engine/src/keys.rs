@@ -319,7 +319,7 @@ impl<'a, 's> Keys<'a, 's> {
     fn expire(&mut self, key: Key<'_>, slot: SlotId) {
         let entry = self.part(key).remove(slot);
         self.free(entry);
-        self.effects.expire(key.bytes);
+        self.effects.expire(self.db, key.bytes);
         let shard = self.guard.store().shard_of(key.hash);
         self.engine.watches.touch_expired(shard, self.db, key.bytes);
         self.event(key, (class::EXPIRED, "expired"));

@@ -70,23 +70,23 @@ impl Log {
 
     /// Appends a command's effects. The caller holds the command's shards.
     pub fn append(&self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) {
-        self.write(db, |out| effects.write(argv, out));
+        self.write((db, db), |out| effects.write(argv, out));
     }
 
-    /// Appends a whole transaction, `MULTI` to `EXEC`, which selects its databases itself.
-    pub fn append_transaction(&self, db: DbIndex, requests: &[u8]) {
-        self.write(db, |out| out.extend_from_slice(requests));
-        self.state.lock().db = None;
+    /// Appends requests that begin in the first database and leave the second selected.
+    pub fn append_requests(&self, (first, last): (DbIndex, DbIndex), requests: &[u8]) {
+        self.write((first, last), |out| out.extend_from_slice(requests));
     }
 
-    fn write(&self, db: DbIndex, write: impl FnOnce(&mut Vec<u8>)) {
+    fn write(&self, (first, last): (DbIndex, DbIndex), write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
         let state = &mut *state;
         state.scratch.clear();
-        if state.db != Some(db) {
-            write_select(&mut state.scratch, db);
-            state.db = Some(db);
+        state.scratch.shrink_to(SCRATCH_KEPT);
+        if state.db != Some(first) {
+            write_select(&mut state.scratch, first);
         }
+        state.db = Some(last);
         write(&mut state.scratch);
         let from = Offset(self.offset.load(Ordering::Relaxed));
         for reader in &mut state.readers {
@@ -95,6 +95,9 @@ impl Log {
         self.offset.store(from.0 + state.scratch.len() as u64, Ordering::Relaxed);
     }
 }
+
+/// Capacity that the buffer keeps after one large effect.
+const SCRATCH_KEPT: usize = 1 << 20;
 
 /// Appends `SELECT db`.
 pub fn write_select(out: &mut Vec<u8>, db: DbIndex) {

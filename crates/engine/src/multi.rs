@@ -193,8 +193,10 @@ fn run_queue(ctx: &mut Ctx, multi: &Multi) {
     let engine = ctx.engine;
     for queued in &multi.queue {
         let argv = queued.argv.view();
+        // CONFIG SET may have been the one before.
+        let config = engine.config();
         let mut env = Env {
-            config: ctx.config,
+            config: &config,
             worker: &mut *ctx.worker,
             effects: &mut *ctx.keys.effects,
             guard: &mut *ctx.keys.guard,
@@ -206,7 +208,7 @@ fn run_queue(ctx: &mut Ctx, multi: &Multi) {
             ctx.outcome = Outcome::Close;
         }
     }
-    ctx.keys.effects.begin(false);
+    ctx.keys.effects.begin(false, ctx.session.db);
 }
 
 /// A watched key that has expired since it was watched counts as changed.
@@ -223,25 +225,34 @@ fn watched_expired(ctx: &mut Ctx) -> bool {
 #[derive(Default)]
 pub struct TransactionLog {
     bytes: Vec<u8>,
-    db: Option<DbIndex>,
+    /// Requests in it, SELECT not counted.
+    count: usize,
+    /// The databases of the first request and of the last.
+    dbs: Option<(DbIndex, DbIndex)>,
 }
 
 impl TransactionLog {
     pub(crate) fn append(&mut self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) {
-        if self.db != Some(db) {
+        let (first, last) = self.dbs.unwrap_or((db, db));
+        if last != db {
             write_select(&mut self.bytes, db);
-            self.db = Some(db);
         }
+        self.dbs = Some((first, db));
+        self.count += effects.count();
         effects.write(argv, &mut self.bytes);
     }
 
+    /// One request alone is a transaction without being wrapped as one.
     fn commit(self, engine: &Engine) {
-        let Some(db) = self.db else { return };
+        let Some(dbs) = self.dbs else { return };
+        if self.count == 1 {
+            return engine.log.append_requests(dbs, &self.bytes);
+        }
         let mut whole = Vec::with_capacity(self.bytes.len() + 40);
         write_command(&mut whole, [b"MULTI".as_slice()].into_iter());
         whole.extend_from_slice(&self.bytes);
         write_command(&mut whole, [b"EXEC".as_slice()].into_iter());
-        engine.log.append_transaction(db, &whole);
+        engine.log.append_requests(dbs, &whole);
     }
 }
 

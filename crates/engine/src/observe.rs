@@ -17,31 +17,35 @@ use crate::pipeline::Env;
 use crate::registry::Registered;
 use crate::session::{Origin, Session};
 
-/// Counts a command that ran. Reads the clock once: one command's end is the next one's beginning.
+/// Counts a command that ran since `began_ns`. Reads the clock once: one command's end is the next one's
+/// beginning. EXEC lasts as long as all it ran.
 #[inline]
 pub fn observe(
     engine: &Engine,
     env: &mut Env<'_, '_>,
     command: &'static Registered,
     argv: &Argv<'_>,
+    began_ns: u64,
     failed: bool,
 ) {
     if engine.monitors.any() {
         feed_monitors(engine, env.session, command, argv);
     }
     let end = engine.host.monotonic_ns();
-    let elapsed = end - env.worker.clock_ns;
+    let elapsed = end.saturating_sub(began_ns);
+    // What EXEC ran has been added before it.
+    let own_ns = end.saturating_sub(env.worker.clock_ns);
     env.worker.clock_ns = end;
     let stats = &env.worker.stats;
     let own = &stats.commands[command.id as usize];
     own.record(elapsed, env.config.latency_tracking);
     stats.total_commands.add(1);
-    stats.command_ns.add(elapsed);
+    stats.command_ns.add(own_ns);
     if failed {
         own.failed.add(1);
     }
     let effects = &env.effects;
-    if effects.hits + effects.misses > 0 && !command.row.has(flag::WRITE) {
+    if effects.hits + effects.misses > 0 {
         stats.hits.add(u64::from(effects.hits));
         stats.misses.add(u64::from(effects.misses));
     }

@@ -84,7 +84,8 @@ impl Engine {
         reply.protocol = session.protocol;
         let start = reply.len();
         let outcome = self.run_request(seat, session, prepared, argv, reply);
-        if session.reply_mode != ReplyMode::On {
+        // A request that waits has not been answered: its turn to be muted comes when it runs.
+        if session.reply_mode != ReplyMode::On && outcome != Outcome::Paused {
             mute(session, reply, start);
         }
         outcome
@@ -115,7 +116,11 @@ impl Engine {
         let mut guard = self.store.lock(&plan);
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
-        self.execute(&mut env, command, prepared.first_key, argv)
+        let outcome = self.execute(&mut env, command, prepared.first_key, argv);
+        drop(guard);
+        // Freed here, where it makes nobody wait for a shard.
+        seat.worker.garbage.clear();
+        outcome
     }
 
     /// Runs a command under locks that are held; logs, wakes and observes. EXEC calls it once for each
@@ -127,9 +132,9 @@ impl Engine {
         first_key_hash: Option<(usize, u64)>,
         argv: &Argv<'_>,
     ) -> Outcome {
-        let start = env.reply.len();
+        let (start, began_ns) = (env.reply.len(), env.worker.clock_ns);
         let (db, origin) = (env.session.db, env.session.origin);
-        env.effects.begin(self.log.is_active() && origin == Origin::Client);
+        env.effects.begin(self.log.is_active() && origin == Origin::Client, db);
         let keys = Keys {
             guard: &mut *env.guard,
             engine: self,
@@ -168,7 +173,7 @@ impl Engine {
         if !env.effects.events.is_empty() {
             self.publish_events(env.config, &env.effects.events);
         }
-        observe::observe(self, env, command, argv, result.is_err());
+        observe::observe(self, env, command, argv, began_ns, result.is_err());
         outcome
     }
 

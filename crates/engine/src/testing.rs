@@ -20,7 +20,8 @@ use crate::config::Config;
 use crate::cycle::Cycle;
 use crate::engine::{Engine, WorkerSeat};
 use crate::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, WorkerId,
+    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait,
+    WorkerId,
 };
 use crate::log::{LogReader, Offset};
 use crate::notify::parse_classes;
@@ -395,7 +396,7 @@ impl Host for TestHost {
         if self.0.call("save") { Ok(()) } else { Err("ERR refused") }
     }
 
-    fn cancel_save(&self) -> bool {
+    fn cancel_save(&self, _: Wait) -> bool {
         false
     }
 

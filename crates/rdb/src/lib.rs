@@ -21,5 +21,5 @@ pub use reader::{Item, ReadOptions, Reader, Record};
 pub use values::{HashObject, Object, Thresholds, ValueRef, version_needed};
 pub use writer::{
     Attributes, write_aux, write_eof, write_function, write_header, write_record, write_record_with,
-    write_resize_db, write_select_db,
+    write_resize_db, write_select_db, write_string_head,
 };

@@ -73,6 +73,20 @@ pub fn write_record_with(
     values::write_value(out, value, options);
 }
 
+/// A string key up to its value, which follows as it is: `len` bytes.
+pub fn write_string_head(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    expires_at: Option<i64>,
+    len: usize,
+    options: &WriteOptions,
+) {
+    write_attributes(out, Attributes { expires_at, ..Attributes::default() });
+    out.push(values::type_code(values::ValueRef::Bytes(&[])));
+    length::write_string(out, key, options);
+    length::write_len(out, len as u64);
+}
+
 /// The end mark and the checksum: `crc` is the CRC-64 of every byte before, None to switch checksums off.
 pub fn write_eof(out: &mut Vec<u8>, crc: Option<u64>) {
     out.push(format::OPCODE_EOF);

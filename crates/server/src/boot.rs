@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use base::time::UnixMs;
 use engine::config::Config;
-use engine::host::{Event, Shutdown, ShutdownSave, WorkerId};
+use engine::host::{Event, Shutdown, ShutdownSave, Wait, WorkerId};
 use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -24,7 +24,7 @@ use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::supervise::{self, Supervision};
 use crate::worker::{self, WorkerContext};
-use crate::{crash, signals, timer};
+use crate::{crash, signals, system, timer};
 
 /// Why the process cannot start; printed before it ends.
 pub struct Fatal(pub String);
@@ -43,6 +43,7 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     } else if config.daemonize {
         supervise::leave_session();
     }
+    system::share_library_heap();
     base::hash::set_seed(random(), random());
     crash::enable(config.crash_log_enabled);
     crash::install()?;
@@ -96,6 +97,9 @@ fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<
 
 /// Address space for a worker's stack; only what is used becomes memory.
 const WORKER_STACK: usize = 2 << 20;
+/// Address space an arena of the allocator reserves ahead: one more large value does not cost a multiple of
+/// it.
+const RESERVE_LEN: usize = 32 << 20;
 
 /// Starts the workers, unless they run already; the first one has the listeners.
 fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) -> io::Result<()> {
@@ -112,6 +116,7 @@ fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) 
         let (own, listeners) = (Arc::clone(process), listeners.take().unwrap_or_default());
         let work = move || {
             IN_WORKER.set(true);
+            base::alloc::limit_reserve(RESERVE_LEN);
             let served = worker::run(context, listeners);
             served.expect("a poll loop that fails leaves clients without an answer: nobody could go on");
             own.workers.left();
@@ -318,7 +323,7 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     if process.saver.status().in_progress {
         LOG.warning("There is a background save running. Cancelling it!");
     }
-    process.saver.cancel();
+    process.saver.cancel(Wait::ForEnd);
     let config = process.engine().config();
     if saves_at_end(how, &config) && !save_finally(process) {
         if !how.force {
@@ -365,7 +370,7 @@ const SAVE_ATTEMPTS: usize = 3;
 /// A write that was past the pause when it began can still come after a cut: then once more.
 fn save_all_writes(process: &Arc<Process>) -> bool {
     for _ in 0..SAVE_ATTEMPTS {
-        process.saver.cancel();
+        process.saver.cancel(Wait::ForEnd);
         if process.saver.save_now(process).is_err() {
             return false;
         } else if process.engine().changes_since_save() == 0 {
@@ -404,7 +409,7 @@ pub enum Restart {
 
 /// Starts the program again in the place of this process.
 pub fn restart(process: &Arc<Process>, how: Restart) {
-    process.saver.cancel();
+    process.saver.cancel(Wait::ForEnd);
     let config = process.engine().config();
     if how == Restart::Graceful && !config.save.is_empty() && !save_finally(process) {
         LOG.warning("Can't restart: error preparing for shutdown");

@@ -4,13 +4,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::time::UnixMs;
 use engine::args::OwnedArgv;
-use engine::clients::{Client, ClientId, flag};
+use engine::clients::ClientId;
+use engine::commands::client::describe;
 use engine::config::{ClientClass, Config, OutputLimit};
-use engine::registry::REGISTRY;
 use engine::session::Session;
 use resp::request::{Limits, Parser, Span};
 
@@ -222,45 +222,15 @@ impl Connection {
 
     /// The line by which the log speaks of a client.
     pub fn describe(&self, now: UnixMs) -> String {
-        describe(&self.session.client, now)
+        let mut line = String::new();
+        describe(&self.session.client, now, &mut line);
+        line.truncate(line.trim_end().len());
+        line
     }
 }
 
 /// While more than this waits for a client, its requests wait too: who does not read cannot make memory grow.
 const OUTPUT_FULL: usize = 1 << 20;
-
-fn describe(client: &Client, now: UnixMs) -> String {
-    let load = |number: &AtomicUsize| number.load(Ordering::Relaxed);
-    let last = UnixMs(client.last_interaction_ms.load(Ordering::Relaxed));
-    let letters = flag::LETTERS.iter().filter(|(bit, _)| client.has_flag(*bit)).map(|(_, letter)| letter);
-    let letters: String = letters.collect();
-    let command = REGISTRY.all.get(usize::from(client.last_command.load(Ordering::Relaxed)));
-    let names = client.names.lock().clone();
-    format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} multi={} qbuf={} \
-         qbuf-free={} oll={} omem={} tot-mem={} cmd={} user={} resp={}",
-        client.id.0,
-        client.peer,
-        client.local,
-        client.descriptor,
-        names.name,
-        now.since(client.created) / 1000,
-        now.since(last) / 1000,
-        if letters.is_empty() { "N" } else { &letters },
-        client.db.load(Ordering::Relaxed),
-        client.channels.load(Ordering::Relaxed),
-        client.patterns.load(Ordering::Relaxed),
-        client.queued.load(Ordering::Relaxed),
-        load(&client.input_bytes),
-        load(&client.input_free),
-        load(&client.output_parts),
-        load(&client.output_bytes),
-        client.memory(),
-        command.map_or("NULL", |command| &command.full_name),
-        names.user,
-        client.protocol.load(Ordering::Relaxed),
-    )
-}
 
 /// Adds to a counter that only this worker writes.
 #[inline]

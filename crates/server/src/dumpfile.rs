@@ -112,6 +112,15 @@ impl DumpFile {
         if self.buffer.len() >= BUFFER_LEN { self.flush() } else { Ok(()) }
     }
 
+    /// Appends bytes of any number, a buffer's worth at a time.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), SaveError> {
+        for piece in bytes.chunks(BUFFER_LEN) {
+            self.buffer.extend_from_slice(piece);
+            self.advance()?;
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), SaveError> {
         if self.options.checksum {
             let header = HEADER_LEN.saturating_sub(self.position as usize);

@@ -13,7 +13,8 @@ use base::time::UnixMs;
 use engine::Engine;
 use engine::config::Config;
 use engine::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, WorkerId,
+    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait,
+    WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
 use store::Garbage;
@@ -175,8 +176,8 @@ impl Host for ServerHost {
         self.0.saver.save_now(&self.0)
     }
 
-    fn cancel_save(&self) -> bool {
-        self.0.saver.cancel()
+    fn cancel_save(&self, wait: Wait) -> bool {
+        self.0.saver.cancel(wait)
     }
 
     fn save_status(&self) -> SaveStatus {

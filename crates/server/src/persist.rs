@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use base::time::UnixMs;
 use engine::config::Config;
-use engine::host::{SaveRefused, SaveStarted, SaveStatus};
+use engine::host::{SaveRefused, SaveStarted, SaveStatus, Wait};
 use engine::{Engine, REDIS_VERSION};
 use parking_lot::{Condvar, Mutex};
 use rdb::{WriteOptions, write_aux, write_resize_db, write_select_db};
@@ -130,12 +130,14 @@ impl Saver {
         self.run(process, cut, Kind::Foreground).map_err(|_| FAILED)
     }
 
-    /// Ends a running or scheduled background save and waits until it has ended; false if there was none.
-    pub fn cancel(&self) -> bool {
+    /// Ends a running or scheduled background save; false if there was none. Who sits on shards (EXEC) must
+    /// not wait for the end: the save needs them to come to it.
+    pub fn cancel(&self, wait: Wait) -> bool {
         let mut state = self.state.lock();
         let scheduled = std::mem::take(&mut state.status.scheduled);
         let running = state.status.in_progress;
-        while state.status.in_progress {
+        self.cancelled.store(running, Ordering::Relaxed);
+        while wait == Wait::ForEnd && state.status.in_progress {
             self.cancelled.store(true, Ordering::Relaxed);
             self.ended.wait(&mut state);
         }
@@ -271,10 +273,12 @@ impl Saver {
         write_facts(&mut records.dump.buffer, at);
         let compress = WriteOptions { compress: config.rdbcompression };
         while let Some(block) = snapshot.next(&engine.store) {
-            self.check_cancelled()?;
             let keys = block.keys;
-            records.write(&block, &snapshot.counts, &compress)?;
+            let written =
+                self.check_cancelled().and_then(|()| records.write(&block, &snapshot.counts, &compress));
+            // Its memory is free again whatever became of it.
             snapshot.written(block);
+            written?;
             self.note_progress(keys, snapshot.backlog_peak());
             self.dawdle(delay(config.rdb_key_save_delay_us, keys))?;
         }
@@ -352,9 +356,13 @@ impl Records {
         if !std::mem::replace(&mut self.announced[index], true) {
             write_resize_db(buffer, counts[index].keys as u64, counts[index].expires as u64);
         }
-        block.encode(buffer, options);
         self.version = self.version.max(block.version);
-        self.dump.advance()
+        for record in block.records() {
+            let rest = record.encode(&mut self.dump.buffer, options);
+            self.dump.advance()?;
+            self.dump.append(rest)?;
+        }
+        Ok(())
     }
 }
 

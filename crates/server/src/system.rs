@@ -71,6 +71,13 @@ fn write_out(file: &File, from: u64, len: u64, flags: libc::c_uint) {
     unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, len as i64, flags) };
 }
 
+/// Keeps the C library from reserving 64 MB of address space for each thread: its own allocator serves next
+/// to nothing here.
+pub fn share_library_heap() {
+    // SAFETY: mallopt only sets a parameter of the C library's allocator.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
 /// Changes what the list of processes shows as this process's command. Where the kernel does not allow it,
 /// nothing happens.
 pub fn set_title(title: &str) {

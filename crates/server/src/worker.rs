@@ -249,6 +249,9 @@ impl Worker {
     fn push(&mut self, client: ClientId, message: &Arc<Vec<u8>>) {
         let Some(slot) = self.connections.find(client) else { return };
         let Some(connection) = self.connections.at(slot) else { return };
+        if !connection.session.wants(message) {
+            return;
+        }
         if connection.session.protocol == Protocol::Resp3 {
             return self.append(slot, b"", message);
         }

@@ -128,6 +128,15 @@ impl Group {
     }
 }
 
+/// Stops the writers when a test's body ends, also when it ends in a panic: else they would write for ever.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_background_save_is_the_state_at_the_cut() {
     const FILLER: usize = 3000;
@@ -142,6 +151,7 @@ fn a_background_save_is_the_state_at_the_cut() {
     let stop = AtomicBool::new(false);
     groups.iter().for_each(|group| group.write(&mut client, 1));
     thread::scope(|scope| {
+        let _stopped = StopAtEnd(&stop);
         for group in &groups {
             let (mut own, stop) = (server.client(), &stop);
             scope.spawn(move || {
@@ -163,7 +173,6 @@ fn a_background_save_is_the_state_at_the_cut() {
                 group.check(&dump, earliest[at], latest[at]);
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(groups.iter().all(|group| group.answered.load(Ordering::SeqCst) > 10), "nothing was overwritten");
 }
@@ -191,6 +200,46 @@ fn one_save_at_a_time() {
     assert_eq!(error(client.run("SAVE")), "ERR Background save already in progress");
     assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1");
     ok(client.run("CONFIG SET rdb-key-save-delay 0"));
+}
+
+/// The save needs the shards that the transaction holds: EXEC must not wait for its end.
+#[test]
+fn a_save_is_cancelled_in_a_transaction() {
+    let server = start(&["--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    for begin in [&["BGSAVE"][..], &["MULTI", "BGSAVE"]] {
+        ok(client.run("SET a 1"));
+        begin.iter().for_each(|line| drop(client.run(line)));
+        if begin.len() == 1 {
+            ok(client.run("MULTI"));
+        }
+        for line in ["SET a 2", "FLUSHALL", "SET a 3", "BGSAVE CANCEL"] {
+            assert_eq!(client.run(line), Value::Simple(b"QUEUED".to_vec()));
+        }
+        let replies = client.run("EXEC");
+        let last = replies.as_items().and_then(|items| items.last().cloned());
+        assert_eq!(last, Some(Value::Simple(b"Background saving cancelled".to_vec())));
+        wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
+        assert_eq!(info(&mut client, "mem_snapshot_buffer"), "0");
+    }
+    let left = fs::read_dir(server.dir()).expect("it is there").flatten();
+    assert!(left.into_iter().all(|file| !file.file_name().to_string_lossy().starts_with("temp-")));
+}
+
+/// What a failed save held no longer counts, or writers would be delayed for good.
+#[test]
+fn a_failed_save_gives_its_memory_back() {
+    let (server, mut client, _) = with_a_dump();
+    // So much is written that the disk is found full while blocks are still coming.
+    ok(client.run("CONFIG SET rdbcompression no"));
+    for key in 0..5000 {
+        client.send(&["SET", &format!("key:{key}"), &"x".repeat(1000)]);
+    }
+    (0..5000).for_each(|_| ok(client.read_value()));
+    let temporary = server.dir().join(format!("temp-{}.rdb", server.pid()));
+    std::os::unix::fs::symlink("/dev/full", &temporary).expect("nothing has that name");
+    check_failure(&server, &mut client, "No space left on device");
+    assert_eq!(info(&mut client, "mem_snapshot_buffer"), "0");
 }
 
 /// A server with a good dump of `a`=1, whose next background save is to fail.

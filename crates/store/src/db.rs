@@ -9,7 +9,7 @@ use ds::table::{SlotId, Table};
 use crate::entry::{Entry, EntryRef};
 use crate::snapshot::Capture;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct DbIndex(pub u16);
 
 /// A key with its hash: the hash is computed once, where the request is parsed.

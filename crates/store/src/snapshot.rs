@@ -14,7 +14,7 @@ use base::limits;
 use ds::hash::HashRef;
 use ds::listpack::Listpack;
 use ds::table::{Table, WalkPosition};
-use rdb::{ValueRef, WriteOptions, write_record};
+use rdb::{ValueRef, WriteOptions, write_record, write_string_head};
 
 use crate::db::{Db, DbIndex};
 use crate::entry::{Entry, EntryRef, Payload, Type};
@@ -31,39 +31,56 @@ pub struct Block {
     pub version: u32,
     bytes: Vec<u8>,
     shared: VecDeque<SharedString>,
+    /// Bytes of memory it holds that nobody else does.
+    memory: usize,
 }
 
-struct SharedString {
+/// A string in a block of its own, kept alive until it is written.
+pub struct SharedString {
     key: Box<[u8]>,
     expires_at: Option<i64>,
     value: Arc<Vec<u8>>,
 }
 
-/// What precedes a record in a block.
+/// What precedes a record in a block, before its length.
 const IMAGE: u8 = 0;
 const ENCODED: u8 = 1;
-const RECORD_HEAD_LEN: usize = 5;
+const RECORD_HEAD_LEN: usize = 1 + size_of::<u64>();
 
 impl Block {
     fn new(db: DbIndex) -> Block {
-        Block { db, keys: 0, version: rdb::format::VERSION_PLAIN, bytes: Vec::new(), shared: VecDeque::new() }
+        let (bytes, shared) = (Vec::new(), VecDeque::new());
+        Block { db, keys: 0, version: rdb::format::VERSION_PLAIN, bytes, shared, memory: 0 }
     }
 
     fn push(&mut self, entry: EntryRef<'_>) {
         self.keys += 1;
+        let before = self.bytes.len();
         match entry.payload() {
-            Payload::Shared(value) => self.shared.push_back(SharedString {
-                key: entry.key().into(),
-                expires_at: entry.expires_at(),
-                value: value.to_arc(),
-            }),
+            Payload::Shared(value) => {
+                self.memory += entry.key().len() + size_of::<SharedString>();
+                self.shared.push_back(SharedString {
+                    key: entry.key().into(),
+                    expires_at: entry.expires_at(),
+                    value: value.to_arc(),
+                });
+            }
             Payload::Table(_) => self.push_encoded(entry),
             Payload::Bytes(_) | Payload::Int(_) => {
                 let image = entry.image().expect("only boxed payloads have no image");
                 self.bytes.push(IMAGE);
-                self.bytes.extend_from_slice(&(image.len() as u32).to_le_bytes());
+                self.bytes.extend_from_slice(&(image.len() as u64).to_le_bytes());
                 self.bytes.extend_from_slice(image);
             }
+        }
+        self.memory += self.bytes.len() - before;
+    }
+
+    /// As `push`, for an entry that is about to change: from then on a large string is the block's alone.
+    fn push_pre_image(&mut self, entry: EntryRef<'_>) {
+        self.push(entry);
+        if let Payload::Shared(value) = entry.payload() {
+            self.memory += value.bytes().len();
         }
     }
 
@@ -72,42 +89,57 @@ impl Block {
         let value = value_ref(entry);
         self.version = self.version.max(rdb::version_needed(value));
         self.bytes.push(ENCODED);
-        let at = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        write_record(
-            &mut self.bytes,
-            entry.key(),
-            entry.expires_at(),
-            value,
-            &WriteOptions { compress: false },
-        );
-        let len = (self.bytes.len() - at - 4) as u32;
-        self.bytes[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        let at = self.bytes.len() + size_of::<u64>();
+        self.bytes.resize(at, 0);
+        let options = WriteOptions { compress: false };
+        write_record(&mut self.bytes, entry.key(), entry.expires_at(), value, &options);
+        let len = (self.bytes.len() - at) as u64;
+        self.bytes[at - size_of::<u64>()..at].copy_from_slice(&len.to_le_bytes());
     }
 
-    /// Bytes of memory it holds that nobody else does.
-    fn memory(&self) -> usize {
-        self.bytes.len()
-            + self.shared.iter().map(|shared| shared.key.len() + size_of::<SharedString>()).sum::<usize>()
-    }
-
-    /// Appends the RDB records of all its entries.
-    pub fn encode(&self, out: &mut Vec<u8>, options: &WriteOptions) {
+    /// Its entries, in any order.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let mut rest = self.bytes.as_slice();
-        while !rest.is_empty() {
-            let len = u32::from_le_bytes([rest[1], rest[2], rest[3], rest[4]]) as usize;
-            let (record, after) = rest[RECORD_HEAD_LEN..].split_at(len);
-            match rest[0] {
-                IMAGE => encode_entry(out, EntryRef::from_image(record), options),
-                _ => out.extend_from_slice(record),
-            }
+        let copied = std::iter::from_fn(move || {
+            let ([kind, len @ ..], behind) = rest.split_first_chunk::<RECORD_HEAD_LEN>()?;
+            let (record, after) = behind.split_at(u64::from_le_bytes(*len) as usize);
             rest = after;
-        }
-        for shared in &self.shared {
-            write_record(out, &shared.key, shared.expires_at, ValueRef::Bytes(&shared.value), options);
-        }
+            Some(if *kind == IMAGE { Record::Image(record) } else { Record::Encoded(record) })
+        });
+        copied.chain(self.shared.iter().map(Record::Shared))
     }
 }
+
+/// One entry of a block.
+#[derive(Clone, Copy)]
+pub enum Record<'a> {
+    Image(&'a [u8]),
+    Encoded(&'a [u8]),
+    Shared(&'a SharedString),
+}
+
+impl<'a> Record<'a> {
+    /// Appends the beginning of the entry's RDB record to `out` and returns the rest, which follows as it is:
+    /// of a large value nothing is copied. A small one has no rest.
+    pub fn encode(self, out: &mut Vec<u8>, options: &WriteOptions) -> &'a [u8] {
+        match self {
+            Record::Image(image) => encode_entry(out, EntryRef::from_image(image), options),
+            Record::Encoded(record) => return record,
+            Record::Shared(shared) if options.compress && shared.value.len() <= COMPRESSED_LEN_MAX => {
+                let value = ValueRef::Bytes(&shared.value);
+                write_record(out, &shared.key, shared.expires_at, value, options);
+            }
+            Record::Shared(shared) => {
+                write_string_head(out, &shared.key, shared.expires_at, shared.value.len(), options);
+                return &shared.value;
+            }
+        }
+        &[]
+    }
+}
+
+/// Longer strings are written as they are: compressing one takes as much memory again.
+const COMPRESSED_LEN_MAX: usize = 1 << 20;
 
 /// Appends the RDB record of one entry.
 pub fn encode_entry(out: &mut Vec<u8>, entry: EntryRef<'_>, options: &WriteOptions) {
@@ -128,17 +160,38 @@ pub fn value_ref(entry: EntryRef<'_>) -> ValueRef<'_> {
 /// Where pre-images and flushed tables wait for the walk.
 struct Sink {
     queue: Mutex<VecDeque<Block>>,
-    adopted: Mutex<VecDeque<(DbIndex, Table<Entry>)>>,
+    adopted: Mutex<VecDeque<Adopted>>,
+    /// A capture hands its block over when it holds so many bytes.
+    block_len: usize,
     backlog: Arc<AtomicUsize>,
     pre_images: AtomicUsize,
     backlog_peak: AtomicUsize,
     cancelled: AtomicBool,
 }
 
+/// A flushed table, and how far the walk has come in it.
+struct Adopted {
+    db: DbIndex,
+    table: Table<Entry>,
+    walk: WalkPosition,
+}
+
 impl Sink {
+    fn new(store: &Store, captures: usize) -> Arc<Sink> {
+        Arc::new(Sink {
+            queue: Mutex::default(),
+            adopted: Mutex::default(),
+            block_len: block_len(captures),
+            backlog: Arc::clone(&store.snapshot_backlog),
+            pre_images: AtomicUsize::new(0),
+            backlog_peak: AtomicUsize::new(0),
+            cancelled: AtomicBool::new(false),
+        })
+    }
+
     fn push(&self, block: Block) {
         if self.cancelled.load(Ordering::Relaxed) {
-            return self.shrink(block.memory());
+            return self.shrink(block.memory);
         }
         self.queue.lock().push_back(block);
     }
@@ -152,6 +205,15 @@ impl Sink {
         self.backlog.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
+
+/// Blocks that captures are still filling cannot be written yet: together they stay well below the backlog
+/// at which writers are delayed.
+fn block_len(captures: usize) -> usize {
+    let share = limits::SNAPSHOT_BACKLOG / 4 / captures.max(1);
+    share.clamp(BLOCK_LEN_LEAST, limits::SNAPSHOT_BLOCK_LEN)
+}
+
+const BLOCK_LEN_LEAST: usize = 1024;
 
 /// A running snapshot's ear in one database of one shard.
 pub struct Capture {
@@ -168,11 +230,11 @@ impl Capture {
 
     /// Keeps an entry as it is now, before its first change after the cut.
     pub(crate) fn pre_image(&mut self, entry: EntryRef<'_>) {
-        let before = self.block.memory();
-        self.block.push(entry);
-        self.sink.grow(self.block.memory() - before);
+        let before = self.block.memory;
+        self.block.push_pre_image(entry);
+        self.sink.grow(self.block.memory - before);
         self.sink.pre_images.fetch_add(1, Ordering::Relaxed);
-        if self.block.bytes.len() >= limits::SNAPSHOT_BLOCK_LEN {
+        if self.block.memory >= self.sink.block_len {
             self.hand_over();
         }
     }
@@ -186,7 +248,8 @@ impl Capture {
     /// Takes over a flushed table: the walk saves what is left in it and frees it.
     pub(crate) fn adopt(mut self, table: Table<Entry>) {
         self.hand_over();
-        self.sink.adopted.lock().push_back((self.db, table));
+        let (db, walk) = (self.db, WalkPosition::default());
+        self.sink.adopted.lock().push_back(Adopted { db, table, walk });
     }
 }
 
@@ -218,14 +281,9 @@ impl Snapshot {
         assert!(guard.holds_all(), "a cut is made under all locks");
         let store = guard.store();
         let number = store.snapshot_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let sink = Arc::new(Sink {
-            queue: Mutex::default(),
-            adopted: Mutex::default(),
-            backlog: Arc::clone(&store.snapshot_backlog),
-            pre_images: AtomicUsize::new(0),
-            backlog_peak: AtomicUsize::new(0),
-            cancelled: AtomicBool::new(false),
-        });
+        let captures =
+            guard.shards().map(|(_, shard)| shard.dbs().filter(|(_, db)| !db.is_empty()).count()).sum();
+        let sink = Sink::new(store, captures);
         let mut counts = vec![DbCounts::default(); store.databases() as usize];
         for (_, shard) in guard.shards() {
             for (index, db) in shard.dbs().filter(|(_, db)| !db.is_empty()) {
@@ -269,16 +327,16 @@ impl Snapshot {
                 continue;
             }
             let adopted = self.sink.adopted.lock().pop_front();
-            match adopted {
-                Some((db, table)) => return Some(self.walk_adopted(db, table)),
-                None => return self.sink.queue.lock().pop_front(),
+            let Some(adopted) = adopted else { return self.sink.queue.lock().pop_front() };
+            if let Some(block) = self.walk_adopted(adopted) {
+                return Some(block);
             }
         }
     }
 
     /// The block's memory is free again.
     pub fn written(&self, block: Block) {
-        self.sink.shrink(block.memory());
+        self.sink.shrink(block.memory);
     }
 
     /// One quantum under one shard's lock; moves to the next database or shard at an end.
@@ -304,20 +362,19 @@ impl Snapshot {
     }
 
     /// A piece of a table that a flush left to the snapshot; nobody else sees it any more.
-    fn walk_adopted(&mut self, db: DbIndex, mut table: Table<Entry>) -> Block {
-        let mut block = Block::new(db);
-        if walk_table(&mut table, WalkPosition::default(), &mut block).is_some() {
-            self.sink.adopted.lock().push_front((db, table));
+    fn walk_adopted(&mut self, mut adopted: Adopted) -> Option<Block> {
+        let mut block = Block::new(adopted.db);
+        if let Some(walk) = walk_table(&mut adopted.table, adopted.walk, &mut block) {
+            self.sink.adopted.lock().push_front(Adopted { walk, ..adopted });
         }
-        self.sink.grow(block.memory());
-        block
+        self.counted(block)
     }
 
     fn counted(&self, block: Block) -> Option<Block> {
         if block.keys == 0 {
             return None;
         }
-        self.sink.grow(block.memory());
+        self.sink.grow(block.memory);
         Some(block)
     }
 
@@ -328,12 +385,12 @@ impl Snapshot {
             let mut guard = store.lock(&Plan::One(id));
             for (_, db) in guard.shard(id).dbs().filter(|(_, db)| db.capture.is_some()) {
                 let capture = db.capture.take().expect("filtered by it");
-                self.sink.shrink(capture.block.memory());
+                self.sink.shrink(capture.block.memory);
                 db.table_mut().snapshot_end();
             }
         }
         for block in self.sink.queue.lock().drain(..) {
-            self.sink.shrink(block.memory());
+            self.sink.shrink(block.memory);
         }
     }
 }
@@ -357,7 +414,7 @@ fn captured_db(shard: &mut Shard, at_cut: DbIndex) -> Option<&mut Db> {
 fn walk_table(table: &mut Table<Entry>, from: WalkPosition, block: &mut Block) -> Option<WalkPosition> {
     table.snapshot_walk(from, limits::SNAPSHOT_WALK_LINES, &mut |entry| {
         block.push(entry);
-        if block.bytes.len() >= limits::SNAPSHOT_BLOCK_LEN {
+        if block.memory >= limits::SNAPSHOT_BLOCK_LEN {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

@@ -91,6 +91,56 @@ fn a_cut_of_many_keys_outlives_all_of_them() {
     }
 }
 
+/// More segments than one quantum of the walk passes: the walk of a flushed table has to go on where it was.
+#[test]
+fn a_flushed_table_of_many_segments_is_read_to_its_end() {
+    let (store, keys) = (Store::new(1, 1), 60_000);
+    let mut guard = store.lock(&Plan::All);
+    for key in 0..keys {
+        let name = format!("key:{key}");
+        common::put_text(guard.db(DbIndex(0), Key::new(name.as_bytes()).hash), name.as_bytes(), b"v");
+    }
+    let mut snapshot = Snapshot::begin(&mut guard);
+    guard.shards().for_each(|(_, shard)| assert!(shard.flush(DbIndex(0)).is_none()));
+    drop(guard);
+    let mut found = 0;
+    while let Some(block) = snapshot.next(&store) {
+        assert!(block.keys > 0, "every block brings the walk on");
+        found += block.keys;
+        snapshot.written(block);
+    }
+    assert_eq!((found, store.snapshot_backlog()), (keys, 0));
+}
+
+/// Overwritten large strings live on in the snapshot alone: they count, and they are handed over at once.
+#[test]
+fn large_pre_images_count_and_do_not_wait() {
+    let store = Store::new(1, 1);
+    let write = |key: u32, byte: u8| {
+        let name = key.to_string();
+        let mut guard = store.lock(&Plan::All);
+        common::put_text(
+            guard.db(DbIndex(0), Key::new(name.as_bytes()).hash),
+            name.as_bytes(),
+            &[byte; LARGE],
+        );
+    };
+    (0..100).for_each(|key| write(key, b'a'));
+    let mut snapshot = Snapshot::begin(&mut store.lock(&Plan::All));
+    for key in 0..100 {
+        write(key, b'b');
+        assert!(store.snapshot_backlog() >= (key as usize + 1) * LARGE);
+    }
+    let first = snapshot.next(&store).expect("100 keys are to be read");
+    assert!(first.keys <= 3, "a block is handed over as soon as it is large: {}", first.keys);
+    snapshot.written(first);
+    assert!(store.snapshot_backlog() < 100 * LARGE);
+    snapshot.cancel(&store);
+    assert_eq!(store.snapshot_backlog(), 0);
+}
+
+const LARGE: usize = 50_000;
+
 impl World {
     fn new(seed: u64, names: u64) -> World {
         let (store, model, rng) = (Store::new(4, DATABASES), Model::new(), Rng::from_seed(seed));

@@ -220,7 +220,7 @@ fn show_running_command(ctx: &Ctx) {
 }
 
 /// Appends a client's line.
-fn describe(client: &Client, now: UnixMs, text: &mut String) {
+pub fn describe(client: &Client, now: UnixMs, text: &mut String) {
     let written = describe_connection(client, now, text)
         .and_then(|()| describe_memory(client, text))
         .and_then(|()| describe_rest(client, text));

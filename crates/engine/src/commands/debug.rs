@@ -231,7 +231,7 @@ fn crash(ctx: &mut Ctx) -> CmdResult {
 fn restart(ctx: &mut Ctx) -> CmdResult {
     if ctx.args.len() > 2 {
         let delay_ms = ctx.args.integer(2)?;
-        ctx.engine.host.sleep_us(delay_ms.max(0) as u64 * 1000);
+        ctx.engine.host.sleep_us((delay_ms.max(0) as u64).saturating_mul(1000));
     }
     let how = ctx.text(1).to_lowercase();
     ctx.engine.host.crash(&how);

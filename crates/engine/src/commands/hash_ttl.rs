@@ -306,12 +306,12 @@ fn hpersist(ctx: &mut Ctx) -> CmdResult {
 
 fn httl(ctx: &mut Ctx) -> CmdResult {
     let now = ctx.now().0;
-    reply_times(ctx, |at| to_seconds((at - now).max(0)))
+    reply_times(ctx, |at| to_seconds(at.saturating_sub(now).max(0)))
 }
 
 fn hpttl(ctx: &mut Ctx) -> CmdResult {
     let now = ctx.now().0;
-    reply_times(ctx, |at| (at - now).max(0))
+    reply_times(ctx, |at| at.saturating_sub(now).max(0))
 }
 
 fn hexpiretime(ctx: &mut Ctx) -> CmdResult {

@@ -191,8 +191,9 @@ fn flush(ctx: &mut Ctx, dbs: Range<u16>) -> CmdResult {
     ctx.keys.effect(&words);
     for table in tables {
         let late = how == Freeing::Late && table.len() > base::limits::LAZY_FREE_EFFORT;
-        if late {
-            ctx.engine.host.reclaim(Garbage::Table(table));
+        match late {
+            true => ctx.engine.host.reclaim(Garbage::Table(table)),
+            false => ctx.worker.garbage.push(Garbage::Table(table)),
         }
     }
     ctx.reply.ok();

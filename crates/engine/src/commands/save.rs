@@ -4,7 +4,7 @@ use crate::acl_categories::category;
 use crate::command::{CmdResult, Command, Group, command, flag};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
-use crate::host::{Level, SaveStarted, Shutdown, ShutdownSave};
+use crate::host::{Level, SaveStarted, Shutdown, ShutdownSave, Wait};
 use crate::pipeline::Outcome;
 
 pub static TABLE: &[Command] = &[
@@ -62,7 +62,9 @@ fn bgsave(ctx: &mut Ctx) -> CmdResult {
 
 fn cancel(ctx: &mut Ctx) -> CmdResult {
     let running = ctx.engine.host.save_status().in_progress;
-    if !ctx.engine.host.cancel_save() {
+    // The save may need the shards of a transaction before it can end.
+    let wait = if ctx.session.in_exec { Wait::Not } else { Wait::ForEnd };
+    if !ctx.engine.host.cancel_save(wait) {
         return Err(CmdError::new("ERR Background saving is currently not in progress or scheduled"));
     }
     let (line, reply) = match running {

@@ -175,7 +175,11 @@ pub(super) const MEMORY: &[Field] = &[
     value("mem_cluster_links", |_| text(0), "Bytes for connections of a cluster."),
     value("mem_aof_buffer", |_| text(0), "Bytes that wait to be written to the append-only file."),
     value("mem_allocator", |_| text(ALLOCATOR), "The allocator and its version."),
-    value("mem_snapshot_buffer", |i| text(i.save().snapshot_bytes), "Bytes that the running snapshot holds."),
+    value(
+        "mem_snapshot_buffer",
+        |i| text(i.engine.store.snapshot_backlog()),
+        "Bytes that the running snapshot holds.",
+    ),
     value(
         "active_defrag_running",
         |_| text(0),
@@ -196,7 +200,11 @@ pub(super) const MEMORY: &[Field] = &[
 pub(super) const PERSISTENCE: &[Field] = &[
     value("loading", |i| flag(i.engine.is_loading()), "1 while the data set is loaded."),
     value("async_loading", |_| text(0), "1 while a replica loads a new data set and serves the old one."),
-    value("current_cow_size", |i| text(i.save().snapshot_bytes), "Bytes that the running snapshot holds."),
+    value(
+        "current_cow_size",
+        |i| text(i.engine.store.snapshot_backlog()),
+        "Bytes that the running snapshot holds.",
+    ),
     value(
         "current_fork_perc",
         |i| format!("{:.2}", save_percent(i)),

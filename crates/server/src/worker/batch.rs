@@ -26,9 +26,11 @@ const REPLIES_KEPT: usize = 2 << 20;
 const SPANS_KEPT: usize = 64 * 1024;
 
 /// How long writers are held up, at most, for a snapshot that cannot keep pace: in steps, outside of any
-/// lock.
+/// lock. So many steps for each half of the backlog's limit that is filled: the further the snapshot is
+/// behind, the slower they are, and what waits in memory stops growing.
 const SNAPSHOT_DELAY_US: u64 = 200;
 const SNAPSHOT_DELAYS: usize = 10;
+const SNAPSHOT_DELAYS_MOST: usize = 1000;
 
 /// Whole requests that have not run.
 #[derive(Default)]
@@ -180,7 +182,8 @@ impl Worker {
             return;
         }
         let writes = batch.requests.iter().any(|request| request.prepared.command.is_some_and(may_write));
-        for _ in 0..SNAPSHOT_DELAYS {
+        let halves = store.snapshot_backlog() / (limits::SNAPSHOT_BACKLOG / 2);
+        for _ in 0..(halves * SNAPSHOT_DELAYS).min(SNAPSHOT_DELAYS_MOST) {
             if !writes || store.snapshot_backlog() <= limits::SNAPSHOT_BACKLOG / 2 {
                 return;
             }

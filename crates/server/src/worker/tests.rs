@@ -20,7 +20,8 @@ use engine::Engine;
 use engine::clients::Client;
 use engine::config::{Config, LogLevel};
 use engine::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, WorkerId,
+    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait,
+    WorkerId,
 };
 use parking_lot::Mutex;
 use store::Garbage;
@@ -311,7 +312,7 @@ impl Host for TestHost {
         Err("ERR refused")
     }
 
-    fn cancel_save(&self) -> bool {
+    fn cancel_save(&self, _: Wait) -> bool {
         false
     }
 

@@ -67,9 +67,9 @@ pub fn info(client: &mut Client, field: &str) -> String {
     line.unwrap_or_else(|| panic!("INFO has no {field}")).to_string()
 }
 
-/// Asks until INFO shows this value.
+/// Asks until INFO shows this value. Patient: a busy disk can take tens of seconds for one fsync.
 pub fn wait_for_info(client: &mut Client, field: &str, value: &str) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(180);
     while info(client, field) != value {
         assert!(std::time::Instant::now() < deadline, "{field} does not become {value}");
     }

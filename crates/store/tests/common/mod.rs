@@ -63,7 +63,10 @@ impl Default for File {
 impl File {
     pub fn add(&mut self, block: &Block) {
         rdb::write_select_db(&mut self.bytes, u64::from(block.db.0));
-        block.encode(&mut self.bytes, &WriteOptions { compress: false });
+        for record in block.records() {
+            let rest = record.encode(&mut self.bytes, &WriteOptions { compress: false });
+            self.bytes.extend_from_slice(rest);
+        }
         self.keys += block.keys;
     }
 

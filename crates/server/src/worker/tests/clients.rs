@@ -46,6 +46,28 @@ fn messages_reach_their_subscribers_in_their_protocol() {
     publisher.call(&[b"PUBLISH", b"news", b"x"], ":1\r\n");
 }
 
+/// In RESP2 a message that comes after the end of its subscription would be taken for something else.
+#[test]
+fn a_message_does_not_outlive_its_subscription() {
+    let server = Server::one();
+    let mut peer = server.connect();
+    let requests: [&[&[u8]]; 7] = [
+        &[b"MULTI"],
+        &[b"SUBSCRIBE", b"a"],
+        &[b"SUBSCRIBE", b"b"],
+        &[b"PUBLISH", b"a", b"x"],
+        &[b"UNSUBSCRIBE", b"a"],
+        &[b"PUBLISH", b"b", b"y"],
+        &[b"EXEC"],
+    ];
+    peer.send(requests.map(encode).concat());
+    peer.expect(format!("+OK\r\n{}*5\r\n", "+QUEUED\r\n".repeat(5)));
+    peer.expect("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
+    peer.expect("*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n");
+    peer.expect(":1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n:1\r\n");
+    peer.expect("*3\r\n$7\r\nmessage\r\n$1\r\nb\r\n$1\r\ny\r\n");
+}
+
 #[test]
 fn a_killed_client_ends_and_is_forgotten() {
     let server = Server::start(2, |_| {});
