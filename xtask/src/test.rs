@@ -45,6 +45,9 @@ fn run_steps(report: &mut Report, settings: &Settings) {
     let server = server.as_deref().ok();
     report.step("docs", || with_server(server, |server| single(docs::check(server))));
     report.step("cargo", || cargo_tests(command(TESTS), server).into());
+    for (name, words) in SCHEDULES {
+        report.step(name, || cargo_tests(command(words), server).into());
+    }
     report.step("fuzz", fuzz::step);
     report.step("clients", || with_server(server, clients::step));
     report.step("tcl", || with_server(server, tcl::step));
@@ -95,6 +98,14 @@ const LINTS: &[&str] = &[
     "warnings",
     "-D",
     "clippy::undocumented_unsafe_blocks",
+];
+/// Tests in which a scheduler chooses every step of every thread.
+const SCHEDULES: [(&str, &[&str]); 2] = [
+    ("schedules of the store", &["test", "-p", "store", "--features", "shuttle", "--test", "schedules"]),
+    (
+        "schedules of the inbox",
+        &["test", "-p", "server", "--features", "shuttle", "--bin", "onefold-server", "schedules"],
+    ),
 ];
 const TESTS: &[&str] = &["test", "--workspace", "--no-fail-fast"];
 

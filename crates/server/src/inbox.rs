@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::host::Event;
 use mio::Waker;
-use parking_lot::Mutex;
+use store::sync::Mutex;
 
 use crate::listener::{Listener, NewConnection};
 use crate::poll::Poller;
@@ -21,25 +21,47 @@ pub enum Message {
 }
 
 pub struct Inbox {
-    state: Mutex<State>,
+    mailbox: Mailbox<Message>,
     waker: Waker,
     /// The worker's poll loop, until the worker takes it.
     poller: Mutex<Option<Poller>>,
     connections: AtomicUsize,
 }
 
-#[derive(Default)]
-struct State {
-    messages: Vec<Message>,
-    /// The worker has been woken and has not looked yet.
+/// Messages on their way to one reader.
+struct Mailbox<T>(Mutex<State<T>>);
+
+struct State<T> {
+    messages: Vec<T>,
+    /// The reader has been woken and has not looked yet.
     woken: bool,
+}
+
+impl<T> Mailbox<T> {
+    fn new() -> Mailbox<T> {
+        Mailbox(Mutex::new(State { messages: Vec::new(), woken: false }))
+    }
+
+    /// Adds a message; true if the caller must wake the reader.
+    fn post(&self, message: T) -> bool {
+        let mut state = self.0.lock();
+        state.messages.push(message);
+        !std::mem::replace(&mut state.woken, true)
+    }
+
+    /// Moves all messages into `messages`, which must be empty. The next post wakes again.
+    fn take(&self, messages: &mut Vec<T>) {
+        let mut state = self.0.lock();
+        state.woken = false;
+        std::mem::swap(&mut state.messages, messages);
+    }
 }
 
 impl Inbox {
     pub fn new() -> io::Result<Inbox> {
         let poller = Poller::new()?;
         Ok(Inbox {
-            state: Mutex::default(),
+            mailbox: Mailbox::new(),
             waker: poller.waker()?,
             poller: Mutex::new(Some(poller)),
             connections: AtomicUsize::new(0),
@@ -47,12 +69,7 @@ impl Inbox {
     }
 
     pub fn post(&self, message: Message) {
-        let mut state = self.state.lock();
-        state.messages.push(message);
-        let wake = !state.woken;
-        state.woken = true;
-        drop(state);
-        if wake {
+        if self.mailbox.post(message) {
             // It fails only when the worker's poll loop is gone, and then nobody reads the message.
             let _ = self.waker.wake();
         }
@@ -73,9 +90,7 @@ impl Inbox {
 
     /// Moves all messages into `messages`, which must be empty; its room serves the next ones.
     pub(crate) fn take(&self, messages: &mut Vec<Message>) {
-        let mut state = self.state.lock();
-        state.woken = false;
-        std::mem::swap(&mut state.messages, messages);
+        self.mailbox.take(messages);
     }
 
     /// The poll loop, for the one worker it belongs to.
@@ -84,7 +99,7 @@ impl Inbox {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
@@ -110,5 +125,57 @@ mod tests {
             seen += messages.drain(..).count();
         }
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    }
+}
+
+/// `cargo test -p server --features shuttle schedules`: a scheduler chooses every step.
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules {
+    use std::sync::Arc;
+
+    use shuttle::sync::atomic::{AtomicUsize, Ordering};
+    use shuttle::thread;
+
+    use super::*;
+
+    const POSTERS: usize = 3;
+    const MESSAGES: usize = 3;
+
+    /// A reader that looks only when it was woken misses nothing.
+    fn run() {
+        let mailbox = Arc::new(Mailbox::new());
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let posters: Vec<_> = (0..POSTERS)
+            .map(|poster| {
+                let (mailbox, wakes) = (Arc::clone(&mailbox), Arc::clone(&wakes));
+                thread::spawn(move || {
+                    for message in 0..MESSAGES {
+                        if mailbox.post((poster, message)) {
+                            wakes.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                })
+            })
+            .collect();
+        let (mut seen, mut batch) = (Vec::new(), Vec::new());
+        while seen.len() < POSTERS * MESSAGES {
+            if wakes.swap(0, Ordering::SeqCst) == 0 {
+                thread::yield_now();
+                continue;
+            }
+            mailbox.take(&mut batch);
+            seen.append(&mut batch);
+        }
+        posters.into_iter().for_each(|poster| poster.join().expect("no panic"));
+        for poster in 0..POSTERS {
+            let own: Vec<usize> =
+                seen.iter().filter(|(from, _)| *from == poster).map(|(_, at)| *at).collect();
+            assert_eq!(own, (0..MESSAGES).collect::<Vec<_>>(), "each poster's messages keep their order");
+        }
+    }
+
+    #[test]
+    fn no_wake_up_is_lost() {
+        shuttle::check_random(run, 20_000);
     }
 }

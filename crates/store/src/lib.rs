@@ -13,7 +13,7 @@ pub mod keyspace;
 pub mod object;
 pub mod plan;
 pub mod snapshot;
-mod sync;
+pub mod sync;
 pub mod text;
 pub mod value;
 
