@@ -47,6 +47,8 @@ enum Kind {
     Foreground,
 }
 
+/// Workers come first: a client waits for them, nobody waits for a background save.
+const SAVE_NICENESS: i32 = 10;
 const IN_PROGRESS: SaveRefused = "ERR Background save already in progress";
 /// Redis says no more: the log has the reason.
 const FAILED: SaveRefused = "ERR";
@@ -104,6 +106,8 @@ impl Saver {
         let (jobs, inbox) = channel::<Option<Cut>>();
         let own = Arc::clone(process);
         let work = move || {
+            // Of this thread alone. Where it is not allowed, a save competes with the workers as an equal.
+            rustix::process::setpriority_process(None, SAVE_NICENESS).ok();
             for cut in inbox {
                 let cut = cut.unwrap_or_else(|| Cut::make(own.engine()));
                 own.saver.run(&own, cut, Kind::Background).ok();
