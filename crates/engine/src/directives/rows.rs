@@ -475,12 +475,12 @@ pub static DIRECTIVES: &[Directive] = &[
         "The title of the process. It can hold {title}, {listen-addr}, {server-mode}, {port}, {tls-port}, \
          {unixsocket} and {config-file}; `{{` stands for a brace.",
     ),
-    served(
+    harmless(
         "locale-collate",
         General,
         TEXT,
-        |c| Value::Text(c.locale_collate.clone()),
-        |c, v| c.locale_collate = v.text(),
+        "",
+        "nothing compares texts by a locale yet",
         "The locale by which SORT ALPHA and scripts compare texts. Empty takes it from the environment.",
     ),
     harmless(
@@ -1031,12 +1031,12 @@ pub static DIRECTIVES: &[Directive] = &[
          sooner and costs more processor time.",
     ),
     // ---- lazy freeing
-    served(
+    harmless(
         "lazyfree-lazy-eviction",
         LazyFreeing,
         Shape::Bool,
-        |c| Value::Bool(c.lazyfree_lazy_eviction),
-        |c, v| c.lazyfree_lazy_eviction = v.bool(),
+        "no",
+        "nothing is evicted yet",
         "Free evicted values in the background.",
     ),
     served(
@@ -1047,12 +1047,12 @@ pub static DIRECTIVES: &[Directive] = &[
         |c, v| c.lazyfree_lazy_expire = v.bool(),
         "Free expired values in the background.",
     ),
-    served(
+    harmless(
         "lazyfree-lazy-server-del",
         LazyFreeing,
         Shape::Bool,
-        |c| Value::Bool(c.lazyfree_lazy_server_del),
-        |c, v| c.lazyfree_lazy_server_del = v.bool(),
+        "no",
+        "large values are always freed in the background",
         "Free values in the background that a command replaces, as RENAME does.",
     ),
     harmless(
@@ -1064,12 +1064,12 @@ pub static DIRECTIVES: &[Directive] = &[
         "Free the old data in the background when a replica gets a full copy.",
     )
     .also(&["slave-lazy-flush"]),
-    served(
+    harmless(
         "lazyfree-lazy-user-del",
         LazyFreeing,
         Shape::Bool,
-        |c| Value::Bool(c.lazyfree_lazy_user_del),
-        |c, v| c.lazyfree_lazy_user_del = v.bool(),
+        "no",
+        "large values are always freed in the background",
         "Let DEL free values in the background, as UNLINK does.",
     ),
     served(
@@ -1293,12 +1293,12 @@ pub static DIRECTIVES: &[Directive] = &[
         "Keep append-only files that are no longer needed.",
     ),
     // ---- shutdown
-    served(
+    harmless(
         "shutdown-timeout",
         Shutdown,
         COUNT,
-        |c| Value::Integer(c.shutdown_timeout_seconds),
-        |c, v| c.shutdown_timeout_seconds = v.integer(),
+        "10",
+        "there are no replicas to wait for yet",
         "At a shutdown, wait so many seconds for replicas to catch up. 0 does not wait.",
     ),
     served(
