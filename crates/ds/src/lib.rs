@@ -1,4 +1,4 @@
-//! Data structures: the segmented table, the listpack format and the hash value built on both.
+//! Data structures: the segmented table, the packed formats, and the values built on them.
 //!
 //! Nothing here knows the keyspace, clients, files, threads or the clock: times and random numbers are
 //! arguments.
@@ -6,9 +6,14 @@
 
 mod field;
 pub mod hash;
+pub mod intset;
+pub mod list;
 pub mod listpack;
 mod marks;
 mod segment;
+pub mod set;
+pub mod sorted_set;
+pub mod stream;
 pub mod table;
 
 pub use table::{DuePosition, Item, ScanPosition, SlotId, Table, WalkPosition};

@@ -10,7 +10,7 @@ use store::{Key, Plan};
 
 use crate::args::OwnedArgv;
 use crate::effects::Effects;
-use crate::engine::{Engine, thresholds};
+use crate::engine::Engine;
 use crate::keys::Keys;
 
 /// The timed cycle's own state: one thread calls it.
@@ -88,7 +88,6 @@ impl Cycle {
             clock: 0,
             no_touch: true,
             replay: false,
-            thresholds: thresholds(&config),
         };
         for key in &self.due {
             keys.expire_due(Key::new(key));

@@ -55,7 +55,10 @@ fn mix_value(digest: &mut Digest, entry: EntryRef<'_>) {
     match entry.kind() {
         Type::String => digest.mix(&Text::view(entry).bytes()),
         Type::Hash => add_fields(digest, Hash::view(entry)),
-        Type::List | Type::Set | Type::SortedSet | Type::Stream => unreachable!("no command makes one yet"),
+        Type::List => unreachable!("no command makes a list yet"),
+        Type::Set => unreachable!("no command makes a set yet"),
+        Type::SortedSet => unreachable!("no command makes a sorted set yet"),
+        Type::Stream => unreachable!("no command makes a stream yet"),
     }
     if entry.expires_at().is_some() {
         digest.add(b"!!expire!!");

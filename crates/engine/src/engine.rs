@@ -247,5 +247,17 @@ impl WorkerSeat {
 /// The thresholds of packed collections in a configuration.
 #[inline]
 pub fn thresholds(config: &Config) -> Thresholds {
-    Thresholds { hash_entries: config.hash_max_listpack_entries, hash_value: config.hash_max_listpack_value }
+    Thresholds {
+        hash_entries: config.hash_max_listpack_entries,
+        hash_value: config.hash_max_listpack_value,
+        set_ints: config.set_max_intset_entries,
+        set_entries: config.set_max_listpack_entries,
+        set_value: config.set_max_listpack_value,
+        zset_entries: config.zset_max_listpack_entries,
+        zset_value: config.zset_max_listpack_value,
+        list_node_size: config.list_max_listpack_size,
+        list_compress_depth: config.list_compress_depth as usize,
+        stream_node_bytes: config.stream_node_max_bytes,
+        stream_node_entries: config.stream_node_max_entries,
+    }
 }

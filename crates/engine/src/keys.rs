@@ -8,11 +8,11 @@ use ds::table::SlotId;
 use store::expire::is_expired;
 use store::text::{self, Expiry, Incoming};
 use store::value::Place;
-use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Thresholds, Type};
+use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Type};
 
 use crate::config::Config;
 use crate::effects::{Effects, KeyEvent};
-use crate::engine::Engine;
+use crate::engine::{Engine, thresholds};
 use crate::error::CmdError;
 use crate::notify::class;
 
@@ -29,7 +29,6 @@ pub struct Keys<'a, 's> {
     pub no_touch: bool,
     /// Effects are replayed: the log itself says what expired.
     pub(crate) replay: bool,
-    pub thresholds: Thresholds,
 }
 
 /// Fields of one hash removed in one slice of the active cycle.
@@ -289,7 +288,8 @@ impl<'a, 's> Keys<'a, 's> {
     }
 
     fn place(&mut self, key: Key<'_>, slot: SlotId) -> Place<'_> {
-        let (thresholds, now, clock, touch) = (self.thresholds, self.field_now(), self.clock, !self.no_touch);
+        let (thresholds, now, clock, touch) =
+            (thresholds(self.config), self.field_now(), self.clock, !self.no_touch);
         let db = self.part(key);
         if touch {
             db.view(slot).touch(clock);

@@ -10,7 +10,7 @@ use crate::command::{PlanInput, PlanRule, flag};
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::effects::Effects;
-use crate::engine::{Engine, Worker, WorkerSeat, thresholds};
+use crate::engine::{Engine, Worker, WorkerSeat};
 use crate::error::CmdError;
 use crate::keys::Keys;
 use crate::multi;
@@ -145,7 +145,6 @@ impl Engine {
             clock: (env.worker.now.seconds() & 0xff_ffff) as u32,
             no_touch: env.session.no_touch,
             replay: origin == Origin::Replay,
-            thresholds: thresholds(env.config),
         };
         let mut ctx = Ctx {
             command,

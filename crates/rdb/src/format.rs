@@ -108,10 +108,28 @@ pub const MODULE_DOUBLE: u64 = 4;
 pub const MODULE_STRING: u64 = 5;
 
 pub const TYPE_STRING: u8 = 0;
+pub const TYPE_LIST: u8 = 1;
+pub const TYPE_SET: u8 = 2;
+/// Scores as text.
+pub const TYPE_ZSET: u8 = 3;
 pub const TYPE_HASH: u8 = 4;
+/// Scores in eight bytes.
+pub const TYPE_ZSET_2: u8 = 5;
 pub const TYPE_HASH_ZIPMAP: u8 = 9;
+pub const TYPE_LIST_ZIPLIST: u8 = 10;
+pub const TYPE_SET_INTSET: u8 = 11;
+pub const TYPE_ZSET_ZIPLIST: u8 = 12;
 pub const TYPE_HASH_ZIPLIST: u8 = 13;
+pub const TYPE_LIST_QUICKLIST: u8 = 14;
+pub const TYPE_STREAM_LISTPACKS: u8 = 15;
 pub const TYPE_HASH_LISTPACK: u8 = 16;
+pub const TYPE_ZSET_LISTPACK: u8 = 17;
+pub const TYPE_LIST_QUICKLIST_2: u8 = 18;
+pub const TYPE_STREAM_LISTPACKS_2: u8 = 19;
+/// From version 11 on.
+pub const TYPE_SET_LISTPACK: u8 = 20;
+/// From version 11 on.
+pub const TYPE_STREAM_LISTPACKS_3: u8 = 21;
 /// Redis only: field TTLs, absolute (7.4's release candidates).
 pub const TYPE_HASH_METADATA_PRE_GA: u8 = 22;
 pub const TYPE_HASH_LISTPACK_EX_PRE_GA: u8 = 23;

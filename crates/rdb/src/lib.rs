@@ -8,8 +8,12 @@ pub mod format;
 mod hash;
 mod legacy;
 pub mod length;
+mod list;
 pub mod reader;
+mod set;
+mod sorted_set;
 mod source;
+mod stream;
 pub mod values;
 pub mod writer;
 
@@ -17,7 +21,10 @@ pub use dump::{RestoreError, dump, restore};
 pub use error::{Error, ErrorKind, Stage};
 pub use format::Dialect;
 pub use length::WriteOptions;
+pub use list::ListObject;
 pub use reader::{Item, ReadOptions, Reader, Record};
+pub use set::SetObject;
+pub use sorted_set::SortedSetObject;
 pub use values::{HashObject, Object, Thresholds, ValueRef, version_needed};
 pub use writer::{
     Attributes, write_aux, write_eof, write_function, write_header, write_record, write_record_with,

@@ -3,12 +3,19 @@
 
 use crate::error::ErrorKind;
 use crate::format::{self, Dialect, TypeName};
-use crate::hash;
 use crate::length::{self, Text, WriteOptions};
+use crate::list::{self, ListObject};
+use crate::set::{self, SetObject};
+use crate::sorted_set::{self, SortedSetObject};
 use crate::source::Source;
+use crate::{hash, stream};
 use base::num;
 use ds::hash::{FieldTable, HashRef};
+use ds::list::ListRef;
 use ds::listpack::Listpack;
+use ds::set::SetRef;
+use ds::sorted_set::SortedSetRef;
+use ds::stream::Stream;
 use std::fmt;
 use std::io::Read;
 
@@ -17,15 +24,22 @@ use std::io::Read;
 pub enum ValueRef<'a> {
     Bytes(&'a [u8]),
     Int(i64),
+    List(ListRef<'a>),
+    Set(SetRef<'a>),
+    SortedSet(SortedSetRef<'a>),
     Hash(HashRef<'a>),
+    Stream(&'a Stream),
 }
 
 /// What the reader yields, in the form the store keeps.
-#[derive(Debug)]
 pub enum Object {
     Bytes(Vec<u8>),
     Int(i64),
+    List(ListObject),
+    Set(SetObject),
+    SortedSet(SortedSetObject),
     Hash(HashObject),
+    Stream(Box<Stream>),
 }
 
 pub enum HashObject {
@@ -40,7 +54,11 @@ impl Object {
         match self {
             Object::Bytes(bytes) => ValueRef::Bytes(bytes),
             Object::Int(number) => ValueRef::Int(*number),
+            Object::List(list) => ValueRef::List(list.view()),
+            Object::Set(set) => ValueRef::Set(set.view()),
+            Object::SortedSet(set) => ValueRef::SortedSet(set.view()),
             Object::Hash(hash) => ValueRef::Hash(hash.view()),
+            Object::Stream(stream) => ValueRef::Stream(stream),
         }
     }
 }
@@ -55,10 +73,17 @@ impl HashObject {
     }
 }
 
-impl fmt::Debug for HashObject {
+impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let form = if matches!(self, HashObject::Packed(_)) { "Packed" } else { "Table" };
-        write!(f, "{form}({} fields)", self.view().len())
+        match self {
+            Object::Bytes(bytes) => f.debug_tuple("Bytes").field(bytes).finish(),
+            Object::Int(number) => f.debug_tuple("Int").field(number).finish(),
+            Object::List(_) => f.write_str("List"),
+            Object::Set(_) => f.write_str("Set"),
+            Object::SortedSet(_) => f.write_str("SortedSet"),
+            Object::Hash(hash) => write!(f, "Hash({} fields)", hash.view().len()),
+            Object::Stream(_) => f.write_str("Stream"),
+        }
     }
 }
 
@@ -69,12 +94,42 @@ pub struct Thresholds {
     pub hash_entries: usize,
     /// Bytes of a field or a value.
     pub hash_value: usize,
+    /// Members of a set of integers.
+    pub set_ints: usize,
+    /// Members of a packed set.
+    pub set_entries: usize,
+    /// Bytes of a member.
+    pub set_value: usize,
+    /// Members of a packed sorted set.
+    pub zset_entries: usize,
+    /// Bytes of a member.
+    pub zset_value: usize,
+    /// Of a list's node: elements, or if negative a class of bytes (-1: 4 KB to -5: 64 KB).
+    pub list_node_size: i64,
+    /// Nodes at each end of a list that are not compressed; 0: none is compressed.
+    pub list_compress_depth: usize,
+    /// Bytes of a stream's block; 0: no limit.
+    pub stream_node_bytes: usize,
+    /// Entries of a stream's block; 0: no limit.
+    pub stream_node_entries: usize,
 }
 
 impl Default for Thresholds {
     /// Redis' defaults.
     fn default() -> Self {
-        Thresholds { hash_entries: 128, hash_value: 64 }
+        Thresholds {
+            hash_entries: 128,
+            hash_value: 64,
+            set_ints: 512,
+            set_entries: 128,
+            set_value: 64,
+            zset_entries: 128,
+            zset_value: 64,
+            list_node_size: -2,
+            list_compress_depth: 0,
+            stream_node_bytes: 4096,
+            stream_node_entries: 100,
+        }
     }
 }
 
@@ -82,7 +137,11 @@ impl Default for Thresholds {
 pub fn version_needed(value: ValueRef<'_>) -> u32 {
     match value {
         ValueRef::Bytes(_) | ValueRef::Int(_) => format::VERSION_PLAIN,
+        ValueRef::List(list) => list::version_needed(list),
+        ValueRef::Set(set) => set::version_needed(set),
+        ValueRef::SortedSet(set) => sorted_set::version_needed(set),
         ValueRef::Hash(hash) => hash::version_needed(hash),
+        ValueRef::Stream(stream) => stream::version_needed(stream),
     }
 }
 
@@ -90,7 +149,11 @@ pub fn version_needed(value: ValueRef<'_>) -> u32 {
 pub fn type_code(value: ValueRef<'_>) -> u8 {
     match value {
         ValueRef::Bytes(_) | ValueRef::Int(_) => format::TYPE_STRING,
+        ValueRef::List(list) => list::type_code(list),
+        ValueRef::Set(set) => set::type_code(set),
+        ValueRef::SortedSet(set) => sorted_set::type_code(set),
         ValueRef::Hash(hash) => hash::type_code(hash),
+        ValueRef::Stream(stream) => stream::type_code(stream),
     }
 }
 
@@ -99,7 +162,11 @@ pub fn write_value(out: &mut Vec<u8>, value: ValueRef<'_>, options: &WriteOption
     match value {
         ValueRef::Bytes(bytes) => length::write_string(out, bytes, options),
         ValueRef::Int(number) => length::write_int(out, number),
+        ValueRef::List(list) => list::write(out, list, options),
+        ValueRef::Set(set) => set::write(out, set, options),
+        ValueRef::SortedSet(set) => sorted_set::write(out, set, options),
         ValueRef::Hash(hash) => hash::write(out, hash, options),
+        ValueRef::Stream(stream) => stream::write(out, stream, options),
     }
 }
 
@@ -129,7 +196,11 @@ pub(crate) fn read_value<R: Read>(
 ) -> Result<Option<Object>, ErrorKind> {
     match name.family {
         "string" => read_text_object(source).map(Some),
+        "list" => Ok(list::read(source, code, rules)?.map(Object::List)),
+        "set" => Ok(set::read(source, code, rules)?.map(Object::Set)),
+        "sorted set" => Ok(sorted_set::read(source, code, rules)?.map(Object::SortedSet)),
         "hash" => Ok(hash::read(source, code, rules)?.map(Object::Hash)),
+        "stream" => Ok(stream::read(source, code, rules)?.map(Object::Stream)),
         _ => Err(ErrorKind::UnsupportedType { code, name }),
     }
 }

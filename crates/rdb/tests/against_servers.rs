@@ -234,7 +234,7 @@ fn thresholds_decide_the_form() {
     peer.call(&[b"HSET", b"key", b"a", b"1", b"b", b"2", b"c", b"3"]);
     let payload = peer.call(&[b"DUMP", b"key"]);
     let form = |hash_entries| {
-        let thresholds = Thresholds { hash_entries, hash_value: 64 };
+        let thresholds = Thresholds { hash_entries, ..Thresholds::default() };
         match restore(&payload, &ReadOptions { thresholds, ..ReadOptions::default() }) {
             Ok(Object::Hash(hash)) => (matches!(hash, HashObject::Packed(_)), fields(&hash).len()),
             other => panic!("a hash is expected, not {other:?}"),

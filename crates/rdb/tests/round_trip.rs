@@ -140,7 +140,7 @@ fn what_is_wrong_with_a_hash_is_told() {
     check_refused(10, b"\x10\x03abc", "a listpack is damaged");
     check_refused(10, b"\x04\x00", "the collection is empty");
     check_refused(10, &packed(b"\x10", &[]), "the collection is empty");
-    check_refused(10, b"\x12\x01", "list (type 18, LIST_QUICKLIST_2) is not supported");
+    check_refused(10, b"\x06\x01", "module (type 6, MODULE_PRE_GA) is not supported");
     check_refused(80, b"\xf3\x01", "slot migration (type 243, SLOT_IMPORT) is not supported");
     check_refused(10, b"\xff", "there is no such type or opcode");
     check_refused(10, b"\xfa\x01a\x01b", "there is no such type or opcode");
@@ -244,9 +244,9 @@ fn refusals_name_place_and_reason() {
     );
     check(b"REDIS0010", "the data ends too early at offset 9, while reading an opcode");
     check(
-        b"REDIS0010\x12\x03key",
-        "list (type 18, LIST_QUICKLIST_2) is not supported at offset 14, \
-         while reading the list (LIST_QUICKLIST_2) of key \"key\"",
+        b"REDIS0010\x06\x03key",
+        "module (type 6, MODULE_PRE_GA) is not supported at offset 14, \
+         while reading the module (MODULE_PRE_GA) of key \"key\"",
     );
     check(
         b"REDIS0010\x04\x03key\x02\x01a",

@@ -20,7 +20,11 @@ use std::sync::Arc;
 
 use base::alloc::size_class;
 use ds::hash::FieldTable;
+use ds::list::PackedList;
 use ds::listpack::Buffer;
+use ds::set::MemberTable;
+use ds::sorted_set::ScoredTable;
+use ds::stream::Stream;
 use ds::table::Item;
 
 /// A value's type, with the number it has in an entry's head.
@@ -69,8 +73,10 @@ enum Form {
     /// A string in place that was edited since it was set (Redis calls it raw at any length).
     Raw = 1,
     Int = 2,
-    /// A pointer: `Arc<Vec<u8>>` for a string, `Box<FieldTable>` for a hash.
+    /// A pointer: `Arc<Vec<u8>>` for a string, the box of its structure for any other type.
     Boxed = 3,
+    /// A set of integers, packed.
+    Ints = 4,
 }
 
 /// The value inside an entry, borrowed.
@@ -79,7 +85,13 @@ pub enum Payload<'a> {
     Bytes(&'a [u8]),
     Int(i64),
     Shared(SharedRef<'a>),
-    Table(&'a FieldTable),
+    /// A set of integers, packed.
+    Ints(&'a [u8]),
+    Nodes(&'a PackedList),
+    Members(&'a MemberTable),
+    Scored(&'a ScoredTable),
+    Fields(&'a FieldTable),
+    Stream(&'a Stream),
 }
 
 /// A string in a block of its own, borrowed from its entry.
@@ -109,7 +121,12 @@ pub enum NewPayload<'a> {
     Raw(&'a [u8]),
     Int(i64),
     Shared(Arc<Vec<u8>>),
-    Table(Box<FieldTable>),
+    Ints(&'a [u8]),
+    Nodes(Box<PackedList>),
+    Members(Box<MemberTable>),
+    Scored(Box<ScoredTable>),
+    Fields(Box<FieldTable>),
+    Stream(Box<Stream>),
 }
 
 /// Strings of this length and more live in a block of their own, which replies and snapshots share.
@@ -219,19 +236,53 @@ impl Entry {
         }
     }
 
-    /// A large hash, for edits.
-    pub fn table_mut(&mut self) -> Option<&mut FieldTable> {
-        let view = self.view();
-        if view.form() != Form::Boxed || view.kind() != Type::Hash {
-            return None;
-        }
-        // SAFETY: a boxed hash's payload is a Box<FieldTable> that this entry owns.
-        unsafe { Some(&mut *self.boxed_at().cast::<FieldTable>()) }
+    /// A large list, for edits.
+    pub fn nodes_mut(&mut self) -> Option<&mut PackedList> {
+        // SAFETY: a boxed list's payload is a Box<PackedList>.
+        unsafe { self.boxed_mut(Type::List) }
     }
 
-    /// The packed bytes in place, as a buffer a listpack can be edited in.
+    /// A large set, for edits.
+    pub fn members_mut(&mut self) -> Option<&mut MemberTable> {
+        // SAFETY: a boxed set's payload is a Box<MemberTable>.
+        unsafe { self.boxed_mut(Type::Set) }
+    }
+
+    /// A large sorted set, for edits.
+    pub fn scored_mut(&mut self) -> Option<&mut ScoredTable> {
+        // SAFETY: a boxed sorted set's payload is a Box<ScoredTable>.
+        unsafe { self.boxed_mut(Type::SortedSet) }
+    }
+
+    /// A large hash, for edits.
+    pub fn fields_mut(&mut self) -> Option<&mut FieldTable> {
+        // SAFETY: a boxed hash's payload is a Box<FieldTable>.
+        unsafe { self.boxed_mut(Type::Hash) }
+    }
+
+    /// A stream, for edits.
+    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
+        // SAFETY: a stream's payload is a Box<Stream>.
+        unsafe { self.boxed_mut(Type::Stream) }
+    }
+
+    /// What the entry's box holds, if it is a boxed value of type `kind`.
+    ///
+    /// # Safety
+    /// `T` is what entries of that type box.
+    unsafe fn boxed_mut<T>(&mut self, kind: Type) -> Option<&mut T> {
+        let view = self.view();
+        if view.form() != Form::Boxed || view.kind() != kind {
+            return None;
+        }
+        // SAFETY: the entry owns the box, and `&mut self` makes the access unique; the type is the caller's
+        // promise.
+        unsafe { Some(&mut *self.boxed_at().cast::<T>()) }
+    }
+
+    /// The packed bytes in place, as a buffer a listpack or a set of integers can be edited in.
     pub fn packed(&mut self) -> PackedMut<'_> {
-        debug_assert!(matches!(self.view().form(), Form::Packed | Form::Raw));
+        debug_assert!(matches!(self.view().form(), Form::Packed | Form::Raw | Form::Ints));
         PackedMut(self)
     }
 
@@ -266,8 +317,12 @@ impl Entry {
         // SAFETY: the entry owns what it points to; callers overwrite or free the pointer next.
         unsafe {
             match view.kind() {
+                Type::String => drop(Arc::from_raw(self.boxed_at().cast::<Vec<u8>>())),
+                Type::List => drop(Box::from_raw(self.boxed_at().cast::<PackedList>())),
+                Type::Set => drop(Box::from_raw(self.boxed_at().cast::<MemberTable>())),
+                Type::SortedSet => drop(Box::from_raw(self.boxed_at().cast::<ScoredTable>())),
                 Type::Hash => drop(Box::from_raw(self.boxed_at().cast::<FieldTable>())),
-                _ => drop(Arc::from_raw(self.boxed_at().cast::<Vec<u8>>())),
+                Type::Stream => drop(Box::from_raw(self.boxed_at().cast::<Stream>())),
             }
         }
     }
@@ -361,7 +416,8 @@ impl<'a> EntryRef<'a> {
             0 => Form::Packed,
             1 => Form::Raw,
             2 => Form::Int,
-            _ => Form::Boxed,
+            3 => Form::Boxed,
+            _ => Form::Ints,
         }
     }
 
@@ -411,7 +467,7 @@ impl<'a> EntryRef<'a> {
 
     fn fields_expiry(self) -> i64 {
         match self.payload() {
-            Payload::Table(table) => table.next_expiry(),
+            Payload::Fields(table) => table.next_expiry(),
             _ => i64::MAX,
         }
     }
@@ -453,6 +509,7 @@ impl<'a> EntryRef<'a> {
                 Form::Packed | Form::Raw => Payload::Bytes(read_text(at).0),
                 Form::Int => Payload::Int(at.cast::<i64>().read_unaligned()),
                 Form::Boxed => self.boxed(at),
+                Form::Ints => Payload::Ints(read_text(at).0),
             }
         }
     }
@@ -463,8 +520,12 @@ impl<'a> EntryRef<'a> {
         // SAFETY: what the pointer leads to lives as long as the entry.
         unsafe {
             match self.kind() {
-                Type::Hash => Payload::Table(&*at.cast::<*const FieldTable>().read_unaligned()),
-                _ => Payload::Shared(SharedRef(&*at.cast::<*const Vec<u8>>().read_unaligned())),
+                Type::String => Payload::Shared(SharedRef(pointed(at))),
+                Type::List => Payload::Nodes(pointed(at)),
+                Type::Set => Payload::Members(pointed(at)),
+                Type::SortedSet => Payload::Scored(pointed(at)),
+                Type::Hash => Payload::Fields(pointed(at)),
+                Type::Stream => Payload::Stream(pointed(at)),
             }
         }
     }
@@ -481,7 +542,7 @@ impl<'a> EntryRef<'a> {
     fn payload_len(self, at: usize) -> usize {
         match self.form() {
             // SAFETY: as in `payload`.
-            Form::Packed | Form::Raw => unsafe { read_text(self.0.as_ptr().add(at)).1 },
+            Form::Packed | Form::Raw | Form::Ints => unsafe { read_text(self.0.as_ptr().add(at)).1 },
             Form::Int | Form::Boxed => 8,
         }
     }
@@ -498,8 +559,8 @@ impl<'a> EntryRef<'a> {
     /// Reads a copy of [`EntryRef::image`]. The bytes must be such a copy: they are not checked.
     pub fn from_image(image: &'a [u8]) -> EntryRef<'a> {
         assert!(image.len() > HEAD_LEN, "an entry's image has a head");
-        assert!(image[0] >> 5 < Form::Boxed as u8, "an image never holds a pointer");
         let entry = EntryRef(NonNull::from(&image[0]), PhantomData);
+        assert!(entry.form() != Form::Boxed, "an image never holds a pointer");
         assert_eq!(entry.block_len(), image.len(), "an image is whole");
         entry
     }
@@ -507,8 +568,12 @@ impl<'a> EntryRef<'a> {
     /// How many blocks freeing it gives back, about.
     pub fn free_effort(self) -> usize {
         match self.payload() {
-            Payload::Table(table) => table.len(),
-            _ => 1,
+            Payload::Nodes(list) => list.free_effort(),
+            Payload::Members(table) => table.free_effort(),
+            Payload::Scored(table) => table.free_effort(),
+            Payload::Fields(table) => table.len(),
+            Payload::Stream(stream) => stream.free_effort(),
+            Payload::Bytes(_) | Payload::Ints(_) | Payload::Int(_) | Payload::Shared(_) => 1,
         }
     }
 
@@ -517,20 +582,24 @@ impl<'a> EntryRef<'a> {
         let block = size_class(self.block_len());
         block
             + match self.payload() {
-                Payload::Bytes(_) | Payload::Int(_) => 0,
+                Payload::Bytes(_) | Payload::Ints(_) | Payload::Int(_) => 0,
                 Payload::Shared(bytes) => size_class(bytes.0.capacity()) + size_class(40),
-                Payload::Table(table) => table.memory() + size_class(size_of::<FieldTable>()),
+                Payload::Nodes(list) => list.memory() + size_class(size_of::<PackedList>()),
+                Payload::Members(table) => table.memory() + size_class(size_of::<MemberTable>()),
+                Payload::Scored(table) => table.memory() + size_class(size_of::<ScoredTable>()),
+                Payload::Fields(table) => table.memory() + size_class(size_of::<FieldTable>()),
+                Payload::Stream(stream) => stream.memory() + size_class(size_of::<Stream>()),
             }
     }
 }
 
-/// The tail of an entry that a listpack is edited in.
+/// The tail of an entry that packed bytes are edited in.
 pub struct PackedMut<'a>(&'a mut Entry);
 
 impl Buffer for PackedMut<'_> {
     fn bytes(&self) -> &[u8] {
         match self.0.view().payload() {
-            Payload::Bytes(bytes) => bytes,
+            Payload::Bytes(bytes) | Payload::Ints(bytes) => bytes,
             _ => &[],
         }
     }
@@ -588,13 +657,21 @@ impl NewPayload<'_> {
             NewPayload::Bytes(_) => Form::Packed,
             NewPayload::Raw(_) => Form::Raw,
             NewPayload::Int(_) => Form::Int,
-            NewPayload::Shared(_) | NewPayload::Table(_) => Form::Boxed,
+            NewPayload::Ints(_) => Form::Ints,
+            NewPayload::Shared(_)
+            | NewPayload::Nodes(_)
+            | NewPayload::Members(_)
+            | NewPayload::Scored(_)
+            | NewPayload::Fields(_)
+            | NewPayload::Stream(_) => Form::Boxed,
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            NewPayload::Bytes(bytes) | NewPayload::Raw(bytes) => text_len(bytes.len()),
+            NewPayload::Bytes(bytes) | NewPayload::Raw(bytes) | NewPayload::Ints(bytes) => {
+                text_len(bytes.len())
+            }
             _ => 8,
         }
     }
@@ -605,18 +682,34 @@ impl NewPayload<'_> {
         // SAFETY: by the contract above.
         unsafe {
             match self {
-                NewPayload::Bytes(bytes) | NewPayload::Raw(bytes) => return write_text(at, bytes),
+                NewPayload::Bytes(bytes) | NewPayload::Raw(bytes) | NewPayload::Ints(bytes) => {
+                    return write_text(at, bytes);
+                }
                 NewPayload::Int(value) => at.cast::<i64>().write_unaligned(value),
-                NewPayload::Shared(bytes) => {
-                    at.cast::<*const Vec<u8>>().write_unaligned(Arc::into_raw(bytes))
-                }
-                NewPayload::Table(table) => {
-                    at.cast::<*mut FieldTable>().write_unaligned(Box::into_raw(table))
-                }
+                NewPayload::Shared(bytes) => point_to(at, Arc::into_raw(bytes)),
+                NewPayload::Nodes(list) => point_to(at, Box::into_raw(list)),
+                NewPayload::Members(table) => point_to(at, Box::into_raw(table)),
+                NewPayload::Scored(table) => point_to(at, Box::into_raw(table)),
+                NewPayload::Fields(table) => point_to(at, Box::into_raw(table)),
+                NewPayload::Stream(stream) => point_to(at, Box::into_raw(stream)),
             }
             at.add(8)
         }
     }
+}
+
+/// # Safety
+/// `at` has room for a pointer.
+unsafe fn point_to<T>(at: *mut u8, to: *const T) {
+    // SAFETY: by the contract above.
+    unsafe { at.cast::<*const T>().write_unaligned(to) };
+}
+
+/// # Safety
+/// A pointer to a live `T` stands at `at`, and the `T` does not change during `'a`.
+unsafe fn pointed<'a, T>(at: *const u8) -> &'a T {
+    // SAFETY: by the contract above.
+    unsafe { &*at.cast::<*const T>().read_unaligned() }
 }
 
 fn expiry_form(expires_at: Option<i64>) -> u8 {

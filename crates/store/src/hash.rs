@@ -12,7 +12,7 @@ use crate::value::Place;
 /// The hash in an entry of that type.
 pub fn view_hash(entry: EntryRef<'_>) -> HashRef<'_> {
     match entry.payload() {
-        Payload::Table(table) => HashRef::Table(table),
+        Payload::Fields(table) => HashRef::Table(table),
         Payload::Bytes(packed) => HashRef::Packed(Listpack::trusted(packed)),
         _ => unreachable!("a hash is packed or a table"),
     }
@@ -21,7 +21,7 @@ pub fn view_hash(entry: EntryRef<'_>) -> HashRef<'_> {
 /// The encoding's name, as OBJECT ENCODING answers it.
 pub fn encoding(entry: EntryRef<'_>) -> &'static str {
     match entry.payload() {
-        Payload::Table(_) => "hashtable",
+        Payload::Fields(_) => "hashtable",
         _ => "listpack",
     }
 }
@@ -58,7 +58,7 @@ impl<'a> HashMut<'a> {
             self.make_table();
         }
         let now = self.0.now;
-        let set = self.0.db.edit(self.0.slot, |entry| match entry.table_mut() {
+        let set = self.0.db.edit(self.0.slot, |entry| match entry.fields_mut() {
             Some(table) => table.set(field, value, ttl, now),
             None => packed_set(&mut entry.packed(), field, value),
         });
@@ -86,7 +86,7 @@ impl<'a> HashMut<'a> {
         if self.view().get(field, i64::MIN).is_none() {
             return false;
         }
-        self.0.db.edit(self.0.slot, |entry| match entry.table_mut() {
+        self.0.db.edit(self.0.slot, |entry| match entry.fields_mut() {
             Some(table) => table.remove(field).is_some(),
             None => packed_remove(&mut entry.packed(), field),
         })
@@ -104,7 +104,7 @@ impl<'a> HashMut<'a> {
             self.make_table();
         }
         self.0.db.edit(self.0.slot, |entry| {
-            let table = entry.table_mut().expect("made a table above");
+            let table = entry.fields_mut().expect("made a table above");
             table.set_expiry(field, expires_at)
         })
     }
@@ -112,7 +112,7 @@ impl<'a> HashMut<'a> {
     /// Removes up to `max` fields whose time has passed, showing each to `removed`.
     pub fn remove_due(&mut self, max: usize, mut removed: impl FnMut(&[u8])) -> usize {
         let now = self.0.now;
-        self.0.db.edit(self.0.slot, |entry| match entry.table_mut() {
+        self.0.db.edit(self.0.slot, |entry| match entry.fields_mut() {
             Some(table) => table.remove_due(now, max, |field| removed(field.field)),
             None => 0,
         })
@@ -138,7 +138,7 @@ impl<'a> HashMut<'a> {
     fn make_table(&mut self) {
         let HashRef::Packed(pack) = self.view() else { return };
         let table = Box::new(FieldTable::from_packed(pack));
-        self.0.db.edit(self.0.slot, |entry| entry.set_payload(NewPayload::Table(table)));
+        self.0.db.edit(self.0.slot, |entry| entry.set_payload(NewPayload::Fields(table)));
     }
 }
 

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use ds::hash::FieldTable;
-use rdb::{HashObject, Object};
+use rdb::{HashObject, ListObject, Object, SetObject, SortedSetObject};
 
 use crate::entry::{Entry, EntryRef, NewPayload, Payload, SHARED_LEN, Type};
-use crate::{hash, text};
+use crate::{hash, list, set, sorted_set, stream, text};
 
 impl Entry {
     /// A value as an RDB file or a DUMP payload gave it. The reader has brought it into one of our forms.
@@ -20,21 +20,38 @@ impl Entry {
             }
             Object::Bytes(bytes) => new(Type::String, NewPayload::Bytes(&bytes)),
             Object::Hash(HashObject::Packed(packed)) => new(Type::Hash, NewPayload::Bytes(&packed)),
-            Object::Hash(HashObject::Table(table)) => new(Type::Hash, NewPayload::Table(table)),
+            Object::Hash(HashObject::Table(table)) => new(Type::Hash, NewPayload::Fields(table)),
+            Object::List(ListObject::Packed(packed)) => new(Type::List, NewPayload::Bytes(&packed)),
+            Object::List(ListObject::Nodes(nodes)) => new(Type::List, NewPayload::Nodes(nodes)),
+            Object::Set(SetObject::Ints(ints)) => new(Type::Set, NewPayload::Ints(&ints)),
+            Object::Set(SetObject::Packed(packed)) => new(Type::Set, NewPayload::Bytes(&packed)),
+            Object::Set(SetObject::Table(table)) => new(Type::Set, NewPayload::Members(table)),
+            Object::SortedSet(SortedSetObject::Packed(packed)) => {
+                new(Type::SortedSet, NewPayload::Bytes(&packed))
+            }
+            Object::SortedSet(SortedSetObject::Table(table)) => {
+                new(Type::SortedSet, NewPayload::Scored(table))
+            }
+            Object::Stream(stream) => new(Type::Stream, NewPayload::Stream(stream)),
         }
     }
 }
 
 impl EntryRef<'_> {
     /// The same value, expiry and clock under another key. A large string's block is shared until either
-    /// is edited; a large hash is copied field by field.
+    /// is edited; a large collection is copied element by element.
     pub fn copy(self, key: &[u8]) -> Entry {
         let payload = match self.payload() {
             Payload::Bytes(bytes) if self.is_raw() => NewPayload::Raw(bytes),
             Payload::Bytes(bytes) => NewPayload::Bytes(bytes),
             Payload::Int(value) => NewPayload::Int(value),
             Payload::Shared(shared) => NewPayload::Shared(shared.to_arc()),
-            Payload::Table(table) => NewPayload::Table(Box::new(copy_table(table))),
+            Payload::Ints(ints) => NewPayload::Ints(ints),
+            Payload::Nodes(list) => NewPayload::Nodes(Box::new(list.duplicate())),
+            Payload::Members(table) => NewPayload::Members(Box::new(table.duplicate())),
+            Payload::Scored(table) => NewPayload::Scored(Box::new(table.duplicate())),
+            Payload::Fields(table) => NewPayload::Fields(Box::new(copy_table(table))),
+            Payload::Stream(stream) => NewPayload::Stream(Box::new(stream.duplicate())),
         };
         Entry::new(key, self.kind(), payload, self.expires_at(), self.clock())
     }
@@ -44,9 +61,10 @@ impl EntryRef<'_> {
         match self.kind() {
             Type::String => text::encoding(self),
             Type::Hash => hash::encoding(self),
-            Type::List | Type::Set | Type::SortedSet | Type::Stream => {
-                unreachable!("no command makes one yet")
-            }
+            Type::List => list::encoding(self),
+            Type::Set => set::encoding(self),
+            Type::SortedSet => sorted_set::encoding(self),
+            Type::Stream => stream::encoding(self),
         }
     }
 }
@@ -93,7 +111,7 @@ mod tests {
         (0..500).for_each(|n: u32| {
             table.insert_new(&n.to_le_bytes(), b"v", n.is_multiple_of(3).then_some(i64::from(n)));
         });
-        check(Entry::new(b"k", Type::Hash, NewPayload::Table(Box::new(table)), Some(5), 77));
+        check(Entry::new(b"k", Type::Hash, NewPayload::Fields(Box::new(table)), Some(5), 77));
     }
 
     const OPTIONS: rdb::WriteOptions = rdb::WriteOptions { compress: false };

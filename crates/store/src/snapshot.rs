@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use base::limits;
-use ds::hash::HashRef;
-use ds::listpack::Listpack;
 use ds::table::{Table, WalkPosition};
 use rdb::{ValueRef, WriteOptions, write_record, write_string_head};
 
@@ -21,6 +19,7 @@ use crate::entry::{Entry, EntryRef, Payload, Type};
 use crate::keyspace::{Guard, Shard, Store};
 use crate::plan::{Plan, ShardId};
 use crate::sync::Mutex;
+use crate::value::{Hash, Kind, List, Set, SortedSet, Stream};
 
 /// Entries of one database as they were at the cut, copied, not yet encoded.
 pub struct Block {
@@ -65,8 +64,12 @@ impl Block {
                     value: value.to_arc(),
                 });
             }
-            Payload::Table(_) => self.push_encoded(entry),
-            Payload::Bytes(_) | Payload::Int(_) => {
+            Payload::Nodes(_)
+            | Payload::Members(_)
+            | Payload::Scored(_)
+            | Payload::Fields(_)
+            | Payload::Stream(_) => self.push_encoded(entry),
+            Payload::Bytes(_) | Payload::Ints(_) | Payload::Int(_) => {
                 let image = entry.image().expect("only boxed payloads have no image");
                 self.bytes.push(IMAGE);
                 self.bytes.extend_from_slice(&(image.len() as u64).to_le_bytes());
@@ -84,7 +87,7 @@ impl Block {
         }
     }
 
-    /// A large hash: its record is made here, under the shard's lock, in the plain form.
+    /// A large collection: its record is made here, under the shard's lock, in the plain form.
     fn push_encoded(&mut self, entry: EntryRef<'_>) {
         let value = value_ref(entry);
         self.version = self.version.max(rdb::version_needed(value));
@@ -148,12 +151,18 @@ pub fn encode_entry(out: &mut Vec<u8>, entry: EntryRef<'_>, options: &WriteOptio
 
 /// The entry's value as the RDB writer takes it.
 pub fn value_ref(entry: EntryRef<'_>) -> ValueRef<'_> {
-    match (entry.kind(), entry.payload()) {
-        (Type::Hash, Payload::Bytes(packed)) => ValueRef::Hash(HashRef::Packed(Listpack::trusted(packed))),
-        (_, Payload::Bytes(bytes)) => ValueRef::Bytes(bytes),
-        (_, Payload::Int(value)) => ValueRef::Int(value),
-        (_, Payload::Shared(value)) => ValueRef::Bytes(value.bytes()),
-        (_, Payload::Table(table)) => ValueRef::Hash(HashRef::Table(table)),
+    match entry.kind() {
+        Type::String => match entry.payload() {
+            Payload::Int(value) => ValueRef::Int(value),
+            Payload::Shared(value) => ValueRef::Bytes(value.bytes()),
+            Payload::Bytes(bytes) => ValueRef::Bytes(bytes),
+            _ => unreachable!("a string is bytes or a number"),
+        },
+        Type::List => ValueRef::List(List::view(entry)),
+        Type::Set => ValueRef::Set(Set::view(entry)),
+        Type::SortedSet => ValueRef::SortedSet(SortedSet::view(entry)),
+        Type::Hash => ValueRef::Hash(Hash::view(entry)),
+        Type::Stream => ValueRef::Stream(Stream::view(entry)),
     }
 }
 

@@ -37,7 +37,7 @@ impl<'a> TextRef<'a> {
             Payload::Bytes(bytes) => TextRef::Bytes(bytes),
             Payload::Int(value) => TextRef::Int(value),
             Payload::Shared(shared) => TextRef::Shared(shared),
-            Payload::Table(_) => unreachable!("a string is no table"),
+            _ => unreachable!("a string is bytes or a number"),
         }
     }
 

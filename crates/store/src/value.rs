@@ -1,12 +1,19 @@
 //! Typed access to entries: a [`Kind`] is a marker whose references see a value only as that type.
 
 use ds::hash::HashRef;
+use ds::list::ListRef;
+use ds::set::SetRef;
+use ds::sorted_set::SortedSetRef;
 use ds::table::SlotId;
 pub use rdb::Thresholds;
 
 use crate::db::{Db, Key};
 use crate::entry::{EntryRef, Type};
 use crate::hash::{HashMut, view_hash};
+use crate::list::{self, ListMut};
+use crate::set::{self, SetMut};
+use crate::sorted_set::{self, SortedSetMut};
+use crate::stream::{self, StreamMut};
 use crate::text::{TextMut, TextRef};
 
 /// Where a value lies, for the handles that change it.
@@ -78,5 +85,89 @@ impl Kind for Hash {
 
     fn create(db: &mut Db, key: Key<'_>, clock: u32) -> SlotId {
         HashMut::create(db, key, clock)
+    }
+}
+
+/// Lists.
+pub struct List;
+
+impl Kind for List {
+    const TYPE: Type = Type::List;
+    type Ref<'a> = ListRef<'a>;
+    type Mut<'a> = ListMut<'a>;
+
+    fn view(entry: EntryRef<'_>) -> Self::Ref<'_> {
+        list::view_list(entry)
+    }
+
+    fn edit(place: Place<'_>) -> ListMut<'_> {
+        ListMut::new(place)
+    }
+
+    fn create(db: &mut Db, key: Key<'_>, clock: u32) -> SlotId {
+        ListMut::create(db, key, clock)
+    }
+}
+
+/// Sets.
+pub struct Set;
+
+impl Kind for Set {
+    const TYPE: Type = Type::Set;
+    type Ref<'a> = SetRef<'a>;
+    type Mut<'a> = SetMut<'a>;
+
+    fn view(entry: EntryRef<'_>) -> Self::Ref<'_> {
+        set::view_set(entry)
+    }
+
+    fn edit(place: Place<'_>) -> SetMut<'_> {
+        SetMut::new(place)
+    }
+
+    fn create(db: &mut Db, key: Key<'_>, clock: u32) -> SlotId {
+        SetMut::create(db, key, clock)
+    }
+}
+
+/// Sorted sets.
+pub struct SortedSet;
+
+impl Kind for SortedSet {
+    const TYPE: Type = Type::SortedSet;
+    type Ref<'a> = SortedSetRef<'a>;
+    type Mut<'a> = SortedSetMut<'a>;
+
+    fn view(entry: EntryRef<'_>) -> Self::Ref<'_> {
+        sorted_set::view_sorted_set(entry)
+    }
+
+    fn edit(place: Place<'_>) -> SortedSetMut<'_> {
+        SortedSetMut::new(place)
+    }
+
+    fn create(db: &mut Db, key: Key<'_>, clock: u32) -> SlotId {
+        SortedSetMut::create(db, key, clock)
+    }
+}
+
+/// Streams.
+pub struct Stream;
+
+impl Kind for Stream {
+    const TYPE: Type = Type::Stream;
+    type Ref<'a> = &'a ds::stream::Stream;
+    type Mut<'a> = StreamMut<'a>;
+
+    fn view(entry: EntryRef<'_>) -> Self::Ref<'_> {
+        stream::view_stream(entry)
+    }
+
+    fn edit(place: Place<'_>) -> StreamMut<'_> {
+        StreamMut::new(place)
+    }
+
+    fn create(db: &mut Db, key: Key<'_>, clock: u32) -> SlotId {
+        StreamMut::create(db, key, clock)
     }
 }

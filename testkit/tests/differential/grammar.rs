@@ -1,5 +1,13 @@
 //! Random requests: mostly valid, some with wrong types, wrong numbers, wrong arity or unknown options.
 
+mod bits;
+mod geo;
+mod hyperloglog;
+mod list;
+mod set;
+mod sorted_set;
+mod stream;
+
 use base::random::Rng;
 
 /// Databases the stream uses.
@@ -7,6 +15,7 @@ pub const DATABASES: u64 = 3;
 
 pub struct Grammar {
     rng: Rng,
+    templates: Vec<&'static str>,
     multi: bool,
 }
 
@@ -124,17 +133,34 @@ const TEMPLATES: &[&str] = &[
     "WAIT",
 ];
 
+/// The templates of every family.
+const FAMILIES: &[&[&str]] = &[
+    TEMPLATES,
+    bits::TEMPLATES,
+    geo::TEMPLATES,
+    hyperloglog::TEMPLATES,
+    list::TEMPLATES,
+    set::TEMPLATES,
+    sorted_set::TEMPLATES,
+    stream::TEMPLATES,
+];
+
+/// The words in braces of the families.
+const WORDS: &[fn(&mut Rng, &str) -> Option<Vec<u8>>] =
+    &[bits::word, geo::word, hyperloglog::word, list::word, set::word, sorted_set::word, stream::word];
+
 /// Names of keys: few, so that requests meet.
 const KEYS: u64 = 12;
 const FIELDS: u64 = 20;
 
 impl Grammar {
     pub fn new(rng: Rng) -> Grammar {
-        Grammar { rng, multi: false }
+        let templates = FAMILIES.iter().flat_map(|family| family.iter().copied()).collect();
+        Grammar { rng, templates, multi: false }
     }
 
     pub fn request(&mut self) -> Vec<Vec<u8>> {
-        let template = TEMPLATES[self.rng.below(TEMPLATES.len() as u64) as usize];
+        let template = self.templates[self.rng.below(self.templates.len() as u64) as usize];
         if template.starts_with("FLUSHDB") && self.rng.below(10) != 0 {
             return self.request();
         }
@@ -186,7 +212,10 @@ impl Grammar {
             "{atms}" => (2_000_000_000_000 + below(&mut self.rng, 1000)).to_string().into_bytes(),
             "{p}" => self.pick(&["*", "k*", "k[1-4]", "h?", "f*", "*1", "nothing", "k1", "[^k]*"]),
             "{db}" => below(&mut self.rng, DATABASES).to_string().into_bytes(),
-            word => word.as_bytes().to_vec(),
+            word => {
+                let known = WORDS.iter().find_map(|family| family(&mut self.rng, word));
+                known.unwrap_or_else(|| word.as_bytes().to_vec())
+            }
         }
     }
 

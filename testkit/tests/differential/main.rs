@@ -111,14 +111,17 @@ fn key_names(value: &Value) -> Vec<Vec<u8>> {
 }
 
 fn compare_key(pair: &mut Pair, seed: u64, history: &[String], key: &[u8]) {
-    let commands: [&[&[u8]]; 5] = [
-        &[b"TYPE", key],
-        &[b"OBJECT", b"ENCODING", key],
-        &[b"PEXPIRETIME", key],
-        &[b"GET", key],
-        &[b"HGETALL", key],
-    ];
-    for command in commands {
+    let kind = pair.both(&[b"TYPE".to_vec(), key.to_vec()]).0;
+    let value: &[&[u8]] = match kind.as_text().unwrap_or_default().as_str() {
+        "hash" => &[b"HGETALL", key],
+        "list" => &[b"LRANGE", key, b"0", b"-1"],
+        "set" => &[b"SMEMBERS", key],
+        "zset" => &[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
+        "stream" => &[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"],
+        _ => &[b"GET", key],
+    };
+    let common: [&[&[u8]]; 3] = [&[b"TYPE", key], &[b"OBJECT", b"ENCODING", key], &[b"PEXPIRETIME", key]];
+    for command in common.into_iter().chain([value]) {
         let words: Vec<Vec<u8>> = command.iter().map(|word| word.to_vec()).collect();
         let (ours, theirs) = pair.both(&words);
         if !same(&words, &normalized(&words, ours.clone()), &normalized(&words, theirs.clone())) {

