@@ -85,7 +85,7 @@ pub struct DumpFile {
 }
 
 /// Bytes gathered before they go to the file.
-const BUFFER_LEN: usize = 1 << 20;
+const BUFFER_LEN: usize = 256 << 10;
 /// Bytes written before their write-out begins: dirty page cache stays at about twice this.
 const SYNC_LEN: u64 = 4 << 20;
 const HEADER_LEN: usize = rdb::format::MAGIC_LEN;

@@ -284,6 +284,9 @@ impl Saver {
             snapshot.written(block);
             written?;
             self.note_progress(keys, snapshot.backlog_peak());
+            // The next quantum takes a lock: it begins with a fresh share of the processor, so that it is not
+            // put aside while a worker waits for that lock.
+            thread::yield_now();
             self.dawdle(delay(config.rdb_key_save_delay_us, keys))?;
         }
         self.check_cancelled()?;

@@ -1,0 +1,141 @@
+//! The longest that a client waits for its reply: while the keyspace grows to 10 million keys, and while it
+//! is saved and overwritten. One thread is all the load, so that no client waits for another.
+//!
+//! `cargo bench -p testkit --bench waits [SERVER [KEYS]]`. A virtual machine has pauses of its own: every
+//! figure stands beside the same work without a save.
+
+use std::time::{Duration, Instant};
+
+use base::random::Rng;
+use testkit::client::{Client, encode};
+use testkit::server::{Server, onefold};
+
+const GROWN_KEYS: usize = 10_000_000;
+const SAVED_KEYS: u64 = 3_000_000;
+const VALUE_LEN: usize = 400;
+/// Connections that overwrite, each with one request at a time.
+const WRITERS: usize = 20;
+const PIPELINE: usize = 16;
+const ROUNDS: usize = 3;
+const QUIET: Duration = Duration::from_secs(5);
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let program = arguments.next().map_or_else(onefold, Into::into);
+    let keys = arguments.next().map_or(SAVED_KEYS, |text| text.parse().expect("KEYS is a number"));
+    println!("{}", program.display());
+    saving(&program, keys);
+    growing(&program);
+}
+
+/// Waits, by length.
+#[derive(Default)]
+struct Waits {
+    count: usize,
+    longest: Duration,
+    over: [usize; STEPS_US.len()],
+}
+
+const STEPS_US: [u128; 6] = [500, 1000, 2000, 3000, 5000, 10_000];
+
+impl Waits {
+    fn add(&mut self, wait: Duration) {
+        self.count += 1;
+        self.longest = self.longest.max(wait);
+        for (over, step) in self.over.iter_mut().zip(STEPS_US) {
+            *over += usize::from(wait.as_micros() > step);
+        }
+    }
+
+    fn print(&self, name: &str, took: Duration) {
+        let steps: Vec<String> =
+            STEPS_US.iter().zip(self.over).map(|(step, over)| format!(">{step}us {over}")).collect();
+        println!(
+            "{name:32} {:6.2} s, {:8} waits, longest {:6} us; {}",
+            took.as_secs_f64(),
+            self.count,
+            self.longest.as_micros(),
+            steps.join(", ")
+        );
+    }
+}
+
+/// A client inserts new keys, a pipeline at a time; another asks for a key all the while. Then the same keys
+/// once more: nothing grows any more.
+fn growing(program: &std::path::Path) {
+    let server = Server::start(program, &["--save", "", "--io-threads", "1"]);
+    let (mut writer, mut other) = (server.client(), server.client());
+    for name in ["growing to 10 million keys", "the same keys again"] {
+        let (mut waits, began) = (Waits::default(), Instant::now());
+        for first in (0..GROWN_KEYS).step_by(PIPELINE) {
+            let asked = Instant::now();
+            writer.send_raw(&batch(first));
+            other.send(&["GET", "key:000000000001"]);
+            other.read_value();
+            waits.add(asked.elapsed());
+            (0..PIPELINE).for_each(|_| drop(writer.read_value()));
+        }
+        waits.print(name, began.elapsed());
+    }
+}
+
+fn batch(first: usize) -> Vec<u8> {
+    let set = |index| encode(&["SET", &format!("key:{index:012}"), "12345678x"]);
+    (first..first + PIPELINE).flat_map(set).collect()
+}
+
+/// Every key is overwritten in random order, with and without a save running.
+fn saving(program: &std::path::Path, keys: u64) {
+    // One worker and this thread fill two cores; a second worker would only wait for a core itself.
+    let server = Server::start(program, &["--save", "", "--io-threads", "1"]);
+    fill(&mut server.client(), keys);
+    let mut writers: Vec<Client> = (0..WRITERS).map(|_| server.client()).collect();
+    let mut control = server.client();
+    let mut rng = Rng::from_seed(1);
+    for _ in 0..ROUNDS {
+        let (mut waits, began) = (Waits::default(), Instant::now());
+        while began.elapsed() < QUIET {
+            overwrite(&mut writers, &mut rng, keys, &mut waits);
+        }
+        waits.print("overwriting", began.elapsed());
+        let (mut waits, began) = (Waits::default(), Instant::now());
+        control.run("BGSAVE");
+        while is_saving(&mut control) {
+            (0..ASK_EVERY).for_each(|_| overwrite(&mut writers, &mut rng, keys, &mut waits));
+        }
+        waits.print("overwriting while saved", began.elapsed());
+    }
+}
+
+/// Rounds of requests between two looks at whether the save is over.
+const ASK_EVERY: usize = 500;
+
+fn fill(client: &mut Client, keys: u64) {
+    for first in (0..keys).step_by(1000) {
+        let requests: Vec<Vec<Vec<u8>>> = (first..keys.min(first + 1000)).map(set).collect();
+        client.pipeline(&requests);
+    }
+}
+
+fn set(key: u64) -> Vec<Vec<u8>> {
+    vec![b"SET".to_vec(), format!("key:{key:012}").into_bytes(), vec![b'x'; VALUE_LEN]]
+}
+
+/// One request on every connection; each waits until all before it in the row have been answered, at most.
+fn overwrite(writers: &mut [Client], rng: &mut Rng, keys: u64, waits: &mut Waits) {
+    let mut asked = Vec::with_capacity(writers.len());
+    for writer in writers.iter_mut() {
+        let request = encode(&set(rng.below(keys)));
+        asked.push(Instant::now());
+        writer.send_raw(&request);
+    }
+    for (writer, asked) in writers.iter_mut().zip(asked) {
+        writer.read_value();
+        waits.add(asked.elapsed());
+    }
+}
+
+fn is_saving(client: &mut Client) -> bool {
+    let info = client.run("INFO persistence").as_text().unwrap_or_default();
+    info.contains("rdb_bgsave_in_progress:1")
+}
