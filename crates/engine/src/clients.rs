@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, AtomicU64, 
 use base::time::UnixMs;
 use parking_lot::{Mutex, RwLock};
 
+use crate::blocking::Ticket;
 use crate::host::WorkerId;
 
 /// Ascends over the life of the process; 0 is nobody.
@@ -50,6 +51,8 @@ pub struct Client {
     pub total_commands: AtomicU64,
     pub no_evict: AtomicBool,
     pub killed: AtomicBool,
+    /// What it waits for, for CLIENT UNBLOCK.
+    pub blocked: Mutex<Option<Arc<Ticket>>>,
     pub names: Mutex<Names>,
 }
 
@@ -134,6 +137,7 @@ impl Client {
             total_commands: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
             killed: AtomicBool::new(false),
+            blocked: Mutex::default(),
             names: Mutex::new(Names { user: "default".into(), ..Names::default() }),
         }
     }

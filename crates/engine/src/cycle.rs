@@ -99,6 +99,8 @@ impl Cycle {
             engine.log.append(db, &self.effects, &OwnedArgv::default().view());
         }
         engine.publish_events(&config, &self.effects.events);
+        drop(guard);
+        engine.post_ready(&mut self.effects.ready);
         budget == 0
     }
 }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use store::DbIndex;
 
 use crate::args::Argv;
+use crate::blocking::ReadyKey;
 use crate::log::write_select;
 
 /// A keyspace event to publish once the command is done.
@@ -29,6 +30,8 @@ pub struct Effects {
     pub expired: u32,
     pub expired_fields: u32,
     pub events: SmallVec<[KeyEvent; 2]>,
+    /// Keys that changed and that somebody waits for; kept until those have been served.
+    pub(crate) ready: Vec<ReadyKey>,
     /// Whether anybody reads the log: effects are only written down then.
     pub(crate) logged: bool,
     /// The database in which the effects are replayed.

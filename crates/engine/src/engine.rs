@@ -10,6 +10,7 @@ use base::time::UnixMs;
 use parking_lot::Mutex;
 use store::{Garbage, Store, Thresholds};
 
+use crate::blocking::{ReadyKey, Waiters};
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::effects::Effects;
@@ -33,6 +34,7 @@ pub struct Engine {
     pub log: Log,
     pub clients: Clients,
     pub watches: Watches,
+    pub waiters: Waiters,
     pub pubsub: PubSub,
     pub monitors: Monitors,
     pub slow_log: Mutex<SlowLog>,
@@ -129,6 +131,7 @@ impl Engine {
             log: Log::new(hex_id(&mut rng)),
             clients: Clients::default(),
             watches: Watches::new(shards),
+            waiters: Waiters::new(shards),
             pubsub: PubSub::default(),
             monitors: Monitors::default(),
             slow_log: Mutex::default(),
@@ -218,6 +221,8 @@ pub struct WorkerSeat {
     pub config: Arc<Config>,
     version: u64,
     pub effects: Effects,
+    /// Keys whose waiters need shards that were not locked.
+    pub(crate) deferred: Vec<ReadyKey>,
 }
 
 impl WorkerSeat {
@@ -231,7 +236,8 @@ impl WorkerSeat {
             transaction: None,
             garbage: Vec::new(),
         };
-        WorkerSeat { worker, config: engine.config(), version: 0, effects: Effects::default() }
+        let (effects, deferred) = (Effects::default(), Vec::new());
+        WorkerSeat { worker, config: engine.config(), version: 0, effects, deferred }
     }
 
     /// Takes over a changed configuration.

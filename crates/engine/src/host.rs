@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base::time::UnixMs;
 use store::Garbage;
 
+use crate::blocking::ReadyKey;
 use crate::clients::ClientId;
 use crate::config::Config;
 
@@ -33,6 +34,10 @@ pub enum Event {
     Kill { client: ClientId },
     /// Run again what CLIENT PAUSE held back.
     Resume,
+    /// The reply to a request that waited, if the client still waits with that ticket.
+    Unblocked { client: ClientId, ticket: u64, reply: Arc<Vec<u8>> },
+    /// Serve who waits for a key.
+    Ready { key: ReadyKey },
 }
 
 /// How SHUTDOWN treats the data set.

@@ -10,6 +10,7 @@ use store::text::{self, Expiry, Incoming};
 use store::value::Place;
 use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Type};
 
+use crate::blocking::ReadyKey;
 use crate::config::Config;
 use crate::effects::{Effects, KeyEvent};
 use crate::engine::{Engine, thresholds};
@@ -205,6 +206,7 @@ impl<'a, 's> Keys<'a, 's> {
     pub fn changed_by(&mut self, key: Key<'_>, event: Event, amount: u64) {
         self.effects.dirty += amount;
         self.touch_watchers(key);
+        self.mark_ready(key);
         self.event(key, event);
     }
 
@@ -220,6 +222,32 @@ impl<'a, 's> Keys<'a, 's> {
     pub fn touch_watchers(&mut self, key: Key<'_>) {
         let shard = self.guard.store().shard_of(key.hash);
         self.engine.watches.touch(shard, self.db, key.bytes);
+    }
+
+    /// Notes that a key changed, for those who wait for it.
+    #[inline]
+    fn mark_ready(&mut self, key: Key<'_>) {
+        if self.engine.waiters.any() {
+            self.mark_waited(key);
+        }
+    }
+
+    #[cold]
+    fn mark_waited(&mut self, key: Key<'_>) {
+        let (shard, db) = (self.guard.store().shard_of(key.hash), self.db);
+        if self.engine.waiters.waits_for(shard, db, key.bytes) {
+            let ready = ReadyKey { db, name: key.bytes.into(), hash: key.hash };
+            if !self.effects.ready.contains(&ready) {
+                self.effects.ready.push(ready);
+            }
+        }
+    }
+
+    /// Notes that any key of some databases may have changed. All shards are held.
+    pub fn mark_all_ready(&mut self, includes: impl Fn(DbIndex) -> bool) {
+        if self.engine.waiters.any() {
+            self.effects.ready.extend(self.engine.waiters.keys_in(includes));
+        }
     }
 
     /// Names an effect in place of the command itself.
@@ -322,6 +350,7 @@ impl<'a, 's> Keys<'a, 's> {
         self.effects.expire(self.db, key.bytes);
         let shard = self.guard.store().shard_of(key.hash);
         self.engine.watches.touch_expired(shard, self.db, key.bytes);
+        self.mark_ready(key);
         self.event(key, (class::EXPIRED, "expired"));
     }
 

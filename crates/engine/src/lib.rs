@@ -9,6 +9,7 @@
 pub mod acl_categories;
 pub mod admit;
 pub mod args;
+pub mod blocking;
 pub mod clients;
 pub mod command;
 pub mod commands;

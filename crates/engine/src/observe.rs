@@ -28,9 +28,6 @@ pub fn observe(
     began_ns: u64,
     failed: bool,
 ) {
-    if engine.monitors.any() {
-        feed_monitors(engine, env.session, command, argv);
-    }
     let end = engine.host.monotonic_ns();
     let elapsed = end.saturating_sub(began_ns);
     // What EXEC ran has been added before it.

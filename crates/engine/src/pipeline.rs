@@ -1,5 +1,7 @@
 //! The one straight path of every command: from a client, from EXEC, from a log that is replayed.
 
+use std::sync::atomic::Ordering;
+
 use base::time::UnixMs;
 use resp::reply::Reply;
 use store::{Guard, Plan};
@@ -27,6 +29,8 @@ pub enum Outcome {
     Close,
     /// Not run: hold this request and those after it until CLIENT PAUSE is over.
     Paused,
+    /// It waits for keys, and those after it for its reply.
+    Blocked,
 }
 
 /// What is known of a request before it runs: found when it is parsed, while its table line is fetched.
@@ -84,8 +88,8 @@ impl Engine {
         reply.protocol = session.protocol;
         let start = reply.len();
         let outcome = self.run_request(seat, session, prepared, argv, reply);
-        // A request that waits has not been answered: its turn to be muted comes when it runs.
-        if session.reply_mode != ReplyMode::On && outcome != Outcome::Paused {
+        // A request that waits has not been answered: its turn to be muted comes with its reply.
+        if session.reply_mode != ReplyMode::On && !matches!(outcome, Outcome::Paused | Outcome::Blocked) {
             mute(session, reply, start);
         }
         outcome
@@ -117,7 +121,13 @@ impl Engine {
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
         let outcome = self.execute(&mut env, command, prepared.first_key, argv);
+        if !seat.effects.ready.is_empty() {
+            self.serve_ready(seat, &mut guard);
+        }
         drop(guard);
+        if !seat.deferred.is_empty() {
+            self.serve_deferred(seat);
+        }
         // Freed here, where it makes nobody wait for a shard.
         seat.worker.garbage.clear();
         outcome
@@ -172,7 +182,15 @@ impl Engine {
         if !env.effects.events.is_empty() {
             self.publish_events(env.config, &env.effects.events);
         }
-        observe::observe(self, env, command, argv, began_ns, result.is_err());
+        if self.monitors.any() && !env.session.serving {
+            observe::feed_monitors(self, env.session, command, argv);
+        }
+        // A request that waits is counted when it is answered.
+        if outcome == Outcome::Blocked {
+            env.session.client.last_command.store(command.id, Ordering::Relaxed);
+        } else {
+            observe::observe(self, env, command, argv, began_ns, result.is_err());
+        }
         outcome
     }
 
@@ -257,15 +275,18 @@ fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
     REGISTRY.find_child(command, argv.at(1))
 }
 
+/// Whether a client wants the reply to a request that waited.
+pub fn takes_reply(session: &mut Session) -> bool {
+    let takes = session.reply_mode == ReplyMode::On;
+    session.reply_mode = session.reply_mode.after_reply();
+    takes
+}
+
 /// Takes back the reply of a client that wants none.
 #[cold]
 fn mute(session: &mut Session, reply: &mut Reply, start: usize) {
     reply.truncate(start);
-    session.reply_mode = match session.reply_mode {
-        ReplyMode::SkipThis => ReplyMode::SkipNext,
-        ReplyMode::SkipNext => ReplyMode::On,
-        mode => mode,
-    };
+    session.reply_mode = session.reply_mode.after_reply();
 }
 
 /// Whether a command changes data, itself or through what it starts.

@@ -8,6 +8,7 @@ use resp::reply::Protocol;
 use store::DbIndex;
 
 use crate::args::OwnedArgv;
+use crate::blocking::Ticket;
 use crate::clients::{Client, flag};
 use crate::engine::Engine;
 use crate::pubsub::Kind;
@@ -24,6 +25,17 @@ pub enum ReplyMode {
     SkipThis,
     /// None to the next request; then `On`.
     SkipNext,
+}
+
+impl ReplyMode {
+    /// The mode once a request has had its reply, or has gone without.
+    pub fn after_reply(self) -> ReplyMode {
+        match self {
+            ReplyMode::SkipThis => ReplyMode::SkipNext,
+            ReplyMode::SkipNext => ReplyMode::On,
+            mode => mode,
+        }
+    }
 }
 
 /// Where the requests come from.
@@ -70,6 +82,10 @@ pub struct Session {
     pub closing: bool,
     /// Runs inside EXEC: blocking commands do not block, nothing is queued.
     pub in_exec: bool,
+    /// Stands for a client whose waiting request is run again.
+    pub serving: bool,
+    /// What the client waits for: its requests wait too.
+    pub blocked: Option<Arc<Ticket>>,
 }
 
 impl Session {
@@ -93,6 +109,8 @@ impl Session {
             monitor: false,
             closing: false,
             in_exec: false,
+            serving: false,
+            blocked: None,
         }
     }
 
@@ -160,6 +178,7 @@ impl Session {
 impl Engine {
     /// The end of a connection: nobody finds the client any more, and nothing is sent to it.
     pub fn disconnect(&self, session: &mut Session) {
+        self.give_up_waiting(session);
         self.clear_connection(session);
         self.clients.leave(session.client.id);
     }

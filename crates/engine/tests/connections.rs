@@ -45,6 +45,8 @@ fn describe(event: &Event) -> String {
         Event::Line { client, line } => format!("{} {}", client.0, String::from_utf8_lossy(line).trim_end()),
         Event::Kill { client } => format!("{} killed", client.0),
         Event::Resume => "resume".to_owned(),
+        Event::Unblocked { client, reply, .. } => format!("{} {}", client.0, show_all(reply)),
+        Event::Ready { key } => format!("ready {}", String::from_utf8_lossy(&key.name)),
     }
 }
 

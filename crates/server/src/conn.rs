@@ -136,6 +136,7 @@ impl Connection {
     #[inline]
     pub fn holds(&self) -> bool {
         self.paused
+            || self.session.blocked.is_some()
             || self.output_is_full()
             || self.input.as_ref().is_some_and(|input| !input.held.is_empty())
     }
@@ -207,6 +208,7 @@ impl Connection {
     /// Nothing has come or gone for so long that `timeout` closes it.
     pub fn is_idle(&self, timeout_seconds: i64, now: UnixMs) -> bool {
         let exempt = self.session.monitor || self.session.subscriptions() > 0 || self.paused;
+        let exempt = exempt || self.session.blocked.is_some();
         let last = UnixMs(self.session.client.last_interaction_ms.load(Ordering::Relaxed));
         timeout_seconds > 0 && !exempt && now.since(last) / 1000 > timeout_seconds
     }

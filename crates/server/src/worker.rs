@@ -6,11 +6,13 @@
 
 mod accept;
 mod batch;
+mod blocked;
 mod closing;
 mod intake;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,7 @@ use crate::output::DRAIN_LEN;
 use crate::poll::{LISTENER, Poller, Ready, WAKE};
 use accept::Acceptor;
 use batch::{Batch, Replies};
+use blocked::Deadline;
 use intake::Arena;
 
 /// What a worker is given.
@@ -68,6 +71,8 @@ struct Worker {
     again: Vec<Slot>,
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,
+    /// Connections that wait for keys until some time.
+    deadlines: BTreeSet<Deadline>,
     /// Connections that got messages in this tick.
     touched: Vec<Slot>,
     woken: bool,
@@ -109,6 +114,7 @@ impl Worker {
             messages: Vec::new(),
             again: Vec::new(),
             paused: Vec::new(),
+            deadlines: BTreeSet::new(),
             touched: Vec::new(),
             woken: false,
             stopped: false,
@@ -155,7 +161,7 @@ impl Worker {
         }
         let pause = self.engine.pause.current(self.seat.worker.now).filter(|_| !self.paused.is_empty());
         let due = pause.map_or(TIMERS_MS, |(until, _)| until.since(self.seat.worker.now).clamp(1, TIMERS_MS));
-        Duration::from_millis(due as u64)
+        Duration::from_millis(self.until_deadline().min(due) as u64)
     }
 
     #[inline]
@@ -180,6 +186,9 @@ impl Worker {
         connection.ended |= news.ended;
         let (writes, unserved) = (connection.awaits_write, connection.closing || connection.holds());
         if news.broken && unserved {
+            return self.close_logged(slot, "Client closed connection");
+        }
+        if news.ended && connection.session.blocked.is_some() {
             return self.close_logged(slot, "Client closed connection");
         }
         if news.writable && writes {
@@ -239,6 +248,10 @@ impl Worker {
             Message::Event(Event::Line { client, line }) => self.push_line(client, &line),
             Message::Event(Event::Kill { client }) => self.kill(client),
             Message::Event(Event::Resume) => self.resume_paused(arena),
+            Message::Event(Event::Unblocked { client, ticket, reply }) => {
+                self.unblock(arena, client, ticket, &reply);
+            }
+            Message::Event(Event::Ready { key }) => self.engine.serve_posted(&mut self.seat, key),
             Message::Connection(connection) => self.begin(connection),
             Message::Listeners(listeners) => self.replace_listeners(listeners),
             Message::Stop => self.stopped = true,
@@ -317,6 +330,7 @@ impl Worker {
 
     fn run_timers(&mut self, arena: &mut Arena) {
         let now = self.seat.worker.now;
+        self.end_overdue(arena);
         if !self.paused.is_empty() && self.engine.pause.current(now).is_none() {
             self.resume_paused(arena);
         }

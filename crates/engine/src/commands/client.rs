@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use base::time::UnixMs;
 
-use crate::clients::{Client, flag as client_flag};
+use crate::blocking::Unblock;
+use crate::clients::{Client, ClientId, flag as client_flag};
 use crate::command::{CmdResult, Command, Group, command, container, flag};
 use crate::commands::client_filter::Filter;
 use crate::ctx::Ctx;
@@ -385,9 +386,11 @@ fn unblock(ctx: &mut Ctx) -> CmdResult {
     if ctx.args.len() == 4 && !ctx.args.is(3, "timeout") && !ctx.args.is(3, "error") {
         return Err(CmdError::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
     }
-    ctx.args.integer(2)?;
-    // No command blocks yet.
-    ctx.reply.integer(0);
+    let how =
+        if ctx.args.len() == 4 && ctx.args.is(3, "error") { Unblock::WithError } else { Unblock::AsTimeout };
+    let id = ClientId(ctx.args.integer(2)? as u64);
+    let unblocked = ctx.engine.clients.find(id).is_some_and(|client| ctx.engine.unblock(&client, how));
+    ctx.reply.integer(i64::from(unblocked));
     Ok(())
 }
 

@@ -223,6 +223,7 @@ impl Freeing {
 
 fn touch_flushed(ctx: &mut Ctx, dbs: &Range<u16>) {
     let keys = &mut ctx.keys;
+    keys.mark_all_ready(|db| dbs.contains(&db.0));
     ctx.engine.watches.touch_all(|db, name| {
         let before = if dbs.contains(&db.0) { presence(keys, db, name) } else { Presence::Absent };
         (before, Presence::Absent)
@@ -264,6 +265,7 @@ fn swap(ctx: &mut Ctx, first: DbIndex, second: DbIndex) {
         _ => (Presence::Absent, Presence::Absent),
     });
     ctx.keys.guard().shards().for_each(|(_, shard)| shard.swap(first, second));
+    ctx.keys.mark_all_ready(|db| db == first || db == second);
 }
 
 fn db_argument(ctx: &Ctx, index: usize, invalid: &'static str) -> Result<i32, CmdError> {

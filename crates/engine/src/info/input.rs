@@ -94,6 +94,11 @@ impl<'a> InfoInput<'a> {
         })
     }
 
+    /// Keys that clients wait for, and of these the ones whose going away they wait for too.
+    pub fn waited_keys(&self) -> (usize, usize) {
+        self.engine.waiters.key_counts()
+    }
+
     pub fn sum(&self, counter: impl Fn(&WorkerStats) -> u64) -> u64 {
         self.engine.sum(counter)
     }

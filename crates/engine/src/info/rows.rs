@@ -83,8 +83,12 @@ pub(super) const CLIENTS: &[Field] = &[
         |i| text(i.engine.watches.key_count()),
         "Keys watched, counted for each client.",
     ),
-    value("total_blocking_keys", |_| text(0), "Keys that clients are blocked on."),
-    value("total_blocking_keys_on_nokey", |_| text(0), "Of these, keys whose removal ends the blocking too."),
+    value("total_blocking_keys", |i| text(i.waited_keys().0), "Keys that clients are blocked on."),
+    value(
+        "total_blocking_keys_on_nokey",
+        |i| text(i.waited_keys().1),
+        "Of these, keys whose removal ends the blocking too.",
+    ),
 ];
 
 pub(super) const MEMORY: &[Field] = &[

@@ -211,6 +211,10 @@ impl Worker {
         match outcome {
             Outcome::Done => {}
             Outcome::Close => connection.closing = true,
+            Outcome::Blocked => {
+                self.note_deadline(slot);
+                return Ran::Done;
+            }
             Outcome::Paused => {
                 connection.paused = true;
                 self.paused.push(slot);

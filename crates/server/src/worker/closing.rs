@@ -16,6 +16,7 @@ impl Worker {
     /// Ends a connection at once: nothing more is read or written.
     pub fn close(&mut self, slot: Slot) {
         let Some(mut connection) = self.connections.remove(slot) else { return };
+        self.forget_deadline(slot, &connection);
         if connection.paused {
             self.paused.retain(|other| *other != slot);
         }

@@ -1,0 +1,467 @@
+//! Requests that wait for keys: BLPOP, BZPOPMIN, XREAD BLOCK and their like.
+//!
+//! A command that finds nothing leaves a [`Ticket`] at each of its keys while their shards are locked, so no
+//! change is missed. Whoever changes a key serves those who wait for it in the order of their arrival, before
+//! it unlocks: it runs the waiting request again, on behalf of its client, and posts the reply to the client's
+//! worker. A request that needs further shards is served right after, under locks of its own.
+//!
+//! Lock order: shards, then a ticket. The registry's own locks are never held while another is taken.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use base::time::UnixMs;
+use parking_lot::Mutex;
+use resp::reply::{Protocol, Reply};
+use smallvec::SmallVec;
+use store::expire::is_expired;
+use store::{DbIndex, Guard, Key, Plan, ShardId, Type};
+
+use crate::args::OwnedArgv;
+use crate::clients::{Client, flag};
+use crate::command::CmdResult;
+use crate::ctx::Ctx;
+use crate::engine::{Engine, WorkerSeat};
+use crate::error::CmdError;
+use crate::host::Event;
+use crate::pipeline::{Env, Outcome};
+use crate::registry::Registered;
+use crate::session::{Origin, Session};
+
+/// What a command that found nothing waits for.
+pub struct Wait {
+    /// Places of its keys among the arguments.
+    pub keys: SmallVec<[usize; 4]>,
+    /// Only a key of this type can serve it.
+    pub awaits: Type,
+    /// It is run again, too, when a key goes away or changes its type (XREADGROUP).
+    pub missing_too: bool,
+    /// It can only run with the shards of all its keys; otherwise it passes over keys that are not held.
+    pub all_keys: bool,
+    /// `None`: for ever.
+    pub until: Option<UnixMs>,
+    pub on_timeout: NoReply,
+    /// The request as it is to be run again, if not as it came (XREAD's `$`).
+    pub again: Option<OwnedArgv>,
+}
+
+/// The reply to a request whose time is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoReply {
+    Null,
+    NullArray,
+}
+
+/// How CLIENT UNBLOCK ends a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unblock {
+    AsTimeout,
+    WithError,
+}
+
+/// One waiting request.
+pub struct Ticket {
+    /// Ascends with arrival.
+    pub arrival: u64,
+    pub until: Option<UnixMs>,
+    client: Arc<Client>,
+    command: &'static Registered,
+    argv: OwnedArgv,
+    db: DbIndex,
+    protocol: Protocol,
+    keys: Vec<WaitedKey>,
+    awaits: Type,
+    missing_too: bool,
+    all_keys: bool,
+    on_timeout: NoReply,
+    /// Held while it is served: what happens at another of its keys meanwhile comes after that.
+    answered: Mutex<bool>,
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ticket({}, {})", self.arrival, self.command.full_name)
+    }
+}
+
+struct WaitedKey {
+    shard: ShardId,
+    name: Box<[u8]>,
+}
+
+/// A key that changed and that somebody waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadyKey {
+    pub db: DbIndex,
+    pub name: Box<[u8]>,
+    pub hash: u64,
+}
+
+/// The tickets at one key, by arrival.
+#[derive(Default)]
+struct Queue {
+    tickets: BTreeMap<u64, Arc<Ticket>>,
+    missing_too: usize,
+}
+
+/// The databases in which somebody waits for a key of this name.
+type Queues = SmallVec<[(DbIndex, Queue); 1]>;
+type WaitShard = Mutex<HashMap<Box<[u8]>, Queues>>;
+
+/// All tickets, by key.
+pub struct Waiters {
+    /// Tickets at keys: none is the common case, and costs one load.
+    count: AtomicUsize,
+    arrivals: AtomicU64,
+    shards: Box<[WaitShard]>,
+}
+
+/// A ticket in a key's queue, and whether any ticket there waits for the key to go away.
+struct Next {
+    ticket: Arc<Ticket>,
+    missing_too: bool,
+}
+
+impl Waiters {
+    pub fn new(shards: usize) -> Waiters {
+        Waiters {
+            count: AtomicUsize::new(0),
+            arrivals: AtomicU64::new(0),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether anybody waits for a key. The caller holds its shard.
+    pub fn waits_for(&self, shard: ShardId, db: DbIndex, name: &[u8]) -> bool {
+        let shard = self.shards[shard.0 as usize].lock();
+        shard.get(name).is_some_and(|queues| queues.iter().any(|(own, _)| *own == db))
+    }
+
+    /// Every key that somebody waits for in the databases that `includes` names. The caller holds all shards.
+    pub fn keys_in(&self, includes: impl Fn(DbIndex) -> bool) -> Vec<ReadyKey> {
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            for (name, queues) in shard.lock().iter() {
+                let found = queues.iter().filter(|(db, _)| includes(*db));
+                keys.extend(found.map(|(db, _)| ReadyKey {
+                    db: *db,
+                    name: name.clone(),
+                    hash: Key::new(name).hash,
+                }));
+            }
+        }
+        keys
+    }
+
+    /// Keys that are waited for, and of these the ones whose going away is.
+    pub fn key_counts(&self) -> (usize, usize) {
+        let mut counts = (0, 0);
+        for shard in &self.shards {
+            for (_, queue) in shard.lock().values().flatten() {
+                counts.0 += 1;
+                counts.1 += usize::from(queue.missing_too > 0);
+            }
+        }
+        counts
+    }
+
+    /// The caller holds the shards of all keys.
+    fn add(&self, ticket: &Arc<Ticket>) {
+        for key in &ticket.keys {
+            let mut shard = self.shards[key.shard.0 as usize].lock();
+            let queues = shard.entry(key.name.clone()).or_default();
+            let at = queues.iter().position(|(db, _)| *db == ticket.db).unwrap_or_else(|| {
+                queues.push((ticket.db, Queue::default()));
+                queues.len() - 1
+            });
+            let queue = &mut queues[at].1;
+            // A key that is named twice counts once.
+            if queue.tickets.insert(ticket.arrival, Arc::clone(ticket)).is_none() {
+                queue.missing_too += usize::from(ticket.missing_too);
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn remove(&self, ticket: &Ticket) {
+        for key in &ticket.keys {
+            let mut shard = self.shards[key.shard.0 as usize].lock();
+            let Some(queues) = shard.get_mut(&key.name) else { continue };
+            let Some(at) = queues.iter().position(|(db, _)| *db == ticket.db) else { continue };
+            let queue = &mut queues[at].1;
+            if queue.tickets.remove(&ticket.arrival).is_some() {
+                queue.missing_too -= usize::from(ticket.missing_too);
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            if queue.tickets.is_empty() {
+                queues.swap_remove(at);
+            }
+            if queues.is_empty() {
+                shard.remove(&key.name);
+            }
+        }
+    }
+
+    /// The first ticket at a key that did not arrive before `from`.
+    fn next(&self, shard: ShardId, key: &ReadyKey, from: u64) -> Option<Next> {
+        let shard = self.shards[shard.0 as usize].lock();
+        let (_, queue) = shard.get(&key.name)?.iter().find(|(db, _)| *db == key.db)?;
+        let (_, ticket) = queue.tickets.range(from..).next()?;
+        Some(Next { ticket: Arc::clone(ticket), missing_too: queue.missing_too > 0 })
+    }
+}
+
+impl Ctx<'_, '_> {
+    /// Waits, or answers at once where nothing may wait: inside a transaction, while a log is replayed. Called
+    /// by a command that found nothing and wrote nothing.
+    pub fn wait(&mut self, wait: Wait) -> CmdResult {
+        if self.session.in_exec || self.session.origin == Origin::Replay {
+            wait.on_timeout.write(self.reply);
+            return Ok(());
+        }
+        self.outcome = Outcome::Blocked;
+        if !self.session.serving {
+            let ticket = self.ticket(wait);
+            self.engine.waiters.add(&ticket);
+            self.session.client.set_flag(flag::BLOCKED, true);
+            *self.session.client.blocked.lock() = Some(Arc::clone(&ticket));
+            self.session.blocked = Some(ticket);
+        }
+        Ok(())
+    }
+
+    fn ticket(&self, wait: Wait) -> Arc<Ticket> {
+        let keys = wait.keys.iter().map(|&index| {
+            let key = self.key(index);
+            WaitedKey { shard: self.engine.store.shard_of(key.hash), name: key.bytes.into() }
+        });
+        Arc::new(Ticket {
+            arrival: self.engine.waiters.arrivals.fetch_add(1, Ordering::Relaxed),
+            until: wait.until,
+            client: Arc::clone(&self.session.client),
+            command: self.command,
+            keys: keys.collect(),
+            argv: wait.again.unwrap_or_else(|| self.args.to_owned()),
+            db: self.session.db,
+            protocol: self.session.protocol,
+            awaits: wait.awaits,
+            missing_too: wait.missing_too,
+            all_keys: wait.all_keys,
+            on_timeout: wait.on_timeout,
+            answered: Mutex::new(false),
+        })
+    }
+
+    /// Whether a key can be looked at: a request that is served for one of its keys may not hold the others,
+    /// which nothing has happened to.
+    pub fn holds(&self, key: Key<'_>) -> bool {
+        !self.session.serving || self.keys.guard.holds(self.engine.store.shard_of(key.hash))
+    }
+
+    /// A timeout in seconds, perhaps a fraction, from an argument; 0 is for ever.
+    pub fn timeout_seconds(&self, index: usize) -> Result<Option<UnixMs>, CmdError> {
+        let seconds = base::num::parse_f64(self.args.at(index))
+            .ok_or(CmdError::fixed("ERR timeout is not a float or out of range"))?;
+        let ms = (seconds * 1000.0).ceil();
+        if ms > i64::MAX as f64 {
+            return Err(CmdError::fixed(TIMEOUT_RANGE));
+        }
+        self.deadline(ms as i64)
+    }
+
+    /// A timeout in milliseconds from an argument; 0 is for ever.
+    pub fn timeout_ms(&self, index: usize) -> Result<Option<UnixMs>, CmdError> {
+        let ms = base::num::parse_i64(self.args.at(index))
+            .ok_or(CmdError::fixed("ERR timeout is not an integer or out of range"))?;
+        self.deadline(ms)
+    }
+
+    fn deadline(&self, ms: i64) -> Result<Option<UnixMs>, CmdError> {
+        match ms {
+            ..0 => Err(CmdError::fixed("ERR timeout is negative")),
+            0 => Ok(None),
+            _ => match self.now().0.checked_add(ms) {
+                Some(at) => Ok(Some(UnixMs(at))),
+                None => Err(CmdError::fixed(TIMEOUT_RANGE)),
+            },
+        }
+    }
+}
+
+const TIMEOUT_RANGE: &str = "ERR timeout is out of range";
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
+impl NoReply {
+    pub fn write(self, reply: &mut Reply) {
+        match self {
+            NoReply::Null => reply.null(),
+            NoReply::NullArray => reply.null_array(),
+        }
+    }
+}
+
+impl Ticket {
+    /// Calls `write` with a reply if the request is not answered yet; from then on it is.
+    fn answer(&self, write: impl FnOnce(&mut Reply)) -> Option<Vec<u8>> {
+        let mut answered = self.answered.lock();
+        if std::mem::replace(&mut *answered, true) {
+            return None;
+        }
+        let mut reply = Reply { protocol: self.protocol, ..Reply::default() };
+        write(&mut reply);
+        Some(flat(&reply))
+    }
+
+    fn plan(&self, engine: &Engine, key: &ReadyKey) -> Plan {
+        let shards = self.keys.iter().map(|key| key.shard);
+        Plan::of(shards.chain([engine.store.shard_of(key.hash)]))
+    }
+
+    pub fn memory(&self) -> usize {
+        let names: usize = self.keys.iter().map(|key| key.name.len() + size_of::<WaitedKey>()).sum();
+        size_of::<Ticket>() + self.argv.memory() + names
+    }
+}
+
+fn flat(reply: &Reply) -> Vec<u8> {
+    reply.chunks().collect::<Vec<_>>().concat()
+}
+
+impl Engine {
+    /// Serves who waits for the keys that commands have changed. Under the locks of those commands.
+    #[cold]
+    pub(crate) fn serve_ready(&self, seat: &mut WorkerSeat, guard: &mut Guard<'_>) {
+        // What is served may make further keys ready.
+        while !seat.effects.ready.is_empty() {
+            for key in std::mem::take(&mut seat.effects.ready) {
+                self.serve_key(seat, guard, key);
+            }
+        }
+    }
+
+    /// Serves requests that need more shards than were locked when their key became ready. Under no lock.
+    #[cold]
+    pub(crate) fn serve_deferred(&self, seat: &mut WorkerSeat) {
+        while let Some(key) = seat.deferred.pop() {
+            let shard = self.store.shard_of(key.hash);
+            let Some(first) = self.waiters.next(shard, &key, 0) else { continue };
+            let mut guard = self.store.lock(&first.ticket.plan(self, &key));
+            seat.effects.ready.push(key);
+            self.serve_ready(seat, &mut guard);
+        }
+    }
+
+    fn serve_key(&self, seat: &mut WorkerSeat, guard: &mut Guard<'_>, key: ReadyKey) {
+        let shard = self.store.shard_of(key.hash);
+        let mut from = 0;
+        while let Some(Next { ticket, missing_too }) = self.waiters.next(shard, &key, from) {
+            from = ticket.arrival + 1;
+            let kind = kind_of(guard, &key, seat.worker.now);
+            if kind.is_none() && !missing_too {
+                return;
+            }
+            if kind != Some(ticket.awaits) && !ticket.missing_too {
+                continue;
+            }
+            let whole = ticket.keys.iter().all(|key| guard.holds(key.shard));
+            if ticket.all_keys && !whole {
+                return seat.deferred.push(key);
+            }
+            self.serve(seat, guard, &ticket);
+        }
+    }
+
+    /// Runs a waiting request again, for its client.
+    fn serve(&self, seat: &mut WorkerSeat, guard: &mut Guard<'_>, ticket: &Arc<Ticket>) {
+        let mut answered = ticket.answered.lock();
+        if *answered {
+            return;
+        }
+        let mut session = Session::new(Arc::clone(&ticket.client), true);
+        (session.db, session.protocol, session.serving) = (ticket.db, ticket.protocol, true);
+        let mut reply = Reply { protocol: ticket.protocol, ..Reply::default() };
+        let WorkerSeat { worker, config, effects, .. } = seat;
+        let mut env = Env { config, worker, effects, guard, session: &mut session, reply: &mut reply };
+        let outcome = self.execute(&mut env, ticket.command, None, &ticket.argv.view());
+        if outcome == Outcome::Blocked {
+            return;
+        }
+        *answered = true;
+        drop(answered);
+        self.send_reply(ticket, flat(&reply));
+    }
+
+    /// Hands a reply to the worker of the client that waits for it.
+    fn send_reply(&self, ticket: &Arc<Ticket>, reply: Vec<u8>) {
+        self.waiters.remove(ticket);
+        let (client, ticket) = (ticket.client.id, ticket.arrival);
+        let worker = self.clients.find(client).map(|client| client.worker);
+        if let Some(worker) = worker {
+            self.host.post(worker, Event::Unblocked { client, ticket, reply: Arc::new(reply) });
+        }
+    }
+
+    /// The time of a wait is over: the reply, unless it was answered just now.
+    pub fn time_out(&self, ticket: &Arc<Ticket>) -> Option<Vec<u8>> {
+        let reply = ticket.answer(|reply| ticket.on_timeout.write(reply))?;
+        self.waiters.remove(ticket);
+        Some(reply)
+    }
+
+    /// CLIENT UNBLOCK; false if the client does not wait.
+    pub fn unblock(&self, client: &Client, how: Unblock) -> bool {
+        let Some(ticket) = client.blocked.lock().clone() else { return false };
+        let reply = ticket.answer(|reply| match how {
+            Unblock::AsTimeout => ticket.on_timeout.write(reply),
+            Unblock::WithError => reply.error(UNBLOCKED),
+        });
+        let Some(reply) = reply else { return false };
+        self.send_reply(&ticket, reply);
+        true
+    }
+
+    /// The client takes no reply any more.
+    pub(crate) fn give_up_waiting(&self, session: &mut Session) {
+        if let Some(ticket) = end_wait(session) {
+            *ticket.answered.lock() = true;
+            self.waiters.remove(&ticket);
+        }
+    }
+
+    /// Has the workers of those who wait for keys look at them again, because here is no worker that could
+    /// serve them.
+    pub(crate) fn post_ready(&self, ready: &mut Vec<ReadyKey>) {
+        for key in ready.drain(..) {
+            let first = self.waiters.next(self.store.shard_of(key.hash), &key, 0);
+            if let Some(Next { ticket, .. }) = first {
+                self.host.post(ticket.client.worker, Event::Ready { key });
+            }
+        }
+    }
+
+    /// A worker was asked to serve who waits for a key.
+    pub fn serve_posted(&self, seat: &mut WorkerSeat, key: ReadyKey) {
+        seat.deferred.push(key);
+        self.serve_deferred(seat);
+    }
+}
+
+/// A session whose wait is over: its ticket.
+pub fn end_wait(session: &mut Session) -> Option<Arc<Ticket>> {
+    let ticket = session.blocked.take()?;
+    *session.client.blocked.lock() = None;
+    session.client.set_flag(flag::BLOCKED, false);
+    Some(ticket)
+}
+
+fn kind_of(guard: &mut Guard<'_>, key: &ReadyKey, now: UnixMs) -> Option<Type> {
+    let db = guard.db(key.db, key.hash);
+    let entry = db.view(db.find(Key { bytes: &key.name, hash: key.hash })?);
+    (!is_expired(entry, now)).then(|| entry.kind())
+}
