@@ -43,7 +43,7 @@ impl<'a> Intset<'a> {
     }
 
     pub fn new_empty() -> Vec<u8> {
-        encode(Width::Two, std::iter::empty())
+        EMPTY.to_vec()
     }
 
     pub fn bytes(self) -> &'a [u8] {
@@ -176,8 +176,8 @@ fn read_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// More integers than this an intset is not given, whatever the thresholds say: Redis' limit.
-pub const COUNT_MAX: usize = 1 << 30;
+/// An intset of no integers.
+pub const EMPTY: &[u8] = &[Width::Two as u8, 0, 0, 0, 0, 0, 0, 0];
 
 const COUNT_AT: usize = 4;
 const HEADER_LEN: usize = 8;

@@ -9,7 +9,7 @@ use base::hash::hash;
 use base::num::parse_i64;
 
 use crate::hash::rdb_len;
-use crate::intset::Intset;
+use crate::intset::{self, Intset};
 use crate::listpack::{self, Buffer, Element, Listpack};
 pub use crate::member::Member;
 use crate::table::{SlotId, Table};
@@ -131,6 +131,14 @@ pub fn packed_insert(buffer: &mut impl Buffer, member: &[u8]) -> bool {
     absent
 }
 
+/// Adds a member that is absent.
+pub fn packed_push(buffer: &mut impl Buffer, member: Element<'_>) {
+    match member {
+        Element::Bytes(bytes) => listpack::push_back(buffer, bytes),
+        Element::Int(value) => listpack::push_back(buffer, itoa::Buffer::new().format(value).as_bytes()),
+    }
+}
+
 /// Removes a member; says whether it was there.
 pub fn packed_remove(buffer: &mut impl Buffer, member: &[u8]) -> bool {
     let pack = Listpack::trusted(buffer.bytes());
@@ -139,6 +147,32 @@ pub fn packed_remove(buffer: &mut impl Buffer, member: &[u8]) -> bool {
         listpack::remove(buffer, at, 1);
     }
     found.is_some()
+}
+
+/// The bytes of an intset or a pack without `count` of its members, or without all if there are no more:
+/// every choice of so many has the same probability. Each member left out is shown. `below(n)` gives a number
+/// under n.
+pub fn packed_without_sample(
+    set: SetRef<'_>,
+    count: usize,
+    below: &mut dyn FnMut(u64) -> u64,
+    removed: &mut dyn FnMut(Element<'_>),
+) -> Vec<u8> {
+    let (mut ahead, mut wanted) = (set.len() as u64, count as u64);
+    let (mut ints, mut pack) = (Vec::new(), Listpack::new_empty());
+    for member in set.iter() {
+        if below(ahead) < wanted {
+            wanted -= 1;
+            removed(member);
+        } else {
+            match (set, member) {
+                (SetRef::Ints(_), Element::Int(value)) => ints.push(value),
+                _ => packed_push(&mut pack, member),
+            }
+        }
+        ahead -= 1;
+    }
+    if matches!(set, SetRef::Ints(_)) { intset::from_sorted(&ints) } else { pack }
 }
 
 /// A set of any size.
@@ -223,6 +257,32 @@ impl MemberTable {
         Some(self.take(slot))
     }
 
+    /// Removes `count` members, or all if there are no more, and shows each: every choice of so many has the
+    /// same probability. `below(n)` gives a number under n.
+    pub fn remove_sample(
+        &mut self,
+        count: usize,
+        below: &mut dyn FnMut(u64) -> u64,
+        removed: &mut dyn FnMut(&[u8]),
+    ) {
+        let left = self.len().saturating_sub(count);
+        if left.saturating_mul(MOST_SHARE) > count {
+            for _ in 0..count {
+                let member = self.remove_random(below).expect("more members are left than are removed");
+                removed(member.bytes());
+            }
+            return;
+        }
+        // Nearly all go: the few that stay are drawn instead.
+        let mut kept = MemberTable::default();
+        for _ in 0..left {
+            let member = self.remove_random(below).expect("more members are left than are kept");
+            kept.insert(member.bytes());
+        }
+        self.iter().for_each(removed);
+        *self = kept;
+    }
+
     /// A member, each with the same probability. `below(n)` gives a number under n.
     pub fn random(&self, below: &mut dyn FnMut(u64) -> u64) -> Option<&[u8]> {
         Some(self.table.view(self.table.random(below)?))
@@ -282,5 +342,7 @@ impl MemberTable {
 
 /// A table with so many times more members than are wanted: drawing finds the same one twice rarely enough.
 const FEW_SHARE: usize = 3;
+/// So many times fewer members than are removed: moving those that stay costs less than removing the others.
+const MOST_SHARE: usize = 5;
 /// With a fair generator, more draws than these are never needed.
 const DRAWS_PER_MEMBER: usize = 32;

@@ -7,7 +7,9 @@ use base::num::parse_i64;
 use base::random::Rng;
 use ds::intset::{self, Intset};
 use ds::listpack::{Element, Listpack};
-use ds::set::{Member, MemberTable, SetRef, packed_insert, packed_remove};
+use ds::set::{
+    Member, MemberTable, SetRef, packed_insert, packed_push, packed_remove, packed_without_sample,
+};
 use ds::set_algebra::{difference, intersection, union};
 use proptest::prelude::*;
 
@@ -234,6 +236,45 @@ fn check_walk<'a>(mut walk: impl FnMut(&mut dyn FnMut(Element<'a>) -> ControlFlo
             if count == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert_eq!(count, limit.min(expected.len()));
+    }
+}
+
+/// Removes `count` members at random from a set of `len` numbers in each form: what is shown and what is left
+/// make up the set.
+fn check_removal(len: i64, count: usize, below: &mut dyn FnMut(u64) -> u64) {
+    let ints = intset::from_sorted(&(0..len).collect::<Vec<_>>());
+    let mut pack = Listpack::new_empty();
+    (0..len).for_each(|value| packed_push(&mut pack, Element::Int(value)));
+    let mut table = MemberTable::collect((0..len).map(Element::Int));
+    let check = |left: SetRef<'_>, shown: &[Vec<u8>]| {
+        assert_eq!(shown.len(), count.min(len as usize));
+        assert_eq!(left.len() + shown.len(), len as usize);
+        let all: Model = left.iter().map(Element::to_vec).chain(shown.iter().cloned()).collect();
+        assert_eq!(all.len(), len as usize);
+    };
+    let mut shown = Vec::new();
+    let left = packed_without_sample(SetRef::Ints(Intset::trusted(&ints)), count, below, &mut |member| {
+        shown.push(member.to_vec());
+    });
+    check(SetRef::Ints(Intset::validate(&left, true).expect("is valid")), &shown);
+    shown.clear();
+    let left = packed_without_sample(SetRef::Packed(Listpack::trusted(&pack)), count, below, &mut |member| {
+        shown.push(member.to_vec());
+    });
+    check(SetRef::Packed(Listpack::validate(&left, true).expect("is valid")), &shown);
+    shown.clear();
+    table.remove_sample(count, below, &mut |member| shown.push(member.to_vec()));
+    table.check_invariants();
+    check(SetRef::Table(&table), &shown);
+}
+
+#[test]
+fn members_are_removed_at_random() {
+    for (len, count) in [(0, 1), (1, 0), (1, 1), (100, 3), (100, 50), (100, 95), (100, 99), (100, 101)] {
+        let mut rng = Rng::from_seed(len as u64 + count as u64);
+        check_removal(len, count, &mut |bound| rng.below(bound));
+        check_removal(len, count, &mut |_| 0);
+        check_removal(len, count, &mut |bound| bound - 1);
     }
 }
 
