@@ -118,6 +118,15 @@ impl<'a> SetRef<'a> {
     }
 }
 
+/// The form of a member by which it equals the same member from a set of another form.
+#[inline]
+pub fn canonical(member: Element<'_>) -> Element<'_> {
+    match member {
+        Element::Bytes(bytes) => parse_i64(bytes).map_or(member, Element::Int),
+        Element::Int(_) => member,
+    }
+}
+
 pub fn packed_contains(pack: Listpack<'_>, member: &[u8]) -> bool {
     pack.first().is_some_and(|first| pack.find(member, first, 0).is_some())
 }

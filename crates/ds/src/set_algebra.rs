@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use base::num::parse_i64;
+use base::hash::hash;
 
 use crate::listpack::Element;
-use crate::set::SetRef;
+use crate::set::{SetRef, canonical};
 
 /// What a result's members are shown to; `Break` ends the walk.
 pub type Visit<'v, 'a> = &'v mut dyn FnMut(Element<'a>) -> ControlFlow<()>;
@@ -50,6 +50,65 @@ pub fn union<'a>(sets: &mut [SetRef<'a>], visit: Visit<'_, 'a>) {
     }
 }
 
+/// About how many members `union` visits, with a standard error of 0.8 %: 16 KB suffice for sets of any size.
+///
+/// A HyperLogLog sketch and its improved raw estimator: Otmar Ertl, "New cardinality estimation algorithms for
+/// HyperLogLog sketches", 2017, algorithm 6.
+pub fn union_estimate(sets: &[SetRef<'_>]) -> u64 {
+    let mut ranks = vec![0u8; RANK_COUNT];
+    for member in sets.iter().flat_map(|set| set.iter()) {
+        let hash = match member {
+            Element::Bytes(bytes) => hash(bytes),
+            Element::Int(value) => hash(itoa::Buffer::new().format(value).as_bytes()),
+        };
+        let (place, rest) = ((hash >> RANK_BITS) as usize, hash << (64 - RANK_BITS));
+        let rank = rest.leading_zeros().min(RANK_BITS) as u8 + 1;
+        ranks[place] = ranks[place].max(rank);
+    }
+    estimate(&ranks)
+}
+
+/// How many distinct hashes leave such ranks.
+fn estimate(ranks: &[u8]) -> u64 {
+    let mut counts = [0.0; RANK_BITS as usize + 2];
+    ranks.iter().for_each(|&rank| counts[usize::from(rank)] += 1.0);
+    let total = ranks.len() as f64;
+    let mut sum = total * tau(1.0 - counts[RANK_BITS as usize + 1] / total);
+    for count in counts[1..=RANK_BITS as usize].iter().rev() {
+        sum = 0.5 * (sum + count);
+    }
+    sum += total * sigma(counts[0] / total);
+    (total * total / (2.0 * std::f64::consts::LN_2 * sum)).round() as u64
+}
+
+fn sigma(mut x: f64) -> f64 {
+    if x == 1.0 {
+        return f64::INFINITY;
+    }
+    let (mut y, mut sum, mut before) = (1.0, x, f64::NAN);
+    while sum != before {
+        before = sum;
+        x *= x;
+        sum += x * y;
+        y += y;
+    }
+    sum
+}
+
+fn tau(mut x: f64) -> f64 {
+    if x == 0.0 || x == 1.0 {
+        return 0.0;
+    }
+    let (mut y, mut sum, mut before) = (1.0, 1.0 - x, f64::NAN);
+    while sum != before {
+        before = sum;
+        x = x.sqrt();
+        y *= 0.5;
+        sum -= (1.0 - x) * (1.0 - x) * y;
+    }
+    sum / 3.0
+}
+
 /// Members of `first` that no other set has.
 pub fn difference<'a>(first: SetRef<'a>, others: &mut [SetRef<'a>], visit: Visit<'_, 'a>) {
     // Asking others is the cheaper of both ways for each member, and may end early.
@@ -80,10 +139,6 @@ fn difference_by_striking<'a>(first: SetRef<'a>, others: &[SetRef<'a>], visit: V
     let _ = first.iter().filter(|member| left.contains(&canonical(*member))).try_for_each(visit);
 }
 
-/// The one form of a member by which it is compared across forms of sets.
-fn canonical(member: Element<'_>) -> Element<'_> {
-    match member {
-        Element::Bytes(bytes) => parse_i64(bytes).map_or(member, Element::Int),
-        Element::Int(_) => member,
-    }
-}
+/// Bits of a hash that are searched for the rank; the others choose its place.
+const RANK_BITS: u32 = 50;
+const RANK_COUNT: usize = 1 << (64 - RANK_BITS);

@@ -10,7 +10,7 @@ use ds::listpack::{Element, Listpack};
 use ds::set::{
     Member, MemberTable, SetRef, packed_insert, packed_push, packed_remove, packed_without_sample,
 };
-use ds::set_algebra::{difference, intersection, union};
+use ds::set_algebra::{difference, intersection, union, union_estimate};
 use proptest::prelude::*;
 
 type Model = BTreeSet<Vec<u8>>;
@@ -276,6 +276,28 @@ fn members_are_removed_at_random() {
         check_removal(len, count, &mut |_| 0);
         check_removal(len, count, &mut |bound| bound - 1);
     }
+}
+
+#[test]
+fn unions_are_estimated() {
+    let check = |ranges: &[std::ops::Range<i64>], expected: f64| {
+        let tables: Vec<_> =
+            ranges.iter().map(|range| MemberTable::collect(range.clone().map(Element::Int))).collect();
+        let views: Vec<_> = tables.iter().map(SetRef::Table).collect();
+        let estimate = union_estimate(&views) as f64;
+        // Four standard errors.
+        assert!((estimate - expected).abs() <= expected * 0.033, "{estimate} for {expected}");
+    };
+    check(&[], 0.0);
+    check(&[0..1], 1.0);
+    check(&[0..5, 3..8, 7..10], 10.0);
+    check(&[0..1000, 500..2000], 2000.0);
+    check(&[0..40_000, 20_000..60_000], 60_000.0);
+    check(&[0..300_000], 300_000.0);
+    // The same member in any form is one.
+    let ints = intset::from_sorted(&[1, 2, 3]);
+    let table = MemberTable::collect((1..4).map(Element::Int));
+    assert_eq!(union_estimate(&[SetRef::Ints(Intset::trusted(&ints)), SetRef::Table(&table)]), 3);
 }
 
 #[test]

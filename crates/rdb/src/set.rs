@@ -6,10 +6,10 @@ use crate::format;
 use crate::length::{self, Text, WriteOptions};
 use crate::source::Source;
 use crate::values::{Duplicates, Rules, Thresholds};
-use base::num::parse_i64;
+use base::hash::hash;
 use ds::intset::{self, Intset};
 use ds::listpack::{Element, Listpack};
-use ds::set::{MemberTable, SetRef, packed_push};
+use ds::set::{MemberTable, SetRef, canonical, packed_push};
 use std::collections::HashSet;
 use std::io::Read;
 
@@ -102,8 +102,7 @@ fn read_intset<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<
 fn read_listpack<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<SetObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     // Always down to the elements: code above trusts a listpack that was let in.
-    let packed =
-        Listpack::validate(&blob, true).map_err(|_| ErrorKind::Corrupt("a listpack is damaged"))?;
+    let packed = Listpack::validate(&blob, true).map_err(|_| ErrorKind::Corrupt("a listpack is damaged"))?;
     if packed.is_empty() {
         return Ok(None);
     }
@@ -122,8 +121,20 @@ fn table_of(set: SetRef<'_>) -> Result<SetObject, ErrorKind> {
 }
 
 fn repeats(packed: Listpack<'_>) -> bool {
-    let mut seen = HashSet::with_capacity(packed.len());
-    packed.iter().any(|member| !seen.insert(member.to_vec()))
+    let mut hashes: Vec<u64> = packed.iter().map(member_hash).collect();
+    hashes.sort_unstable();
+    // Equal hashes of different members are as good as unheard of.
+    hashes.windows(2).any(|pair| pair[0] == pair[1]) && {
+        let mut seen = HashSet::new();
+        packed.iter().any(|member| !seen.insert(canonical(member)))
+    }
+}
+
+fn member_hash(member: Element<'_>) -> u64 {
+    match canonical(member) {
+        Element::Int(number) => hash(&number.to_le_bytes()),
+        Element::Bytes(bytes) => hash(bytes),
+    }
 }
 
 /// Builds a set in the form the store keeps it: integers as long as there is nothing else and they are not too
@@ -148,10 +159,7 @@ impl SetBuilder {
 
     /// Adds a member. Fails if it has come before, at once or in the end.
     pub fn push(&mut self, member: Element<'_>) -> Result<(), ErrorKind> {
-        let member = match member {
-            Element::Bytes(bytes) => parse_i64(bytes).map_or(member, Element::Int),
-            Element::Int(_) => member,
-        };
+        let member = canonical(member);
         if !self.admits(member) {
             self.convert_for(member)?;
         }
@@ -207,7 +215,8 @@ impl SetBuilder {
         let packs = match (&self.form, member) {
             (Form::Ints(numbers), Element::Bytes(_)) => {
                 let digits = numbers.iter().map(|&number| Element::Int(number).len()).max().unwrap_or(0);
-                digits <= self.thresholds.set_value && self.packs(member, numbers.len() * INT_LEN_MAX, numbers.len())
+                digits <= self.thresholds.set_value
+                    && self.packs(member, numbers.len() * INT_LEN_MAX, numbers.len())
             }
             _ => false,
         };

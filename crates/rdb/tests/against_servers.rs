@@ -63,7 +63,8 @@ fn sets() -> Vec<BTreeSet<Vec<u8>>> {
     let named = |count: u32| (0..count).map(|number| format!("member:{number}").into_bytes()).collect();
     let mixed = numbers(20, 1000).into_iter().chain([b"member".to_vec()]).collect();
     let varied = strings().into_iter().collect();
-    let numbered = [numbers(1, 1), numbers(10, 7), numbers(100, 70_000), numbers(100, 1 << 40), numbers(600, 1)];
+    let numbered =
+        [numbers(1, 1), numbers(10, 7), numbers(100, 70_000), numbers(100, 1 << 40), numbers(600, 1)];
     numbered.into_iter().chain([named(1), named(10), named(1000), mixed, varied]).collect()
 }
 
@@ -200,7 +201,8 @@ fn check_writing(program: &str, options: &WriteOptions) {
         }
     }
     for (index, set) in sets().into_iter().enumerate() {
-        for thresholds in [Thresholds::default(), Thresholds { set_ints: 0, set_entries: 0, ..Thresholds::default() }]
+        for thresholds in
+            [Thresholds::default(), Thresholds { set_ints: 0, set_entries: 0, ..Thresholds::default() }]
         {
             let key = format!("set:{index}:{}", thresholds.set_ints).into_bytes();
             let object = set_object(&set, thresholds);

@@ -5,7 +5,8 @@ mod common;
 use base::random::Rng;
 use common::{COMPRESSED, Fields, PLAIN, file, hash_object, records, set_object};
 use rdb::{
-    ErrorKind, ReadOptions, Thresholds, ValueRef, restore, write_aux, write_record, write_resize_db, write_select_db,
+    ErrorKind, ReadOptions, Thresholds, ValueRef, restore, write_aux, write_record, write_resize_db,
+    write_select_db,
 };
 
 /// A small file with a record of each kind.

@@ -8,8 +8,8 @@ use ds::set::SetRef;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use rdb::{
-    Attributes, Item, Object, ReadOptions, Reader, RestoreError, SetObject, Thresholds, ValueRef, WriteOptions,
-    dump, restore, write_record, write_record_with,
+    Attributes, Item, Object, ReadOptions, Reader, RestoreError, SetObject, Thresholds, ValueRef,
+    WriteOptions, dump, restore, write_record, write_record_with,
 };
 use std::collections::BTreeSet;
 

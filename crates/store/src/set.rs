@@ -4,9 +4,7 @@
 use base::num::{i64_len, parse_i64};
 use ds::intset::{self, Intset};
 use ds::listpack::{self, Element, Listpack, bytes_needed};
-use ds::set::{
-    MemberTable, SetRef, packed_insert, packed_push, packed_remove, packed_without_sample,
-};
+use ds::set::{MemberTable, SetRef, packed_insert, packed_push, packed_remove, packed_without_sample};
 use ds::table::SlotId;
 use rdb::{PACKED_SET_LEN_MAX, int_count_max};
 pub use rdb::{SetBuilder, SetObject};

@@ -9,7 +9,8 @@ use ds::hash::{FieldTable, HashRef};
 use ds::listpack::Element;
 use ds::set::SetRef;
 use rdb::{
-    Error, HashObject, Item, Object, ReadOptions, Reader, Record, SetBuilder, SetObject, Thresholds, WriteOptions,
+    Error, HashObject, Item, Object, ReadOptions, Reader, Record, SetBuilder, SetObject, Thresholds,
+    WriteOptions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
