@@ -137,8 +137,8 @@ fn member_hash(member: Element<'_>) -> u64 {
     }
 }
 
-/// Builds a set in the form the store keeps it: integers as long as there is nothing else and they are not too
-/// many, a listpack as long as the members are few and short, then a table.
+/// Builds a set in the form the store keeps it: integers as long as there is nothing else and they are few, a
+/// listpack as long as the members are few and short, then a table.
 pub struct SetBuilder {
     thresholds: Thresholds,
     form: Form,
