@@ -2,11 +2,13 @@
 //! as a model. Never part of a product.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::alloc::{Jemalloc, mallctl_read};
 use ds::hash::HashRef;
-use rdb::{HashObject, Object};
+use ds::listpack::Element;
+use ds::set::SetRef;
+use rdb::{HashObject, Object, SetObject};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -68,23 +70,34 @@ fn allocated() -> u64 {
     mallctl_read::<u64>(c"thread.allocated").expect("jemalloc counts what a thread allocates")
 }
 
-/// A value without its form: the text, or each field with value and expiry.
+/// A value without its form: the text, each field with value and expiry, the members.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Model {
     Text(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 /// Panics if the value is not sound: a field twice, a broken table.
 pub fn model(object: &Object) -> Model {
     match object {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
-        Object::List(_) | Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => {
+        Object::Set(set) => Model::Set(members(set)),
+        Object::List(_) | Object::SortedSet(_) | Object::Stream(_) => {
             unreachable!("no test makes one yet")
         }
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
     }
+}
+
+fn members(set: &SetObject) -> BTreeSet<Vec<u8>> {
+    if let SetRef::Table(table) = set.view() {
+        table.check_invariants();
+    }
+    let members: BTreeSet<_> = set.view().iter().map(Element::to_vec).collect();
+    assert_eq!(members.len(), set.view().len(), "no member comes twice");
+    members
 }
 
 fn fields(hash: &HashObject) -> BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)> {

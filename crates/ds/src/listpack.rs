@@ -41,7 +41,7 @@ impl Buffer for Vec<u8> {
 pub struct Corrupt;
 
 /// A string, or an integer that stands for the string it prints as.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Element<'a> {
     Int(i64),
     Bytes(&'a [u8]),

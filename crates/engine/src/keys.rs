@@ -5,6 +5,7 @@
 
 use base::time::UnixMs;
 use ds::table::SlotId;
+use smallvec::SmallVec;
 use store::expire::is_expired;
 use store::text::{self, Expiry, Incoming};
 use store::value::Place;
@@ -35,6 +36,9 @@ pub struct Keys<'a, 's> {
 /// Fields of one hash removed in one slice of the active cycle.
 const FIELDS_PER_SLICE: usize = 64;
 
+/// Entries in the order of the keys they were asked for by.
+pub type EntryList<'a> = SmallVec<[Option<EntryRef<'a>>; 8]>;
+
 /// An event of a key: its class and its name.
 pub type Event = (u32, &'static str);
 
@@ -64,6 +68,22 @@ impl<'a, 's> Keys<'a, 's> {
             entry.touch(clock);
         }
         Some(entry)
+    }
+
+    /// Several entries for reading at once, each as `entry` finds it. Fails at the first that is of none of the
+    /// types.
+    pub fn entries(&mut self, keys: &[Key<'_>], types: &[Type]) -> Result<EntryList<'_>, CmdError> {
+        for key in keys {
+            if self.entry(*key).is_some_and(|entry| !types.contains(&entry.kind())) {
+                return Err(CmdError::WRONG_TYPE);
+            }
+        }
+        // What had expired is gone by now.
+        let found = |key: &Key<'_>| {
+            let db = self.guard.peek_db(self.db, key.hash);
+            db.find(*key).map(|slot| db.view(slot))
+        };
+        Ok(keys.iter().map(found).collect())
     }
 
     /// The entry without any trace of the look.

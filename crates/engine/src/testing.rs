@@ -8,11 +8,12 @@ use base::limits::BIG_ARGUMENT;
 use base::quoting::split_args;
 use base::time::{Clock, ManualClock, UnixMs};
 use ds::hash::HashRef;
+use ds::set::SetRef;
 use parking_lot::Mutex;
 use resp::decode::{DecodeLimits, Value, decode};
 use resp::reply::{Protocol, Reply};
 use store::expire::is_expired;
-use store::{EntryRef, Garbage, Hash, Kind, Plan, Text, Type};
+use store::{EntryRef, Garbage, Hash, Kind, Plan, Set, Text, Type};
 
 use crate::args::OwnedArgv;
 use crate::clients::{Arrival, ClientId};
@@ -282,7 +283,7 @@ fn describe(entry: EntryRef<'_>, now: UnixMs) -> String {
         Type::String => base::bytes::escape(&Text::view(entry).bytes()),
         Type::Hash => describe_hash(Hash::view(entry), now),
         Type::List => unreachable!("no command makes a list yet"),
-        Type::Set => unreachable!("no command makes a set yet"),
+        Type::Set => describe_set(Set::view(entry)),
         Type::SortedSet => unreachable!("no command makes a sorted set yet"),
         Type::Stream => unreachable!("no command makes a stream yet"),
     };
@@ -298,6 +299,12 @@ fn describe_hash(hash: HashRef<'_>, now: UnixMs) -> String {
     });
     fields.sort();
     fields.join(" ")
+}
+
+fn describe_set(set: SetRef<'_>) -> String {
+    let mut members: Vec<_> = set.iter().map(|member| base::bytes::escape(&member.to_vec())).collect();
+    members.sort();
+    members.join(" ")
 }
 
 /// The requests in a piece of the log.

@@ -112,6 +112,53 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "HSETEX h PXAT 1 FIELDS 1 f other",
         ],
     ),
+    // Sets.
+    (
+        "sadd",
+        &[
+            "SADD ints 4 5 1",
+            "SADD ints text",
+            "SADD set new one",
+            "SADD none a b a",
+            "SADD members text",
+            "SADD fewer 1 more",
+        ],
+    ),
+    ("srem", &["SREM ints 1 4", "SREM set one none", "SREM members 5 6", "SREM single only"]),
+    ("smove", &["SMOVE set ints one", "SMOVE ints set 1", "SMOVE single none only", "SMOVE members set 5"]),
+    (
+        "spop",
+        &[
+            "SPOP ints",
+            "SPOP set",
+            "SPOP members",
+            "SPOP single",
+            "SPOP single 1",
+            "SPOP ints 2",
+            "SPOP set 2",
+            "SPOP members 20",
+            "SPOP members 295",
+            "SPOP members 300",
+            "SPOP fewer 7",
+        ],
+    ),
+    (
+        "sdiffstore",
+        &["SDIFFSTORE ints members ints", "SDIFFSTORE set none", "SDIFFSTORE s set ints", "SDIFFSTORE t set"],
+    ),
+    (
+        "sinterstore",
+        &["SINTERSTORE none ints members", "SINTERSTORE ints ints none", "SINTERSTORE t members ints"],
+    ),
+    (
+        "sunionstore",
+        &[
+            "SUNIONSTORE none ints set",
+            "SUNIONSTORE set members set",
+            "SUNIONSTORE h ints gone",
+            "SUNIONSTORE s none",
+        ],
+    ),
     // Keys of any type.
     ("del", &["DEL s", "DEL h none table", "DEL short s"]),
     ("unlink", &["UNLINK s", "UNLINK h none table"]),
@@ -157,6 +204,11 @@ const SETUP: &[&str] = &[
     "HPEXPIRE timed 5000 FIELDS 2 f n",
     "HSET fading f 5 keep w",
     "HPEXPIRE fading 5 FIELDS 1 f",
+    "SADD ints 1 2 3",
+    "SADD set one two three 4",
+    "SADD single only",
+    "SADD gone 9 10 11",
+    "PEXPIRE gone 5",
 ];
 
 #[test]
@@ -202,7 +254,9 @@ fn set_up(test: &mut TestEngine) -> Vec<u8> {
     test.run_words(&[b"SET".as_slice(), b"big", &[b'x'; 20_000]]);
     for number in 0..300 {
         test.run(&format!("HSET table {number} v"));
+        test.run(&format!("SADD members {number} named"));
     }
+    (0..20).for_each(|number| drop(test.run(&format!("SADD fewer {number} member:{number}"))));
     test.take_effects()
 }
 

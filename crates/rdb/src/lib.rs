@@ -23,7 +23,7 @@ pub use format::Dialect;
 pub use length::WriteOptions;
 pub use list::ListObject;
 pub use reader::{Item, ReadOptions, Reader, Record};
-pub use set::SetObject;
+pub use set::{PACKED_SET_LEN_MAX, SetBuilder, SetObject, int_count_max};
 pub use sorted_set::SortedSetObject;
 pub use values::{HashObject, Object, Thresholds, ValueRef, version_needed};
 pub use writer::{

@@ -4,11 +4,14 @@
 mod common;
 
 use common::peer::Peer;
-use common::{COMPRESSED, Content, Fields, Model, PLAIN, content, fields, file, hash_object, model};
+use common::{
+    COMPRESSED, Content, Fields, Model, PLAIN, content, fields, file, hash_object, model, set_object,
+};
 use rdb::{
     HashObject, Item, Object, ReadOptions, Reader, Thresholds, ValueRef, WriteOptions, dump, restore,
     write_record, write_record_with, write_select_db,
 };
+use std::collections::BTreeSet;
 
 /// Strings that take every path of the encoder.
 fn strings() -> Vec<Vec<u8>> {
@@ -52,7 +55,20 @@ fn hashes() -> Vec<Fields> {
     vec![numbered(1), numbered(10), numbered(1000), wide, varied]
 }
 
-/// Sets strings and hashes in the peer, some with a TTL; the same as a model.
+/// Sets of integers of each width, few and many, and sets that need a table for their number or for a member.
+fn sets() -> Vec<BTreeSet<Vec<u8>>> {
+    let numbers = |count: i64, step: i64| {
+        (0..count).map(|number| (number * step - 5).to_string().into_bytes()).collect::<BTreeSet<_>>()
+    };
+    let named = |count: u32| (0..count).map(|number| format!("member:{number}").into_bytes()).collect();
+    let mixed = numbers(20, 1000).into_iter().chain([b"member".to_vec()]).collect();
+    let varied = strings().into_iter().collect();
+    let numbered =
+        [numbers(1, 1), numbers(10, 7), numbers(100, 70_000), numbers(100, 1 << 40), numbers(600, 1)];
+    numbered.into_iter().chain([named(1), named(10), named(1000), mixed, varied]).collect()
+}
+
+/// Sets strings, hashes and sets in the peer, some with a TTL; the same as a model.
 fn fill(peer: &mut Peer) -> Content {
     let mut expected = Content::new();
     for (index, text) in strings().into_iter().enumerate() {
@@ -70,6 +86,13 @@ fn fill(peer: &mut Peer) -> Content {
             peer.call(&[b"HSET", &key, field, value]);
         }
         expected.insert(key, (None, Model::Hash(hash)));
+    }
+    for (index, set) in sets().into_iter().enumerate() {
+        let key = format!("set:{index}").into_bytes();
+        for member in &set {
+            peer.call(&[b"SADD", &key, member]);
+        }
+        expected.insert(key, (None, Model::Set(set)));
     }
     expected
 }
@@ -177,6 +200,16 @@ fn check_writing(program: &str, options: &WriteOptions) {
             expected.push((key, Model::Hash(hash.clone())));
         }
     }
+    for (index, set) in sets().into_iter().enumerate() {
+        for thresholds in
+            [Thresholds::default(), Thresholds { set_ints: 0, set_entries: 0, ..Thresholds::default() }]
+        {
+            let key = format!("set:{index}:{}", thresholds.set_ints).into_bytes();
+            let object = set_object(&set, thresholds);
+            write_record(&mut bytes, &key, None, ValueRef::Set(object.view()), options);
+            expected.push((key, Model::Set(set.clone())));
+        }
+    }
     let Some(mut peer) = Peer::start(program, "writing", Some(&file(10, &bytes)), &[]) else { return };
     assert_eq!(peer.call(&[b"DBSIZE"]), expected.len().to_string().as_bytes());
     for (key, value) in &expected {
@@ -194,6 +227,7 @@ fn check_value(peer: &mut Peer, key: &[u8], expected: &Model) {
             let pairs = elements.chunks(2).map(|pair| (pair[0].clone(), (pair[1].clone(), None)));
             Model::Hash(pairs.collect())
         }
+        Model::Set(_) => Model::Set(peer.call_all(&[b"SMEMBERS", key]).into_iter().collect()),
     };
     assert_eq!(&found, expected, "{}", String::from_utf8_lossy(key));
 }
@@ -225,6 +259,10 @@ fn redis_restores_what_is_dumped() {
     for hash in hashes() {
         let payload = dump(ValueRef::Hash(hash_object(&hash, false).view()), 10, &COMPRESSED);
         restored(&payload, &Model::Hash(hash));
+    }
+    for set in sets() {
+        let payload = dump(ValueRef::Set(set_object(&set, Thresholds::default()).view()), 10, &COMPRESSED);
+        restored(&payload, &Model::Set(set));
     }
 }
 

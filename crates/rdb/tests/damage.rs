@@ -3,9 +3,10 @@
 mod common;
 
 use base::random::Rng;
-use common::{COMPRESSED, Fields, PLAIN, file, hash_object, records};
+use common::{COMPRESSED, Fields, PLAIN, file, hash_object, records, set_object};
 use rdb::{
-    ErrorKind, ReadOptions, ValueRef, restore, write_aux, write_record, write_resize_db, write_select_db,
+    ErrorKind, ReadOptions, Thresholds, ValueRef, restore, write_aux, write_record, write_resize_db,
+    write_select_db,
 };
 
 /// A small file with a record of each kind.
@@ -27,13 +28,19 @@ fn sample() -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\x0d\x02zl\x16\x16\0\0\0\x12\0\0\0\x04\0\0\x01a\x03\xf2\x02\x01b\x03\x01x\xff");
     bytes.extend_from_slice(b"\x09\x02zm\x0c\x02\x01a\x01\x00\x31\x01b\x01\x00x\xff");
+    for thresholds in [Thresholds::default(), Thresholds { set_ints: 0, ..Thresholds::default() }] {
+        let members = (1000..1020).map(|number| number.to_string().into_bytes()).collect();
+        let set = set_object(&members, thresholds);
+        write_record(&mut bytes, b"set", None, ValueRef::Set(set.view()), &PLAIN);
+    }
+    bytes.extend_from_slice(b"\x14\x02sp\x0c\x0c\0\0\0\x02\0\x81a\x02\x07\x01\xff");
     file(12, &bytes)
 }
 
 #[test]
 fn every_cut_is_noticed_where_the_data_ends() {
     let bytes = sample();
-    assert_eq!(records(&bytes, &ReadOptions::default()).expect("the sample is sound").len(), 8);
+    assert_eq!(records(&bytes, &ReadOptions::default()).expect("the sample is sound").len(), 11);
     for len in 0..bytes.len() {
         let error = records(&bytes[..len], &ReadOptions::default()).expect_err("the file is cut");
         assert!(matches!(error.kind, ErrorKind::Truncated), "cut at {len}: {error}");

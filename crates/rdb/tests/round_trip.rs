@@ -3,13 +3,15 @@
 mod common;
 
 use base::crc::crc64;
-use common::{COMPRESSED, Content, Fields, Model, PLAIN, content, file, hash_object, model};
-use proptest::collection::{btree_map, vec};
+use common::{COMPRESSED, Content, Fields, Model, PLAIN, content, file, hash_object, model, set_object};
+use ds::set::SetRef;
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use rdb::{
-    Attributes, Item, Object, ReadOptions, Reader, RestoreError, ValueRef, WriteOptions, dump, restore,
-    write_record, write_record_with,
+    Attributes, Item, Object, ReadOptions, Reader, RestoreError, SetObject, Thresholds, ValueRef,
+    WriteOptions, dump, restore, write_record, write_record_with,
 };
+use std::collections::BTreeSet;
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let repeated = ("[a-d]{1,4}", 1..100usize).prop_map(|(piece, count)| piece.repeat(count).into_bytes());
@@ -25,8 +27,13 @@ fn hash() -> impl Strategy<Value = Fields> {
     ]
 }
 
+fn set() -> impl Strategy<Value = BTreeSet<Vec<u8>>> {
+    let numbers = any::<i64>().prop_map(|number| number.to_string().into_bytes());
+    prop_oneof![btree_set(text(), 1..200), btree_set(text(), 1..20), btree_set(numbers, 1..600)]
+}
+
 fn value() -> impl Strategy<Value = Model> {
-    prop_oneof![text().prop_map(Model::Text), hash().prop_map(Model::Hash)]
+    prop_oneof![text().prop_map(Model::Text), hash().prop_map(Model::Hash), set().prop_map(Model::Set)]
 }
 
 fn write(out: &mut Vec<u8>, key: &[u8], expires_at: Option<i64>, value: &Model, options: &WriteOptions) {
@@ -36,6 +43,10 @@ fn write(out: &mut Vec<u8>, key: &[u8], expires_at: Option<i64>, value: &Model, 
             let plain = fields.values().all(|(_, expires_at)| expires_at.is_none());
             let object = hash_object(fields, plain && fields.len() < 10);
             write_record(out, key, expires_at, ValueRef::Hash(object.view()), options);
+        }
+        Model::Set(members) => {
+            let object = set_object(members, Thresholds::default());
+            write_record(out, key, expires_at, ValueRef::Set(object.view()), options);
         }
     }
 }
@@ -62,6 +73,9 @@ proptest! {
         let payload = match &expected {
             Model::Text(text) => dump(ValueRef::Bytes(text), 10, &options),
             Model::Hash(fields) => dump(ValueRef::Hash(hash_object(fields, false).view()), 10, &options),
+            Model::Set(members) => {
+                dump(ValueRef::Set(set_object(members, Thresholds::default()).view()), 10, &options)
+            }
         };
         let object = restore(&payload, &ReadOptions::default()).expect("it was just written");
         prop_assert_eq!(model(&object), expected);
@@ -146,6 +160,64 @@ fn what_is_wrong_with_a_hash_is_told() {
     check_refused(10, b"\xfa\x01a\x01b", "there is no such type or opcode");
     check_refused(80, b"\x18\x01", "there is no such type or opcode");
     check_refused(10, b"", "the data ends too early");
+}
+
+/// How a set is kept.
+fn form(set: &SetObject) -> &'static str {
+    match set.view() {
+        SetRef::Ints(_) => "ints",
+        SetRef::Packed(_) => "packed",
+        SetRef::Table(_) => "table",
+    }
+}
+
+/// Two integers at most alone, three members packed, four bytes each.
+fn narrow() -> Thresholds {
+    Thresholds { set_ints: 2, set_entries: 3, set_value: 4, ..Thresholds::default() }
+}
+
+#[test]
+fn every_form_of_a_set_is_read() {
+    let check = |value: &[u8], expected: &[&str], wanted: &str| {
+        let options = ReadOptions { thresholds: narrow(), ..ReadOptions::default() };
+        let object = restore(&payload(11, value), &options).expect("the payload is sound");
+        let members = expected.iter().map(|member| member.as_bytes().to_vec()).collect();
+        assert_eq!(model(&object), Model::Set(members));
+        let Object::Set(set) = object else { panic!("a set is expected, not {object:?}") };
+        assert_eq!(form(&set), wanted, "{expected:?}");
+    };
+    check(b"\x02\x02\xc0\x07\x018", &["7", "8"], "ints");
+    check(b"\x02\x03\xc0\x07\x018\xc0\x09", &["7", "8", "9"], "table");
+    check(b"\x02\x02\x01a\xc0\x07", &["a", "7"], "packed");
+    check(b"\x02\x03\xc0\x07\x018\x04abcd", &["7", "8", "abcd"], "packed");
+    check(b"\x02\x02\xc0\x07\x05abcde", &["7", "abcde"], "table");
+    check(b"\x02\x02\xc2\x40\x42\x0f\0\x01a", &["1000000", "a"], "table");
+    check(b"\x02\x04\x01a\x01b\x01c\x01d", &["a", "b", "c", "d"], "table");
+    check(b"\x0b\x0c\x02\0\0\0\x02\0\0\0\xff\xff\x07\0", &["-1", "7"], "ints");
+    check(b"\x0b\x0e\x02\0\0\0\x03\0\0\0\xff\xff\x07\0\x08\0", &["-1", "7", "8"], "table");
+    check(&packed(b"\x14", &["7", "8"]), &["7", "8"], "packed");
+    check(&packed(b"\x14", &["7", "8", "a", "b"]), &["7", "8", "a", "b"], "table");
+}
+
+#[test]
+fn what_is_wrong_with_a_set_is_told() {
+    let twice = "a member comes twice in a set";
+    let damaged = "a set of integers is damaged";
+    check_refused(10, b"\x02\x02\xc0\x07\x017", twice);
+    check_refused(10, b"\x02\x03\xc0\x07\x01a\x017", twice);
+    check_refused(10, b"\x02\x03\x01a\xc0\x07\x01a", twice);
+    check_refused(10, b"\x02\x81\0\0\0\0\xff\xff\xff\xff\x01a\x01b\x01a\x01b", twice);
+    check_refused(10, b"\x02\x81\0\0\0\0\xff\xff\xff\xff\x01a\x01b", "the data ends too early");
+    check_refused(11, &packed(b"\x14", &["a", "1", "a"]), twice);
+    check_refused(10, b"\x0b\x0c\x02\0\0\0\x02\0\0\0\x07\0\x07\0", damaged);
+    check_refused(10, b"\x0b\x0c\x02\0\0\0\x02\0\0\0\x07\0\xff\xff", damaged);
+    check_refused(10, b"\x0b\x0c\x03\0\0\0\x02\0\0\0\x07\0\x08\0", damaged);
+    check_refused(10, b"\x0b\x0c\x02\0\0\0\x03\0\0\0\x07\0\x08\0", damaged);
+    check_refused(10, b"\x0b\x03\x02\0\0", damaged);
+    check_refused(11, b"\x14\x03abc", "a listpack is damaged");
+    check_refused(10, b"\x0b\x08\x02\0\0\0\0\0\0\0", "the collection is empty");
+    check_refused(10, b"\x02\x00", "the collection is empty");
+    check_refused(11, &packed(b"\x14", &[]), "the collection is empty");
 }
 
 #[test]

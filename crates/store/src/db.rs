@@ -169,9 +169,10 @@ impl Db {
         self.table.next_due(position, now, budget)
     }
 
-    /// Panics if the table or a count is wrong.
+    /// Panics if the table, a count or a value is wrong.
     pub fn check_invariants(&self) {
         self.table.check_invariants();
+        self.table.iter().for_each(|entry| entry.check_invariants());
         let by_fields = self.table.iter().filter(|entry| entry.expires_by_fields_only()).count();
         assert_eq!(by_fields, self.by_fields);
     }

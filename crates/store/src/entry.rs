@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use base::alloc::size_class;
 use ds::hash::FieldTable;
+use ds::intset::Intset;
 use ds::list::PackedList;
 use ds::listpack::Buffer;
 use ds::set::MemberTable;
@@ -574,6 +575,16 @@ impl<'a> EntryRef<'a> {
             Payload::Fields(table) => table.len(),
             Payload::Stream(stream) => stream.free_effort(),
             Payload::Bytes(_) | Payload::Ints(_) | Payload::Int(_) | Payload::Shared(_) => 1,
+        }
+    }
+
+    /// Panics if a structure of the value is not as it should be.
+    pub fn check_invariants(self) {
+        match self.payload() {
+            Payload::Ints(ints) => assert!(Intset::validate(ints, true).is_ok()),
+            Payload::Members(table) => table.check_invariants(),
+            Payload::Fields(table) => table.check_invariants(),
+            _ => {}
         }
     }
 

@@ -164,6 +164,14 @@ enum Held<'s> {
     Many(HeldList<'s>),
 }
 
+/// Where a shard stands in a list of those held.
+fn place_in(list: &HeldList<'_>, id: ShardId, shard_count: usize) -> usize {
+    if list.len() == shard_count {
+        return id.0 as usize;
+    }
+    list.binary_search_by_key(&id, |held| held.0).expect("a command keeps to the shards of its plan")
+}
+
 /// The locks of a plan.
 pub struct Guard<'s> {
     store: &'s Store,
@@ -182,17 +190,24 @@ impl<'s> Guard<'s> {
         &mut self.shard(id).dbs[db.0 as usize]
     }
 
+    /// As `db`, to look at only.
+    pub fn peek_db(&self, db: DbIndex, hash: u64) -> &Db {
+        let id = self.store.shard_of(hash);
+        let shard = match &self.held {
+            Held::One(held, shard) if *held == id => shard,
+            Held::Many(list) => &list[place_in(list, id, self.store.shards.len())].1,
+            _ => panic!("a command keeps to the shards of its plan"),
+        };
+        &shard.dbs[db.0 as usize]
+    }
+
     #[inline]
     pub fn shard(&mut self, id: ShardId) -> &mut Shard {
         match &mut self.held {
             Held::One(held, shard) if *held == id => shard,
             Held::Many(list) => {
-                let index = if list.len() == self.store.shards.len() {
-                    Ok(id.0 as usize)
-                } else {
-                    list.binary_search_by_key(&id, |held| held.0)
-                };
-                &mut list[index.expect("a command keeps to the shards of its plan")].1
+                let place = place_in(list, id, self.store.shards.len());
+                &mut list[place].1
             }
             _ => panic!("a command keeps to the shards of its plan"),
         }

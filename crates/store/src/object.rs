@@ -82,7 +82,9 @@ fn copy_table(table: &FieldTable) -> FieldTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ds::listpack::{Listpack, push_back};
+    use ds::intset::Intset;
+    use ds::listpack::{Element, Listpack, push_back};
+    use ds::set::MemberTable;
 
     #[test]
     fn a_copy_is_equal_and_independent() {
@@ -112,6 +114,11 @@ mod tests {
             table.insert_new(&n.to_le_bytes(), b"v", n.is_multiple_of(3).then_some(i64::from(n)));
         });
         check(Entry::new(b"k", Type::Hash, NewPayload::Fields(Box::new(table)), Some(5), 77));
+        let set = |payload: NewPayload<'_>| Entry::new(b"k", Type::Set, payload, Some(5), 77);
+        check(set(NewPayload::Ints(&ds::intset::from_sorted(&[-7, 7, 70_000]))));
+        check(set(NewPayload::Bytes(&packed)));
+        let members = MemberTable::collect((0..500).map(Element::Int));
+        check(set(NewPayload::Members(Box::new(members))));
     }
 
     const OPTIONS: rdb::WriteOptions = rdb::WriteOptions { compress: false };
@@ -128,5 +135,8 @@ mod tests {
         check(Object::Bytes(vec![b'x'; SHARED_LEN]), Type::String, "raw");
         check(Object::Hash(HashObject::Packed(Listpack::new_empty().to_vec())), Type::Hash, "listpack");
         check(Object::Hash(HashObject::Table(Box::default())), Type::Hash, "hashtable");
+        check(Object::Set(SetObject::Ints(Intset::new_empty())), Type::Set, "intset");
+        check(Object::Set(SetObject::Packed(Listpack::new_empty())), Type::Set, "listpack");
+        check(Object::Set(SetObject::Table(Box::default())), Type::Set, "hashtable");
     }
 }

@@ -12,8 +12,7 @@ use smallvec::SmallVec;
 use store::hash::HashMut;
 use store::{Hash, Key};
 
-use super::scan::{ScanOptions, parse_count, parse_cursor};
-use crate::args::Argv;
+use super::scan::{ScanOptions, parse_cursor};
 use crate::command::{CmdResult, Command, Group, Run, command};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
@@ -564,31 +563,6 @@ fn shuffle<'a>(
     pairs
 }
 
-/// MATCH, COUNT and NOVALUES; and whether values are wanted.
-fn scan_options<'a>(args: &Argv<'a>) -> Result<(ScanOptions<'a>, bool), CmdError> {
-    let mut options = ScanOptions { pattern: None, count: SCAN_COUNT_DEFAULT, kind: None };
-    let (mut values, mut index) = (true, 3);
-    while index < args.len() {
-        if args.is(index, "novalues") {
-            values = false;
-            index += 1;
-            continue;
-        }
-        let operand = args.operand(index)?;
-        if args.is(index, "count") {
-            options.count = parse_count(args.integer(operand)?)?;
-        } else if args.is(index, "match") {
-            options.pattern = Some(args.at(operand)).filter(|pattern| *pattern != b"*");
-        } else {
-            return Err(CmdError::SYNTAX);
-        }
-        index += 2;
-    }
-    Ok((options, values))
-}
-
-const SCAN_COUNT_DEFAULT: usize = 10;
-
 fn hscan(ctx: &mut Ctx) -> CmdResult {
     let cursor = parse_cursor(ctx.args.at(2))?;
     let (key, now) = (ctx.key(1), ctx.keys.field_now());
@@ -598,7 +572,12 @@ fn hscan(ctx: &mut Ctx) -> CmdResult {
         ctx.reply.array(0);
         return Ok(());
     };
-    let (options, values) = scan_options(&ctx.args)?;
+    let mut values = true;
+    let options = ScanOptions::of_elements(&ctx.args, |index| {
+        let is_flag = ctx.args.is(index, "novalues");
+        values &= !is_flag;
+        is_flag
+    })?;
     let mut found = Vec::new();
     let next = hash.scan(cursor, options.count, now, &mut |pair| {
         let field = pair.field.to_vec();

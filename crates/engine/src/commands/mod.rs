@@ -22,6 +22,8 @@ pub mod pubsub;
 pub mod save;
 pub mod scan;
 pub mod server;
+pub mod set;
+pub mod set_algebra;
 pub mod slowlog;
 pub mod string;
 
@@ -38,6 +40,8 @@ pub static FAMILIES: &[&[Command]] = &[
     bitmap::TABLE,
     hash::TABLE,
     hash_ttl::TABLE,
+    set::TABLE,
+    set_algebra::TABLE,
     generic::TABLE,
     expire::TABLE,
     keyspace::TABLE,

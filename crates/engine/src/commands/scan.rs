@@ -58,6 +58,31 @@ impl<'a> ScanOptions<'a> {
         Ok(options)
     }
 
+    /// Those of HSCAN and its kin, from argument 3 on. `is_flag` takes the words that only one of them knows.
+    pub fn of_elements(
+        args: &Argv<'a>,
+        mut is_flag: impl FnMut(usize) -> bool,
+    ) -> Result<ScanOptions<'a>, CmdError> {
+        let mut options = ScanOptions { pattern: None, count: COUNT_DEFAULT, kind: None };
+        let mut index = 3;
+        while index < args.len() {
+            if is_flag(index) {
+                index += 1;
+                continue;
+            }
+            let operand = args.operand(index)?;
+            if args.is(index, "count") {
+                options.count = parse_count(args.integer(operand)?)?;
+            } else if args.is(index, "match") {
+                options.pattern = Some(args.at(operand)).filter(|pattern| *pattern != b"*");
+            } else {
+                return Err(CmdError::SYNTAX);
+            }
+            index += 2;
+        }
+        Ok(options)
+    }
+
     pub fn matches(&self, name: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| matches(pattern, name, Case::Sensitive))
     }
@@ -68,7 +93,7 @@ impl<'a> ScanOptions<'a> {
 }
 
 /// The COUNT operand.
-pub fn parse_count(count: i64) -> Result<usize, CmdError> {
+fn parse_count(count: i64) -> Result<usize, CmdError> {
     usize::try_from(count).ok().filter(|&count| count > 0).ok_or(CmdError::SYNTAX)
 }
 

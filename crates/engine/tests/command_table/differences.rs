@@ -22,6 +22,7 @@ pub const DOCS: &[Difference] = &[
     ("quit", "deprecated_since", QUIT),
     ("quit", "doc_flags", QUIT),
     ("quit", "replaced_by", QUIT),
+    ("sscan", "complexity", "two full stops in the original"),
     ("sunsubscribe", "complexity", SUBSCRIPTIONS),
     ("unsubscribe", "complexity", SUBSCRIPTIONS),
 ];

@@ -6,8 +6,13 @@ pub mod peer;
 
 use base::crc::crc64;
 use ds::hash::{FieldTable, HashRef};
-use rdb::{Error, HashObject, Item, Object, ReadOptions, Reader, Record, WriteOptions};
-use std::collections::BTreeMap;
+use ds::listpack::Element;
+use ds::set::SetRef;
+use rdb::{
+    Error, HashObject, Item, Object, ReadOptions, Reader, Record, SetBuilder, SetObject, Thresholds,
+    WriteOptions,
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const PLAIN: WriteOptions = WriteOptions { compress: false };
 pub const COMPRESSED: WriteOptions = WriteOptions { compress: true };
@@ -19,6 +24,7 @@ pub type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 pub enum Model {
     Text(Vec<u8>),
     Hash(Fields),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 /// Key to expiry and value.
@@ -44,12 +50,29 @@ pub fn hash_object(fields: &Fields, packed: bool) -> HashObject {
 pub fn model(object: &Object) -> Model {
     match object {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
-        Object::List(_) | Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => {
+        Object::Set(set) => Model::Set(members(set)),
+        Object::List(_) | Object::SortedSet(_) | Object::Stream(_) => {
             unreachable!("no test makes one yet")
         }
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
     }
+}
+
+/// A set in the form that the thresholds give it.
+pub fn set_object(members: &BTreeSet<Vec<u8>>, thresholds: Thresholds) -> SetObject {
+    let mut builder = SetBuilder::new(thresholds);
+    members.iter().for_each(|member| builder.push(Element::Bytes(member)).expect("no member comes twice"));
+    builder.finish().expect("no member comes twice").expect("a set has a member")
+}
+
+pub fn members(set: &SetObject) -> BTreeSet<Vec<u8>> {
+    if let SetRef::Table(table) = set.view() {
+        table.check_invariants();
+    }
+    let members: BTreeSet<_> = set.view().iter().map(Element::to_vec).collect();
+    assert_eq!(members.len(), set.view().len(), "no member comes twice");
+    members
 }
 
 pub fn fields(hash: &HashObject) -> Fields {

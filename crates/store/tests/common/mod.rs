@@ -2,7 +2,7 @@
 //! into one.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::bytes::escape;
 use base::crc::crc64;
@@ -15,6 +15,7 @@ pub enum Value {
     Text(Vec<u8>),
     /// Field to value and time of expiry.
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,7 +98,8 @@ fn read_value(object: &Object) -> Value {
     match object {
         Object::Bytes(bytes) => Value::Text(bytes.clone()),
         Object::Int(number) => Value::Text(number.to_string().into_bytes()),
-        Object::List(_) | Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => {
+        Object::Set(set) => Value::Set(set.view().iter().map(|member| member.to_vec()).collect()),
+        Object::List(_) | Object::SortedSet(_) | Object::Stream(_) => {
             unreachable!("no test makes one yet")
         }
         Object::Hash(hash) => {
