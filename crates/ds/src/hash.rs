@@ -406,7 +406,7 @@ fn pair_bytes(field: FieldRef<'_>) -> u64 {
 }
 
 /// Bytes of a plain RDB string: 6, 14, 32 or 64 bits of length, then the string.
-fn rdb_len(len: usize) -> u64 {
+pub(crate) fn rdb_len(len: usize) -> u64 {
     let prefix = match len {
         0..64 => 1,
         64..16_384 => 2,
