@@ -8,11 +8,12 @@ use base::limits::BIG_ARGUMENT;
 use base::quoting::split_args;
 use base::time::{Clock, ManualClock, UnixMs};
 use ds::hash::HashRef;
+use ds::list::ListRef;
 use parking_lot::Mutex;
 use resp::decode::{DecodeLimits, Value, decode};
 use resp::reply::{Protocol, Reply};
 use store::expire::is_expired;
-use store::{EntryRef, Garbage, Hash, Kind, Plan, Text, Type};
+use store::{EntryRef, Garbage, Hash, Kind, List, Plan, Text, Type};
 
 use crate::args::OwnedArgv;
 use crate::clients::{Arrival, ClientId};
@@ -281,7 +282,7 @@ fn describe(entry: EntryRef<'_>, now: UnixMs) -> String {
     let value = match entry.kind() {
         Type::String => base::bytes::escape(&Text::view(entry).bytes()),
         Type::Hash => describe_hash(Hash::view(entry), now),
-        Type::List => unreachable!("no command makes a list yet"),
+        Type::List => describe_list(List::view(entry)),
         Type::Set => unreachable!("no command makes a set yet"),
         Type::SortedSet => unreachable!("no command makes a sorted set yet"),
         Type::Stream => unreachable!("no command makes a stream yet"),
@@ -298,6 +299,15 @@ fn describe_hash(hash: HashRef<'_>, now: UnixMs) -> String {
     });
     fields.sort();
     fields.join(" ")
+}
+
+fn describe_list(list: ListRef<'_>) -> String {
+    if let ListRef::Nodes(nodes) = list {
+        nodes.check_invariants();
+    }
+    let mut elements = Vec::new();
+    list.for_each(|element| elements.push(base::bytes::escape(&element.to_vec())));
+    elements.join(" ")
 }
 
 /// The requests in a piece of the log.

@@ -16,6 +16,7 @@ pub mod introspect;
 pub mod keyspace;
 pub mod latency;
 mod lcs;
+pub mod list;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
@@ -38,6 +39,7 @@ pub static FAMILIES: &[&[Command]] = &[
     bitmap::TABLE,
     hash::TABLE,
     hash_ttl::TABLE,
+    list::TABLE,
     generic::TABLE,
     expire::TABLE,
     keyspace::TABLE,
