@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use base::alloc::{Jemalloc, mallctl_read};
 use ds::hash::HashRef;
-use rdb::{HashObject, Object};
+use ds::list::ListRef;
+use rdb::{HashObject, ListObject, Object};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -68,10 +69,11 @@ fn allocated() -> u64 {
     mallctl_read::<u64>(c"thread.allocated").expect("jemalloc counts what a thread allocates")
 }
 
-/// A value without its form: the text, or each field with value and expiry.
+/// A value without its form: the text, the elements, or each field with value and expiry.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Model {
     Text(Vec<u8>),
+    List(Vec<Vec<u8>>),
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
 }
 
@@ -79,12 +81,22 @@ pub enum Model {
 pub fn model(object: &Object) -> Model {
     match object {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
-        Object::List(_) | Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => {
+        Object::List(list) => Model::List(elements(list)),
+        Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => {
             unreachable!("no test makes one yet")
         }
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
     }
+}
+
+fn elements(list: &ListObject) -> Vec<Vec<u8>> {
+    if let ListRef::Nodes(nodes) = list.view() {
+        nodes.check_invariants();
+    }
+    let mut elements = Vec::new();
+    list.view().for_each(|element| elements.push(element.to_vec()));
+    elements
 }
 
 fn fields(hash: &HashObject) -> BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)> {

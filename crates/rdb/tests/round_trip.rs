@@ -3,7 +3,7 @@
 mod common;
 
 use base::crc::crc64;
-use common::{COMPRESSED, Content, Fields, Model, PLAIN, content, file, hash_object, model};
+use common::{COMPRESSED, Content, Fields, Model, PLAIN, content, file, hash_object, list_object, model};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use rdb::{
@@ -26,12 +26,17 @@ fn hash() -> impl Strategy<Value = Fields> {
 }
 
 fn value() -> impl Strategy<Value = Model> {
-    prop_oneof![text().prop_map(Model::Text), hash().prop_map(Model::Hash)]
+    let list = vec(text(), 1..60).prop_map(Model::List);
+    prop_oneof![text().prop_map(Model::Text), list, hash().prop_map(Model::Hash)]
 }
 
 fn write(out: &mut Vec<u8>, key: &[u8], expires_at: Option<i64>, value: &Model, options: &WriteOptions) {
     match value {
         Model::Text(text) => write_record(out, key, expires_at, ValueRef::Bytes(text), options),
+        Model::List(elements) => {
+            let object = list_object(elements);
+            write_record(out, key, expires_at, ValueRef::List(object.view()), options);
+        }
         Model::Hash(fields) => {
             let plain = fields.values().all(|(_, expires_at)| expires_at.is_none());
             let object = hash_object(fields, plain && fields.len() < 10);
@@ -61,6 +66,7 @@ proptest! {
         let options = WriteOptions { compress };
         let payload = match &expected {
             Model::Text(text) => dump(ValueRef::Bytes(text), 10, &options),
+            Model::List(elements) => dump(ValueRef::List(list_object(elements).view()), 10, &options),
             Model::Hash(fields) => dump(ValueRef::Hash(hash_object(fields, false).view()), 10, &options),
         };
         let object = restore(&payload, &ReadOptions::default()).expect("it was just written");

@@ -6,7 +6,8 @@ pub mod peer;
 
 use base::crc::crc64;
 use ds::hash::{FieldTable, HashRef};
-use rdb::{Error, HashObject, Item, Object, ReadOptions, Reader, Record, WriteOptions};
+use ds::list::{End, ListRef, PackedList};
+use rdb::{Error, HashObject, Item, ListObject, Object, ReadOptions, Reader, Record, WriteOptions};
 use std::collections::BTreeMap;
 
 pub const PLAIN: WriteOptions = WriteOptions { compress: false };
@@ -18,6 +19,7 @@ pub type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Model {
     Text(Vec<u8>),
+    List(Vec<Vec<u8>>),
     Hash(Fields),
 }
 
@@ -41,15 +43,32 @@ pub fn hash_object(fields: &Fields, packed: bool) -> HashObject {
     HashObject::Table(table)
 }
 
+/// A list in the form that Redis' defaults ask for.
+pub fn list_object(elements: &[Vec<u8>]) -> ListObject {
+    let mut list = PackedList::default();
+    elements.iter().for_each(|element| list.push(End::Back, element));
+    ListObject::new(list)
+}
+
 pub fn model(object: &Object) -> Model {
     match object {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
-        Object::List(_) | Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => {
+        Object::List(list) => Model::List(elements(list)),
+        Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => {
             unreachable!("no test makes one yet")
         }
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
     }
+}
+
+pub fn elements(list: &ListObject) -> Vec<Vec<u8>> {
+    if let ListRef::Nodes(nodes) = list.view() {
+        nodes.check_invariants();
+    }
+    let mut elements = Vec::new();
+    list.view().for_each(|element| elements.push(element.to_vec()));
+    elements
 }
 
 pub fn fields(hash: &HashObject) -> Fields {
