@@ -134,6 +134,17 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("lmpop", &["LMPOP 2 none l LEFT", "LMPOP 1 nodes RIGHT COUNT 7", "LMPOP 2 short l RIGHT COUNT 9"]),
+    (
+        "sort",
+        &[
+            "SORT l ALPHA STORE new",
+            "SORT l BY nosort LIMIT 1 2 STORE l",
+            "SORT nodes ALPHA LIMIT 5 20 STORE s",
+            "SORT l BY none_* GET # GET fading->f STORE new",
+            "SORT one BY nosort GET f*g->keep GET f*g->f STORE new",
+            "SORT none STORE l",
+        ],
+    ),
     // Keys of any type.
     ("del", &["DEL s", "DEL h none table", "DEL short s"]),
     ("unlink", &["UNLINK s", "UNLINK h none table"]),
@@ -199,6 +210,7 @@ const SETUP: &[&str] = &[
     "HPEXPIRE fading 5 FIELDS 1 f",
     "RPUSH l a b c b a",
     "RPUSH waning a",
+    "RPUSH one adin",
     "PEXPIRE waning 5000",
 ];
 

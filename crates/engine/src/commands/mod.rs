@@ -24,6 +24,7 @@ pub mod save;
 pub mod scan;
 pub mod server;
 pub mod slowlog;
+pub mod sort;
 pub mod string;
 
 use crate::command::Command;
@@ -46,6 +47,7 @@ pub static FAMILIES: &[&[Command]] = &[
     scan::TABLE,
     object::TABLE,
     dump::TABLE,
+    sort::TABLE,
     server::TABLE,
     config::TABLE,
     save::TABLE,
