@@ -8,7 +8,8 @@ use base::alloc::{Jemalloc, mallctl_read};
 use ds::hash::HashRef;
 use ds::listpack::Element;
 use ds::set::SetRef;
-use rdb::{HashObject, Object, SetObject};
+use rdb::{HashObject, ListObject, Object, SetObject};
+use ds::list::ListRef;
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -70,10 +71,11 @@ fn allocated() -> u64 {
     mallctl_read::<u64>(c"thread.allocated").expect("jemalloc counts what a thread allocates")
 }
 
-/// A value without its form: the text, each field with value and expiry, the members.
+/// A value without its form: the text, the elements, or each field with value and expiry.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Model {
     Text(Vec<u8>),
+    List(Vec<Vec<u8>>),
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
     Set(BTreeSet<Vec<u8>>),
 }
@@ -83,7 +85,8 @@ pub fn model(object: &Object) -> Model {
     match object {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
         Object::Set(set) => Model::Set(members(set)),
-        Object::List(_) | Object::SortedSet(_) | Object::Stream(_) => {
+        Object::List(list) => Model::List(elements(list)),
+        Object::SortedSet(_) | Object::Stream(_) => {
             unreachable!("no test makes one yet")
         }
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
@@ -98,6 +101,15 @@ fn members(set: &SetObject) -> BTreeSet<Vec<u8>> {
     let members: BTreeSet<_> = set.view().iter().map(Element::to_vec).collect();
     assert_eq!(members.len(), set.view().len(), "no member comes twice");
     members
+}
+
+fn elements(list: &ListObject) -> Vec<Vec<u8>> {
+    if let ListRef::Nodes(nodes) = list.view() {
+        nodes.check_invariants();
+    }
+    let mut elements = Vec::new();
+    list.view().for_each(|element| elements.push(element.to_vec()));
+    elements
 }
 
 fn fields(hash: &HashObject) -> BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)> {

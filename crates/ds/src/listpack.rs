@@ -81,6 +81,31 @@ impl Element<'_> {
     }
 }
 
+/// A string to look for, read as a number once.
+#[derive(Clone, Copy)]
+pub struct Needle<'a> {
+    bytes: &'a [u8],
+    number: Option<i64>,
+}
+
+impl<'a> Needle<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Needle { bytes, number: num::parse_i64(bytes) }
+    }
+
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    #[inline]
+    pub fn matches(&self, element: Element<'_>) -> bool {
+        match element {
+            Element::Int(value) => self.number == Some(value),
+            Element::Bytes(bytes) => bytes == self.bytes,
+        }
+    }
+}
+
 /// Where an element starts. Valid until the next edit before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Position(usize);
@@ -173,15 +198,11 @@ impl<'a> Listpack<'a> {
 
     /// The first element equal to `needle` of those from `from` on, leaving out `skip` after each.
     pub fn find(self, needle: &[u8], from: Position, skip: usize) -> Option<Position> {
-        let number = num::parse_i64(needle);
+        let needle = Needle::new(needle);
         let mut at = self.live(from.0)?;
         loop {
             let (element, size) = self.decode(at);
-            let equal = match element {
-                Element::Int(value) => number == Some(value),
-                Element::Bytes(bytes) => bytes == needle,
-            };
-            if equal {
+            if needle.matches(element) {
                 return Some(at);
             }
             at = self.live(at.0 + size)?;
@@ -193,6 +214,11 @@ impl<'a> Listpack<'a> {
 
     pub fn iter(self) -> Iter<'a> {
         Iter { pack: self, front: HEADER_LEN, back: self.0.len() - 1 }
+    }
+
+    /// The elements from `from` on that stand before `to`.
+    pub fn between(self, from: Position, to: Position) -> Iter<'a> {
+        Iter { pack: self, front: from.0, back: to.0 }
     }
 
     pub fn positions(self) -> impl Iterator<Item = Position> {
@@ -261,6 +287,12 @@ pub fn bytes_needed(content: &[u8]) -> usize {
     len + back_len_width(len)
 }
 
+/// How many bytes an element of this length takes at most: one that is a number takes fewer.
+pub fn bytes_needed_at_most(content_len: usize) -> usize {
+    let len = Code::string(content_len).len() + content_len;
+    len + back_len_width(len)
+}
+
 pub fn push_back(buffer: &mut impl Buffer, content: &[u8]) {
     let end = Listpack(buffer.bytes()).end();
     insert(buffer, end, content);
@@ -301,6 +333,32 @@ pub fn remove(buffer: &mut impl Buffer, at: Position, count: usize) {
     buffer.splice(at.0, end - at.0, &[]);
     set_size(buffer);
     adjust_count(buffer, -(removed as i64));
+}
+
+/// Takes the elements from `at` on out into a listpack of their own.
+pub fn split_off(buffer: &mut impl Buffer, at: Position) -> Vec<u8> {
+    let pack = Listpack(buffer.bytes());
+    let tail = &pack.bytes()[at.0..pack.end().0];
+    let count = pack.between(at, pack.end()).count();
+    let mut taken = Vec::with_capacity(HEADER_LEN + tail.len() + 1);
+    taken.extend_from_slice(&[0; HEADER_LEN]);
+    taken.extend_from_slice(tail);
+    taken.push(END);
+    let tail_len = tail.len();
+    set_size(&mut taken);
+    adjust_count(&mut taken, count as i64);
+    buffer.splice(at.0, tail_len, &[]);
+    set_size(buffer);
+    adjust_count(buffer, -(count as i64));
+    taken
+}
+
+/// Appends every element of another listpack.
+pub fn append(buffer: &mut impl Buffer, other: Listpack<'_>) {
+    let end = Listpack(buffer.bytes()).end().0;
+    buffer.splice(end, 0, &[&other.bytes()[HEADER_LEN..other.end().0]]);
+    set_size(buffer);
+    adjust_count(buffer, other.len() as i64);
 }
 
 fn write(buffer: &mut impl Buffer, at: usize, remove: usize, content: &[u8]) {

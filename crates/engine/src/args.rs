@@ -66,7 +66,7 @@ impl<'a> Argv<'a> {
     pub fn from(
         &self,
         index: usize,
-    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
         let argv = *self;
         (index..argv.len()).map(move |index| argv.at(index))
     }

@@ -6,7 +6,7 @@
 
 use base::sha1::sha1;
 use ds::hash::HashRef;
-use store::{DbIndex, EntryRef, Guard, Hash, Kind, Set, Text, Type};
+use store::{DbIndex, EntryRef, Guard, Hash, Kind, List, Set, Text, Type};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Digest(pub [u8; 20]);
@@ -55,8 +55,8 @@ fn mix_value(digest: &mut Digest, entry: EntryRef<'_>) {
     match entry.kind() {
         Type::String => digest.mix(&Text::view(entry).bytes()),
         Type::Hash => add_fields(digest, Hash::view(entry)),
-        Type::List => unreachable!("no command makes a list yet"),
         Type::Set => Set::view(entry).iter().for_each(|member| digest.add(&member.to_vec())),
+        Type::List => List::view(entry).for_each(|element| digest.mix(&element.to_vec())),
         Type::SortedSet => unreachable!("no command makes a sorted set yet"),
         Type::Stream => unreachable!("no command makes a stream yet"),
     }

@@ -69,6 +69,8 @@ pub struct DebugSwitches {
     /// RESTORE and loads skip checksums (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
     pub skip_checksums: AtomicBool,
     pub pause_cron: AtomicBool,
+    /// List elements of this length and more get a node of their own; 0: those too long for a node.
+    pub list_plain_from: AtomicUsize,
 }
 
 /// Counters of the timed cycle.
@@ -154,6 +156,7 @@ impl Engine {
                 active_expire: AtomicBool::new(true),
                 skip_checksums: AtomicBool::new(false),
                 pause_cron: AtomicBool::new(false),
+                list_plain_from: AtomicUsize::new(0),
             },
             shutdown_at_ms: AtomicI64::new(0),
             host,
@@ -263,6 +266,7 @@ pub fn thresholds(config: &Config) -> Thresholds {
         zset_value: config.zset_max_listpack_value,
         list_node_size: config.list_max_listpack_size,
         list_compress_depth: config.list_compress_depth as usize,
+        list_plain_from: 0,
         stream_node_bytes: config.stream_node_max_bytes,
         stream_node_entries: config.stream_node_max_entries,
     }

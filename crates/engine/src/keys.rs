@@ -3,13 +3,15 @@
 //! A key whose time has passed is gone before anybody sees it. A change is announced once, by
 //! [`Keys::changed`]: it counts for save points, marks watchers and causes the keyspace event.
 
+use std::sync::atomic::Ordering;
+
 use base::time::UnixMs;
 use ds::table::SlotId;
 use smallvec::SmallVec;
 use store::expire::is_expired;
 use store::text::{self, Expiry, Incoming};
 use store::value::Place;
-use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Type};
+use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Thresholds, Type};
 
 use crate::blocking::ReadyKey;
 use crate::config::Config;
@@ -336,8 +338,9 @@ impl<'a, 's> Keys<'a, 's> {
     }
 
     fn place(&mut self, key: Key<'_>, slot: SlotId) -> Place<'_> {
-        let (thresholds, now, clock, touch) =
-            (thresholds(self.config), self.field_now(), self.clock, !self.no_touch);
+        let list_plain_from = self.engine.debug.list_plain_from.load(Ordering::Relaxed);
+        let thresholds = Thresholds { list_plain_from, ..thresholds(self.config) };
+        let (now, clock, touch) = (self.field_now(), self.clock, !self.no_touch);
         let db = self.part(key);
         if touch {
             db.view(slot).touch(clock);

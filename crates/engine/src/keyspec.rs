@@ -73,6 +73,8 @@ pub struct KeySpec {
     pub find: Find,
     /// Printed by COMMAND with the spec.
     pub notes: &'static str,
+    /// Finds the key where only the command's own rules can; COMMAND calls such a search unknown.
+    pub locate: Option<fn(&Argv<'_>) -> Option<usize>>,
 }
 
 impl KeySpec {
@@ -82,22 +84,29 @@ impl KeySpec {
 
     /// Keys from `index` to `last` (negative: from the end), every `step`th.
     pub const fn range(index: usize, last: i32, step: usize, flags: u16) -> KeySpec {
-        KeySpec { flags, begin: Begin::Index(index), find: Find::Range { last, step, limit: 0 }, notes: "" }
+        let find = Find::Range { last, step, limit: 0 };
+        KeySpec { flags, begin: Begin::Index(index), find, notes: "", locate: None }
     }
 
     /// A count at `index`, its keys right behind it.
     pub const fn counted(index: usize, flags: u16) -> KeySpec {
         let find = Find::Count { number: 0, first: 1, step: 1 };
-        KeySpec { flags, begin: Begin::Index(index), find, notes: "" }
+        KeySpec { flags, begin: Begin::Index(index), find, notes: "", locate: None }
     }
 
     pub const fn keyword(word: &'static str, from: i32, flags: u16) -> KeySpec {
         let find = Find::Range { last: 0, step: 1, limit: 0 };
-        KeySpec { flags, begin: Begin::Keyword { word, from }, find, notes: "" }
+        KeySpec { flags, begin: Begin::Keyword { word, from }, find, notes: "", locate: None }
     }
 
     pub const fn unknown(flags: u16) -> KeySpec {
-        KeySpec { flags: flags | flag::INCOMPLETE, begin: Begin::Unknown, find: Find::Unknown, notes: "" }
+        let flags = flags | flag::INCOMPLETE;
+        KeySpec { flags, begin: Begin::Unknown, find: Find::Unknown, notes: "", locate: None }
+    }
+
+    /// A key whose place follows from the command's own rules.
+    pub const fn located(locate: fn(&Argv<'_>) -> Option<usize>, flags: u16) -> KeySpec {
+        KeySpec { flags, locate: Some(locate), ..KeySpec::unknown(0) }
     }
 
     /// One key at a fixed place: what most commands have.
@@ -109,6 +118,10 @@ impl KeySpec {
     /// Calls `visit` with the index of each key. False when the arguments do not fit the spec.
     #[inline]
     pub fn visit(&self, argv: &Argv<'_>, visit: &mut dyn FnMut(usize)) -> bool {
+        if let Some(locate) = self.locate {
+            locate(argv).into_iter().for_each(visit);
+            return true;
+        }
         let Some(first) = self.first(argv) else { return !matches!(self.begin, Begin::Index(_)) };
         match self.find {
             Find::Range { last, step, limit } => visit_range(argv.len(), first, last, step, limit, visit),

@@ -8,12 +8,13 @@ use base::limits::BIG_ARGUMENT;
 use base::quoting::split_args;
 use base::time::{Clock, ManualClock, UnixMs};
 use ds::hash::HashRef;
+use ds::list::ListRef;
 use ds::set::SetRef;
 use parking_lot::Mutex;
 use resp::decode::{DecodeLimits, Value, decode};
 use resp::reply::{Protocol, Reply};
 use store::expire::is_expired;
-use store::{EntryRef, Garbage, Hash, Kind, Plan, Set, Text, Type};
+use store::{EntryRef, Garbage, Hash, Kind, List, Plan, Set, Text, Type};
 
 use crate::args::OwnedArgv;
 use crate::clients::{Arrival, ClientId};
@@ -282,8 +283,8 @@ fn describe(entry: EntryRef<'_>, now: UnixMs) -> String {
     let value = match entry.kind() {
         Type::String => base::bytes::escape(&Text::view(entry).bytes()),
         Type::Hash => describe_hash(Hash::view(entry), now),
-        Type::List => unreachable!("no command makes a list yet"),
         Type::Set => describe_set(Set::view(entry)),
+        Type::List => describe_list(List::view(entry)),
         Type::SortedSet => unreachable!("no command makes a sorted set yet"),
         Type::Stream => unreachable!("no command makes a stream yet"),
     };
@@ -305,6 +306,15 @@ fn describe_set(set: SetRef<'_>) -> String {
     let mut members: Vec<_> = set.iter().map(|member| base::bytes::escape(&member.to_vec())).collect();
     members.sort();
     members.join(" ")
+}
+
+fn describe_list(list: ListRef<'_>) -> String {
+    if let ListRef::Nodes(nodes) = list {
+        nodes.check_invariants();
+    }
+    let mut elements = Vec::new();
+    list.for_each(|element| elements.push(base::bytes::escape(&element.to_vec())));
+    elements.join(" ")
 }
 
 /// The requests in a piece of the log.

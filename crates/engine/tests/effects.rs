@@ -159,16 +159,67 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "SUNIONSTORE s none",
         ],
     ),
+    // Lists.
+    ("lpush", &["LPUSH l x y", "LPUSH new x", "LPUSH nodes x", "LPUSH waning x"]),
+    ("rpush", &["RPUSH l x y", "RPUSH new x", "RPUSH nodes x"]),
+    ("lpushx", &["LPUSHX l x", "LPUSHX nodes x y"]),
+    ("rpushx", &["RPUSHX l x", "RPUSHX nodes x y"]),
+    ("lpop", &["LPOP l", "LPOP l 2", "LPOP l 9", "LPOP nodes 300"]),
+    ("rpop", &["RPOP l", "RPOP l 2", "RPOP l 9", "RPOP nodes 300"]),
+    ("linsert", &["LINSERT l AFTER b x", "LINSERT nodes BEFORE element:250 x"]),
+    ("lset", &["LSET l 1 x", "LSET nodes -50 x"]),
+    ("lrem", &["LREM l 0 b", "LREM l -1 a", "LREM nodes 1 element:200"]),
+    ("ltrim", &["LTRIM l 1 2", "LTRIM l 5 1", "LTRIM nodes 100 -50"]),
+    ("lmove", &["LMOVE l new LEFT RIGHT", "LMOVE l l LEFT RIGHT", "LMOVE nodes l RIGHT LEFT"]),
+    ("rpoplpush", &["RPOPLPUSH l new", "RPOPLPUSH l nodes"]),
+    (
+        "lmovem",
+        &[
+            "LMOVEM l new LEFT LEFT",
+            "LMOVEM l nodes LEFT RIGHT COUNT 9 BULK",
+            "LMOVEM nodes l RIGHT RIGHT EXACTLY 5 OBO",
+        ],
+    ),
+    ("lmpop", &["LMPOP 2 none l LEFT", "LMPOP 1 nodes RIGHT COUNT 7", "LMPOP 2 short l RIGHT COUNT 9"]),
+    (
+        "sort",
+        &[
+            "SORT l ALPHA STORE new",
+            "SORT l BY nosort LIMIT 1 2 STORE l",
+            "SORT nodes ALPHA LIMIT 5 20 STORE s",
+            "SORT l BY none_* GET # GET fading->f STORE new",
+            "SORT one BY nosort GET f*g->keep GET f*g->f STORE new",
+            "SORT none STORE l",
+        ],
+    ),
     // Keys of any type.
     ("del", &["DEL s", "DEL h none table", "DEL short s"]),
     ("unlink", &["UNLINK s", "UNLINK h none table"]),
-    ("rename", &["RENAME s s2", "RENAME t s", "RENAME timed h", "RENAME table short", "RENAME big new"]),
+    (
+        "rename",
+        &[
+            "RENAME s s2",
+            "RENAME t s",
+            "RENAME timed h",
+            "RENAME table short",
+            "RENAME big new",
+            "RENAME nodes l",
+        ],
+    ),
     ("renamenx", &["RENAMENX s new", "RENAMENX t short"]),
     (
         "copy",
-        &["COPY s new", "COPY t s REPLACE", "COPY table s DB 1", "COPY timed h REPLACE", "COPY t short"],
+        &[
+            "COPY s new",
+            "COPY t s REPLACE",
+            "COPY table s DB 1",
+            "COPY timed h REPLACE",
+            "COPY t short",
+            "COPY l new",
+            "COPY nodes s REPLACE",
+        ],
     ),
-    ("move", &["MOVE s 1", "MOVE t 2", "MOVE timed 1"]),
+    ("move", &["MOVE s 1", "MOVE t 2", "MOVE timed 1", "MOVE nodes 1"]),
     ("expire", &["EXPIRE s 100", "EXPIRE t 100 GT", "EXPIRE s 0", "EXPIRE h -1", "EXPIRE timed 7"]),
     ("pexpire", &["PEXPIRE s 7000", "PEXPIRE table 7000 NX"]),
     ("expireat", &["EXPIREAT s 2000000000", "EXPIREAT s 1"]),
@@ -209,6 +260,10 @@ const SETUP: &[&str] = &[
     "SADD single only",
     "SADD gone 9 10 11",
     "PEXPIRE gone 5",
+    "RPUSH l a b c b a",
+    "RPUSH waning a",
+    "RPUSH one adin",
+    "PEXPIRE waning 5000",
 ];
 
 #[test]
@@ -255,6 +310,7 @@ fn set_up(test: &mut TestEngine) -> Vec<u8> {
     for number in 0..300 {
         test.run(&format!("HSET table {number} v"));
         test.run(&format!("SADD members {number} named"));
+        test.run(&format!("RPUSH nodes element:{number} {}", "x".repeat(40)));
     }
     (0..20).for_each(|number| drop(test.run(&format!("SADD fewer {number} member:{number}"))));
     test.take_effects()

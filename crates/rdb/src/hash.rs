@@ -211,7 +211,7 @@ fn read_triples<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option
     builder.finish()
 }
 
-fn checked_listpack(blob: &[u8]) -> Result<Listpack<'_>, ErrorKind> {
+pub(crate) fn checked_listpack(blob: &[u8]) -> Result<Listpack<'_>, ErrorKind> {
     // Always down to the elements: code above trusts a listpack that was let in.
     Listpack::validate(blob, true).map_err(|_| ErrorKind::Corrupt("a listpack is damaged"))
 }

@@ -81,14 +81,19 @@ fn write_short_int(out: &mut Vec<u8>, number: i64) -> bool {
 
 fn write_lzf(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     let mut packed = Vec::new();
-    if !lzf::compress(bytes, &mut packed) {
-        return false;
+    let shorter = lzf::compress(bytes, &mut packed);
+    if shorter {
+        write_compressed(out, &packed, bytes.len());
     }
+    shorter
+}
+
+/// A string of `len` bytes that is compressed already.
+pub fn write_compressed(out: &mut Vec<u8>, packed: &[u8], len: usize) {
     out.push(ENCODED | LZF);
     write_len(out, packed.len() as u64);
-    write_len(out, bytes.len() as u64);
-    out.extend_from_slice(&packed);
-    true
+    write_len(out, len as u64);
+    out.extend_from_slice(packed);
 }
 
 /// What a length's first byte announces.

@@ -11,7 +11,7 @@ use crate::source::Source;
 use crate::{hash, stream};
 use base::num;
 use ds::hash::{FieldTable, HashRef};
-use ds::list::ListRef;
+use ds::list::{Limits, ListRef};
 use ds::listpack::Listpack;
 use ds::set::SetRef;
 use ds::sorted_set::SortedSetRef;
@@ -108,10 +108,19 @@ pub struct Thresholds {
     pub list_node_size: i64,
     /// Nodes at each end of a list that are not compressed; 0: none is compressed.
     pub list_compress_depth: usize,
+    /// Elements of a list of this length and more get a node of their own; 0: those too long for a node.
+    pub list_plain_from: usize,
     /// Bytes of a stream's block; 0: no limit.
     pub stream_node_bytes: usize,
     /// Entries of a stream's block; 0: no limit.
     pub stream_node_entries: usize,
+}
+
+impl Thresholds {
+    pub fn list_limits(&self) -> Limits {
+        let limits = Limits::new(self.list_node_size, self.list_compress_depth);
+        if self.list_plain_from == 0 { limits } else { limits.with_plain_from(self.list_plain_from) }
+    }
 }
 
 impl Default for Thresholds {
@@ -127,6 +136,7 @@ impl Default for Thresholds {
             zset_value: 64,
             list_node_size: -2,
             list_compress_depth: 0,
+            list_plain_from: 0,
             stream_node_bytes: 4096,
             stream_node_entries: 100,
         }

@@ -222,6 +222,7 @@ fn check_writing(program: &str, options: &WriteOptions) {
 fn check_value(peer: &mut Peer, key: &[u8], expected: &Model) {
     let found = match expected {
         Model::Text(_) => Model::Text(peer.call(&[b"GET", key])),
+        Model::List(_) => Model::List(peer.call_all(&[b"LRANGE", key, b"0", b"-1"])),
         Model::Hash(_) => {
             let elements = peer.call_all(&[b"HGETALL", key]);
             let pairs = elements.chunks(2).map(|pair| (pair[0].clone(), (pair[1].clone(), None)));

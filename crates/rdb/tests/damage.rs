@@ -3,7 +3,7 @@
 mod common;
 
 use base::random::Rng;
-use common::{COMPRESSED, Fields, PLAIN, file, hash_object, records, set_object};
+use common::{COMPRESSED, Fields, PLAIN, file, hash_object, list_object, records, set_object};
 use rdb::{
     ErrorKind, ReadOptions, Thresholds, ValueRef, restore, write_aux, write_record, write_resize_db,
     write_select_db,
@@ -26,6 +26,8 @@ fn sample() -> Vec<u8> {
         let object = hash_object(&fields, packed);
         write_record(&mut bytes, key, None, ValueRef::Hash(object.view()), &PLAIN);
     }
+    let elements: Vec<_> = (0..9u8).map(|n| vec![b'a' + n; 5]).collect();
+    write_record(&mut bytes, b"list", None, ValueRef::List(list_object(&elements).view()), &PLAIN);
     bytes.extend_from_slice(b"\x0d\x02zl\x16\x16\0\0\0\x12\0\0\0\x04\0\0\x01a\x03\xf2\x02\x01b\x03\x01x\xff");
     bytes.extend_from_slice(b"\x09\x02zm\x0c\x02\x01a\x01\x00\x31\x01b\x01\x00x\xff");
     for thresholds in [Thresholds::default(), Thresholds { set_ints: 0, ..Thresholds::default() }] {
@@ -40,7 +42,7 @@ fn sample() -> Vec<u8> {
 #[test]
 fn every_cut_is_noticed_where_the_data_ends() {
     let bytes = sample();
-    assert_eq!(records(&bytes, &ReadOptions::default()).expect("the sample is sound").len(), 11);
+    assert_eq!(records(&bytes, &ReadOptions::default()).expect("the sample is sound").len(), 12);
     for len in 0..bytes.len() {
         let error = records(&bytes[..len], &ReadOptions::default()).expect_err("the file is cut");
         assert!(matches!(error.kind, ErrorKind::Truncated), "cut at {len}: {error}");

@@ -3,7 +3,9 @@
 mod common;
 
 use base::crc::crc64;
-use common::{COMPRESSED, Content, Fields, Model, PLAIN, content, file, hash_object, model, set_object};
+use common::{
+    COMPRESSED, Content, Fields, Model, PLAIN, content, file, hash_object, list_object, model, set_object,
+};
 use ds::set::SetRef;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -33,12 +35,18 @@ fn set() -> impl Strategy<Value = BTreeSet<Vec<u8>>> {
 }
 
 fn value() -> impl Strategy<Value = Model> {
-    prop_oneof![text().prop_map(Model::Text), hash().prop_map(Model::Hash), set().prop_map(Model::Set)]
+    let list = vec(text(), 1..60).prop_map(Model::List);
+    let (hash, set) = (hash().prop_map(Model::Hash), set().prop_map(Model::Set));
+    prop_oneof![text().prop_map(Model::Text), list, hash, set]
 }
 
 fn write(out: &mut Vec<u8>, key: &[u8], expires_at: Option<i64>, value: &Model, options: &WriteOptions) {
     match value {
         Model::Text(text) => write_record(out, key, expires_at, ValueRef::Bytes(text), options),
+        Model::List(elements) => {
+            let object = list_object(elements);
+            write_record(out, key, expires_at, ValueRef::List(object.view()), options);
+        }
         Model::Hash(fields) => {
             let plain = fields.values().all(|(_, expires_at)| expires_at.is_none());
             let object = hash_object(fields, plain && fields.len() < 10);
@@ -72,6 +80,7 @@ proptest! {
         let options = WriteOptions { compress };
         let payload = match &expected {
             Model::Text(text) => dump(ValueRef::Bytes(text), 10, &options),
+            Model::List(elements) => dump(ValueRef::List(list_object(elements).view()), 10, &options),
             Model::Hash(fields) => dump(ValueRef::Hash(hash_object(fields, false).view()), 10, &options),
             Model::Set(members) => {
                 dump(ValueRef::Set(set_object(members, Thresholds::default()).view()), 10, &options)

@@ -3,15 +3,17 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use base::random::Rng;
 use common::{Entry, File, Model, Value, check_equal};
 use ds::hash::Ttl;
+use ds::list::End;
+use store::list::ListMut;
 use store::snapshot::Snapshot;
 use store::text::Incoming;
 use store::value::Place;
-use store::{Db, DbIndex, Hash, Key, Kind, Plan, Store, Text, Thresholds};
+use store::{Db, DbIndex, Hash, Key, Kind, List, Plan, Store, Text, Thresholds};
 
 const DATABASES: u16 = 3;
 
@@ -44,6 +46,8 @@ const OPERATIONS: &[Operation] = &[
     (6, World::fill_hash),
     (8, World::remove_field),
     (8, World::expire_field),
+    (30, World::change_list),
+    (3, World::fill_list),
     (15, World::remove),
     (10, World::expire),
     (10, World::rename),
@@ -236,8 +240,8 @@ impl World {
 
     fn set_field_to(&mut self, place: (u16, Vec<u8>), field: Vec<u8>, value: Vec<u8>) {
         let empty = || Entry { value: Value::Hash(BTreeMap::new()), expires_at: None };
-        let is_text = self.model.get(&place).is_some_and(|entry| matches!(entry.value, Value::Text(_)));
-        if is_text {
+        let is_other = |entry: &Entry| !matches!(entry.value, Value::Hash(_));
+        if self.model.get(&place).is_some_and(is_other) {
             return;
         }
         let entry = self.model.entry(place.clone()).or_insert_with(empty);
@@ -270,6 +274,56 @@ impl World {
         *time = expires_at;
         let field = field.clone();
         self.at(&place, |db, key| assert!(edit::<Hash>(db, key).set_expiry(&field, expires_at)));
+    }
+
+    /// Pushes, pops or replaces an element of a list.
+    fn change_list(&mut self) {
+        let (place, element) = (self.known_list(), self.bytes());
+        let place = place.filter(|_| self.rng.below(3) > 0).unwrap_or_else(|| self.place());
+        let (change, index) = (self.rng.below(4), self.rng.below(1 << 20) as usize);
+        let entry = self.model.entry(place.clone()).or_insert_with(empty_list);
+        let Value::List(elements) = &mut entry.value else { return };
+        match change {
+            0 => drop(elements.pop_front()),
+            1 if !elements.is_empty() => {
+                let len = elements.len();
+                elements[index % len] = element.clone();
+            }
+            2 => elements.push_front(element.clone()),
+            _ => elements.push_back(element.clone()),
+        }
+        let emptied = elements.is_empty();
+        self.at(&place, |db, key| {
+            let mut list = list_at(db, key);
+            match change {
+                0 if list.is_empty() => {}
+                0 => list.remove(0, 1),
+                1 if !list.is_empty() => list.replace(index % list.len(), &element),
+                2 => list.push(End::Front, &element),
+                _ => list.push(End::Back, &element),
+            }
+        });
+        if emptied {
+            self.remove_at(&place);
+        }
+    }
+
+    /// Enough elements for nodes.
+    fn fill_list(&mut self) {
+        let place = self.place();
+        let added: Vec<_> = (0..400).map(|_| vec![b'e'; self.rng.below(100) as usize]).collect();
+        let entry = self.model.entry(place.clone()).or_insert_with(empty_list);
+        let Value::List(elements) = &mut entry.value else { return };
+        elements.extend(added.iter().cloned());
+        self.at(&place, |db, key| {
+            list_at(db, key).push_all(End::Back, added.iter().map(Vec::as_slice));
+        });
+    }
+
+    fn known_list(&mut self) -> Option<(u16, Vec<u8>)> {
+        let place = self.place();
+        let is_list = |entry: &Entry| matches!(entry.value, Value::List(_));
+        self.model.range(place..).find(|(_, entry)| is_list(entry)).map(|(place, _)| place.clone())
     }
 
     fn remove(&mut self) {
@@ -441,6 +495,18 @@ impl World {
         }
         file.finish()
     }
+}
+
+fn empty_list() -> Entry {
+    Entry { value: Value::List(VecDeque::new()), expires_at: None }
+}
+
+/// The list, which is made if it is not there.
+fn list_at<'a>(db: &'a mut Db, key: Key<'_>) -> ListMut<'a> {
+    if db.find(key).is_none() {
+        List::create(db, key, 0);
+    }
+    edit::<List>(db, key)
 }
 
 fn edit<'a, K: Kind>(db: &'a mut Db, key: Key<'_>) -> K::Mut<'a> {

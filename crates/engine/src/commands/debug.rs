@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base::glob::{Case, matches};
 use base::num::parse_f64;
 use base::sha1::hex;
+use base::units::parse_memory;
 use rdb::WriteOptions;
 use resp::reply::Protocol;
 use store::snapshot::value_ref;
@@ -120,6 +121,13 @@ static TOOLS: &[Tool] = &[
             "Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
             "attrib, push, verbatim, true, false.",
         ],
+    ),
+    tool(
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        3..=3,
+        Locks::None,
+        set_list_plain_from,
+        &["Give elements of lists a node each from this length on; 0: when they are too long for one."],
     ),
     tool(
         "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
@@ -306,6 +314,15 @@ fn listpack(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
+fn set_list_plain_from(ctx: &mut Ctx) -> CmdResult {
+    let len = parse_memory(ctx.args.at(2)).ok().filter(|&len| len < LIST_PLAIN_FROM_MAX);
+    let len =
+        len.ok_or(CmdError::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb"))?;
+    ctx.engine.debug.list_plain_from.store(len as usize, Ordering::Relaxed);
+    ctx.reply.ok();
+    Ok(())
+}
+
 fn htstats(ctx: &mut Ctx) -> CmdResult {
     let db = ctx.db_index(2, "ERR Out of range database")?;
     let (mut keys, mut expiring, mut segments, mut bytes) = (0, 0, 0, 0);
@@ -477,6 +494,8 @@ fn protocol_annotated(ctx: &mut Ctx, name: &str) -> CmdResult {
     Ok(())
 }
 
+/// Redis keeps a megabyte below 4 GB for what surrounds an element.
+const LIST_PLAIN_FROM_MAX: u64 = (1 << 32) - (1 << 20);
 const UNKNOWN_TYPE: &str = "ERR Wrong protocol type name. Please use one of the following: \
                             string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
 

@@ -16,6 +16,7 @@ pub mod introspect;
 pub mod keyspace;
 pub mod latency;
 mod lcs;
+pub mod list;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
@@ -25,6 +26,7 @@ pub mod server;
 pub mod set;
 pub mod set_algebra;
 pub mod slowlog;
+pub mod sort;
 pub mod string;
 
 use crate::command::Command;
@@ -42,12 +44,14 @@ pub static FAMILIES: &[&[Command]] = &[
     hash_ttl::TABLE,
     set::TABLE,
     set_algebra::TABLE,
+    list::TABLE,
     generic::TABLE,
     expire::TABLE,
     keyspace::TABLE,
     scan::TABLE,
     object::TABLE,
     dump::TABLE,
+    sort::TABLE,
     server::TABLE,
     config::TABLE,
     save::TABLE,

@@ -8,6 +8,8 @@ pub const INFO: &[Difference] = &[
     ("command|getkeys", "arity", SHORTER),
     ("command|getkeysandflags", "arity", SHORTER),
     ("multi", "flags", NO_MULTI),
+    ("sort", "key specs", SORT_KEYS),
+    ("sort_ro", "key specs", SORT_KEYS),
     ("watch", "flags", NO_MULTI),
 ];
 
@@ -29,6 +31,7 @@ pub const DOCS: &[Difference] = &[
 
 const SHORTER: &str = "-3 since Redis 7.2: a request of one word has an answer too";
 const NO_MULTI: &str = "flagged as Valkey flags it: its error is that of every command refused in MULTI";
+const SORT_KEYS: &str = "notes in words of our own; the keys of patterns are called incomplete, as they are";
 const UNIX_TIME: &str = "a time, as in EXPIREAT; Valkey calls it an integer";
 const SUBSCRIPTIONS: &str = "as Valkey measures it: what is asked for counts, not what there is";
 const QUIT: &str = "deprecated since Redis 7.2";

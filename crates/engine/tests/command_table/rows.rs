@@ -103,7 +103,10 @@ fn check_spec(name: &str, row: &Command, spec: &KeySpec) {
     match spec.begin {
         Begin::Index(index) => assert!((1..10).contains(&index), "{name}: keys begin at {index}"),
         Begin::Keyword { word, from } => assert!(!word.is_empty() && from != 0, "{name}: keyword {word:?}"),
-        Begin::Unknown => assert!(spec.flags & key::INCOMPLETE != 0, "{name}: unknown and not incomplete"),
+        Begin::Unknown => {
+            let is_told = spec.flags & key::INCOMPLETE != 0 || spec.locate.is_some();
+            assert!(is_told, "{name}: unknown and not incomplete");
+        }
     }
     match spec.find {
         Find::Range { last, step, limit } => {

@@ -1,5 +1,6 @@
 //! Scripts of requests with their replies: run on an engine, and on the Redis that is installed, which must
 //! answer the same. It never fails a test where there is none.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use base::quoting::split_args;
 use engine::testing::{TestEngine, show};

@@ -6,11 +6,12 @@ pub mod peer;
 
 use base::crc::crc64;
 use ds::hash::{FieldTable, HashRef};
+use ds::list::{End, ListRef, PackedList};
 use ds::listpack::Element;
 use ds::set::SetRef;
 use rdb::{
-    Error, HashObject, Item, Object, ReadOptions, Reader, Record, SetBuilder, SetObject, Thresholds,
-    WriteOptions,
+    Error, HashObject, Item, ListObject, Object, ReadOptions, Reader, Record, SetBuilder, SetObject,
+    Thresholds, WriteOptions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ pub type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Model {
     Text(Vec<u8>),
+    List(Vec<Vec<u8>>),
     Hash(Fields),
     Set(BTreeSet<Vec<u8>>),
 }
@@ -47,11 +49,19 @@ pub fn hash_object(fields: &Fields, packed: bool) -> HashObject {
     HashObject::Table(table)
 }
 
+/// A list in the form that Redis' defaults ask for.
+pub fn list_object(elements: &[Vec<u8>]) -> ListObject {
+    let mut list = PackedList::default();
+    elements.iter().for_each(|element| list.push(End::Back, element));
+    ListObject::new(list)
+}
+
 pub fn model(object: &Object) -> Model {
     match object {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
         Object::Set(set) => Model::Set(members(set)),
-        Object::List(_) | Object::SortedSet(_) | Object::Stream(_) => {
+        Object::List(list) => Model::List(elements(list)),
+        Object::SortedSet(_) | Object::Stream(_) => {
             unreachable!("no test makes one yet")
         }
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
@@ -73,6 +83,15 @@ pub fn members(set: &SetObject) -> BTreeSet<Vec<u8>> {
     let members: BTreeSet<_> = set.view().iter().map(Element::to_vec).collect();
     assert_eq!(members.len(), set.view().len(), "no member comes twice");
     members
+}
+
+pub fn elements(list: &ListObject) -> Vec<Vec<u8>> {
+    if let ListRef::Nodes(nodes) = list.view() {
+        nodes.check_invariants();
+    }
+    let mut elements = Vec::new();
+    list.view().for_each(|element| elements.push(element.to_vec()));
+    elements
 }
 
 pub fn fields(hash: &HashObject) -> Fields {

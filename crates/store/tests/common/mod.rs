@@ -2,7 +2,7 @@
 //! into one.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::bytes::escape;
 use base::crc::crc64;
@@ -13,6 +13,7 @@ use store::{Db, DbIndex, Key};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
     Text(Vec<u8>),
+    List(VecDeque<Vec<u8>>),
     /// Field to value and time of expiry.
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
     Set(BTreeSet<Vec<u8>>),
@@ -99,7 +100,12 @@ fn read_value(object: &Object) -> Value {
         Object::Bytes(bytes) => Value::Text(bytes.clone()),
         Object::Int(number) => Value::Text(number.to_string().into_bytes()),
         Object::Set(set) => Value::Set(set.view().iter().map(|member| member.to_vec()).collect()),
-        Object::List(_) | Object::SortedSet(_) | Object::Stream(_) => {
+        Object::List(list) => {
+            let mut elements = VecDeque::new();
+            list.view().for_each(|element| elements.push_back(element.to_vec()));
+            Value::List(elements)
+        }
+        Object::SortedSet(_) | Object::Stream(_) => {
             unreachable!("no test makes one yet")
         }
         Object::Hash(hash) => {

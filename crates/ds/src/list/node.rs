@@ -1,0 +1,387 @@
+//! One node of a list: a listpack with spare room on both sides, one long element, or a compressed listpack.
+//!
+//! Its count and its size in RDB form are always right. It decides neither how long a node may become nor
+//! which ones are compressed.
+
+use std::ops::ControlFlow;
+
+use base::{alloc::size_class, lzf};
+
+use super::{Direction, End, packed};
+use crate::hash::rdb_len;
+use crate::listpack::{self, Buffer, Element, Listpack, Needle};
+
+/// A node's content, as a reader of the list or an RDB file wants it.
+#[derive(Clone, Copy)]
+pub enum NodeRef<'a> {
+    Packed(Listpack<'a>),
+    Plain(&'a [u8]),
+    /// A listpack of `len` bytes in LZF's format.
+    Compressed {
+        lzf: &'a [u8],
+        len: usize,
+    },
+}
+
+impl<'a> NodeRef<'a> {
+    /// Visits up to `count` elements, the one at `index` first, until `visit` breaks off.
+    #[inline]
+    pub(super) fn walk(
+        self,
+        index: usize,
+        count: usize,
+        direction: Direction,
+        visit: &mut impl FnMut(Element<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match self {
+            NodeRef::Packed(pack) => packed::walk(pack, index, count, direction, visit),
+            NodeRef::Plain(_) if count == 0 => ControlFlow::Continue(()),
+            NodeRef::Plain(element) => visit(Element::Bytes(element)),
+            NodeRef::Compressed { lzf, len } => {
+                let opened = open(lzf, len);
+                packed::walk(Listpack::trusted(&opened), index, count, direction, visit)
+            }
+        }
+    }
+}
+
+/// What a node adds to the sums over a list.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Sums {
+    pub count: usize,
+    pub rdb_len: u64,
+    /// Bytes of the node's block that can be used.
+    pub block_len: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    Packed,
+    Plain,
+    Compressed,
+}
+
+/// 32 bytes, as a list may have a node for each of its elements.
+#[derive(Clone)]
+pub(super) struct Node {
+    /// Packed: the listpack with spare room around it. Else the element or the compressed bytes, exactly.
+    block: Box<[u8]>,
+    /// Where the listpack begins in the block.
+    start: u32,
+    /// Bytes of the listpack, or of what the compressed bytes stand for.
+    len: u32,
+    /// Of all elements of a listpack, see `rdb_len`.
+    rdb_len: u32,
+    count: u16,
+    form: Form,
+}
+
+impl Node {
+    /// A listpack of one element.
+    pub fn packed(content: &[u8]) -> Node {
+        let mut pack = Vec::with_capacity(size_class(BLOCK_LEN_MIN.max(content.len() + ELEMENT_OVERHEAD)));
+        pack.extend_from_slice(&Listpack::new_empty());
+        listpack::push_back(&mut pack, content);
+        Node::of_pack(pack, 1, rdb_len(content.len()) as u32)
+    }
+
+    /// One element on its own.
+    pub fn plain(content: Box<[u8]>) -> Node {
+        Node { block: content, start: 0, len: 0, rdb_len: 0, count: 1, form: Form::Plain }
+    }
+
+    /// The elements of a listpack of at most [`PACK_LEN_MAX`] bytes, which is not empty.
+    pub fn from_pack(pack: Vec<u8>) -> Node {
+        let (mut count, mut len) = (0, 0);
+        for element in Listpack::trusted(&pack) {
+            count += 1;
+            len += rdb_len(element.len());
+        }
+        Node::of_pack(pack, count, len as u32)
+    }
+
+    fn of_pack(mut pack: Vec<u8>, count: usize, rdb_len: u32) -> Node {
+        assert!(pack.len() <= PACK_LEN_MAX && count > 0, "a node's listpack is short and not empty");
+        let len = pack.len() as u32;
+        pack.resize(pack.capacity().min(size_class(pack.len()).max(BLOCK_LEN_MIN)), 0);
+        let block = pack.into_boxed_slice();
+        Node { block, start: 0, len, rdb_len, count: count as u16, form: Form::Packed }
+    }
+
+    #[inline]
+    pub fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// Bytes of the listpack; None if the node is one long element.
+    #[inline]
+    pub fn pack_len(&self) -> Option<usize> {
+        (self.form != Form::Plain).then_some(self.len as usize)
+    }
+
+    #[inline]
+    pub fn is_compressed(&self) -> bool {
+        self.form == Form::Compressed
+    }
+
+    #[inline]
+    pub fn sums(&self) -> Sums {
+        let rdb_len = match self.form {
+            Form::Plain => rdb_len(self.block.len()),
+            _ => u64::from(self.rdb_len),
+        };
+        Sums { count: self.count(), rdb_len, block_len: self.block.len() }
+    }
+
+    #[inline]
+    pub fn view(&self) -> NodeRef<'_> {
+        match self.form {
+            Form::Packed => NodeRef::Packed(Listpack::trusted(self.bytes())),
+            Form::Plain => NodeRef::Plain(&self.block),
+            Form::Compressed => NodeRef::Compressed { lzf: &self.block, len: self.len as usize },
+        }
+    }
+
+    pub fn push(&mut self, end: End, content: &[u8]) {
+        packed::push(self, end, content);
+        self.note_added(content);
+    }
+
+    pub fn insert(&mut self, index: usize, content: &[u8]) {
+        packed::insert(self, index, content);
+        self.note_added(content);
+    }
+
+    /// Replaces an element of a listpack.
+    pub fn replace(&mut self, index: usize, content: &[u8]) {
+        self.rdb_len -= self.rdb_len_of(index, 1);
+        self.rdb_len += rdb_len(content.len()) as u32;
+        packed::replace(self, index, content);
+    }
+
+    /// Removes some elements of a listpack, not all.
+    pub fn remove(&mut self, index: usize, count: usize) {
+        debug_assert!(index + count <= self.count() && count < self.count(), "a node is never empty");
+        self.rdb_len -= self.rdb_len_of(index, count);
+        self.count -= count as u16;
+        packed::remove(self, index, count);
+        self.give_back();
+    }
+
+    /// How many elements match, up to `max`.
+    pub fn count_matching(&self, needle: &Needle<'_>, max: usize) -> usize {
+        let mut count = 0;
+        let _ = self.view().walk(0, self.count(), Direction::Forward, &mut |element| {
+            count += usize::from(needle.matches(element));
+            if count < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        count
+    }
+
+    /// Removes `count` of the elements that match, of which there are as many, but not all elements.
+    pub fn remove_matching(&mut self, needle: &Needle<'_>, count: usize, direction: Direction) {
+        debug_assert!(count < self.count(), "a node is never empty");
+        let removed = packed::remove_matching(self, needle, count, direction);
+        debug_assert_eq!(removed, count, "the caller has counted them");
+        self.rdb_len -= (rdb_len(needle.bytes().len()) * removed as u64) as u32;
+        self.count -= removed as u16;
+        self.give_back();
+    }
+
+    /// Takes the elements of a listpack from `index` on out: some, not all.
+    pub fn split_off(&mut self, index: usize) -> Node {
+        debug_assert!((1..self.count()).contains(&index), "both parts have elements");
+        let at = packed::position(Listpack::trusted(self.bytes()), index);
+        let taken = Node::from_pack(listpack::split_off(self, at));
+        self.count -= taken.count;
+        self.rdb_len -= taken.rdb_len;
+        self.give_back();
+        taken
+    }
+
+    /// Appends all elements of another listpack.
+    pub fn append(&mut self, other: &Node) {
+        listpack::append(self, Listpack::trusted(other.bytes()));
+        self.count += other.count;
+        self.rdb_len += other.rdb_len;
+    }
+
+    /// Compresses a listpack, if that saves enough.
+    pub fn compress(&mut self) {
+        if self.form != Form::Packed || self.bytes().len() < COMPRESSED_FROM {
+            return;
+        }
+        let mut out = Vec::new();
+        if lzf::compress(self.bytes(), &mut out) && out.len() + COMPRESSION_SAVES <= self.bytes().len() {
+            self.block = out.into_boxed_slice();
+            self.start = 0;
+            self.form = Form::Compressed;
+        }
+    }
+
+    pub fn decompress(&mut self) {
+        if self.form == Form::Compressed {
+            self.block = open(&self.block, self.len as usize).into_boxed_slice();
+            self.form = Form::Packed;
+        }
+    }
+
+    /// Gives back spare room: the node is not going to grow soon.
+    pub fn trim(&mut self) {
+        let tight = size_class(self.len as usize);
+        if self.form == Form::Packed && tight < self.block.len() {
+            self.reallocate(tight, 0);
+        }
+    }
+
+    /// Panics if a count is wrong.
+    pub fn check_invariants(&self) {
+        let counted = match self.view() {
+            NodeRef::Plain(_) => return assert_eq!(self.count, 1),
+            NodeRef::Packed(pack) => Node::from_pack(pack.bytes().to_vec()),
+            NodeRef::Compressed { lzf, len } => Node::from_pack(open(lzf, len)),
+        };
+        assert!(Listpack::validate(counted.bytes(), true).is_ok());
+        let facts = |node: &Node| (node.count, node.rdb_len, node.len);
+        assert_eq!(facts(self), facts(&counted));
+    }
+
+    fn note_added(&mut self, content: &[u8]) {
+        self.rdb_len += rdb_len(content.len()) as u32;
+        self.count += 1;
+    }
+
+    fn rdb_len_of(&self, index: usize, count: usize) -> u32 {
+        let mut len = 0;
+        let _ = self.view().walk(index, count, Direction::Forward, &mut |element| {
+            len += rdb_len(element.len());
+            ControlFlow::Continue(())
+        });
+        len as u32
+    }
+
+    /// Shrinks a block that is three quarters empty.
+    fn give_back(&mut self) {
+        let wanted = size_class(BLOCK_LEN_MIN.max(self.len as usize * 2));
+        if self.block.len() > BLOCK_LEN_MIN * 2 && self.len as usize * 4 <= self.block.len() {
+            self.reallocate(wanted, (wanted - self.len as usize) / 2);
+        }
+    }
+
+    /// Makes at least `wanted` bytes of room before or behind the listpack, by a larger block if the growth of
+    /// half as much again is not there. Who pushes at one end only gets all of it there.
+    #[cold]
+    fn make_room(&mut self, end: End, wanted: usize) {
+        let (start, len, block_len) = (self.start as usize, self.len as usize, self.block.len());
+        let needed = len + wanted;
+        // Limits are powers of two: beyond the next one the node is not going to grow.
+        let grown = size_class((needed + needed / 2).min(needed.next_power_of_two())).max(block_len);
+        let spare = grown - len;
+        let half = (spare - wanted) / 2;
+        let other = match end {
+            _ if grown == block_len => half,
+            End::Front => half.min(block_len - start - len),
+            End::Back => half.min(start),
+        };
+        let to = if end == End::Front { spare - other } else { other };
+        if grown == block_len {
+            self.block.copy_within(start..start + len, to);
+            self.start = to as u32;
+        } else {
+            self.reallocate(grown, to);
+        }
+    }
+
+    /// Moves the listpack to `start` in another block.
+    fn reallocate(&mut self, block_len: usize, start: usize) {
+        let mut block = vec![0; block_len].into_boxed_slice();
+        block[start..start + self.len as usize].copy_from_slice(self.bytes());
+        self.block = block;
+        self.start = start as u32;
+    }
+
+    /// Makes the `old` bytes at `at` of the listpack `new` bytes, by moving the shorter side.
+    fn resize_at(&mut self, at: usize, old: usize, new: usize) {
+        let tail = self.len as usize - at - old;
+        let end = if at < tail { End::Front } else { End::Back };
+        if new > old {
+            self.grow_at(at, tail, end, new - old);
+        } else {
+            self.shrink_at(at, tail, end, old - new);
+        }
+    }
+
+    fn grow_at(&mut self, at: usize, tail: usize, end: End, added: usize) {
+        let behind = self.block.len() - (self.start + self.len) as usize;
+        let room = if end == End::Front { self.start as usize } else { behind };
+        if room < added {
+            self.make_room(end, added);
+        }
+        let (start, len) = (self.start as usize, self.len as usize);
+        match end {
+            End::Front => {
+                self.block.copy_within(start..start + at, start - added);
+                self.start -= added as u32;
+            }
+            End::Back => {
+                self.block.copy_within(start + len - tail..start + len, start + len - tail + added);
+            }
+        }
+        self.len += added as u32;
+    }
+
+    fn shrink_at(&mut self, at: usize, tail: usize, end: End, removed: usize) {
+        let (start, len) = (self.start as usize, self.len as usize);
+        match end {
+            End::Front => {
+                self.block.copy_within(start..start + at, start + removed);
+                self.start += removed as u32;
+            }
+            End::Back => {
+                self.block.copy_within(start + len - tail..start + len, start + len - tail - removed);
+            }
+        }
+        self.len -= removed as u32;
+    }
+}
+
+/// Edits of the listpack. Only the shorter side of an edit moves: a push or pop at the front moves the header.
+impl Buffer for Node {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        debug_assert_eq!(self.form, Form::Packed, "a node is opened before it is edited");
+        &self.block[self.start as usize..][..self.len as usize]
+    }
+
+    #[inline]
+    fn splice(&mut self, at: usize, remove: usize, insert: &[&[u8]]) {
+        let added = insert.iter().map(|piece| piece.len()).sum();
+        if added != remove {
+            self.resize_at(at, remove, added);
+        }
+        let mut to = self.start as usize + at;
+        for piece in insert {
+            self.block[to..to + piece.len()].copy_from_slice(piece);
+            to += piece.len();
+        }
+    }
+}
+
+fn open(lzf: &[u8], len: usize) -> Vec<u8> {
+    lzf::decompress(lzf, len).expect("`compress` made these bytes of so many")
+}
+
+/// Bytes of a listpack in a node: the largest that `list-max-listpack-size` allows, which keeps the element
+/// count in 16 bits.
+pub(super) const PACK_LEN_MAX: usize = 64 * 1024;
+
+/// A listpack's frame, an element's lengths.
+const ELEMENT_OVERHEAD: usize = 17;
+
+const BLOCK_LEN_MIN: usize = 64;
+
+/// Redis' bounds: shorter listpacks are not compressed, nor such as would not become shorter by this.
+const COMPRESSED_FROM: usize = 48;
+const COMPRESSION_SAVES: usize = 8;
+
+const _: () = assert!(size_of::<Node>() == 32);
