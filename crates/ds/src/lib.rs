@@ -4,6 +4,7 @@
 //! arguments.
 #![deny(unsafe_code)]
 
+pub mod bits;
 mod field;
 pub mod hash;
 pub mod intset;

@@ -55,8 +55,25 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("setnx", &["SETNX new v", "SETNX short v"]),
     ("setrange", &["SETRANGE s 2 XY", "SETRANGE new 5 x", "SETRANGE i 0 9", "SETRANGE big 30000 x"]),
     ("setbit", &["SETBIT s 7 1", "SETBIT new 100 1", "SETBIT i 1 1"]),
-    ("bitop", &["BITOP OR new s i", "BITOP NOT s s", "BITOP AND s none none"]),
-    ("bitfield", &["BITFIELD s SET u8 0 255", "BITFIELD new INCRBY i5 100 1"]),
+    (
+        "bitop",
+        &[
+            "BITOP OR new s i",
+            "BITOP NOT s s",
+            "BITOP AND s none none",
+            "BITOP DIFF t s i",
+            "BITOP XOR h s big",
+        ],
+    ),
+    (
+        "bitfield",
+        &[
+            "BITFIELD s SET u8 0 255",
+            "BITFIELD new INCRBY i5 100 1",
+            "BITFIELD new OVERFLOW FAIL SET u8 100 300",
+            "BITFIELD big SET i64 #100 -1 OVERFLOW SAT INCRBY u4 3 -100",
+        ],
+    ),
     // Hashes.
     (
         "hset",
