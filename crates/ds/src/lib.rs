@@ -7,6 +7,7 @@
 pub mod bits;
 mod field;
 pub mod hash;
+pub mod hyperloglog;
 pub mod intset;
 pub mod list;
 pub mod listpack;

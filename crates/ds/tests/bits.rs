@@ -190,6 +190,7 @@ fn overflow() {
     fit("i1", 0, Wrap, Some(0));
     fit("i1", 1, Wrap, Some(-1));
     fit("i64", i64::MIN, Fail, Some(i64::MIN));
+    fit("i45", i64::MIN, Saturate, Some(-(1 << 44)));
 }
 
 #[test]

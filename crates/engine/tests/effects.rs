@@ -74,6 +74,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "BITFIELD big SET i64 #100 -1 OVERFLOW SAT INCRBY u4 3 -100",
         ],
     ),
+    (
+        "pfadd",
+        &["PFADD p x y z", "PFADD new", "PFADD new a b c", "PFADD dense q w e", "PFADD p 1 2 3 4 5 6 7 8 9"],
+    ),
+    ("pfcount", &["PFCOUNT p"]),
+    ("pfmerge", &["PFMERGE new p", "PFMERGE p dense", "PFMERGE new p dense none", "PFMERGE new"]),
+    ("pfdebug", &["PFDEBUG TODENSE p", "PFDEBUG GETREG p"]),
     // Hashes.
     (
         "hset",
@@ -216,6 +223,9 @@ const SETUP: &[&str] = &[
     "SET f 10.5",
     "SET t 5 PX 5000",
     "SET short 1 PX 5",
+    "PFADD p a b c",
+    "PFADD dense a d",
+    "PFDEBUG TODENSE dense",
     "HSET h f v n 5",
     "HSET timed f v n 1 keep w",
     "HPEXPIRE timed 5000 FIELDS 2 f n",
