@@ -91,6 +91,8 @@ const FINDING: Script = &[
     ("BITPOS a 1 x", NOT_INTEGER),
     ("BITPOS a 1 0 1 WORD", SYNTAX),
     ("BITPOS a 1 0 1 BIT x", SYNTAX),
+    ("BITPOS a 1 0 x WORD", SYNTAX),
+    ("BITPOS a 1 x 1 WORD", NOT_INTEGER),
 ];
 
 const COMBINING: Script = &[

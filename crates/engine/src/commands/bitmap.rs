@@ -148,11 +148,11 @@ impl Part {
             return Err(CmdError::SYNTAX);
         }
         let start = args.integer(index)?;
-        let end = if count > 1 { Some(args.integer(index + 1)?) } else { None };
         let in_bits = args.is(index + 2, "bit");
         if count == 3 && !in_bits && !args.is(index + 2, "byte") {
             return Err(CmdError::SYNTAX);
         }
+        let end = if count > 1 { Some(args.integer(index + 1)?) } else { None };
         Ok(Some(Part { start, end, in_bits }))
     }
 
