@@ -6,6 +6,7 @@
 
 pub mod bits;
 mod field;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod intset;
