@@ -4,8 +4,11 @@
 //! arguments.
 #![deny(unsafe_code)]
 
+pub mod bits;
 mod field;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod intset;
 pub mod list;
 pub mod listpack;

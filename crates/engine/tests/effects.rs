@@ -55,8 +55,32 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("setnx", &["SETNX new v", "SETNX short v"]),
     ("setrange", &["SETRANGE s 2 XY", "SETRANGE new 5 x", "SETRANGE i 0 9", "SETRANGE big 30000 x"]),
     ("setbit", &["SETBIT s 7 1", "SETBIT new 100 1", "SETBIT i 1 1"]),
-    ("bitop", &["BITOP OR new s i", "BITOP NOT s s", "BITOP AND s none none"]),
-    ("bitfield", &["BITFIELD s SET u8 0 255", "BITFIELD new INCRBY i5 100 1"]),
+    (
+        "bitop",
+        &[
+            "BITOP OR new s i",
+            "BITOP NOT s s",
+            "BITOP AND s none none",
+            "BITOP DIFF t s i",
+            "BITOP XOR h s big",
+        ],
+    ),
+    (
+        "bitfield",
+        &[
+            "BITFIELD s SET u8 0 255",
+            "BITFIELD new INCRBY i5 100 1",
+            "BITFIELD new OVERFLOW FAIL SET u8 100 300",
+            "BITFIELD big SET i64 #100 -1 OVERFLOW SAT INCRBY u4 3 -100",
+        ],
+    ),
+    (
+        "pfadd",
+        &["PFADD p x y z", "PFADD new", "PFADD new a b c", "PFADD dense q w e", "PFADD p 1 2 3 4 5 6 7 8 9"],
+    ),
+    ("pfcount", &["PFCOUNT p"]),
+    ("pfmerge", &["PFMERGE new p", "PFMERGE p dense", "PFMERGE new p dense none", "PFMERGE new"]),
+    ("pfdebug", &["PFDEBUG TODENSE p", "PFDEBUG GETREG p"]),
     // Hashes.
     (
         "hset",
@@ -250,6 +274,9 @@ const SETUP: &[&str] = &[
     "SET f 10.5",
     "SET t 5 PX 5000",
     "SET short 1 PX 5",
+    "PFADD p a b c",
+    "PFADD dense a d",
+    "PFDEBUG TODENSE dense",
     "HSET h f v n 5",
     "HSET timed f v n 1 keep w",
     "HPEXPIRE timed 5000 FIELDS 2 f n",

@@ -22,6 +22,8 @@ pub enum TextRef<'a> {
 /// A string on its way in: a part of the request, or a block that was read for it alone.
 pub enum Incoming<'a> {
     Slice(&'a [u8]),
+    /// Not an integer, whatever it prints; raw at any length.
+    Raw(&'a [u8]),
     Shared(Arc<Vec<u8>>),
 }
 
@@ -82,9 +84,18 @@ pub fn encoding(entry: EntryRef<'_>) -> &'static str {
 }
 
 impl<'a> Incoming<'a> {
+    /// Bytes that a command made; a large block is taken, not copied.
+    pub fn computed(bytes: &'a mut Vec<u8>) -> Incoming<'a> {
+        if bytes.len() < SHARED_LEN {
+            Incoming::Raw(bytes)
+        } else {
+            Incoming::Shared(Arc::new(std::mem::take(bytes)))
+        }
+    }
+
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Incoming::Slice(bytes) => bytes,
+            Incoming::Slice(bytes) | Incoming::Raw(bytes) => bytes,
             Incoming::Shared(bytes) => bytes,
         }
     }
@@ -97,7 +108,8 @@ impl<'a> Incoming<'a> {
                 parse_i64(bytes).map_or(NewPayload::Bytes(bytes), NewPayload::Int)
             }
             Incoming::Slice(bytes) if bytes.len() < SHARED_LEN => NewPayload::Bytes(bytes),
-            Incoming::Slice(bytes) => NewPayload::Shared(Arc::new(bytes.to_vec())),
+            Incoming::Raw(bytes) if bytes.len() < SHARED_LEN => NewPayload::Raw(bytes),
+            Incoming::Slice(bytes) | Incoming::Raw(bytes) => NewPayload::Shared(Arc::new(bytes.to_vec())),
             Incoming::Shared(bytes) => NewPayload::Shared(bytes),
         }
     }
@@ -166,6 +178,19 @@ impl<'a> TextMut<'a> {
 
     pub fn set_int(&mut self, value: i64) {
         self.0.db.edit(self.0.slot, |entry| entry.set_payload(NewPayload::Int(value)));
+    }
+
+    /// Keeps an integer, or a string as it was set, as a raw string from now on.
+    pub fn make_raw(&mut self) {
+        let view = self.0.view();
+        let is_raw = match view.payload() {
+            Payload::Int(_) => false,
+            Payload::Bytes(_) => view.is_raw(),
+            _ => true,
+        };
+        if !is_raw {
+            self.edit_bytes(0, |_| ());
+        }
     }
 
     /// Adds to the end; the new length in bytes.

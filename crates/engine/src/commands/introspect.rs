@@ -192,13 +192,31 @@ fn find_of(request: &Argv<'_>) -> Option<&'static Registered> {
     REGISTRY.find_child(found, request.at(1))
 }
 
-/// A spec's flags, as far as they depend on the arguments: SET reads only if it is told to.
+/// A spec's flags, as far as they depend on the arguments: SET reads only if it is told to, and BITFIELD may do
+/// nothing else.
 fn flags_of(row: &Command, spec: &KeySpec, request: &Argv<'_>) -> u16 {
-    if row.name != "set" || spec.flags & key::VARIABLE_FLAGS == 0 {
-        return spec.flags;
+    match row.name {
+        "set" if (3..request.len()).any(|index| request.is(index, "get")) => {
+            key::RW | key::ACCESS | key::UPDATE
+        }
+        "set" => key::OW | key::UPDATE,
+        "bitfield" if only_gets_fields(request) => key::RO | key::ACCESS,
+        "bitfield" => key::RW | key::ACCESS | key::UPDATE,
+        _ => spec.flags,
     }
-    let reads = (3..request.len()).any(|index| request.is(index, "get"));
-    if reads { key::RW | key::ACCESS | key::UPDATE } else { key::OW | key::UPDATE }
+}
+
+/// What BITFIELD would not understand counts as a change.
+fn only_gets_fields(request: &Argv<'_>) -> bool {
+    let mut index = 2;
+    while index < request.len() {
+        index += match request.len() - index {
+            3.. if request.is(index, "get") => 3,
+            2.. if request.is(index, "overflow") => 2,
+            _ => return false,
+        };
+    }
+    true
 }
 
 fn top_level() -> impl Iterator<Item = &'static Registered> {

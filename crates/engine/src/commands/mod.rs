@@ -11,6 +11,7 @@ pub mod expire;
 pub mod generic;
 pub mod hash;
 pub mod hash_ttl;
+pub mod hyperloglog;
 mod instant;
 pub mod introspect;
 pub mod keyspace;
@@ -40,6 +41,7 @@ pub static FAMILIES: &[&[Command]] = &[
     crate::multi::TABLE,
     string::TABLE,
     bitmap::TABLE,
+    hyperloglog::TABLE,
     hash::TABLE,
     hash_ttl::TABLE,
     set::TABLE,

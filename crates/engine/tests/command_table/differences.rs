@@ -15,6 +15,7 @@ pub const INFO: &[Difference] = &[
 
 /// Of COMMAND DOCS.
 pub const DOCS: &[Difference] = &[
+    ("bitop", "arguments", "Redis 8.2 has four operations more"),
     ("client|kill", "arguments", "filters follow one another; the others call them a choice"),
     ("hexpireat", "arguments", UNIX_TIME),
     ("hpexpireat", "arguments", UNIX_TIME),
