@@ -17,6 +17,7 @@ use store::expire::is_expired;
 use store::{EntryRef, Garbage, Hash, Kind, List, Plan, Set, Text, Type};
 
 use crate::args::OwnedArgv;
+use crate::blocking::end_wait;
 use crate::clients::{Arrival, ClientId};
 use crate::config::Config;
 use crate::cycle::Cycle;
@@ -182,6 +183,24 @@ impl TestEngine {
     /// Everything else posted to the worker since the last call: messages, monitor lines, kills.
     pub fn take_posts(&mut self) -> Vec<Event> {
         std::mem::take(&mut *self.host.posts.lock())
+    }
+
+    /// The replies to requests that waited, each with its session: their waits are over.
+    pub fn take_served(&mut self) -> Vec<(usize, Value)> {
+        let mut posts = self.host.posts.lock();
+        let is_served = |event: &Event| matches!(event, Event::Unblocked { .. });
+        let (served, others): (Vec<_>, Vec<_>) = posts.drain(..).partition(is_served);
+        *posts = others;
+        drop(posts);
+        served.iter().filter_map(|event| self.end_wait(event)).collect()
+    }
+
+    fn end_wait(&mut self, event: &Event) -> Option<(usize, Value)> {
+        let Event::Unblocked { client, reply, .. } = event else { return None };
+        let session = self.sessions.iter().position(|session| session.client.id == *client)?;
+        end_wait(&mut self.sessions[session]);
+        let (value, _) = decode(reply, &DecodeLimits::default()).ok()??;
+        Some((session, value))
     }
 
     /// From now on effects are collected.

@@ -205,6 +205,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("lmpop", &["LMPOP 2 none l LEFT", "LMPOP 1 nodes RIGHT COUNT 7", "LMPOP 2 short l RIGHT COUNT 9"]),
+    ("blpop", &["BLPOP none l 0", "BLPOP nodes 0"]),
+    ("brpop", &["BRPOP short one 0", "BRPOP nodes 0"]),
+    ("blmpop", &["BLMPOP 0 2 none l LEFT COUNT 3"]),
+    ("blmove", &["BLMOVE l nodes LEFT RIGHT 0"]),
+    ("brpoplpush", &["BRPOPLPUSH l new 0"]),
+    ("blmovem", &["BLMOVEM l nodes LEFT RIGHT 0", "BLMOVEM nodes l LEFT LEFT 0 EXACTLY 3 BULK"]),
     (
         "sort",
         &[

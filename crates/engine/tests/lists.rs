@@ -5,6 +5,7 @@ mod common;
 
 use common::{Script, check_as_redis, check_replay, check_script};
 use engine::config::DebugAccess;
+use engine::pipeline::Outcome;
 use engine::testing::{TestEngine, show};
 use resp::decode::Value;
 use resp::reply::Protocol;
@@ -424,6 +425,111 @@ fn effects() {
     check("LREM l 0 none", &[]);
     check("LINSERT l BEFORE none x", &[]);
     check("RPOPLPUSH l m", &["RPOPLPUSH l m"]);
+}
+
+const WAITS: Script = &[
+    ("RPUSH l a b c d e", "5"),
+    ("BLPOP none l 0", "[\"l\" \"a\"]"),
+    ("BRPOP l none 0.5", "[\"l\" \"e\"]"),
+    ("BLMPOP 0 2 none l LEFT COUNT 2", "[\"l\" [\"b\" \"c\"]]"),
+    ("BLMOVE l m LEFT RIGHT 0", "\"d\""),
+    ("BRPOPLPUSH m l 0", "\"d\""),
+    ("BLPOP l x", "-ERR timeout is not a float or out of range"),
+    ("BLPOP l -1", "-ERR timeout is negative"),
+    ("BLMOVE l m LEFT up 0", SYNTAX),
+    ("BLMOVE l m LEFT LEFT x", "-ERR timeout is not a float or out of range"),
+    ("BRPOPLPUSH l m -1", "-ERR timeout is negative"),
+    ("BLMPOP 0 0 l LEFT", "-ERR numkeys should be greater than 0"),
+    ("BLMPOP x 1 l LEFT", "-ERR timeout is not a float or out of range"),
+    ("BLMPOP x 1 l UP", SYNTAX),
+    ("SET s 1", "+OK"),
+    ("BLPOP s l 0", WRONG_TYPE),
+    ("BLPOP none s 0", WRONG_TYPE),
+    ("BLMOVE s l LEFT LEFT 0", WRONG_TYPE),
+    ("BLMOVE l s LEFT LEFT 0", WRONG_TYPE),
+    ("LRANGE l 0 -1", "[\"d\"]"),
+    ("MULTI", "+OK"),
+    ("BLPOP none 0", "+QUEUED"),
+    ("BLMOVE none l LEFT LEFT 0", "+QUEUED"),
+    ("BRPOPLPUSH none l 0", "+QUEUED"),
+    ("BLMPOP 0 1 none LEFT", "+QUEUED"),
+    ("EXEC", "[nil nil nil nil]"),
+];
+
+#[test]
+fn what_is_there_is_not_waited_for() {
+    check_as_redis(&[WAITS]);
+    check_script(&[&[
+        ("RPUSH l a b c d e", "5"),
+        ("BLMOVEM l m LEFT LEFT 0", "[\"a\"]"),
+        ("BLMOVEM l m LEFT LEFT 0 EXACTLY 2 BULK", "[\"b\" \"c\"]"),
+        ("BLMOVEM l m LEFT LEFT 0 COUNT 9 OBO", "[\"e\" \"d\"]"),
+        ("BLMOVEM l m LEFT LEFT x", "-ERR timeout is not a float or out of range"),
+        ("BLMOVEM l m LEFT LEFT 0 COUNT 9", SYNTAX),
+        ("MULTI", "+OK"),
+        ("BLMOVEM m l LEFT LEFT 0 EXACTLY 9 BULK", "+QUEUED"),
+        ("EXEC", "[nil]"),
+    ]]);
+}
+
+/// The first line waits; the others are run by somebody else, and then the reply has come. What is logged
+/// replays to the same.
+fn check_wait(waiting: &str, others: &[&str], expected: &str, effects: &[&str]) {
+    let mut test = TestEngine::new();
+    test.collect_effects();
+    let other = test.connect();
+    assert_eq!(test.run_raw(0, &waiting.split(' ').collect::<Vec<_>>()), b"", "{waiting} waits");
+    assert_eq!(test.outcome, Outcome::Blocked);
+    for line in others {
+        assert_eq!(test.take_served(), [], "{waiting}, before {line}");
+        assert!(!test.run_as(other, line).is_error(), "{line}");
+    }
+    let served = test.take_served();
+    let replies: Vec<_> = served.iter().map(|(session, reply)| (*session, show(reply))).collect();
+    assert_eq!(replies, [(0, expected.to_owned())], "{waiting}");
+    let log = test.take_effects();
+    assert_eq!(test.replay(&log).digest(), test.digest(), "{waiting}");
+    let lines = String::from_utf8_lossy(&log).into_owned();
+    for effect in effects {
+        let words = effect.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        assert!(lines.contains(&words.collect::<String>()), "{waiting}: {effect} is not in {lines:?}");
+    }
+    test.check_invariants();
+}
+
+#[test]
+fn who_waits_is_served() {
+    check_wait("BLPOP a b 0", &["RPUSH b 1 2"], "[\"b\" \"1\"]", &["RPUSH b 1 2", "LPOP b"]);
+    check_wait("BRPOP a b 0", &["SET b x", "RPUSH a 1 2"], "[\"a\" \"2\"]", &["RPOP a"]);
+    check_wait("BLPOP a 0", &["RPUSH c 1", "RENAME c a"], "[\"a\" \"1\"]", &["LPOP a"]);
+    check_wait("BLPOP a 0", &["RPUSH c 2 1", "SORT c STORE a"], "[\"a\" \"1\"]", &["LPOP a"]);
+    check_wait("BLPOP a 0", &["RPUSH c 1", "LMOVE c a LEFT LEFT"], "[\"a\" \"1\"]", &["LPOP a"]);
+    check_wait("BLMPOP 0 2 a b RIGHT COUNT 5", &["RPUSH b 1 2"], "[\"b\" [\"2\" \"1\"]]", &["RPOP b 2"]);
+    check_wait("BLMOVE a b LEFT RIGHT 0", &["RPUSH b x", "RPUSH a 1 2"], "\"1\"", &["LMOVE a b LEFT RIGHT"]);
+    check_wait("BRPOPLPUSH a b 0", &["RPUSH a 1 2"], "\"2\"", &["RPOPLPUSH a b"]);
+    check_wait("BRPOPLPUSH a a 0", &["RPUSH a 1 2"], "\"2\"", &["RPOPLPUSH a a"]);
+    let moved = &["LMOVEM a b LEFT RIGHT EXACTLY 2 OBO"];
+    check_wait("BLMOVEM a b LEFT RIGHT 0 EXACTLY 2 OBO", &["RPUSH a 1", "RPUSH a 2"], "[\"1\" \"2\"]", moved);
+    check_wait("BLMOVEM a b LEFT LEFT 0", &["RPUSH a 1 2"], "[\"1\"]", &["LMOVEM a b LEFT LEFT"]);
+    let wrong_type = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+    check_wait("BLMOVE a b LEFT LEFT 0", &["SET b x", "RPUSH a 1"], wrong_type, &[]);
+    check_wait("BLMOVE a b LEFT LEFT 0", &["SET a x", "RPUSH b 1", "DEL a", "RPUSH a 2"], "\"2\"", &[]);
+}
+
+#[test]
+fn each_element_serves_one_in_the_order_of_arrival() {
+    let mut test = TestEngine::new();
+    let waiting: Vec<usize> = (0..3).map(|_| test.connect()).collect();
+    for &session in &waiting {
+        test.run_raw(session, &["BLPOP", "l", "0"]);
+    }
+    assert_eq!(show(&test.run("RPUSH l a b")), "2");
+    let served: Vec<_> = test.take_served().iter().map(|(who, reply)| (*who, show(reply))).collect();
+    assert_eq!(served, [(waiting[0], "[\"l\" \"a\"]".to_owned()), (waiting[1], "[\"l\" \"b\"]".to_owned())]);
+    assert_eq!(show(&test.run("EXISTS l")), "0");
+    test.run("RPUSH l c");
+    assert_eq!(test.take_served().len(), 1);
+    test.check_invariants();
 }
 
 #[test]

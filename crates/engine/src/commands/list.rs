@@ -1,6 +1,7 @@
-//! Lists: elements in order, pushed and popped at either end. What waits for an element is not decided here.
+//! Lists: elements in order, pushed and popped at either end. Who waits for an element is the business of
+//! `list_blocking`.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use base::num::parse_i64;
 use ds::list::{Direction, End, ListRef};
@@ -17,7 +18,7 @@ use crate::keys::{Event, Keys};
 use crate::keyspec::{KeySpec, flag as key};
 use crate::notify::class;
 
-const fn row(name: &'static str, arity: i32, run: Run) -> Command {
+pub(super) const fn row(name: &'static str, arity: i32, run: Run) -> Command {
     command(name, arity, Group::List, run)
 }
 
@@ -178,8 +179,8 @@ pub static TABLE: &[Command] = &[
         .docs("Adds elements behind the last one of a list that exists.", PUSHED),
 ];
 
-const SOURCE: KeySpec = KeySpec::one(1, key::RW | key::ACCESS | key::DELETE);
-const DESTINATION: KeySpec = KeySpec::one(2, key::RW | key::INSERT);
+pub(super) const SOURCE: KeySpec = KeySpec::one(1, key::RW | key::ACCESS | key::DELETE);
+pub(super) const DESTINATION: KeySpec = KeySpec::one(2, key::RW | key::INSERT);
 
 const PUSHED: &str = "O(1) for each element added, so O(N) to add N elements when the command is called with \
                       multiple arguments.";
@@ -329,17 +330,18 @@ fn lmpop(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
-/// What LMPOP asks for.
-struct PopRequest {
+/// What LMPOP asks for, and what waits for an element.
+pub(super) struct PopRequest {
     /// Where the keys stand among the arguments.
-    keys: std::ops::Range<usize>,
-    end: End,
-    count: usize,
+    pub keys: Range<usize>,
+    pub end: End,
+    /// None: one, which is not in an array.
+    pub count: Option<usize>,
 }
 
 impl PopRequest {
     /// From the number of keys on, which stands at `at`.
-    fn parse(args: &Argv<'_>, at: usize) -> Result<PopRequest, CmdError> {
+    pub fn parse(args: &Argv<'_>, at: usize) -> Result<PopRequest, CmdError> {
         let key_count = at_least(args, at, 1, "ERR numkeys should be greater than 0")?;
         let keys = at + 1..(at + 1).saturating_add(key_count);
         if keys.end >= args.len() {
@@ -354,26 +356,44 @@ impl PopRequest {
             count = Some(at_least(args, args.operand(at)?, 1, NO_COUNT)?);
             at += 2;
         }
-        Ok(PopRequest { keys, end, count: count.unwrap_or(1) })
+        Ok(PopRequest { keys, end, count: Some(count.unwrap_or(1)) })
     }
 
-    /// Pops from the first list that there is; false if there is none.
-    fn try_serve(&self, ctx: &mut Ctx) -> Result<bool, CmdError> {
+    /// Pops from the first list that there is; false if there is none. One who has waited passes over keys that
+    /// have become something else meanwhile.
+    pub fn try_serve(&self, ctx: &mut Ctx) -> Result<bool, CmdError> {
         for index in self.keys.clone() {
             let key = ctx.key(index);
-            let Some(mut list) = ctx.keys.write::<List>(key)? else { continue };
-            let count = self.count.min(list.len());
+            if !ctx.holds(key) {
+                continue;
+            }
+            let mut list = match ctx.keys.write::<List>(key) {
+                Ok(Some(list)) => list,
+                Ok(None) => continue,
+                Err(_) if ctx.session.serving => continue,
+                Err(error) => return Err(error),
+            };
+            let count = self.count.unwrap_or(1).min(list.len());
             ctx.reply.array(2);
             ctx.reply.bulk(key.bytes);
-            ctx.reply.array(count);
+            if self.count.is_some() {
+                ctx.reply.array(count);
+            }
             take(&mut list, self.end, count, |element| reply_element(ctx.reply, element));
             let emptied = list.is_empty();
             announce_popped(&mut ctx.keys, key, self.end, count, emptied);
-            let name: &[u8] = if self.end == End::Front { b"LPOP" } else { b"RPOP" };
-            ctx.keys.effect(&[name, key.bytes, itoa::Buffer::new().format(count).as_bytes()]);
+            self.name_effect(&mut ctx.keys, key, count);
             return Ok(true);
         }
         Ok(false)
+    }
+
+    fn name_effect(&self, keys: &mut Keys<'_, '_>, key: Key<'_>, count: usize) {
+        let name: &[u8] = if self.end == End::Front { b"LPOP" } else { b"RPOP" };
+        match self.count {
+            None => keys.effect(&[name, key.bytes]),
+            Some(_) => keys.effect(&[name, key.bytes, itoa::Buffer::new().format(count).as_bytes()]),
+        }
     }
 }
 
@@ -387,37 +407,44 @@ fn rpoplpush(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn reply_moved_one(ctx: &mut Ctx, from: End, to: End) -> CmdResult {
-    let moved =
-        MoveRequest { from, to, count: MoveCount::UpTo(1), order: MoveOrder::OneByOne }.try_serve(ctx)?;
-    match moved.as_deref() {
-        Some([element]) => ctx.reply.bulk(element),
-        _ => ctx.reply.null(),
+    if !MoveRequest::of_one(from, to).try_serve(ctx)? {
+        ctx.reply.null();
     }
     Ok(())
 }
 
 fn lmovem(ctx: &mut Ctx) -> CmdResult {
     let request = MoveRequest::parse(&ctx.args, 5)?;
-    match (request.try_serve(ctx)?, request.count) {
-        (Some(moved), _) => request.reply(ctx.reply, &moved),
-        (None, MoveCount::Exactly(_)) => ctx.reply.null_array(),
-        (None, MoveCount::UpTo(_)) => ctx.reply.array(0),
+    if !request.try_serve(ctx)? {
+        match request.count {
+            MoveCount::Exactly(_) => ctx.reply.null_array(),
+            MoveCount::UpTo(_) => ctx.reply.array(0),
+        }
     }
     Ok(())
 }
 
 /// What LMOVE and LMOVEM ask for. The keys are the first two arguments.
-struct MoveRequest {
+pub(super) struct MoveRequest {
     from: End,
     to: End,
     count: MoveCount,
     order: MoveOrder,
+    reply: MoveReply,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MoveCount {
     UpTo(usize),
     Exactly(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MoveReply {
+    /// The element by itself.
+    Element,
+    /// The elements as they lie in the destination.
+    Elements,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -429,11 +456,17 @@ enum MoveOrder {
 }
 
 impl MoveRequest {
+    pub fn of_one(from: End, to: End) -> MoveRequest {
+        let (count, order) = (MoveCount::UpTo(1), MoveOrder::OneByOne);
+        MoveRequest { from, to, count, order, reply: MoveReply::Element }
+    }
+
     /// The ends, and from `at` on how many and in what order.
-    fn parse(args: &Argv<'_>, at: usize) -> Result<MoveRequest, CmdError> {
+    pub fn parse(args: &Argv<'_>, at: usize) -> Result<MoveRequest, CmdError> {
         let (from, to) = (end_at(args, 3)?, end_at(args, 4)?);
+        let one = MoveRequest { reply: MoveReply::Elements, ..MoveRequest::of_one(from, to) };
         if at == args.len() {
-            return Ok(MoveRequest { from, to, count: MoveCount::UpTo(1), order: MoveOrder::OneByOne });
+            return Ok(one);
         }
         if at + 3 != args.len() {
             return Err(CmdError::SYNTAX);
@@ -449,19 +482,26 @@ impl MoveRequest {
             () if args.is(at + 2, "bulk") => MoveOrder::Kept,
             () => return Err(CmdError::SYNTAX),
         };
-        Ok(MoveRequest { from, to, count, order })
+        Ok(MoveRequest { count, order, ..one })
     }
 
-    /// Moves the elements and returns them in the order in which they were pushed; None, and nothing happens,
-    /// if there are not enough.
-    fn try_serve(&self, ctx: &mut Ctx) -> Result<Option<Vec<Vec<u8>>>, CmdError> {
+    /// Moves the elements and replies with them; false, and nothing happens, if there are not enough.
+    pub fn try_serve(&self, ctx: &mut Ctx) -> Result<bool, CmdError> {
         let (source, destination) = (ctx.key(1), ctx.key(2));
-        let Some(len) = ctx.keys.peek_as::<List>(source)?.map(ListRef::len) else { return Ok(None) };
+        let len = match ctx.keys.peek_as::<List>(source) {
+            Ok(list) => list.map_or(0, ListRef::len),
+            // One who has waited goes on until there is a list again.
+            Err(_) if ctx.session.serving => 0,
+            Err(error) => return Err(error),
+        };
+        if len == 0 {
+            return Ok(false);
+        }
         ctx.keys.peek_as::<List>(destination)?;
         let count = match self.count {
             MoveCount::UpTo(count) => count.min(len),
             MoveCount::Exactly(count) if count <= len => count,
-            MoveCount::Exactly(_) => return Ok(None),
+            MoveCount::Exactly(_) => return Ok(false),
         };
         let mut moved = Vec::with_capacity(count);
         if let Some(mut list) = ctx.keys.write::<List>(source)? {
@@ -475,12 +515,15 @@ impl MoveRequest {
         ctx.keys.changed_by(destination, pushed(self.to), 0);
         let emptied = ctx.keys.peek_as::<List>(source)?.is_some_and(ListRef::is_empty);
         announce_popped(&mut ctx.keys, source, self.from, count, emptied);
-        Ok(Some(moved))
+        self.write_reply(ctx.reply, &moved);
+        Ok(true)
     }
 
-    /// The elements in the order in which they lie in the destination.
-    fn reply(&self, reply: &mut Reply, moved: &[Vec<u8>]) {
-        reply.array(moved.len());
+    /// Elements in the order in which they were pushed.
+    fn write_reply(&self, reply: &mut Reply, moved: &[Vec<u8>]) {
+        if self.reply == MoveReply::Elements {
+            reply.array(moved.len());
+        }
         match self.to {
             End::Front => moved.iter().rev().for_each(|element| reply.bulk(element)),
             End::Back => moved.iter().for_each(|element| reply.bulk(element)),
@@ -703,14 +746,14 @@ fn from_front(index: i64, len: usize) -> Option<usize> {
 }
 
 /// The elements from `start` to `stop`, both of which count from the end if negative.
-fn range(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
+fn range(start: i64, stop: i64, len: usize) -> Range<usize> {
     let start = from_front(start, len).unwrap_or(0);
     let end = from_front(stop, len).map_or(0, |stop| stop.saturating_add(1).min(len));
     if start < end { start..end } else { 0..0 }
 }
 
 /// LEFT or RIGHT.
-fn end_at(args: &Argv<'_>, index: usize) -> Result<End, CmdError> {
+pub(super) fn end_at(args: &Argv<'_>, index: usize) -> Result<End, CmdError> {
     match () {
         () if args.is(index, "left") => Ok(End::Front),
         () if args.is(index, "right") => Ok(End::Back),

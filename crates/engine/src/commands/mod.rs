@@ -18,6 +18,7 @@ pub mod keyspace;
 pub mod latency;
 mod lcs;
 pub mod list;
+pub mod list_blocking;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
@@ -44,9 +45,10 @@ pub static FAMILIES: &[&[Command]] = &[
     hyperloglog::TABLE,
     hash::TABLE,
     hash_ttl::TABLE,
+    list::TABLE,
+    list_blocking::TABLE,
     set::TABLE,
     set_algebra::TABLE,
-    list::TABLE,
     generic::TABLE,
     expire::TABLE,
     keyspace::TABLE,
