@@ -98,6 +98,13 @@ pub struct ReadyKey {
     pub hash: u64,
 }
 
+/// A key that has to be looked at under other locks, from a ticket on: those before it have had their chance,
+/// and would have it for ever if they still wait.
+pub struct Deferred {
+    key: ReadyKey,
+    from: u64,
+}
+
 /// The tickets at one key, by arrival.
 #[derive(Default)]
 struct Queue {
@@ -340,7 +347,7 @@ impl Engine {
         // What is served may make further keys ready.
         while !seat.effects.ready.is_empty() {
             for key in std::mem::take(&mut seat.effects.ready) {
-                self.serve_key(seat, guard, key);
+                self.serve_key(seat, guard, key, 0);
             }
         }
     }
@@ -348,18 +355,18 @@ impl Engine {
     /// Serves requests that need more shards than were locked when their key became ready. Under no lock.
     #[cold]
     pub(crate) fn serve_deferred(&self, seat: &mut WorkerSeat) {
-        while let Some(key) = seat.deferred.pop() {
+        while let Some(Deferred { key, from }) = seat.deferred.pop() {
             let shard = self.store.shard_of(key.hash);
-            let Some(first) = self.waiters.next(shard, &key, 0) else { continue };
+            let Some(first) = self.waiters.next(shard, &key, from) else { continue };
             let mut guard = self.store.lock(&first.ticket.plan(self, &key));
-            seat.effects.ready.push(key);
+            self.serve_key(seat, &mut guard, key, from);
             self.serve_ready(seat, &mut guard);
         }
     }
 
-    fn serve_key(&self, seat: &mut WorkerSeat, guard: &mut Guard<'_>, key: ReadyKey) {
+    /// Serves who waits for a key, those that arrived before `from` left out.
+    fn serve_key(&self, seat: &mut WorkerSeat, guard: &mut Guard<'_>, key: ReadyKey, mut from: u64) {
         let shard = self.store.shard_of(key.hash);
-        let mut from = 0;
         while let Some(Next { ticket, missing_too }) = self.waiters.next(shard, &key, from) {
             from = ticket.arrival + 1;
             let kind = kind_of(guard, &key, seat.worker.now);
@@ -371,7 +378,7 @@ impl Engine {
             }
             let whole = ticket.keys.iter().all(|key| guard.holds(key.shard));
             if ticket.all_keys && !whole {
-                return seat.deferred.push(key);
+                return seat.deferred.push(Deferred { key, from: ticket.arrival });
             }
             self.serve(seat, guard, &ticket);
         }
@@ -447,7 +454,7 @@ impl Engine {
 
     /// A worker was asked to serve who waits for a key.
     pub fn serve_posted(&self, seat: &mut WorkerSeat, key: ReadyKey) {
-        seat.deferred.push(key);
+        seat.deferred.push(Deferred { key, from: 0 });
         self.serve_deferred(seat);
     }
 }

@@ -10,7 +10,7 @@ use base::time::UnixMs;
 use parking_lot::Mutex;
 use store::{Garbage, Store, Thresholds};
 
-use crate::blocking::{ReadyKey, Waiters};
+use crate::blocking::{Deferred, Waiters};
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::effects::Effects;
@@ -225,7 +225,7 @@ pub struct WorkerSeat {
     version: u64,
     pub effects: Effects,
     /// Keys whose waiters need shards that were not locked.
-    pub(crate) deferred: Vec<ReadyKey>,
+    pub(crate) deferred: Vec<Deferred>,
 }
 
 impl WorkerSeat {

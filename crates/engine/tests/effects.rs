@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use base::quoting::split_args;
 use base::random::Rng;
 use engine::command::flag;
+use engine::pipeline::Outcome;
 use engine::registry::{REGISTRY, Registered};
 use engine::testing::TestEngine;
 
@@ -382,11 +383,19 @@ fn the_effects_of_any_mixture_replay_to_the_same_memory() {
     }
 }
 
+fn may_wait(line: &str) -> bool {
+    let name = line.split(' ').next().unwrap_or_default();
+    REGISTRY.find(name.as_bytes()).is_some_and(|command| command.row.has(flag::BLOCKING))
+}
+
 /// All examples in any order, transactions, time that passes, other databases.
 struct Mixture {
     test: TestEngine,
     rng: Rng,
     lines: Vec<&'static str>,
+    /// The client that runs what may wait, and whether it does.
+    waiter: usize,
+    waits: bool,
 }
 
 impl Mixture {
@@ -394,10 +403,13 @@ impl Mixture {
         let mut test = TestEngine::new();
         test.collect_effects();
         let served = EXAMPLES.iter().filter(|(name, _)| is_served(name));
+        let waiter = test.connect();
         Mixture {
             test,
             rng: Rng::from_seed(seed),
             lines: served.flat_map(|(_, lines)| lines.iter().copied()).collect(),
+            waiter,
+            waits: false,
         }
     }
 
@@ -410,10 +422,26 @@ impl Mixture {
             6 => self.transaction(),
             _ => self.any_line(),
         }
+        self.waits &= self.test.take_served().is_empty();
     }
 
     fn any_line(&mut self) {
         let line = self.lines[self.rng.below(self.lines.len() as u64) as usize];
+        if may_wait(line) {
+            self.wait(line);
+        } else {
+            self.run_line(line);
+        }
+    }
+
+    fn wait(&mut self, line: &str) {
+        if !self.waits {
+            self.test.run_as(self.waiter, line);
+            self.waits = self.test.outcome == Outcome::Blocked;
+        }
+    }
+
+    fn run_line(&mut self, line: &str) {
         let empties = line.starts_with("FLUSH") && self.rng.below(10) > 0;
         if !empties {
             // Many fail: the key is of another type by now.
@@ -429,7 +457,10 @@ impl Mixture {
 
     fn transaction(&mut self) {
         self.test.run("MULTI");
-        (0..self.rng.below(6)).for_each(|_| self.any_line());
+        for _ in 0..self.rng.below(6) {
+            let line = self.lines[self.rng.below(self.lines.len() as u64) as usize];
+            self.run_line(line);
+        }
         self.test.run("EXEC");
     }
 }
