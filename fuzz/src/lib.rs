@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::alloc::{Jemalloc, mallctl_read};
 use ds::hash::HashRef;
+use ds::list::ListRef;
 use ds::listpack::Element;
 use ds::set::SetRef;
 use rdb::{HashObject, ListObject, Object, SetObject};
-use ds::list::ListRef;
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
