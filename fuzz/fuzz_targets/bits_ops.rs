@@ -1,5 +1,5 @@
-//! Bits of strings: any type and offset of a bit field, and any number in it, against single bits; operations on
-//! several strings against single bits.
+//! Bits of strings: any type and offset of a bit field, and any number in it, against single bits; operations
+//! on several strings against single bits.
 #![no_main]
 
 use ds::bits::{Field, Operation, Overflow, bit, combine, count, find};

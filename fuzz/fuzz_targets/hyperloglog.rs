@@ -1,5 +1,5 @@
-//! HyperLogLogs of any bytes: nothing panics, failures change nothing, and what is sound counts the same in both
-//! forms and as plain registers.
+//! HyperLogLogs of any bytes: nothing panics, failures change nothing, and what is sound counts the same in
+//! both forms and as plain registers.
 #![no_main]
 
 use ds::hyperloglog::{EMPTY, Encoding, Mark, REGISTERS, Registers, Sketch, raise};

@@ -1,6 +1,6 @@
-//! Strings as bits: counting and finding them, operations on whole strings, integers of any width. Bit 0 is the
-//! highest of the first byte, and a string goes on in zeros behind its end. It knows no keys and no limits: how
-//! long a string may become is the caller's rule.
+//! Strings as bits: counting and finding them, operations on whole strings, integers of any width. Bit 0 is
+//! the highest of the first byte, and a string goes on in zeros behind its end. It knows no keys and no
+//! limits: how long a string may become is the caller's rule.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -109,8 +109,8 @@ pub enum Operation {
 /// Bytes combined at a time: they stay in the first-level cache while all strings pass over them.
 const BLOCK_LEN: usize = 4096;
 
-/// The result, as long as the longest of the strings; shorter ones count as if zeros followed. There is at least
-/// one string.
+/// The result, as long as the longest of the strings; shorter ones count as if zeros followed. There is at
+/// least one string.
 pub fn combine(operation: Operation, strings: &[&[u8]]) -> Vec<u8> {
     let len = strings.iter().map(|bytes| bytes.len()).max().unwrap_or(0);
     let mut result = vec![0; len];
@@ -252,8 +252,8 @@ impl Field {
         window.store(bytes, new);
     }
 
-    /// The number that is kept when a client sets this one; `None`: it fails. An unsigned field takes a negative
-    /// number for one that is too large.
+    /// The number that is kept when a client sets this one; `None`: it fails. An unsigned field takes a
+    /// negative number for one that is too large.
     pub fn fit(self, value: i64, overflow: Overflow) -> Option<i64> {
         let value = if self.is_signed { i128::from(value) } else { i128::from(value as u64) };
         self.bound(value, overflow)

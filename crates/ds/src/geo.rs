@@ -1,6 +1,6 @@
-//! Points on the earth as scores of a sorted set: 52 bits, those of longitude and latitude by turns; and areas to
-//! look for points in. Numbers are computed step by step as Redis computes them, so that every printed digit is
-//! the same. It knows no sorted sets.
+//! Points on the earth as scores of a sorted set: 52 bits, those of longitude and latitude by turns; and
+//! areas to look for points in. Numbers are computed step by step as Redis computes them, so that every
+//! printed digit is the same. It knows no sorted sets.
 
 use std::ops::Range;
 
@@ -56,8 +56,8 @@ impl Point {
         2.0 * EARTH_RADIUS * square.sqrt().min(1.0).asin()
     }
 
-    /// The geohash of geohash.org, in which latitudes end at the poles. The last of eleven letters has no bits
-    /// left and is always 0.
+    /// The geohash of geohash.org, in which latitudes end at the poles. The last of eleven letters has no
+    /// bits left and is always 0.
     pub fn geohash(self) -> [u8; 11] {
         const LETTERS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
         let bits = Cell::around(self, STEPS, 90.0).bits;
@@ -129,7 +129,8 @@ impl Cell {
         Cell { bits: longitude | latitude, ..self }
     }
 
-    /// The bits of one direction, counted up or down; the others are set meanwhile, so that they pass a carry on.
+    /// The bits of one direction, counted up or down; the others are set meanwhile, so that they pass a carry
+    /// on.
     fn moved(self, own: u64, by: i64) -> u64 {
         let unused = 64 - self.steps * 2;
         match by {
@@ -194,8 +195,8 @@ pub struct Area {
     shape: Shape,
 }
 
-/// The cells to look in: the middle one, then those around it. North, south, east, west, then the corners: their
-/// order is that of the points found.
+/// The cells to look in: the middle one, then those around it. North, south, east, west, then the corners:
+/// their order is that of the points found.
 const AROUND: [(i64, i64); 9] =
     [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)];
 
@@ -255,8 +256,8 @@ impl Area {
         chosen.map(Cell::scores)
     }
 
-    /// The cell around the center and its neighbours, in the finest grid where they cover the area; without those
-    /// that the area does not reach.
+    /// The cell around the center and its neighbours, in the finest grid where they cover the area; without
+    /// those that the area does not reach.
     fn cells(&self) -> [Option<Cell>; 9] {
         let bounds = self.bounds();
         let latitude = self.center.latitude.clamp(-LATITUDE_MAX, LATITUDE_MAX);

@@ -1,16 +1,16 @@
-//! HyperLogLogs in Redis' binary form, which is a string's content: 16,384 registers, each with the longest run
-//! of zeros seen among the hashes of its elements.
+//! HyperLogLogs in Redis' binary form, which is a string's content: 16,384 registers, each with the longest
+//! run of zeros seen among the hashes of its elements.
 //!
 //! ```text
 //! magic     4   "HYLL"
 //! encoding  1   0 dense, 1 sparse
 //! unused    3
-//! count     8   the count as it was last estimated, little endian; the highest bit says that it is out of date
+//! count     8   the count as last estimated, little endian; its highest bit: it is out of date
 //! registers     dense: 6 bits each, from the low bits of a byte up
 //!               sparse: runs, 00llllll l+1 zeros, 01llllll llllllll l+1 zeros, 1vvvvvll l+1 times v+1
 //! ```
-//! The bytes are those of Redis for the same additions in the same order. They may come from a client: whatever
-//! they are, nothing here panics, and what is not sound is [`Corrupt`]. It knows no keys.
+//! The bytes are those of Redis for the same additions in the same order. They may come from a client:
+//! whatever they are, nothing here panics, and what is not sound is [`Corrupt`]. It knows no keys.
 
 /// Registers of every HyperLogLog.
 pub const REGISTERS: usize = 1 << INDEX_BITS;
@@ -86,9 +86,9 @@ pub struct Sketch<'a> {
 impl<'a> Sketch<'a> {
     /// `None` if the head says that this is something else, or its length.
     pub fn of(bytes: &'a [u8]) -> Option<Sketch<'a>> {
-        let encoding = match bytes.strip_prefix(b"HYLL")?.first()? {
-            &DENSE if bytes.len() == DENSE_LEN => Encoding::Dense,
-            &SPARSE if bytes.len() >= HEAD_LEN => Encoding::Sparse,
+        let encoding = match *bytes.strip_prefix(b"HYLL")?.first()? {
+            DENSE if bytes.len() == DENSE_LEN => Encoding::Dense,
+            SPARSE if bytes.len() >= HEAD_LEN => Encoding::Sparse,
             _ => return None,
         };
         Some(Sketch { encoding, bytes })
@@ -134,7 +134,8 @@ impl<'a> Sketch<'a> {
         Ok(dense)
     }
 
-    /// The runs of the sparse form as `z:count`, `Z:count` and `v:value,count`, as far as there are whole ones.
+    /// The runs of the sparse form as `z:count`, `Z:count` and `v:value,count`, as far as there are whole
+    /// ones.
     pub fn runs_as_text(self) -> String {
         let mut text = String::new();
         let (body, mut at) = (self.body(), 0);
@@ -169,8 +170,9 @@ impl<'a> Sketch<'a> {
     }
 }
 
-/// Adds to a HyperLogLog whose head is sound; says whether a register changed. A sparse one becomes dense when it
-/// would be longer than `sparse_len_max`, or cannot hold the value. Where it fails nothing has changed.
+/// Adds to a HyperLogLog whose head is sound; says whether a register changed. A sparse one becomes dense
+/// when it would be longer than `sparse_len_max`, or cannot hold the value. Where it fails nothing has
+/// changed.
 pub fn raise(bytes: &mut Vec<u8>, mark: Mark, sparse_len_max: usize) -> Result<bool, Corrupt> {
     let sketch = Sketch::of(bytes).ok_or(Corrupt)?;
     let raised = match sketch.encoding {
@@ -322,8 +324,8 @@ fn find_run(body: &[u8], index: u16) -> Result<Found, Corrupt> {
 /// Runs at a time that `skip_runs` adds up: a vector's bytes.
 const LANES: usize = 16;
 
-/// Where to begin to look for a register: behind runs of one byte each, which are before it. The place, and the
-/// registers that come before it.
+/// Where to begin to look for a register: behind runs of one byte each, which are before it. The place, and
+/// the registers that come before it.
 fn skip_runs(body: &[u8], index: usize) -> (usize, usize) {
     let (mut at, mut first) = (0, 0);
     for lanes in body.as_chunks::<LANES>().0 {
@@ -369,8 +371,8 @@ fn raise_as_dense(bytes: &mut Vec<u8>, mark: Mark) -> Result<bool, Corrupt> {
     Ok(raised)
 }
 
-/// Joins neighbouring runs of the same value from a place on: looks at five, as many as a change can have made or
-/// touched.
+/// Joins neighbouring runs of the same value from a place on: looks at five, as many as a change can have
+/// made or touched.
 fn join_runs(bytes: &mut Vec<u8>, from: usize) {
     let mut at = from;
     for _ in 0..5 {
@@ -443,7 +445,8 @@ impl Registers {
     }
 }
 
-/// How many registers have each value; in four parts, so that neighbours of one value do not wait for each other.
+/// How many registers have each value; in four parts, so that neighbours of one value do not wait for each
+/// other.
 struct Histogram([[u32; 64]; 4]);
 
 impl Default for Histogram {
@@ -469,8 +472,8 @@ impl Histogram {
         f64::from(self.0.iter().map(|part| part[value]).sum::<u32>())
     }
 
-    /// Otmar Ertl, New cardinality estimation algorithms for HyperLogLog sketches (arXiv:1702.01284), algorithm
-    /// 6.
+    /// Otmar Ertl, New cardinality estimation algorithms for HyperLogLog sketches (arXiv:1702.01284),
+    /// algorithm 6.
     fn estimate(&self) -> u64 {
         const ALPHA: f64 = 0.721_347_520_444_481_7; // 1 / (2 ln 2)
         let registers = REGISTERS as f64;
@@ -484,7 +487,7 @@ impl Histogram {
     }
 }
 
-/// x + x² + 2x⁴ + 4x⁸ + ...
+/// x + x^2 + 2x^4 + 4x^8 + ...
 fn sigma(mut x: f64) -> f64 {
     if x == 1.0 {
         return f64::INFINITY;
@@ -501,7 +504,7 @@ fn sigma(mut x: f64) -> f64 {
     }
 }
 
-/// A third of 1 - x - (1-√x)²/2 - (1-⁴√x)²/4 - ...
+/// A third of 1 - x - (1-x^(1/2))^2/2 - (1-x^(1/4))^2/4 - ...
 fn tau(mut x: f64) -> f64 {
     if x == 0.0 || x == 1.0 {
         return 0.0;

@@ -186,7 +186,8 @@ impl PackedList {
         self.nodes.memory()
     }
 
-    /// Bytes of all elements in RDB form, each behind its length, neither compressed nor turned into a number.
+    /// Bytes of all elements in RDB form, each behind its length, neither compressed nor turned into a
+    /// number.
     pub fn rdb_len(&self) -> u64 {
         self.nodes.rdb_len()
     }

@@ -2,8 +2,8 @@
 //!
 //! A command that finds nothing leaves a [`Ticket`] at each of its keys while their shards are locked, so no
 //! change is missed. Whoever changes a key serves those who wait for it in the order of their arrival, before
-//! it unlocks: it runs the waiting request again, on behalf of its client, and posts the reply to the client's
-//! worker. A request that needs further shards is served right after, under locks of its own.
+//! it unlocks: it runs the waiting request again, on behalf of its client, and posts the reply to the
+//! client's worker. A request that needs further shards is served right after, under locks of its own.
 //!
 //! Lock order: shards, then a ticket. The registry's own locks are never held while another is taken.
 
@@ -225,8 +225,8 @@ impl Waiters {
 }
 
 impl Ctx<'_, '_> {
-    /// Waits, or answers at once where nothing may wait: inside a transaction, while a log is replayed. Called
-    /// by a command that found nothing and wrote nothing.
+    /// Waits, or answers at once where nothing may wait: inside a transaction, while a log is replayed.
+    /// Called by a command that found nothing and wrote nothing.
     pub fn wait(&mut self, wait: Wait) -> CmdResult {
         if self.session.in_exec || self.session.origin == Origin::Replay {
             wait.on_timeout.write(self.reply);

@@ -72,8 +72,8 @@ impl<'a, 's> Keys<'a, 's> {
         Some(entry)
     }
 
-    /// Several entries for reading at once, each as `entry` finds it. Fails at the first that is of none of the
-    /// types.
+    /// Several entries for reading at once, each as `entry` finds it. Fails at the first that is of none of
+    /// the types.
     pub fn entries(&mut self, keys: &[Key<'_>], types: &[Type]) -> Result<EntryList<'_>, CmdError> {
         for key in keys {
             if self.entry(*key).is_some_and(|entry| !types.contains(&entry.kind())) {

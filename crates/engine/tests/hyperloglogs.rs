@@ -152,8 +152,8 @@ fn effects_and_events() {
     check("PFDEBUG GETREG p", &[], &[]);
 }
 
-/// Long mixtures of additions and merges: the strings must be the same, and what DUMP makes of them must restore
-/// to the same on the other side.
+/// Long mixtures of additions and merges: the strings must be the same, and what DUMP makes of them must
+/// restore to the same on the other side.
 #[test]
 fn bytes_are_those_of_redis() {
     let Some(program) = testkit::redis() else {

@@ -145,8 +145,11 @@ const FAMILIES: &[&[&str]] = &[
     stream::TEMPLATES,
 ];
 
+/// What a word in braces may stand for, if it is the family's.
+type Word = fn(&mut Rng, &str) -> Option<Vec<u8>>;
+
 /// The words in braces of the families.
-const WORDS: &[fn(&mut Rng, &str) -> Option<Vec<u8>>] =
+const WORDS: &[Word] =
     &[bits::word, geo::word, hyperloglog::word, list::word, set::word, sorted_set::word, stream::word];
 
 /// Names of keys: few, so that requests meet.

@@ -29,7 +29,8 @@ fn is_wanted_difference(name: &[u8], words: &[Vec<u8>], ours: &Value, theirs: &V
     let later = matches!(name, b"WAIT") && newer_text;
     // An integer that INCRBYFLOAT arrived at is kept as an integer at once, in Redis only after a reload.
     let integer = name == b"OBJECT" && ours == "int" && theirs == "embstr";
-    // Redis 7.2 packs sets, 7.0 does not; and what a difference went through on its way does not stay with it.
+    // Redis 7.2 packs sets, 7.0 does not; and what a difference went through on its way does not stay with
+    // it.
     let set = name == b"OBJECT"
         && words.last().is_some_and(|key| key.starts_with(b"s"))
         && (ours == "listpack" || ours == "intset")

@@ -273,8 +273,8 @@ impl Chunk {
     }
 }
 
-/// The part that the element at `index` of `total` ones is in, and its index there; looked for from the nearer
-/// end.
+/// The part that the element at `index` of `total` ones is in, and its index there; looked for from the
+/// nearer end.
 #[inline]
 fn find<T>(parts: &VecDeque<T>, total: usize, mut index: usize, len: impl Fn(&T) -> usize) -> (usize, usize) {
     if index < total / 2 {

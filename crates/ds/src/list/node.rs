@@ -268,8 +268,8 @@ impl Node {
         }
     }
 
-    /// Makes at least `wanted` bytes of room before or behind the listpack, by a larger block if the growth of
-    /// half as much again is not there. Who pushes at one end only gets all of it there.
+    /// Makes at least `wanted` bytes of room before or behind the listpack, by a larger block if the growth
+    /// of half as much again is not there. Who pushes at one end only gets all of it there.
     #[cold]
     fn make_room(&mut self, end: End, wanted: usize) {
         let (start, len, block_len) = (self.start as usize, self.len as usize, self.block.len());
@@ -345,7 +345,8 @@ impl Node {
     }
 }
 
-/// Edits of the listpack. Only the shorter side of an edit moves: a push or pop at the front moves the header.
+/// Edits of the listpack. Only the shorter side of an edit moves: a push or pop at the front moves the
+/// header.
 impl Buffer for Node {
     #[inline]
     fn bytes(&self) -> &[u8] {

@@ -360,7 +360,8 @@ fn steps(ctx: &Ctx) -> Result<Steps, CmdError> {
         }
         let gets = args.is(index, "get") && operands >= 2;
         let sets = args.is(index, "set") && operands >= 3;
-        if !gets && !sets && !(args.is(index, "incrby") && operands >= 3) {
+        let adds = args.is(index, "incrby") && operands >= 3;
+        if !(gets || sets || adds) {
             return Err(CmdError::SYNTAX);
         }
         let field = Field::parse(args.at(index + 1)).ok_or(BAD_FIELD)?;

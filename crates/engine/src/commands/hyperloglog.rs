@@ -1,5 +1,5 @@
-//! HyperLogLogs: adding to them, counting, merging. What their bytes mean is `ds::hyperloglog`; to the keyspace
-//! they are strings.
+//! HyperLogLogs: adding to them, counting, merging. What their bytes mean is `ds::hyperloglog`; to the
+//! keyspace they are strings.
 
 use ds::hyperloglog::{
     Corrupt, EMPTY, Encoding, Mark, REGISTERS, Registers, Sketch, invalidate_count, raise, raise_dense,
@@ -100,7 +100,8 @@ fn pfadd(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
-/// Adds to a string that is there; how many of the marks changed a register. One that is damaged stays as it is.
+/// Adds to a string that is there; how many of the marks changed a register. One that is damaged stays as it
+/// is.
 fn add(
     text: &mut TextMut<'_>,
     marks: &mut impl Iterator<Item = Mark>,
@@ -228,8 +229,10 @@ fn pfdebug(ctx: &mut Ctx) -> CmdResult {
     }
 }
 
+type Subcommand = fn(&mut Ctx, Key<'_>) -> CmdResult;
+
 /// Of PFDEBUG; the key holds a HyperLogLog.
-const SUBCOMMANDS: [(&str, fn(&mut Ctx, Key<'_>) -> CmdResult); 4] =
+const SUBCOMMANDS: [(&str, Subcommand); 4] =
     [("getreg", getreg), ("decode", decode), ("encoding", encoding), ("todense", todense)];
 
 /// All registers; a sparse form becomes dense, as in Redis.

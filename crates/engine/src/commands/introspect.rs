@@ -192,8 +192,8 @@ fn find_of(request: &Argv<'_>) -> Option<&'static Registered> {
     REGISTRY.find_child(found, request.at(1))
 }
 
-/// A spec's flags, as far as they depend on the arguments: SET reads only if it is told to, and BITFIELD may do
-/// nothing else.
+/// A spec's flags, as far as they depend on the arguments: SET reads only if it is told to, and BITFIELD may
+/// do nothing else.
 fn flags_of(row: &Command, spec: &KeySpec, request: &Argv<'_>) -> u16 {
     match row.name {
         "set" if (3..request.len()).any(|index| request.is(index, "get")) => {

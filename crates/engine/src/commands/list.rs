@@ -359,8 +359,8 @@ impl PopRequest {
         Ok(PopRequest { keys, end, count: Some(count.unwrap_or(1)) })
     }
 
-    /// Pops from the first list that there is; false if there is none. One who has waited passes over keys that
-    /// have become something else meanwhile.
+    /// Pops from the first list that there is; false if there is none. One who has waited passes over keys
+    /// that have become something else meanwhile.
     pub fn try_serve(&self, ctx: &mut Ctx) -> Result<bool, CmdError> {
         for index in self.keys.clone() {
             let key = ctx.key(index);

@@ -1,5 +1,5 @@
-//! Commands of lists that wait for elements. Each does what its namesake without the B does as soon as it can;
-//! the engine runs it again when one of its keys has changed.
+//! Commands of lists that wait for elements. Each does what its namesake without the B does as soon as it
+//! can; the engine runs it again when one of its keys has changed.
 
 use ds::list::End;
 use smallvec::smallvec;
@@ -136,8 +136,8 @@ fn blmovem(ctx: &mut Ctx) -> CmdResult {
     move_elements(ctx, &request, 5, &effect, NoReply::NullArray)
 }
 
-/// The timeout stands at `timeout`. Where nothing may wait the reply is `at_once`, which need not be that of a
-/// wait whose time is over.
+/// The timeout stands at `timeout`. Where nothing may wait the reply is `at_once`, which need not be that of
+/// a wait whose time is over.
 fn move_elements(
     ctx: &mut Ctx,
     request: &MoveRequest,

@@ -1,5 +1,5 @@
-//! Requests of bit operations and bit fields. `{bkey}` is a key of theirs, `{boff}` an offset in bits, `{bbit}` a
-//! bit, `{bpart}` a place in a string, `{btype}` and `{bfoff}` type and offset of a field,
+//! Requests of bit operations and bit fields. `{bkey}` is a key of theirs, `{boff}` an offset in bits,
+//! `{bbit}` a bit, `{bpart}` a place in a string, `{btype}` and `{bfoff}` type and offset of a field,
 //! `{bval}` a number in it.
 
 use base::random::Rng;
