@@ -2,6 +2,7 @@
 //! words of its own syntax and awkward numbers, alone and in transactions.
 
 use base::random::Rng;
+use engine::blocking::end_wait;
 use engine::command::flag;
 use engine::config::DebugAccess;
 use engine::pipeline::Outcome;
@@ -39,6 +40,8 @@ const WORDS: &[&str] = &[
     "text",
     "number",
     "hash",
+    "list",
+    "ints",
     "table",
     "timed",
     "none",
@@ -71,6 +74,9 @@ const SETUP: &[&str] = &[
     "HSET timed f v 1 2",
     "HPEXPIRE timed 5000 FIELDS 1 f",
     "SET none x PX 1",
+    "RPUSH list a b 3",
+    "SADD set a b c",
+    "SADD ints 1 2 3",
 ];
 
 fn words_of(row: &Registered) -> Vec<String> {
@@ -97,7 +103,10 @@ fn request(row: &Registered, words: &[String], rng: &mut Rng) -> Vec<String> {
 /// Runs a request and checks that it has as many replies as it should: none of a client that wants none.
 fn run(test: &mut TestEngine, request: &[String]) {
     let silent = test.sessions[0].reply_mode != ReplyMode::On;
-    let bytes = test.run_raw(0, request);
+    let mut bytes = test.run_raw(0, request);
+    if test.outcome == Outcome::Blocked {
+        bytes.extend(time_out(test));
+    }
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let decoded = decode(rest, &DecodeLimits::default());
@@ -108,6 +117,12 @@ fn run(test: &mut TestEngine, request: &[String]) {
     }
     let held = test.outcome == Outcome::Paused;
     assert!(silent || held || !bytes.is_empty() || is_silent(request), "no reply to {request:?}");
+}
+
+/// The reply to a request that waits, as if its time were over.
+fn time_out(test: &mut TestEngine) -> Vec<u8> {
+    let ticket = end_wait(&mut test.sessions[0]).expect("a blocked session holds its ticket");
+    test.engine.time_out(&ticket).expect("nobody else has answered")
 }
 
 fn is_silent(request: &[String]) -> bool {
