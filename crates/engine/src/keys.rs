@@ -227,8 +227,7 @@ impl<'a, 's> Keys<'a, 's> {
     #[inline]
     pub fn changed_by(&mut self, key: Key<'_>, event: Event, amount: u64) {
         self.effects.dirty += amount;
-        self.touch_watchers(key);
-        self.mark_ready(key);
+        self.touch(key);
         self.event(key, event);
     }
 
@@ -240,13 +239,14 @@ impl<'a, 's> Keys<'a, 's> {
         }
     }
 
+    /// Notes a change for transactions that watch the key and for those who wait for it, without an event.
     #[inline]
-    pub fn touch_watchers(&mut self, key: Key<'_>) {
+    pub fn touch(&mut self, key: Key<'_>) {
         let shard = self.guard.store().shard_of(key.hash);
         self.engine.watches.touch(shard, self.db, key.bytes);
+        self.mark_ready(key);
     }
 
-    /// Notes that a key changed, for those who wait for it.
     #[inline]
     fn mark_ready(&mut self, key: Key<'_>) {
         if self.engine.waiters.any() {

@@ -502,6 +502,11 @@ fn who_waits_is_served() {
     check_wait("BLPOP a b 0", &["RPUSH b 1 2"], "[\"b\" \"1\"]", &["RPUSH b 1 2", "LPOP b"]);
     check_wait("BRPOP a b 0", &["SET b x", "RPUSH a 1 2"], "[\"a\" \"2\"]", &["RPOP a"]);
     check_wait("BLPOP a 0", &["RPUSH c 1", "RENAME c a"], "[\"a\" \"1\"]", &["LPOP a"]);
+    check_wait("BLPOP a 0", &["RPUSH c 1", "COPY c a"], "[\"a\" \"1\"]", &["LPOP a"]);
+    check_wait("BLPOP a 0", &["SELECT 1", "RPUSH a 1", "MOVE a 0"], "[\"a\" \"1\"]", &["LPOP a"]);
+    check_wait("BLPOP a 0", &["SELECT 1", "RPUSH a 1", "SWAPDB 0 1"], "[\"a\" \"1\"]", &["LPOP a"]);
+    let transaction = &["MULTI", "RPUSH a 1", "DEL a", "RPUSH a 2", "EXEC"];
+    check_wait("BLPOP a 0", transaction, "[\"a\" \"2\"]", &["LPOP a"]);
     check_wait("BLPOP a 0", &["RPUSH c 2 1", "SORT c STORE a"], "[\"a\" \"1\"]", &["LPOP a"]);
     check_wait("BLPOP a 0", &["RPUSH c 1", "LMOVE c a LEFT LEFT"], "[\"a\" \"1\"]", &["LPOP a"]);
     check_wait("BLMPOP 0 2 a b RIGHT COUNT 5", &["RPUSH b 1 2"], "[\"b\" [\"2\" \"1\"]]", &["RPOP b 2"]);

@@ -421,7 +421,7 @@ fn change_fields(ctx: &mut Ctx, steps: &[Step]) -> CmdResult {
         ctx.keys.changed_by(key, SETBIT, changes);
     } else if is_grown {
         // Every write failed, but the string is longer than before: no event, as in Redis, and yet a change.
-        ctx.keys.touch_watchers(key);
+        ctx.keys.touch(key);
         ctx.keys.add_dirty(1);
     }
     Ok(())

@@ -374,7 +374,7 @@ fn populate(ctx: &mut Ctx) -> CmdResult {
             let value = filler(number, size as usize);
             let clock = ctx.keys.clock;
             ctx.keys.put(key, entry(&name, Incoming::Slice(&value), None, clock));
-            ctx.keys.touch_watchers(key);
+            ctx.keys.touch(key);
         }
     }
     ctx.keys.no_effect();

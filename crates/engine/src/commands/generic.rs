@@ -172,7 +172,7 @@ fn rename_key(ctx: &mut Ctx, taken: Taken) -> Result<bool, CmdError> {
     ctx.keys.delete(to);
     ctx.keys.put(to, entry.with_key(to.bytes));
     ctx.keys.changed(from, (class::GENERIC, "rename_from"));
-    ctx.keys.touch_watchers(to);
+    ctx.keys.touch(to);
     ctx.keys.event(to, (class::GENERIC, "rename_to"));
     Ok(true)
 }
@@ -195,7 +195,7 @@ fn move_entry(ctx: &mut Ctx, key: Key<'_>, to: DbIndex) {
     let entry = ctx.keys.take(key).expect("the caller found it");
     ctx.keys.with_db(to, |keys| {
         keys.put(key, entry);
-        keys.touch_watchers(key);
+        keys.touch(key);
     });
     ctx.keys.changed(key, (class::GENERIC, "move_from"));
     ctx.keys.with_db(to, |keys| keys.event(key, (class::GENERIC, "move_to")));

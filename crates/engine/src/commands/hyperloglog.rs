@@ -184,7 +184,7 @@ fn merge_key(ctx: &mut Ctx, index: usize, registers: &mut Registers) -> Result<O
 
 /// The bytes changed, and no event tells of it.
 fn changed_silently(ctx: &mut Ctx, key: Key<'_>) {
-    ctx.keys.touch_watchers(key);
+    ctx.keys.touch(key);
     ctx.keys.add_dirty(1);
 }
 
