@@ -27,6 +27,15 @@ enum Magnitude {
 }
 
 impl LongDouble {
+    /// The largest finite number.
+    pub const MAX: LongDouble = LongDouble::largest(false);
+    pub const MIN: LongDouble = LongDouble::largest(true);
+
+    const fn largest(negative: bool) -> LongDouble {
+        let magnitude = Magnitude::Finite { mantissa: u64::MAX, exponent: HIGHEST_EXPONENT };
+        LongDouble { negative, magnitude }
+    }
+
     /// A whole decimal or hexadecimal number, or an infinity, rounded to the nearest; `None` where Redis says
     /// "value is not a valid float".
     pub fn parse(text: &[u8]) -> Option<LongDouble> {
@@ -75,6 +84,18 @@ impl LongDouble {
         } else {
             add_ordered(other.negative, b, self.negative, a)
         }
+    }
+
+    /// As `add`, of the other with its sign changed.
+    pub fn subtract(self, other: LongDouble) -> LongDouble {
+        self.add(LongDouble { negative: !other.negative, ..other })
+    }
+
+    /// Whether it is the smaller one; false of anything that is no number.
+    pub fn is_less_than(self, other: LongDouble) -> bool {
+        let difference = self.subtract(other);
+        let is_number = difference.magnitude != Magnitude::NotANumber;
+        is_number && difference.negative && !difference.is_zero()
     }
 
     pub fn is_finite(self) -> bool {
