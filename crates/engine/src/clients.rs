@@ -35,6 +35,7 @@ pub struct Client {
     pub patterns: AtomicU32,
     pub shard_channels: AtomicU32,
     pub subscription_bytes: AtomicUsize,
+    pub fieldset_bytes: AtomicUsize,
     /// Commands queued in MULTI; -1 outside.
     pub queued: AtomicI64,
     pub queued_bytes: AtomicUsize,
@@ -123,6 +124,7 @@ impl Client {
             patterns: AtomicU32::new(0),
             shard_channels: AtomicU32::new(0),
             subscription_bytes: AtomicUsize::new(0),
+            fieldset_bytes: AtomicUsize::new(0),
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
@@ -173,6 +175,7 @@ impl Client {
             &self.output_bytes,
             &self.queued_bytes,
             &self.subscription_bytes,
+            &self.fieldset_bytes,
         ];
         size_of::<Client>() + parts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
     }

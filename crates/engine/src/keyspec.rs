@@ -94,6 +94,12 @@ impl KeySpec {
         KeySpec { flags, begin: Begin::Index(index), find, notes: "", locate: None }
     }
 
+    /// As `counted`, each key with something else behind it.
+    pub const fn counted_pairs(index: usize, flags: u16) -> KeySpec {
+        let find = Find::Count { number: 0, first: 1, step: 2 };
+        KeySpec { find, ..KeySpec::counted(index, flags) }
+    }
+
     pub const fn keyword(word: &'static str, from: i32, flags: u16) -> KeySpec {
         let find = Find::Range { last: 0, step: 1, limit: 0 };
         KeySpec { flags, begin: Begin::Keyword { word, from }, find, notes: "", locate: None }

@@ -23,6 +23,7 @@ pub mod directives;
 pub mod docs;
 pub mod effects;
 pub mod error;
+pub mod fieldsets;
 pub mod host;
 pub mod info;
 pub mod keys;

@@ -11,6 +11,7 @@ use crate::args::OwnedArgv;
 use crate::blocking::Ticket;
 use crate::clients::{Client, flag};
 use crate::engine::Engine;
+use crate::fieldsets::Fieldsets;
 use crate::pubsub::Kind;
 use crate::registry::Registered;
 use crate::watch::Watched;
@@ -75,6 +76,7 @@ pub struct Session {
     pub subscription_bytes: usize,
     /// It has ended a subscription: messages that were on their way then must not arrive.
     pub unsubscribed: bool,
+    pub fieldsets: Fieldsets,
     pub reply_mode: ReplyMode,
     pub no_touch: bool,
     pub monitor: bool,
@@ -104,6 +106,7 @@ impl Session {
             shard_channels: BTreeSet::new(),
             subscription_bytes: 0,
             unsubscribed: false,
+            fieldsets: Fieldsets::default(),
             reply_mode: ReplyMode::On,
             no_touch: false,
             monitor: false,
@@ -159,6 +162,11 @@ impl Session {
         self.client.set_flag(flag::SUBSCRIBED, self.subscriptions() > 0);
     }
 
+    /// Publishes what the prepared fields take for CLIENT LIST.
+    pub fn show_fieldsets(&self) {
+        self.client.fieldset_bytes.store(self.fieldsets.memory(), Ordering::Relaxed);
+    }
+
     /// Publishes the state of the transaction for CLIENT LIST.
     pub fn show_multi(&self) {
         let (queued, bytes) = match &self.multi {
@@ -184,13 +192,15 @@ impl Engine {
     }
 
     /// Takes back what the client asked the server to remember: transaction, watched keys, subscriptions,
-    /// MONITOR.
+    /// prepared fields, MONITOR.
     pub fn clear_connection(&self, session: &mut Session) {
         session.multi = None;
         session.show_multi();
         self.watches.clear(&mut session.watched);
         session.client.watched.store(0, Ordering::Relaxed);
         self.unsubscribe_all(session);
+        session.fieldsets.discard_all();
+        session.show_fieldsets();
         if session.monitor {
             session.monitor = false;
             self.monitors.remove(session.client.id);

@@ -18,6 +18,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("decr", &["DECR i", "DECR new", "DECR short"]),
     ("decrby", &["DECRBY i 7", "DECRBY new 7"]),
     ("delifeq", &["DELIFEQ s text"]),
+    ("delex", &["DELEX s IFEQ text", "DELEX s IFNE x", "DELEX i IFDNE 0123456789abcdef", "DELEX h"]),
     ("getdel", &["GETDEL s", "GETDEL t", "GETDEL big"]),
     (
         "getex",
@@ -32,8 +33,30 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("getset", &["GETSET s other", "GETSET t other", "GETSET new other"]),
     ("incr", &["INCR i", "INCR new", "INCR short"]),
     ("incrby", &["INCRBY i 7", "INCRBY t 1"]),
+    (
+        "increx",
+        &[
+            "INCREX i",
+            "INCREX new BYINT 7 EX 100",
+            "INCREX t BYINT 9 UBOUND 7 SATURATE EX 100 ENX",
+            "INCREX t PERSIST",
+            "INCREX i PXAT 1",
+            "INCREX f BYFLOAT 0.5 PX 7000",
+            "INCREX short",
+        ],
+    ),
     ("incrbyfloat", &["INCRBYFLOAT i 1.5", "INCRBYFLOAT f 0.1", "INCRBYFLOAT t 3e2", "INCRBYFLOAT new -1"]),
     ("mset", &["MSET s 1 t 2 new 3 h 4", "MSET big 5"]),
+    (
+        "msetex",
+        &[
+            "MSETEX 2 s 1 new 2",
+            "MSETEX 2 t 1 s 2 XX KEEPTTL",
+            "MSETEX 2 new 1 newer 2 NX EX 100",
+            "MSETEX 1 h 1 PXAT 1700000007000",
+            "MSETEX 2 short 1 new 2 NX",
+        ],
+    ),
     ("msetnx", &["MSETNX new 1 newer 2", "MSETNX short 1"]),
     ("psetex", &["PSETEX s 7000 v", "PSETEX h 7000 v"]),
     ("setex", &["SETEX s 7 v", "SETEX new 7 v"]),
@@ -136,6 +159,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "HSETEX h FIELDS 1 f other",
             "HSETEX h PXAT 1 FIELDS 1 f other",
         ],
+    ),
+    (
+        "himport|set",
+        &["HIMPORT SET new pair v w", "HIMPORT SET timed pair v w", "HIMPORT SET fading pair v w"],
     ),
     // Sets.
     (
@@ -284,6 +311,7 @@ const SETUP: &[&str] = &[
     "PFADD p a b c",
     "PFADD dense a d",
     "PFDEBUG TODENSE dense",
+    "HIMPORT PREPARE pair f g",
     "HSET h f v n 5",
     "HSET timed f v n 1 keep w",
     "HPEXPIRE timed 5000 FIELDS 2 f n",

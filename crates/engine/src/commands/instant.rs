@@ -3,6 +3,7 @@
 //! is the command's.
 
 use base::time::UnixMs;
+use store::text::Expiry;
 
 use crate::args::Argv;
 use crate::error::CmdError;
@@ -88,6 +89,15 @@ impl Lifetime {
         };
         *self = new;
         if agrees { Ok(next) } else { Err(CmdError::SYNTAX) }
+    }
+
+    /// What a command that sets a string makes of it: without a word, a key loses its time.
+    pub fn expiry(self, argv: &Argv<'_>, now: UnixMs, name: &str) -> Result<Expiry, CmdError> {
+        match self {
+            Lifetime::Until(unit, index) => unit.parse_positive(argv, index, now, name).map(Expiry::At),
+            Lifetime::Keep => Ok(Expiry::Keep),
+            Lifetime::Default | Lifetime::Persist => Ok(Expiry::Drop),
+        }
     }
 }
 

@@ -163,7 +163,8 @@ fn getkeysandflags(ctx: &mut Ctx) -> CmdResult {
 
 /// Where a request's keys stand, each with the flags of its spec.
 fn keys_of(request: &Argv<'_>) -> Result<Vec<(usize, u16)>, CmdError> {
-    let row = find_of(request).ok_or(CmdError::fixed("ERR Invalid command specified"))?.row;
+    let command = find_of(request).ok_or(CmdError::fixed("ERR Invalid command specified"))?;
+    let row = command.row;
     let mut specs = row.keys.iter().filter(|spec| spec.flags & key::NOT_KEY == 0).peekable();
     if specs.peek().is_none() {
         return Err(CmdError::fixed("ERR The command has no key arguments"));
@@ -173,7 +174,7 @@ fn keys_of(request: &Argv<'_>) -> Result<Vec<(usize, u16)>, CmdError> {
     }
     let mut found = Vec::new();
     let fits = specs.all(|spec| {
-        let flags = flags_of(row, spec, request);
+        let flags = flags_of(command, spec, request);
         spec.visit(request, &mut |index| found.push((index, flags)))
     });
     match fits {
@@ -192,18 +193,24 @@ fn find_of(request: &Argv<'_>) -> Option<&'static Registered> {
     REGISTRY.find_child(found, request.at(1))
 }
 
-/// A spec's flags, as far as they depend on the arguments: SET reads only if it is told to, and BITFIELD may
-/// do nothing else.
-fn flags_of(row: &Command, spec: &KeySpec, request: &Argv<'_>) -> u16 {
-    match row.name {
-        "set" if (3..request.len()).any(|index| request.is(index, "get")) => {
-            key::RW | key::ACCESS | key::UPDATE
-        }
+/// A spec's flags, as far as they depend on the arguments: SET and DELEX read only if they are told to, and
+/// BITFIELD may do nothing else.
+fn flags_of(command: &Registered, spec: &KeySpec, request: &Argv<'_>) -> u16 {
+    match command.full_name.as_str() {
+        "set" if reads_before_setting(request) => key::RW | key::ACCESS | key::UPDATE,
         "set" => key::OW | key::UPDATE,
+        "delex" if request.len() > 2 => key::RW | key::ACCESS | key::DELETE,
+        "delex" => key::RM | key::DELETE,
         "bitfield" if only_gets_fields(request) => key::RO | key::ACCESS,
         "bitfield" => key::RW | key::ACCESS | key::UPDATE,
         _ => spec.flags,
     }
+}
+
+fn reads_before_setting(request: &Argv<'_>) -> bool {
+    let is_reading =
+        |index| ["get", "ifeq", "ifne", "ifdeq", "ifdne"].iter().any(|word| request.is(index, word));
+    (3..request.len()).any(is_reading)
 }
 
 /// What BITFIELD would not understand counts as a change.

@@ -3,6 +3,7 @@
 pub mod bitmap;
 pub mod client;
 mod client_filter;
+mod condition;
 pub mod config;
 pub mod connection;
 pub mod debug;
@@ -11,7 +12,9 @@ pub mod expire;
 pub mod generic;
 pub mod hash;
 pub mod hash_ttl;
+pub mod himport;
 pub mod hyperloglog;
+pub mod increx;
 mod instant;
 pub mod introspect;
 pub mod keyspace;
@@ -30,6 +33,7 @@ pub mod set_algebra;
 pub mod slowlog;
 pub mod sort;
 pub mod string;
+pub mod string_conditional;
 
 use crate::command::Command;
 
@@ -41,10 +45,13 @@ pub static FAMILIES: &[&[Command]] = &[
     pubsub::TABLE,
     crate::multi::TABLE,
     string::TABLE,
+    string_conditional::TABLE,
+    increx::TABLE,
     bitmap::TABLE,
     hyperloglog::TABLE,
     hash::TABLE,
     hash_ttl::TABLE,
+    himport::TABLE,
     list::TABLE,
     list_blocking::TABLE,
     set::TABLE,

@@ -6,6 +6,7 @@ use resp::reply::Reply;
 use store::text::{Expiry, Incoming, TextRef};
 use store::{Key, Text};
 
+use super::condition::Condition;
 use super::instant::{Lifetime, Unit};
 use super::lcs::lcs;
 use crate::command::{CmdResult, Command, Group, command};
@@ -16,7 +17,7 @@ use crate::keyspec::{KeySpec, flag as key};
 use crate::notify::class;
 use crate::session::Origin;
 
-const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
+pub(super) const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
     command(name, arity, Group::String, run)
 }
 
@@ -50,13 +51,6 @@ pub static TABLE: &[Command] = &[
         .since("1.0.0")
         .syntax("key decrement")
         .docs("Takes a number from a key's integer; a missing key counts as 0.", "O(1)"),
-    row("delifeq", 3, delifeq)
-        .write()
-        .fast()
-        .keys(&[KeySpec::one(1, key::RM | key::DELETE)])
-        .since("9.0.0")
-        .syntax("key value")
-        .docs("Deletes a key if it holds exactly this string.", "O(1)"),
     row("get", 2, get)
         .read()
         .fast()
@@ -180,10 +174,12 @@ pub static TABLE: &[Command] = &[
             ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
             ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
             ("8.1.0", "Added the `IFEQ` option."),
+            ("8.4.0", "Added the `IFNE`, `IFDEQ` and `IFDNE` options."),
         ])
         .syntax(
-            "key value [NX | XX | IFEQ comparison-value] [GET] [EX seconds | PX milliseconds | \
-             EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+            "key value [NX | XX | IFEQ comparison-value | IFNE ifne-value | IFDEQ ifdeq-digest=string | \
+             IFDNE ifdne-digest=string] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
+             PXAT unix-time-milliseconds | KEEPTTL]",
         )
         .docs("Sets a key's string, whatever the key held before.", "O(1)"),
     row("setex", 4, setex)
@@ -233,9 +229,9 @@ const RANGE_COMPLEXITY: &str = "O(N) where N is the length of the returned strin
      ultimately determined by the returned length, but because creating a substring from an existing string \
      is very cheap, it can be considered O(1) for small strings.";
 
-const SET: Event = (class::STRING, "set");
+pub(super) const SET: Event = (class::STRING, "set");
 const DEL: Event = (class::GENERIC, "del");
-const EXPIRE: Event = (class::GENERIC, "expire");
+pub(super) const EXPIRE: Event = (class::GENERIC, "expire");
 
 /// Replies a string; a large one by reference.
 pub(super) fn reply_text(reply: &mut Reply, text: TextRef<'_>) {
@@ -288,36 +284,6 @@ fn set(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
-/// What must hold for SET to do anything.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Condition {
-    Always,
-    Absent,
-    Present,
-    /// The value is the argument at this place.
-    Equals(usize),
-}
-
-impl Condition {
-    fn named(ctx: &Ctx, index: usize) -> Option<Condition> {
-        match &ctx.args {
-            args if args.is(index, "nx") => Some(Condition::Absent),
-            args if args.is(index, "xx") => Some(Condition::Present),
-            args if args.is(index, "ifeq") && index < args.last() => Some(Condition::Equals(index + 1)),
-            _ => None,
-        }
-    }
-
-    fn last_word(self, index: usize) -> usize {
-        if let Condition::Equals(operand) = self { operand } else { index }
-    }
-
-    /// Both, if they do not exclude each other.
-    fn and(self, other: Condition) -> Option<Condition> {
-        (self == Condition::Always || self == other).then_some(other)
-    }
-}
-
 struct SetOptions {
     condition: Condition,
     /// Reply what was there before.
@@ -329,7 +295,7 @@ fn set_options(ctx: &Ctx) -> Result<SetOptions, CmdError> {
     let mut options = SetOptions { condition: Condition::Always, get: false, lifetime: Lifetime::Default };
     let mut index = 3;
     while index < ctx.args.len() {
-        if let Some(condition) = Condition::named(ctx, index) {
+        if let Some(condition) = Condition::named(&ctx.args, index) {
             options.condition = options.condition.and(condition).ok_or(CmdError::SYNTAX)?;
             index = condition.last_word(index) + 1;
         } else if ctx.args.is(index, "get") {
@@ -344,18 +310,12 @@ fn set_options(ctx: &Ctx) -> Result<SetOptions, CmdError> {
 
 fn set_with_options(ctx: &mut Ctx) -> CmdResult {
     let options = set_options(ctx)?;
-    let expiry = match options.lifetime {
-        Lifetime::Until(unit, index) => {
-            Expiry::At(unit.parse_positive(&ctx.args, index, ctx.now(), ctx.name())?)
-        }
-        Lifetime::Keep => Expiry::Keep,
-        Lifetime::Default | Lifetime::Persist => Expiry::Drop,
-    };
+    let expiry = options.lifetime.expiry(&ctx.args, ctx.now(), ctx.name())?;
     if options.get {
         reply_value(ctx)?;
     }
     let key = ctx.key(1);
-    if !holds(ctx, key, options.condition)? {
+    if !options.condition.holds(ctx, key)? {
         if !options.get {
             ctx.reply.null();
         }
@@ -366,19 +326,6 @@ fn set_with_options(ctx: &mut Ctx) -> CmdResult {
         ctx.reply.ok();
     }
     Ok(())
-}
-
-/// Whether SET's condition holds.
-fn holds(ctx: &mut Ctx, key: Key<'_>, condition: Condition) -> Result<bool, CmdError> {
-    match condition {
-        Condition::Always => Ok(true),
-        Condition::Absent => Ok(!ctx.keys.exists(key)),
-        Condition::Present => Ok(ctx.keys.exists(key)),
-        Condition::Equals(index) => {
-            let text = ctx.keys.peek_as::<Text>(key)?;
-            Ok(text.is_some_and(|text| *text.bytes() == *ctx.args.at(index)))
-        }
-    }
 }
 
 /// Sets a string from the argument at `value`, and names the effect: the time of expiry absolute, no
@@ -393,14 +340,20 @@ fn set_expiring(ctx: &mut Ctx, key: Key<'_>, value: usize, expiry: Expiry) {
     }
     ctx.keys.set_text(key, ctx.args.value(value), expiry);
     ctx.keys.changed(key, SET);
-    let bytes = ctx.args.at(value);
+    if matches!(expiry, Expiry::At(_)) {
+        ctx.keys.event(key, EXPIRE);
+    }
+    name_set(ctx, key, ctx.args.at(value), expiry);
+}
+
+/// Names SET as the effect, with an absolute time.
+pub(super) fn name_set(ctx: &mut Ctx, key: Key<'_>, bytes: &[u8], expiry: Expiry) {
+    let mut digits = itoa::Buffer::new();
     match expiry {
         Expiry::Drop => ctx.keys.effect(&[b"SET", key.bytes, bytes]),
         Expiry::Keep => ctx.keys.effect(&[b"SET", key.bytes, bytes, b"KEEPTTL"]),
         Expiry::At(at) => {
-            let mut digits = itoa::Buffer::new();
             ctx.keys.effect(&[b"SET", key.bytes, bytes, b"PXAT", digits.format(at).as_bytes()]);
-            ctx.keys.event(key, EXPIRE);
         }
     }
 }
@@ -449,19 +402,8 @@ fn getdel(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
-fn delifeq(ctx: &mut Ctx) -> CmdResult {
-    let key = ctx.key(1);
-    let text = ctx.keys.peek_as::<Text>(key)?;
-    let equal = text.is_some_and(|text| *text.bytes() == *ctx.args.at(2));
-    if equal {
-        delete(ctx, key);
-    }
-    ctx.reply.integer(i64::from(equal));
-    Ok(())
-}
-
 /// Deletes a key that is there, with the effect DEL.
-fn delete(ctx: &mut Ctx, key: Key<'_>) {
+pub(super) fn delete(ctx: &mut Ctx, key: Key<'_>) {
     ctx.keys.delete(key);
     ctx.keys.changed(key, DEL);
     ctx.keys.effect(&[b"DEL", key.bytes]);

@@ -25,6 +25,7 @@ pub const DOCS: &[Difference] = &[
     ("quit", "deprecated_since", QUIT),
     ("quit", "doc_flags", QUIT),
     ("quit", "replaced_by", QUIT),
+    ("set", "arguments", "Redis 8.4 has three conditions more"),
     ("sscan", "complexity", "two full stops in the original"),
     ("sunsubscribe", "complexity", SUBSCRIPTIONS),
     ("unsubscribe", "complexity", SUBSCRIPTIONS),
