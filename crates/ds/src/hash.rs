@@ -10,6 +10,7 @@ use base::hash::hash;
 
 pub use crate::field::{Field, FieldRef};
 use crate::listpack::{self, Buffer, Element, Listpack};
+use crate::reading::{Readings, Shown};
 use crate::table::{DuePosition, SlotId, Table, WalkPosition};
 
 /// A hash in either form.
@@ -162,6 +163,7 @@ pub struct FieldTable {
     soonest: i64,
     item_bytes: usize,
     pair_bytes: u64,
+    readings: Readings,
 }
 
 impl FieldTable {
@@ -201,7 +203,7 @@ impl FieldTable {
 
     /// Bytes on the heap, as the allocator counts them.
     pub fn memory(&self) -> usize {
-        self.table.memory() + self.item_bytes
+        self.table.memory() + self.item_bytes + self.readings.memory()
     }
 
     /// Bytes of all fields and values in RDB form: each behind its length, neither compressed nor turned
@@ -307,6 +309,35 @@ impl FieldTable {
         if count == 0 { None } else { live().nth(below(count) as usize) }
     }
 
+    /// Begins a reading: whoever calls [`FieldTable::read_on`] with this id, never used before, is shown all
+    /// fields that there are now, expired or not, with their values.
+    pub fn begin_reading(&mut self, id: u64) {
+        self.readings.begin(id);
+    }
+
+    /// Shows about `wanted` fields to a reading; false if that was all of them, or if there is no such
+    /// reading: it is over.
+    pub fn read_on(&mut self, id: u64, wanted: usize, show: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+        let Some(mut reading) = self.readings.take(id) else { return false };
+        let more = reading.next(&self.table, wanted, &mut |shown| match shown {
+            Shown::Item(item) => show(item.field, item.value),
+            Shown::Kept([field, value]) => show(field, value),
+        });
+        if more {
+            self.readings.put_back(reading);
+        }
+        more
+    }
+
+    pub fn end_reading(&mut self, id: u64) {
+        self.readings.take(id);
+    }
+
+    /// The ids of the readings that go on.
+    pub fn readings(&self) -> impl Iterator<Item = u64> {
+        self.readings.ids()
+    }
+
     /// Drops up to `count` fields; see `Table::drain_some`.
     pub fn drain_some(&mut self, count: usize) -> usize {
         self.item_bytes = 0;
@@ -364,6 +395,9 @@ impl FieldTable {
         self.note_expiry(field.view().expires_at);
         self.item_bytes += field.size();
         self.pair_bytes += pair_bytes(field.view());
+        if self.readings.any() {
+            self.readings.note_new(&self.table, field.view().field);
+        }
         self.table.insert_new(hash, field);
     }
 
@@ -374,7 +408,17 @@ impl FieldTable {
         }
     }
 
+    /// A field is about to be changed or removed.
+    #[inline]
+    fn keep(&mut self, slot: SlotId) {
+        if self.readings.any() {
+            let FieldRef { field, value, .. } = self.table.view(slot);
+            self.readings.keep(&self.table, field, &[field, value]);
+        }
+    }
+
     fn take(&mut self, slot: SlotId) -> Field {
+        self.keep(slot);
         let field = self.table.remove(slot);
         self.item_bytes -= field.size();
         self.pair_bytes -= pair_bytes(field.view());
@@ -382,6 +426,7 @@ impl FieldTable {
     }
 
     fn change(&mut self, slot: SlotId, change: impl FnOnce(Field) -> Field) {
+        self.keep(slot);
         let (old_size, old_bytes, new_size, new_bytes) = self.table.update(slot, |old| {
             let (old_size, old_bytes) = (old.size(), pair_bytes(old.view()));
             let new = change(old);

@@ -14,6 +14,7 @@ pub mod list;
 pub mod listpack;
 mod marks;
 mod member;
+mod reading;
 mod segment;
 pub mod set;
 pub mod set_algebra;
@@ -21,4 +22,4 @@ pub mod sorted_set;
 pub mod stream;
 pub mod table;
 
-pub use table::{DuePosition, Item, ScanPosition, SlotId, Table, WalkPosition};
+pub use table::{DuePosition, Item, ReadPosition, ScanPosition, SlotId, Table, WalkPosition};

@@ -12,6 +12,7 @@ use crate::hash::rdb_len;
 use crate::intset::{self, Intset};
 use crate::listpack::{self, Buffer, Element, Listpack};
 pub use crate::member::Member;
+use crate::reading::{Readings, Shown};
 use crate::table::{SlotId, Table};
 
 /// A set in any form.
@@ -190,6 +191,7 @@ pub struct MemberTable {
     table: Table<Member>,
     item_bytes: usize,
     member_bytes: u64,
+    readings: Readings,
 }
 
 impl MemberTable {
@@ -212,7 +214,7 @@ impl MemberTable {
 
     /// Bytes on the heap, as the allocator counts them.
     pub fn memory(&self) -> usize {
-        self.table.memory() + self.item_bytes
+        self.table.memory() + self.item_bytes + self.readings.memory()
     }
 
     /// How many blocks freeing it gives back, about.
@@ -275,8 +277,8 @@ impl MemberTable {
         removed: &mut dyn FnMut(&[u8]),
     ) {
         let left = self.len().saturating_sub(count);
-        if left.saturating_mul(MOST_SHARE) > count {
-            for _ in 0..count {
+        if left.saturating_mul(MOST_SHARE) > count || self.readings.any() {
+            for _ in 0..count.min(self.len()) {
                 let member = self.remove_random(below).expect("more members are left than are removed");
                 removed(member.bytes());
             }
@@ -302,6 +304,34 @@ impl MemberTable {
         let mut copy = MemberTable::default();
         self.iter().for_each(|member| copy.add(hash(member), member));
         copy
+    }
+
+    /// Begins a reading: whoever calls [`MemberTable::read_on`] with this id, never used before, is shown all
+    /// members that there are now.
+    pub fn begin_reading(&mut self, id: u64) {
+        self.readings.begin(id);
+    }
+
+    /// Shows about `wanted` members to a reading; false if that was all of them, or if there is no such
+    /// reading: it is over.
+    pub fn read_on(&mut self, id: u64, wanted: usize, show: &mut dyn FnMut(&[u8])) -> bool {
+        let Some(mut reading) = self.readings.take(id) else { return false };
+        let more = reading.next(&self.table, wanted, &mut |shown| match shown {
+            Shown::Item(member) | Shown::Kept([member]) => show(member),
+        });
+        if more {
+            self.readings.put_back(reading);
+        }
+        more
+    }
+
+    pub fn end_reading(&mut self, id: u64) {
+        self.readings.take(id);
+    }
+
+    /// The ids of the readings that go on.
+    pub fn readings(&self) -> impl Iterator<Item = u64> {
+        self.readings.ids()
     }
 
     /// Drops up to `count` members; see `Table::drain_some`.
@@ -338,10 +368,17 @@ impl MemberTable {
     fn add(&mut self, hash: u64, member: &[u8]) {
         self.item_bytes += Member::size_of(member);
         self.member_bytes += rdb_len(member.len());
+        if self.readings.any() {
+            self.readings.note_new(&self.table, member);
+        }
         self.table.insert_new(hash, Member::new(member));
     }
 
     fn take(&mut self, slot: SlotId) -> Member {
+        if self.readings.any() {
+            let member = self.table.view(slot);
+            self.readings.keep(&self.table, member, &[member]);
+        }
         let member = self.table.remove(slot);
         self.item_bytes -= Member::size_of(member.bytes());
         self.member_bytes -= rdb_len(member.bytes().len());

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 mod due;
+mod read;
 mod resize;
 mod scan;
 mod walk;
@@ -24,6 +25,7 @@ use crate::segment::{Block, LINE_SLOTS, Line, address_in, home, limit_at, pack, 
 use base::alloc::prefetch;
 use base::hash::hash as hash_of;
 pub use due::DuePosition;
+pub use read::ReadPosition;
 pub use scan::ScanPosition;
 pub use walk::WalkPosition;
 
