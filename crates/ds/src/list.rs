@@ -7,12 +7,15 @@
 mod chunks;
 mod node;
 pub mod packed;
+mod reading;
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use self::chunks::{Chunks, Place};
 pub use self::node::NodeRef;
 use self::node::{Node, PACK_LEN_MAX};
+pub use self::reading::ListReading;
 use crate::listpack::{self, Element, Listpack, Needle};
 
 /// A list in either form.
@@ -212,6 +215,25 @@ impl PackedList {
         match self.nodes.node(only).view() {
             NodeRef::Packed(pack) if !limits.are_exceeded_by(pack.bytes().len(), pack.len()) => Some(pack),
             _ => None,
+        }
+    }
+
+    /// Up to `count` elements from `index` on, as they are now, to be shown in pieces.
+    pub fn read(&self, index: usize, count: usize) -> ListReading {
+        let count = count.min(self.len().saturating_sub(index));
+        let Some((mut at, first)) = self.nodes.locate(index).filter(|_| count > 0) else {
+            return ListReading::default();
+        };
+        let mut nodes = VecDeque::new();
+        let mut ahead = first + count;
+        loop {
+            let node = self.nodes.node(at);
+            nodes.push_back(node.share());
+            ahead = ahead.saturating_sub(node.count());
+            match self.nodes.next(at) {
+                Some(next) if ahead > 0 => at = next,
+                _ => return ListReading::new(nodes, first, count),
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use base::random::Rng;
-use ds::list::{Direction, End, Limits, ListRef, NodeRef, PackedList, Shrinking, packed};
+use ds::list::{Direction, End, Limits, ListReading, ListRef, NodeRef, PackedList, Shrinking, packed};
 use ds::listpack::{self, Listpack, Needle};
 use proptest::prelude::*;
 
@@ -197,6 +197,35 @@ proptest! {
         check_list(&list.duplicate(), &model);
         list.remove(0, usize::MAX);
         check_list(&list, &Model::new());
+    }
+
+    #[test]
+    fn a_list_is_read_as_it_was(
+        limits in limits(),
+        ops in prop::collection::vec(op(), 0..300),
+        stretches in prop::collection::vec((0..200usize, 0..150usize, 1..9usize), 1..6),
+    ) {
+        let (mut list, mut model) = (PackedList::new(limits), Model::new());
+        let mut readings: Vec<(ListReading, usize, Model, Vec<Vec<u8>>)> = Vec::new();
+        for (number, op) in ops.iter().enumerate() {
+            apply(&mut list, op);
+            apply_to_model(&mut model, op);
+            let (index, count, wanted) = stretches[number % stretches.len()];
+            if number % 40 == 20 {
+                let expected = model.iter().skip(index).take(count).cloned().collect();
+                readings.push((list.read(index, count), wanted, expected, Vec::new()));
+            }
+            for (reading, wanted, _, shown) in &mut readings {
+                reading.next(*wanted, &mut |element| shown.push(element.to_vec()));
+            }
+        }
+        list.check_invariants();
+        drop(list);
+        for (mut reading, wanted, expected, mut shown) in readings {
+            prop_assert_eq!(reading.left() + shown.len(), expected.len());
+            while reading.next(wanted, &mut |element| shown.push(element.to_vec())) {}
+            prop_assert_eq!(shown, expected);
+        }
     }
 
     #[test]

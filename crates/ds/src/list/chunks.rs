@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use base::alloc::size_class;
 
 use super::End;
-use super::node::{Node, Sums};
+use super::node::{Node, Sums, block_memory};
 
 /// Where a node is. Valid until one is put in or taken out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,7 +114,7 @@ impl Chunks {
         self.len = self.len - before.count + after.count;
         self.rdb_len = self.rdb_len - before.rdb_len + after.rdb_len;
         if before.block_len != after.block_len {
-            self.memory = self.memory - size_class(before.block_len) + size_class(after.block_len);
+            self.memory = self.memory - block_memory(before.block_len) + block_memory(after.block_len);
         }
         result
     }
@@ -165,7 +165,7 @@ impl Chunks {
         let Sums { count, rdb_len, block_len } = node.sums();
         self.len -= count;
         self.rdb_len -= rdb_len;
-        self.memory -= size_class(block_len);
+        self.memory -= block_memory(block_len);
         self.node_count -= 1;
         self.join_chunk(at.chunk);
         node
@@ -175,7 +175,7 @@ impl Chunks {
     pub fn duplicate(&self) -> Self {
         let mut copy = Chunks::default();
         self.nodes().for_each(|node| {
-            copy.push(End::Back, node.clone());
+            copy.push(End::Back, node.duplicate());
         });
         copy
     }
@@ -192,7 +192,7 @@ impl Chunks {
             for node in &chunk.nodes {
                 node.check_invariants();
                 rdb_len += node.sums().rdb_len;
-                memory += size_class(node.sums().block_len);
+                memory += block_memory(node.sums().block_len);
             }
         }
         let counted = (memory, rdb_len, len, node_count);
@@ -203,7 +203,7 @@ impl Chunks {
         let Sums { count, rdb_len, block_len } = node.sums();
         self.len += count;
         self.rdb_len += rdb_len;
-        self.memory += size_class(block_len);
+        self.memory += block_memory(block_len);
         self.node_count += 1;
         self.change_chunk(at.chunk, |chunk| {
             chunk.nodes.insert(at.node, node);
@@ -300,6 +300,6 @@ fn chunk_memory(capacity: usize) -> usize {
     size_class(capacity * size_of::<Node>())
 }
 
-/// 2 KB of nodes, by default with 30,000 elements of 16 bytes: a list of ten million has 300 chunks to go
+/// 1.5 KB of nodes, by default with 30,000 elements of 16 bytes: a list of ten million has 300 chunks to go
 /// through, and a chunk is quick to move.
 const CHUNK_NODES: usize = 64;

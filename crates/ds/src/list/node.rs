@@ -4,6 +4,7 @@
 //! which ones are compressed.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use base::{alloc::size_class, lzf};
 
@@ -61,11 +62,11 @@ enum Form {
     Compressed,
 }
 
-/// 32 bytes, as a list may have a node for each of its elements.
-#[derive(Clone)]
+/// 24 bytes, as a list may have a node for each of its elements.
 pub(super) struct Node {
-    /// Packed: the listpack with spare room around it. Else the element or the compressed bytes, exactly.
-    block: Box<[u8]>,
+    /// Packed: the listpack with spare room around it. Else the element or the compressed bytes, exactly. A
+    /// reading of the list may hold it too: then the first change is made to a copy.
+    block: Arc<Box<[u8]>>,
     /// Where the listpack begins in the block.
     start: u32,
     /// Bytes of the listpack, or of what the compressed bytes stand for.
@@ -87,7 +88,7 @@ impl Node {
 
     /// One element on its own.
     pub fn plain(content: Box<[u8]>) -> Node {
-        Node { block: content, start: 0, len: 0, rdb_len: 0, count: 1, form: Form::Plain }
+        Node { block: Arc::new(content), start: 0, len: 0, rdb_len: 0, count: 1, form: Form::Plain }
     }
 
     /// The elements of a listpack of at most [`PACK_LEN_MAX`] bytes, which is not empty.
@@ -104,8 +105,18 @@ impl Node {
         assert!(pack.len() <= PACK_LEN_MAX && count > 0, "a node's listpack is short and not empty");
         let len = pack.len() as u32;
         pack.resize(pack.capacity().min(size_class(pack.len()).max(BLOCK_LEN_MIN)), 0);
-        let block = pack.into_boxed_slice();
+        let block = Arc::new(pack.into_boxed_slice());
         Node { block, start: 0, len, rdb_len, count: count as u16, form: Form::Packed }
+    }
+
+    /// The same node, with the same block for as long as neither changes it.
+    pub fn share(&self) -> Node {
+        Node { block: Arc::clone(&self.block), ..*self }
+    }
+
+    /// The same node with a block of its own.
+    pub fn duplicate(&self) -> Node {
+        Node { block: Arc::new(self.block.as_ref().clone()), ..*self }
     }
 
     #[inline]
@@ -213,7 +224,7 @@ impl Node {
         }
         let mut out = Vec::new();
         if lzf::compress(self.bytes(), &mut out) && out.len() + COMPRESSION_SAVES <= self.bytes().len() {
-            self.block = out.into_boxed_slice();
+            self.block = Arc::new(out.into_boxed_slice());
             self.start = 0;
             self.form = Form::Compressed;
         }
@@ -221,7 +232,7 @@ impl Node {
 
     pub fn decompress(&mut self) {
         if self.form == Form::Compressed {
-            self.block = open(&self.block, self.len as usize).into_boxed_slice();
+            self.block = Arc::new(open(&self.block, self.len as usize).into_boxed_slice());
             self.form = Form::Packed;
         }
     }
@@ -260,6 +271,13 @@ impl Node {
         len as u32
     }
 
+    /// The block, for changes: a copy if a reading holds it too.
+    #[inline]
+    fn block_mut(&mut self) -> &mut [u8] {
+        let block: &mut Box<[u8]> = Arc::make_mut(&mut self.block);
+        block
+    }
+
     /// Shrinks a block that is three quarters empty.
     fn give_back(&mut self) {
         let wanted = size_class(BLOCK_LEN_MIN.max(self.len as usize * 2));
@@ -285,7 +303,7 @@ impl Node {
         };
         let to = if end == End::Front { spare - other } else { other };
         if grown == block_len {
-            self.block.copy_within(start..start + len, to);
+            self.block_mut().copy_within(start..start + len, to);
             self.start = to as u32;
         } else {
             self.reallocate(grown, to);
@@ -296,7 +314,7 @@ impl Node {
     fn reallocate(&mut self, block_len: usize, start: usize) {
         let mut block = vec![0; block_len].into_boxed_slice();
         block[start..start + self.len as usize].copy_from_slice(self.bytes());
-        self.block = block;
+        self.block = Arc::new(block);
         self.start = start as u32;
     }
 
@@ -320,11 +338,12 @@ impl Node {
         let (start, len) = (self.start as usize, self.len as usize);
         match end {
             End::Front => {
-                self.block.copy_within(start..start + at, start - added);
+                self.block_mut().copy_within(start..start + at, start - added);
                 self.start -= added as u32;
             }
             End::Back => {
-                self.block.copy_within(start + len - tail..start + len, start + len - tail + added);
+                let tail = start + len - tail..start + len;
+                self.block_mut().copy_within(tail.clone(), tail.start + added);
             }
         }
         self.len += added as u32;
@@ -334,11 +353,12 @@ impl Node {
         let (start, len) = (self.start as usize, self.len as usize);
         match end {
             End::Front => {
-                self.block.copy_within(start..start + at, start + removed);
+                self.block_mut().copy_within(start..start + at, start + removed);
                 self.start += removed as u32;
             }
             End::Back => {
-                self.block.copy_within(start + len - tail..start + len, start + len - tail - removed);
+                let tail = start + len - tail..start + len;
+                self.block_mut().copy_within(tail.clone(), tail.start - removed);
             }
         }
         self.len -= removed as u32;
@@ -361,8 +381,9 @@ impl Buffer for Node {
             self.resize_at(at, remove, added);
         }
         let mut to = self.start as usize + at;
+        let block = self.block_mut();
         for piece in insert {
-            self.block[to..to + piece.len()].copy_from_slice(piece);
+            block[to..to + piece.len()].copy_from_slice(piece);
             to += piece.len();
         }
     }
@@ -385,4 +406,13 @@ const BLOCK_LEN_MIN: usize = 64;
 const COMPRESSED_FROM: usize = 48;
 const COMPRESSION_SAVES: usize = 8;
 
-const _: () = assert!(size_of::<Node>() == 32);
+/// What the allocator sets aside for a node's block: the block, and what counts who holds it.
+#[inline]
+pub(super) fn block_memory(block_len: usize) -> usize {
+    size_class(block_len) + SHARED_HEAD_LEN
+}
+
+/// Two counts, and where the block is.
+const SHARED_HEAD_LEN: usize = 32;
+
+const _: () = assert!(size_of::<Node>() == 24);
