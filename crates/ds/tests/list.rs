@@ -224,7 +224,7 @@ proptest! {
         for (mut reading, wanted, expected, mut shown) in readings {
             prop_assert_eq!(reading.left() + shown.len(), expected.len());
             while reading.next(wanted, &mut |element| shown.push(element.to_vec())) {}
-            prop_assert_eq!(shown, expected);
+            prop_assert_eq!(expected, shown);
         }
     }
 
