@@ -98,13 +98,13 @@ impl Reading {
         show: &mut dyn FnMut(Shown<'_, T, PARTS>),
     ) -> bool {
         let mut count = 0;
-        while count < wanted {
-            let Some(kept) = self.kept.next() else { break };
+        let end = self.kept.shown + KEPT_PIECE;
+        while let Some(kept) = self.kept.next() {
             show(Shown::Kept(kept));
             count += 1;
-        }
-        if count == wanted {
-            return true;
+            if count == wanted || self.kept.shown >= end {
+                return true;
+            }
         }
         let Reading { position, noted, noted_bytes, .. } = self;
         table.read(position, wanted - count, &mut |item| {
@@ -155,3 +155,6 @@ impl Kept {
         Some(parts)
     }
 }
+
+/// Bytes of copies that are shown at once, about.
+const KEPT_PIECE: usize = 64 * 1024;

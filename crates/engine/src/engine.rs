@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::effects::Effects;
 use crate::host::{Host, WorkerId};
 use crate::log::Log;
+use crate::long_reply::Readings;
 use crate::multi::Pause;
 use crate::observe::{LatencyMonitor, Monitors, SlowLog};
 use crate::pubsub::PubSub;
@@ -35,6 +36,7 @@ pub struct Engine {
     pub clients: Clients,
     pub watches: Watches,
     pub waiters: Waiters,
+    pub readings: Readings,
     pub pubsub: PubSub,
     pub monitors: Monitors,
     pub slow_log: Mutex<SlowLog>,
@@ -134,6 +136,7 @@ impl Engine {
             clients: Clients::default(),
             watches: Watches::new(shards),
             waiters: Waiters::new(shards),
+            readings: Readings::default(),
             pubsub: PubSub::default(),
             monitors: Monitors::default(),
             slow_log: Mutex::default(),

@@ -9,6 +9,7 @@ use base::time::UnixMs;
 use ds::table::SlotId;
 use smallvec::SmallVec;
 use store::expire::is_expired;
+use store::reading::readings;
 use store::text::{self, Expiry, Incoming};
 use store::value::Place;
 use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Thresholds, Type};
@@ -150,6 +151,9 @@ impl<'a, 's> Keys<'a, 's> {
 
     /// Puts a whole entry in, over whatever is there. The entry's key is `key`.
     pub fn put(&mut self, key: Key<'_>, entry: Entry) {
+        if self.engine.readings.any() {
+            self.engine.readings.moved(&readings(entry.view()), self.db, key);
+        }
         match self.live(key) {
             Some(slot) => {
                 let old = self.part(key).replace(slot, entry);
@@ -328,6 +332,10 @@ impl<'a, 's> Keys<'a, 's> {
 
     /// Frees an entry here if that is little work, else on the lazy-free thread.
     pub fn free(&mut self, entry: Entry) {
+        let read = self.engine.readings.any();
+        let Some(entry) = (if read { self.engine.readings.leave(entry) } else { Some(entry) }) else {
+            return;
+        };
         if entry.view().free_effort() > base::limits::LAZY_FREE_EFFORT {
             self.engine.host.reclaim(Garbage::Entry(entry));
         }

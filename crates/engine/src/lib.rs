@@ -29,6 +29,7 @@ pub mod info;
 pub mod keys;
 pub mod keyspec;
 pub mod log;
+pub mod long_reply;
 pub mod multi;
 pub mod notify;
 pub mod observe;

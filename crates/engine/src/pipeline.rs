@@ -31,6 +31,8 @@ pub enum Outcome {
     Paused,
     /// It waits for keys, and those after it for its reply.
     Blocked,
+    /// The reply goes on: the session has what is left of it, and those after it wait for that.
+    Unfinished,
 }
 
 /// What is known of a request before it runs: found when it is parsed, while its table line is fetched.

@@ -12,6 +12,7 @@ use crate::blocking::Ticket;
 use crate::clients::{Client, flag};
 use crate::engine::Engine;
 use crate::fieldsets::Fieldsets;
+use crate::long_reply::LongReply;
 use crate::pubsub::Kind;
 use crate::registry::Registered;
 use crate::watch::Watched;
@@ -88,6 +89,8 @@ pub struct Session {
     pub serving: bool,
     /// What the client waits for: its requests wait too.
     pub blocked: Option<Arc<Ticket>>,
+    /// What is left of the last reply: requests wait for it.
+    pub long_reply: Option<LongReply>,
 }
 
 impl Session {
@@ -114,6 +117,7 @@ impl Session {
             in_exec: false,
             serving: false,
             blocked: None,
+            long_reply: None,
         }
     }
 
@@ -187,6 +191,7 @@ impl Engine {
     /// The end of a connection: nobody finds the client any more, and nothing is sent to it.
     pub fn disconnect(&self, session: &mut Session) {
         self.give_up_waiting(session);
+        self.end_reply(session);
         self.clear_connection(session);
         self.clients.leave(session.client.id);
     }

@@ -118,8 +118,23 @@ impl TestEngine {
         }
     }
 
-    /// Runs a request; its reply as it goes over the wire.
+    /// Runs a request; its reply as it goes over the wire, to the end.
     pub fn run_raw<A: AsRef<[u8]>>(&mut self, session: usize, words: &[A]) -> Vec<u8> {
+        let mut reply = self.begin_raw(session, words);
+        while self.continue_raw(session, &mut reply) {}
+        reply
+    }
+
+    /// Appends the next piece of a long reply; false if that was the last.
+    pub fn continue_raw(&mut self, session: usize, bytes: &mut Vec<u8>) -> bool {
+        let mut reply = Reply::default();
+        let more = self.engine.continue_reply(&mut self.sessions[session], &mut reply);
+        reply.chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
+        more
+    }
+
+    /// Runs a request; its reply, or the beginning of a long one.
+    pub fn begin_raw<A: AsRef<[u8]>>(&mut self, session: usize, words: &[A]) -> Vec<u8> {
         let mut argv = OwnedArgv::default();
         for word in words {
             match word.as_ref() {

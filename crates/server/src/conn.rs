@@ -35,6 +35,8 @@ pub struct Connection {
     pub ended: bool,
     /// Writability was asked for.
     pub awaits_write: bool,
+    /// Messages that came in the middle of a long reply.
+    pub behind_reply: Option<Box<Output>>,
     /// Since when the output has been over its soft limit.
     over_soft_since: Option<UnixMs>,
 }
@@ -128,6 +130,7 @@ impl Connection {
             unread: false,
             ended: false,
             awaits_write: false,
+            behind_reply: None,
             over_soft_since: None,
         }
     }
@@ -137,6 +140,7 @@ impl Connection {
     pub fn holds(&self) -> bool {
         self.paused
             || self.session.blocked.is_some()
+            || self.session.long_reply.is_some()
             || self.output_is_full()
             || self.input.as_ref().is_some_and(|input| !input.held.is_empty())
     }
@@ -144,6 +148,11 @@ impl Connection {
     #[inline]
     pub fn output_is_full(&self) -> bool {
         self.output.len() > OUTPUT_FULL
+    }
+
+    /// Nothing of a reply is left to be written.
+    pub fn is_written(&self) -> bool {
+        self.output.is_empty() && self.session.long_reply.is_none()
     }
 
     /// Bytes of a half-read request, or of requests not yet looked at.
@@ -190,7 +199,8 @@ impl Connection {
     /// Judges the output when `more` bytes are added to it.
     pub fn judge_output(&mut self, more: usize, config: &Config, now: UnixMs) -> OutputVerdict {
         let limit = self.output_limit(config);
-        let len = (self.output.len() + more) as u64;
+        let behind = self.behind_reply.as_ref().map_or(0, |behind| behind.len());
+        let len = (self.output.len() + behind + more) as u64;
         if limit.hard_bytes > 0 && len >= limit.hard_bytes {
             return OutputVerdict::TooMuch;
         }

@@ -99,6 +99,12 @@ impl Output {
         }
     }
 
+    /// What waits elsewhere waits behind the rest.
+    pub fn append(&mut self, mut other: Output) {
+        self.len += other.len;
+        self.parts.append(&mut other.parts);
+    }
+
     /// The bytes from `from` on, by reference if they are many.
     pub fn push_shared(&mut self, bytes: &Arc<Vec<u8>>, from: usize) {
         if bytes.len() - from < SHARED_LEN {

@@ -9,6 +9,7 @@ mod batch;
 mod blocked;
 mod closing;
 mod intake;
+mod pieces;
 #[cfg(test)]
 mod tests;
 
@@ -71,6 +72,8 @@ struct Worker {
     again: Vec<Slot>,
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,
+    /// Connections whose reply goes out in pieces.
+    unfinished: Vec<Slot>,
     /// Connections that wait for keys until some time.
     deadlines: BTreeSet<Deadline>,
     /// Connections that got messages in this tick.
@@ -114,6 +117,7 @@ impl Worker {
             messages: Vec::new(),
             again: Vec::new(),
             paused: Vec::new(),
+            unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
             touched: Vec::new(),
             woken: false,
@@ -127,7 +131,8 @@ impl Worker {
 
     fn tick(&mut self, arena: &mut Arena) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
-        self.poller.wait(self.timeout(), &mut ready)?;
+        let timeout = self.timeout();
+        self.poller.wait(timeout, &mut ready)?;
         let began_ns = self.begin_tick();
         let mut again = std::mem::take(&mut self.again);
         for news in &ready {
@@ -146,6 +151,7 @@ impl Worker {
         self.accept();
         self.take_messages(arena);
         self.run_timers(arena);
+        self.continue_replies(arena);
         self.flush();
         self.connections.recycle();
         let stats = &self.seat.worker.stats;
@@ -155,8 +161,8 @@ impl Worker {
     }
 
     /// How long nothing can be due.
-    fn timeout(&self) -> Duration {
-        if !self.again.is_empty() || self.acceptor.is_waiting(self.seat.worker.now) {
+    fn timeout(&mut self) -> Duration {
+        if !self.again.is_empty() || self.has_pieces() || self.acceptor.is_waiting(self.seat.worker.now) {
             return Duration::ZERO;
         }
         let pause = self.engine.pause.current(self.seat.worker.now).filter(|_| !self.paused.is_empty());
@@ -203,7 +209,8 @@ impl Worker {
     fn write_more(&mut self, arena: &mut Arena, slot: Slot) {
         self.drain(slot);
         let Some(connection) = self.connections.at(slot) else { return };
-        if connection.closing || connection.paused || connection.output_is_full() {
+        let unfinished = connection.session.long_reply.is_some();
+        if connection.closing || connection.paused || unfinished || connection.output_is_full() {
             return;
         }
         if connection.input.is_some() || connection.unread {
@@ -289,6 +296,11 @@ impl Worker {
         let (config, now) = (&self.seat.config, self.seat.worker.now);
         if connection.judge_output(message.len(), config, now) == OutputVerdict::TooMuch {
             return self.close_over_limit(slot);
+        }
+        if connection.session.long_reply.is_some() {
+            let behind = connection.behind_reply.get_or_insert_default();
+            behind.push(first);
+            return behind.push_shared(message, first.len());
         }
         if connection.output.is_empty() {
             self.touched.push(slot);

@@ -1,12 +1,13 @@
 //! One logical database's part of one shard: the table of entries, and the one way they are changed.
 //!
 //! Every change to an entry goes through [`Db::edit`], [`Db::replace`] or [`Db::remove`], and each of them
-//! first gives a running snapshot the entry as it was at the cut. There is no other mutable access.
+//! first gives a running snapshot the entry as it was at the cut. There is no other way to change one.
 
 use base::hash::hash;
 use ds::table::{SlotId, Table};
 
 use crate::entry::{Entry, EntryRef};
+use crate::reading::Readable;
 use crate::snapshot::Capture;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -121,6 +122,14 @@ impl Db {
         });
         self.count_by_fields(before, after);
         result
+    }
+
+    /// Works on the readings of a large value, if it is one: that changes nothing of what it holds.
+    pub fn with_readings<R>(&mut self, slot: SlotId, work: impl FnOnce(Readable<'_>) -> R) -> Option<R> {
+        self.table.update(slot, |mut entry| {
+            let result = entry.readable().map(work);
+            (entry, result)
+        })
     }
 
     #[inline]

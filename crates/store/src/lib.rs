@@ -13,6 +13,7 @@ pub mod keyspace;
 pub mod list;
 pub mod object;
 pub mod plan;
+pub mod reading;
 pub mod set;
 pub mod snapshot;
 pub mod sorted_set;

@@ -18,6 +18,7 @@ use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
+use crate::long_reply::{Halves, is_long};
 use crate::notify::class;
 
 pub(super) const fn row(name: &'static str, arity: i32, run: Run) -> Command {
@@ -215,14 +216,6 @@ fn hlen(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
-/// Which halves of the pairs a reply has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Halves {
-    Fields,
-    Values,
-    Both,
-}
-
 fn hgetall(ctx: &mut Ctx) -> CmdResult {
     reply_all(ctx, Halves::Both)
 }
@@ -246,6 +239,14 @@ fn reply_all(ctx: &mut Ctx, halves: Halves) -> CmdResult {
         reply.array(len)
     }
     let Some(hash) = hash else { return Ok(()) };
+    // A field that has expired is not shown: where there may be one they are looked at now.
+    if let HashRef::Table(table) = hash
+        && table.next_expiry() > now
+        && is_long(ctx.session, table.rdb_bytes())
+    {
+        ctx.reply_table(key, halves);
+        return Ok(());
+    }
     hash.for_each(now, |pair| {
         if halves != Halves::Values {
             reply_element(reply, Some(pair.field));

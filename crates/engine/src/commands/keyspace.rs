@@ -184,8 +184,9 @@ fn flushall(ctx: &mut Ctx) -> CmdResult {
 fn flush(ctx: &mut Ctx, dbs: Range<u16>) -> CmdResult {
     let how = Freeing::parse(ctx)?;
     touch_flushed(ctx, &dbs);
+    let read = ctx.engine.readings.leave_all(ctx.keys.guard(), |db| dbs.contains(&db.0));
     let (count, tables) = take_tables(&mut ctx.keys, &dbs);
-    ctx.keys.add_dirty(count);
+    ctx.keys.add_dirty(count + read);
     // Named, as it is to be logged even if there was nothing to remove.
     let words: Vec<&[u8]> = ctx.args.iter().collect();
     ctx.keys.effect(&words);
@@ -265,6 +266,7 @@ fn swap(ctx: &mut Ctx, first: DbIndex, second: DbIndex) {
         _ => (Presence::Absent, Presence::Absent),
     });
     ctx.keys.guard().shards().for_each(|(_, shard)| shard.swap(first, second));
+    ctx.engine.readings.swap(first, second);
     ctx.keys.mark_all_ready(|db| db == first || db == second);
 }
 

@@ -16,6 +16,7 @@ use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::keys::{Event, Keys};
 use crate::keyspec::{KeySpec, flag as key};
+use crate::long_reply::{is_long, share_of};
 use crate::notify::class;
 
 pub(super) const fn row(name: &'static str, arity: i32, run: Run) -> Command {
@@ -562,6 +563,13 @@ fn lrange(ctx: &mut Ctx) -> CmdResult {
     let range = range(start, stop, list.len());
     let reply = &mut *ctx.reply;
     reply.array(range.len());
+    if let ListRef::Nodes(nodes) = list
+        && is_long(ctx.session, share_of(nodes, range.len()))
+    {
+        let reading = nodes.read(range.start, range.len());
+        ctx.reply_list(reading);
+        return Ok(());
+    }
     let _ = list.walk(range.start, range.len(), Direction::Forward, &mut |element| {
         reply_element(reply, element);
         ControlFlow::Continue(())

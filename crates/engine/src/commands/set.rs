@@ -13,6 +13,7 @@ use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
+use crate::long_reply::{Halves, is_long};
 use crate::notify::class;
 
 pub(super) const fn row(name: &'static str, arity: i32, run: Run) -> Command {
@@ -212,6 +213,13 @@ fn scard(ctx: &mut Ctx) -> CmdResult {
 fn smembers(ctx: &mut Ctx) -> CmdResult {
     let key = ctx.key(1);
     let set = ctx.keys.read::<Set>(key)?;
+    if let Some(SetRef::Table(table)) = set
+        && is_long(ctx.session, table.rdb_len())
+    {
+        ctx.reply.set(table.len());
+        ctx.reply_table(key, Halves::Fields);
+        return Ok(());
+    }
     reply_all(ctx.reply, set);
     Ok(())
 }

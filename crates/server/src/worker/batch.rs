@@ -215,6 +215,7 @@ impl Worker {
                 self.note_deadline(slot);
                 return Ran::Done;
             }
+            Outcome::Unfinished => self.unfinished.push(slot),
             Outcome::Paused => {
                 connection.paused = true;
                 self.paused.push(slot);
@@ -288,7 +289,7 @@ impl Worker {
         if connection.output.len() != waited {
             connection.show_output();
         }
-        let waits = !connection.output.is_empty();
+        let (waits, written_out) = (!connection.output.is_empty(), connection.is_written());
         if waits != connection.awaits_write {
             connection.awaits_write = waits;
             let changed = self.poller.change(&connection.socket, slot as usize, waits);
@@ -296,7 +297,7 @@ impl Worker {
                 return self.close_failed(slot, "Error writing to client", &error);
             }
         }
-        if connection.closing && !waits {
+        if connection.closing && written_out {
             self.close(slot);
         }
     }

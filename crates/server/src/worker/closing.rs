@@ -20,6 +20,9 @@ impl Worker {
         if connection.paused {
             self.paused.retain(|other| *other != slot);
         }
+        if connection.session.long_reply.is_some() {
+            self.unfinished.retain(|other| *other != slot);
+        }
         // It fails only if it was never added.
         let _ = self.poller.remove(&connection.socket);
         self.engine.disconnect(&mut connection.session);
@@ -36,7 +39,7 @@ impl Worker {
     pub fn close_when_written(&mut self, slot: Slot, what: &str) {
         self.log_client(slot, what);
         match self.connections.at(slot) {
-            Some(connection) if !connection.output.is_empty() => connection.closing = true,
+            Some(connection) if !connection.is_written() => connection.closing = true,
             _ => self.close(slot),
         }
     }

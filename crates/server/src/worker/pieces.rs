@@ -1,0 +1,52 @@
+//! Replies that go out in pieces: the next one is made when the socket has taken the last one. Where the
+//! pieces come from is the engine's business.
+
+use super::Worker;
+use super::intake::Arena;
+use crate::conn::Slot;
+
+impl Worker {
+    /// Whether a piece can be made at once.
+    pub fn has_pieces(&mut self) -> bool {
+        let Worker { unfinished, connections, .. } = self;
+        unfinished
+            .iter()
+            .any(|&slot| connections.at(slot).is_some_and(|connection| connection.output.is_empty()))
+    }
+
+    /// One more piece for each connection whose socket takes it.
+    pub fn continue_replies(&mut self, arena: &mut Arena) {
+        if self.unfinished.is_empty() {
+            return;
+        }
+        self.flush();
+        let mut slots = std::mem::take(&mut self.unfinished);
+        slots.retain(|&slot| self.continue_reply(arena, slot));
+        self.unfinished.append(&mut slots);
+    }
+
+    /// False if nothing is left to be written.
+    fn continue_reply(&mut self, arena: &mut Arena, slot: Slot) -> bool {
+        let Some(connection) = self.connections.at(slot) else { return false };
+        if !connection.output.is_empty() {
+            return true;
+        }
+        let reply = self.replies.of(slot);
+        let more = self.engine.continue_reply(&mut connection.session, reply);
+        self.flush();
+        if !more {
+            self.end_reply(arena, slot);
+        }
+        more
+    }
+
+    /// What came in the middle of the reply follows it, and the requests behind it run.
+    fn end_reply(&mut self, arena: &mut Arena, slot: Slot) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        if let Some(behind) = connection.behind_reply.take() {
+            connection.output.append(*behind);
+            self.drain(slot);
+        }
+        self.resume(arena, slot);
+    }
+}
