@@ -128,7 +128,14 @@ impl ScoredTable {
         self.table.scan(cursor, count, visit)
     }
 
-    /// Where a member stands. `likely` is a score that it may get next: what the change will need is asked for
+    /// Where a member stands.
+    pub fn find(&self, member: &[u8]) -> Place {
+        let hash = hash(member);
+        let found = self.table.find_view(hash, member);
+        Place { hash, found: found.map(|(slot, item)| (slot, item.score())) }
+    }
+
+    /// As `find`. `likely` is a score that it may get next: what the change will need is asked for
     /// meanwhile.
     pub fn locate(&self, member: &[u8], likely: f64) -> Place {
         let hash = hash(member);
@@ -165,11 +172,17 @@ impl ScoredTable {
 
     /// Removes a member and returns its score.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        let (slot, item) = self.table.find_view(hash(member), member)?;
-        let (score, link) = (item.score(), self.link_to(item));
-        self.tree.remove(Target::new(score, member), link);
+        let place = self.find(member);
+        self.take(place);
+        place.score()
+    }
+
+    /// Removes the member at a place that was just found, if there is one.
+    pub fn take(&mut self, place: Place) {
+        let Some((slot, _)) = place.found else { return };
+        let link = self.link_to(self.table.view(slot));
+        self.tree.remove(Target::of(link.view()), link);
         self.drop_block(slot);
-        Some(score)
     }
 
     /// Removes the members of these ranks, which are below the length, telling of each in ascending order.
