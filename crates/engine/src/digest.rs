@@ -4,9 +4,11 @@
 //! Ordered parts are mixed in: `d = sha1(d ^ sha1(part))`. Parts without an order are added: `d ^=
 //! sha1(part)`.
 
+use base::num::write_f64;
 use base::sha1::sha1;
 use ds::hash::HashRef;
-use store::{DbIndex, EntryRef, Guard, Hash, Kind, List, Set, Text, Type};
+use ds::sorted_set::SortedSetRef;
+use store::{DbIndex, EntryRef, Guard, Hash, Kind, List, Set, SortedSet, Text, Type};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Digest(pub [u8; 20]);
@@ -57,7 +59,7 @@ fn mix_value(digest: &mut Digest, entry: EntryRef<'_>) {
         Type::Hash => add_fields(digest, Hash::view(entry)),
         Type::Set => Set::view(entry).iter().for_each(|member| digest.add(&member.to_vec())),
         Type::List => List::view(entry).for_each(|element| digest.mix(&element.to_vec())),
-        Type::SortedSet => unreachable!("no command makes a sorted set yet"),
+        Type::SortedSet => add_scores(digest, SortedSet::view(entry)),
         Type::Stream => unreachable!("no command makes a stream yet"),
     }
     if entry.expires_at().is_some() {
@@ -87,4 +89,14 @@ fn add_fields(digest: &mut Digest, hash: HashRef<'_>) {
         }
         digest.add(&own.0);
     });
+}
+
+fn add_scores(digest: &mut Digest, set: SortedSetRef<'_>) {
+    for item in set.iter() {
+        let (mut own, mut score) = (Digest::default(), Vec::new());
+        write_f64(&mut score, item.score);
+        own.mix(&item.member.to_vec());
+        own.mix(&score);
+        digest.add(&own.0);
+    }
 }

@@ -10,11 +10,12 @@ use base::time::{Clock, ManualClock, UnixMs};
 use ds::hash::HashRef;
 use ds::list::ListRef;
 use ds::set::SetRef;
+use ds::sorted_set::{ScoredMember, SortedSetRef};
 use parking_lot::Mutex;
 use resp::decode::{DecodeLimits, Value, decode};
 use resp::reply::{Protocol, Reply};
 use store::expire::is_expired;
-use store::{EntryRef, Garbage, Hash, Kind, List, Plan, Set, Text, Type};
+use store::{EntryRef, Garbage, Hash, Kind, List, Plan, Set, SortedSet, Text, Type};
 
 use crate::args::OwnedArgv;
 use crate::blocking::end_wait;
@@ -319,7 +320,7 @@ fn describe(entry: EntryRef<'_>, now: UnixMs) -> String {
         Type::Hash => describe_hash(Hash::view(entry), now),
         Type::Set => describe_set(Set::view(entry)),
         Type::List => describe_list(List::view(entry)),
-        Type::SortedSet => unreachable!("no command makes a sorted set yet"),
+        Type::SortedSet => describe_sorted_set(SortedSet::view(entry)),
         Type::Stream => unreachable!("no command makes a stream yet"),
     };
     format!("{} {} {value}{expiry}", base::bytes::escape(entry.key()), entry.kind().name())
@@ -349,6 +350,15 @@ fn describe_list(list: ListRef<'_>) -> String {
     let mut elements = Vec::new();
     list.for_each(|element| elements.push(base::bytes::escape(&element.to_vec())));
     elements.join(" ")
+}
+
+fn describe_sorted_set(set: SortedSetRef<'_>) -> String {
+    if let SortedSetRef::Table(table) = set {
+        table.check_invariants();
+    }
+    let show =
+        |item: ScoredMember<'_>| format!("{}={:?}", base::bytes::escape(&item.member.to_vec()), item.score);
+    set.iter().map(show).collect::<Vec<_>>().join(" ")
 }
 
 /// The requests in a piece of the log.

@@ -248,8 +248,48 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "SORT l BY none_* GET # GET fading->f STORE new",
             "SORT one BY nosort GET f*g->keep GET f*g->f STORE new",
             "SORT none STORE l",
+            "SORT z BY nosort DESC STORE new",
+            "SORT scored ALPHA LIMIT 3 9 STORE z",
         ],
     ),
+    // Sorted sets.
+    (
+        "zadd",
+        &[
+            "ZADD z 1 x 2.5 y",
+            "ZADD z NX 7 x 8 a",
+            "ZADD z XX GT CH 9 a 0 b",
+            "ZADD z INCR 0.1 a",
+            "ZADD z INCR -inf x",
+            "ZADD none 1 a",
+            "ZADD scored 1e300 member:7 0.3 x",
+            "ZADD ebbing -0 x",
+        ],
+    ),
+    ("zincrby", &["ZINCRBY z 0.1 a", "ZINCRBY scored 1000 member:5", "ZINCRBY none -1 a"]),
+    ("zrem", &["ZREM z a none", "ZREM scored member:5 member:6", "ZREM z a b c d"]),
+    (
+        "zremrangebyrank",
+        &["ZREMRANGEBYRANK z 1 -2", "ZREMRANGEBYRANK scored 5 280", "ZREMRANGEBYRANK z 0 -1"],
+    ),
+    ("zremrangebyscore", &["ZREMRANGEBYSCORE z (1 3", "ZREMRANGEBYSCORE scored 0 inf"]),
+    ("zremrangebylex", &["ZREMRANGEBYLEX z [a (d", "ZREMRANGEBYLEX scored - +"]),
+    ("zpopmin", &["ZPOPMIN z", "ZPOPMIN scored 7", "ZPOPMIN z 9"]),
+    ("zpopmax", &["ZPOPMAX z", "ZPOPMAX scored 7", "ZPOPMAX z 4"]),
+    ("zmpop", &["ZMPOP 2 none z MIN", "ZMPOP 1 scored MAX COUNT 7", "ZMPOP 2 short z MIN COUNT 9"]),
+    ("bzpopmin", &["BZPOPMIN none z 0", "BZPOPMIN scored 0"]),
+    ("bzpopmax", &["BZPOPMAX short z 0", "BZPOPMAX scored 0"]),
+    ("bzmpop", &["BZMPOP 0 2 none z MIN COUNT 3", "BZMPOP 1 1 scored MAX"]),
+    ("zrangestore", &["ZRANGESTORE new z 1 2", "ZRANGESTORE s scored 5 (250 BYSCORE", "ZRANGESTORE z z 5 6"]),
+    (
+        "zunionstore",
+        &["ZUNIONSTORE none 2 z scored WEIGHTS 0.1 3", "ZUNIONSTORE t 2 set z", "ZUNIONSTORE s 1 none"],
+    ),
+    (
+        "zinterstore",
+        &["ZINTERSTORE new 2 z z AGGREGATE MAX", "ZINTERSTORE z 2 z none", "ZINTERSTORE new 2 members ints"],
+    ),
+    ("zdiffstore", &["ZDIFFSTORE new 2 scored z", "ZDIFFSTORE z 2 z z", "ZDIFFSTORE scored 2 z set"]),
     // Keys of any type.
     ("del", &["DEL s", "DEL h none table", "DEL short s"]),
     ("unlink", &["UNLINK s", "UNLINK h none table"]),
@@ -262,6 +302,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "RENAME table short",
             "RENAME big new",
             "RENAME nodes l",
+            "RENAME scored z",
         ],
     ),
     ("renamenx", &["RENAMENX s new", "RENAMENX t short"]),
@@ -275,9 +316,11 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "COPY t short",
             "COPY l new",
             "COPY nodes s REPLACE",
+            "COPY z new",
+            "COPY scored z REPLACE",
         ],
     ),
-    ("move", &["MOVE s 1", "MOVE t 2", "MOVE timed 1", "MOVE nodes 1"]),
+    ("move", &["MOVE s 1", "MOVE t 2", "MOVE timed 1", "MOVE nodes 1", "MOVE scored 1"]),
     ("expire", &["EXPIRE s 100", "EXPIRE t 100 GT", "EXPIRE s 0", "EXPIRE h -1", "EXPIRE timed 7"]),
     ("pexpire", &["PEXPIRE s 7000", "PEXPIRE table 7000 NX"]),
     ("expireat", &["EXPIREAT s 2000000000", "EXPIREAT s 1"]),
@@ -326,6 +369,9 @@ const SETUP: &[&str] = &[
     "RPUSH waning a",
     "RPUSH one adin",
     "PEXPIRE waning 5000",
+    "ZADD z 1 a 1 b 2 c 3.5 d",
+    "ZADD ebbing 1 a",
+    "PEXPIRE ebbing 5000",
 ];
 
 #[test]
@@ -372,6 +418,7 @@ fn set_up(test: &mut TestEngine) -> Vec<u8> {
     for number in 0..300 {
         test.run(&format!("HSET table {number} v"));
         test.run(&format!("SADD members {number} named"));
+        test.run(&format!("ZADD scored {} member:{number}", number * 7 % 300));
         test.run(&format!("RPUSH nodes element:{number} {}", "x".repeat(40)));
     }
     (0..20).for_each(|number| drop(test.run(&format!("SADD fewer {number} member:{number}"))));

@@ -120,9 +120,27 @@ const STORED: Script = &[
     ("COMMAND GETKEYS SORT_RO abc", "[\"abc\"]"),
 ];
 
+const SORTED_SETS: Script = &[
+    ("ZADD z 1 30 2 4 3 100 3 2 4 5", "5"),
+    ("SORT z", "[\"2\" \"4\" \"5\" \"30\" \"100\"]"),
+    ("SORT z ALPHA DESC", "[\"5\" \"4\" \"30\" \"2\" \"100\"]"),
+    ("SORT z BY nosort", "[\"30\" \"4\" \"100\" \"2\" \"5\"]"),
+    ("SORT z BY nosort ASC", "[\"30\" \"4\" \"100\" \"2\" \"5\"]"),
+    ("SORT z BY nosort DESC", "[\"5\" \"2\" \"100\" \"4\" \"30\"]"),
+    ("SORT z BY nosort LIMIT 1 2", "[\"4\" \"100\"]"),
+    ("SORT z BY nosort DESC LIMIT 1 2", "[\"2\" \"100\"]"),
+    ("SORT z BY nosort LIMIT 4 9", "[\"5\"]"),
+    ("SORT z BY nosort LIMIT 9 9", "[]"),
+    ("SORT z BY nosort DESC STORE l", "5"),
+    ("LRANGE l 0 -1", "[\"5\" \"2\" \"100\" \"4\" \"30\"]"),
+    ("MSET w_30 1 w_4 3 w_2 2", "+OK"),
+    ("SORT z BY w_* DESC LIMIT 0 3 GET # GET w_*", "[\"4\" \"3\" \"2\" \"2\" \"30\" \"1\"]"),
+    ("SORT_RO z BY nosort LIMIT 0 1", "[\"30\"]"),
+];
+
 #[test]
 fn replies_are_those_of_redis() {
-    check_as_redis(&[VALUES, OTHER_KEYS, STORED]);
+    check_as_redis(&[VALUES, OTHER_KEYS, STORED, SORTED_SETS]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub use length::WriteOptions;
 pub use list::ListObject;
 pub use reader::{Item, ReadOptions, Reader, Record};
 pub use set::{PACKED_SET_LEN_MAX, SetBuilder, SetObject, int_count_max};
-pub use sorted_set::SortedSetObject;
+pub use sorted_set::{PACKED_SORTED_SET_LEN_MAX, SortedSetBuilder, SortedSetObject};
 pub use values::{HashObject, Object, Thresholds, ValueRef, version_needed};
 pub use writer::{
     Attributes, write_aux, write_eof, write_function, write_header, write_record, write_record_with,

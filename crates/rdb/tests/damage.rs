@@ -3,7 +3,9 @@
 mod common;
 
 use base::random::Rng;
-use common::{COMPRESSED, Fields, PLAIN, file, hash_object, list_object, records, set_object};
+use common::{
+    COMPRESSED, Fields, PLAIN, file, hash_object, list_object, records, set_object, sorted_set_object,
+};
 use rdb::{
     ErrorKind, ReadOptions, Thresholds, ValueRef, restore, write_aux, write_record, write_resize_db,
     write_select_db,
@@ -35,6 +37,13 @@ fn sample() -> Vec<u8> {
         let set = set_object(&members, thresholds);
         write_record(&mut bytes, b"set", None, ValueRef::Set(set.view()), &PLAIN);
     }
+    for zset_entries in [0, 128] {
+        let members: Vec<_> = (0..9u8).map(|n| (vec![b'a' + n; 4], f64::from(n).sqrt().to_bits())).collect();
+        let set = sorted_set_object(&members, Thresholds { zset_entries, ..Thresholds::default() });
+        write_record(&mut bytes, b"sorted", None, ValueRef::SortedSet(set.view()), &PLAIN);
+    }
+    bytes.extend_from_slice(b"\x03\x02z1\x02\x01a\x031.5\x01b\xfe");
+    bytes.extend_from_slice(b"\x0c\x02z2\x16\x16\0\0\0\x12\0\0\0\x04\0\0\x01a\x03\xf2\x02\x01b\x03\x019\xff");
     bytes.extend_from_slice(b"\x14\x02sp\x0c\x0c\0\0\0\x02\0\x81a\x02\x07\x01\xff");
     file(12, &bytes)
 }
@@ -42,7 +51,7 @@ fn sample() -> Vec<u8> {
 #[test]
 fn every_cut_is_noticed_where_the_data_ends() {
     let bytes = sample();
-    assert_eq!(records(&bytes, &ReadOptions::default()).expect("the sample is sound").len(), 12);
+    assert_eq!(records(&bytes, &ReadOptions::default()).expect("the sample is sound").len(), 16);
     for len in 0..bytes.len() {
         let error = records(&bytes[..len], &ReadOptions::default()).expect_err("the file is cut");
         assert!(matches!(error.kind, ErrorKind::Truncated), "cut at {len}: {error}");

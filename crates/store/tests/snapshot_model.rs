@@ -11,9 +11,10 @@ use ds::hash::Ttl;
 use ds::list::End;
 use store::list::ListMut;
 use store::snapshot::Snapshot;
+use store::sorted_set::SortedSetMut;
 use store::text::Incoming;
 use store::value::Place;
-use store::{Db, DbIndex, Hash, Key, Kind, List, Plan, Store, Text, Thresholds};
+use store::{Db, DbIndex, Hash, Key, Kind, List, Plan, SortedSet, Store, Text, Thresholds};
 
 const DATABASES: u16 = 3;
 
@@ -48,6 +49,8 @@ const OPERATIONS: &[Operation] = &[
     (8, World::expire_field),
     (30, World::change_list),
     (3, World::fill_list),
+    (30, World::change_sorted_set),
+    (3, World::fill_sorted_set),
     (15, World::remove),
     (10, World::expire),
     (10, World::rename),
@@ -326,6 +329,49 @@ impl World {
         self.model.range(place..).find(|(_, entry)| is_list(entry)).map(|(place, _)| place.clone())
     }
 
+    /// Gives a member of a sorted set a score, or removes it.
+    fn change_sorted_set(&mut self) {
+        let is_sorted_set = |entry: &Entry| matches!(entry.value, Value::SortedSet(_));
+        let (from, elsewhere) = (self.place(), self.place());
+        let known = self.model.range(from..).find(|(_, entry)| is_sorted_set(entry));
+        let place = known.map_or(elsewhere, |(place, _)| place.clone());
+        let (member, score) = (format!("member:{}", self.rng.below(600)), self.rng.below(300) as f64 / 4.0);
+        let removes = self.rng.below(3) == 0;
+        let entry = self.model.entry(place.clone()).or_insert_with(empty_sorted_set);
+        let Value::SortedSet(members) = &mut entry.value else { return };
+        match removes {
+            true => drop(members.remove(member.as_bytes())),
+            false => drop(members.insert(member.clone().into_bytes(), score.to_bits())),
+        }
+        let emptied = members.is_empty();
+        self.at(&place, |db, key| {
+            let mut set = sorted_set_at(db, key);
+            match removes {
+                true => drop(set.remove(member.as_bytes())),
+                false => set.update(member.as_bytes(), Some(score), |_| Some(score)),
+            }
+        });
+        if emptied {
+            self.remove_at(&place);
+        }
+    }
+
+    /// Enough members for a table.
+    fn fill_sorted_set(&mut self) {
+        let place = self.place();
+        let score = |index: u64| (index * 7919 % 300) as f64;
+        let entry = self.model.entry(place.clone()).or_insert_with(empty_sorted_set);
+        let Value::SortedSet(members) = &mut entry.value else { return };
+        let added = (0..400).map(|index| (format!("member:{index}").into_bytes(), score(index).to_bits()));
+        members.extend(added);
+        self.at(&place, |db, key| {
+            let mut set = sorted_set_at(db, key);
+            for index in 0..400 {
+                set.update(format!("member:{index}").as_bytes(), None, |_| Some(score(index)));
+            }
+        });
+    }
+
     fn remove(&mut self) {
         if let Some(place) = self.known() {
             self.remove_at(&place);
@@ -502,6 +548,17 @@ fn empty_list() -> Entry {
 }
 
 /// The list, which is made if it is not there.
+fn empty_sorted_set() -> Entry {
+    Entry { value: Value::SortedSet(BTreeMap::new()), expires_at: None }
+}
+
+fn sorted_set_at<'a>(db: &'a mut Db, key: Key<'_>) -> SortedSetMut<'a> {
+    if db.find(key).is_none() {
+        SortedSet::create(db, key, 0);
+    }
+    edit::<SortedSet>(db, key)
+}
+
 fn list_at<'a>(db: &'a mut Db, key: Key<'_>) -> ListMut<'a> {
     if db.find(key).is_none() {
         List::create(db, key, 0);

@@ -166,7 +166,7 @@ pub static TABLE: &[Command] = &[
 const HSET: Event = (class::HASH, "hset");
 const HDEL: Event = (class::HASH, "hdel");
 const HEXPIRED: Event = (class::HASH, "hexpired");
-const DEL: Event = (class::GENERIC, "del");
+pub(super) const DEL: Event = (class::GENERIC, "del");
 
 pub(super) fn reply_element(reply: &mut Reply, element: Option<Element<'_>>) {
     match element {

@@ -32,6 +32,10 @@ pub mod set;
 pub mod set_algebra;
 pub mod slowlog;
 pub mod sort;
+pub mod sorted_set;
+pub mod sorted_set_algebra;
+pub mod sorted_set_pop;
+pub mod sorted_set_range;
 pub mod string;
 pub mod string_conditional;
 
@@ -56,6 +60,10 @@ pub static FAMILIES: &[&[Command]] = &[
     list_blocking::TABLE,
     set::TABLE,
     set_algebra::TABLE,
+    sorted_set::TABLE,
+    sorted_set_range::TABLE,
+    sorted_set_algebra::TABLE,
+    sorted_set_pop::TABLE,
     generic::TABLE,
     expire::TABLE,
     keyspace::TABLE,

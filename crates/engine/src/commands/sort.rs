@@ -9,7 +9,7 @@ use ds::list::{End, ListRef, PackedList};
 use ds::listpack::Element;
 use rdb::{ListObject, Object};
 use resp::reply::Reply;
-use store::{Entry, EntryRef, Hash, Key, Kind, List, Plan, Set, Text, Type};
+use store::{Entry, EntryRef, Hash, Key, Kind, List, Plan, Set, SortedSet, Text, Type};
 
 use crate::acl_categories::category;
 use crate::args::Argv;
@@ -296,6 +296,7 @@ impl Elements {
         match entry.kind() {
             Type::List => List::view(entry).for_each(|element| elements.push(element)),
             Type::Set => Set::view(entry).iter().for_each(|member| elements.push(member)),
+            Type::SortedSet => SortedSet::view(entry).iter().for_each(|item| elements.push(item.member)),
             _ => return Err(CmdError::WRONG_TYPE),
         }
         Ok(elements)

@@ -11,6 +11,8 @@ pub const INFO: &[Difference] = &[
     ("sort", "key specs", SORT_KEYS),
     ("sort_ro", "key specs", SORT_KEYS),
     ("watch", "flags", NO_MULTI),
+    ("zrank", "arity", WITH_SCORE),
+    ("zrevrank", "arity", WITH_SCORE),
 ];
 
 /// Of COMMAND DOCS.
@@ -29,8 +31,15 @@ pub const DOCS: &[Difference] = &[
     ("sscan", "complexity", "two full stops in the original"),
     ("sunsubscribe", "complexity", SUBSCRIPTIONS),
     ("unsubscribe", "complexity", SUBSCRIPTIONS),
+    ("zinter", "arguments", COUNT),
+    ("zinterstore", "arguments", COUNT),
+    ("zscan", "complexity", "two full stops in the original"),
+    ("zunion", "arguments", COUNT),
+    ("zunionstore", "arguments", COUNT),
 ];
 
+const COUNT: &str = "Redis 8.8 has one aggregate more";
+const WITH_SCORE: &str = "-3 since Redis 7.2: WITHSCORE may follow";
 const SHORTER: &str = "-3 since Redis 7.2: a request of one word has an answer too";
 const NO_MULTI: &str = "flagged as Valkey flags it: its error is that of every command refused in MULTI";
 const SORT_KEYS: &str = "notes in words of our own; the keys of patterns are called incomplete, as they are";

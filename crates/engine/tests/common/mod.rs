@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use base::quoting::split_args;
+use engine::pipeline::Outcome;
 use engine::testing::{TestEngine, show};
 use testkit::{Client, Server};
 
@@ -47,4 +48,29 @@ fn check_there(client: &mut Client, script: Script) {
         let words = split_args(line.as_bytes()).expect("a test's quotes are balanced");
         assert_eq!(show(&client.call(&words)), *expected, "Redis' reply to: {line}");
     }
+}
+
+/// The first line waits; the others are run by somebody else, and then the reply has come. What is logged
+/// replays to the same.
+pub fn check_wait(waiting: &str, others: &[&str], expected: &str, effects: &[&str]) {
+    let mut test = TestEngine::new();
+    test.collect_effects();
+    let other = test.connect();
+    assert_eq!(test.run_raw(0, &waiting.split(' ').collect::<Vec<_>>()), b"", "{waiting} waits");
+    assert_eq!(test.outcome, Outcome::Blocked);
+    for line in others {
+        assert_eq!(test.take_served(), [], "{waiting}, before {line}");
+        assert!(!test.run_as(other, line).is_error(), "{line}");
+    }
+    let served = test.take_served();
+    let replies: Vec<_> = served.iter().map(|(session, reply)| (*session, show(reply))).collect();
+    assert_eq!(replies, [(0, expected.to_owned())], "{waiting}");
+    let log = test.take_effects();
+    assert_eq!(test.replay(&log).digest(), test.digest(), "{waiting}");
+    let lines = String::from_utf8_lossy(&log).into_owned();
+    for effect in effects {
+        let words = effect.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        assert!(lines.contains(&words.collect::<String>()), "{waiting}: {effect} is not in {lines:?}");
+    }
+    test.check_invariants();
 }

@@ -9,9 +9,10 @@ use ds::hash::{FieldTable, HashRef};
 use ds::list::{End, ListRef, PackedList};
 use ds::listpack::Element;
 use ds::set::SetRef;
+use ds::sorted_set::SortedSetRef;
 use rdb::{
     Error, HashObject, Item, ListObject, Object, ReadOptions, Reader, Record, SetBuilder, SetObject,
-    Thresholds, WriteOptions,
+    SortedSetBuilder, SortedSetObject, Thresholds, WriteOptions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,8 @@ pub enum Model {
     List(Vec<Vec<u8>>),
     Hash(Fields),
     Set(BTreeSet<Vec<u8>>),
+    /// Members in their order, with the bits of their scores.
+    SortedSet(Vec<(Vec<u8>, u64)>),
 }
 
 /// Key to expiry and value.
@@ -61,9 +64,8 @@ pub fn model(object: &Object) -> Model {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
         Object::Set(set) => Model::Set(members(set)),
         Object::List(list) => Model::List(elements(list)),
-        Object::SortedSet(_) | Object::Stream(_) => {
-            unreachable!("no test makes one yet")
-        }
+        Object::SortedSet(set) => Model::SortedSet(scored(set)),
+        Object::Stream(_) => unreachable!("no test makes one yet"),
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
     }
@@ -83,6 +85,25 @@ pub fn members(set: &SetObject) -> BTreeSet<Vec<u8>> {
     let members: BTreeSet<_> = set.view().iter().map(Element::to_vec).collect();
     assert_eq!(members.len(), set.view().len(), "no member comes twice");
     members
+}
+
+/// A sorted set in the form that the thresholds give it.
+pub fn sorted_set_object(members: &[(Vec<u8>, u64)], thresholds: Thresholds) -> SortedSetObject {
+    let mut builder = SortedSetBuilder::new(thresholds);
+    for (member, bits) in members {
+        builder.push(Element::Bytes(member), f64::from_bits(*bits)).expect("no member comes twice");
+    }
+    builder.finish().expect("no member comes twice").expect("a sorted set has a member")
+}
+
+pub fn scored(set: &SortedSetObject) -> Vec<(Vec<u8>, u64)> {
+    if let SortedSetRef::Table(table) = set.view() {
+        table.check_invariants();
+    }
+    let items: Vec<_> = set.view().iter().map(|item| (item.member.to_vec(), item.score)).collect();
+    assert!(items.is_sorted_by(|a, b| a.1 < b.1 || a.1 == b.1 && a.0 < b.0), "members stand in order");
+    assert_eq!(items.len(), set.view().len());
+    items.into_iter().map(|(member, score)| (member, score.to_bits())).collect()
 }
 
 pub fn elements(list: &ListObject) -> Vec<Vec<u8>> {

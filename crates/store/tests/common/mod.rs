@@ -14,6 +14,8 @@ use store::{Db, DbIndex, Key};
 pub enum Value {
     Text(Vec<u8>),
     List(VecDeque<Vec<u8>>),
+    /// Member to the bits of its score.
+    SortedSet(BTreeMap<Vec<u8>, u64>),
     /// Field to value and time of expiry.
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
     Set(BTreeSet<Vec<u8>>),
@@ -105,9 +107,11 @@ fn read_value(object: &Object) -> Value {
             list.view().for_each(|element| elements.push_back(element.to_vec()));
             Value::List(elements)
         }
-        Object::SortedSet(_) | Object::Stream(_) => {
-            unreachable!("no test makes one yet")
+        Object::SortedSet(set) => {
+            let members = set.view().iter().map(|item| (item.member.to_vec(), item.score.to_bits()));
+            Value::SortedSet(members.collect())
         }
+        Object::Stream(_) => unreachable!("no test makes one yet"),
         Object::Hash(hash) => {
             let mut fields = BTreeMap::new();
             hash.view().for_each(i64::MIN, |pair| {
