@@ -3,6 +3,7 @@
 
 mod clients;
 mod limits;
+mod pieces;
 mod requests;
 
 use std::io::{self, Read, Write};
