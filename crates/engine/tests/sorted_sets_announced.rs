@@ -3,6 +3,7 @@
 mod common;
 
 use common::check_wait;
+use engine::config::DebugAccess;
 use engine::testing::{TestEngine, show};
 
 /// A request on `z` (a:1 b:2 c:3), `single` (x:5) and the set `s`, its events, and its effects.
@@ -118,6 +119,20 @@ fn each_member_serves_one_in_the_order_of_arrival() {
     test.run("ZADD z 3 c");
     assert_eq!(test.take_served().len(), 1);
     test.check_invariants();
+}
+
+/// The time stands still in a transaction, not for those who wait for its end.
+#[test]
+fn what_has_expired_serves_nobody() {
+    let mut test = TestEngine::with_config(|config| config.enable_debug_command = DebugAccess::Yes);
+    let waiting = test.connect();
+    test.run_raw(waiting, &["BZPOPMIN", "z", "0"]);
+    for line in ["MULTI", "ZADD z 1 a", "PEXPIRE z 100", "DEBUG SLEEP 0.2", "EXEC"] {
+        test.run(line);
+    }
+    assert_eq!(test.take_served(), []);
+    assert_eq!(show(&test.run("ZADD z 2 b")), "1");
+    assert_eq!(test.take_served().len(), 1);
 }
 
 #[test]

@@ -151,6 +151,7 @@ impl Worker {
         self.accept();
         self.take_messages(arena);
         self.run_timers(arena);
+        self.drain_touched();
         self.continue_replies(arena);
         self.flush();
         self.connections.recycle();
@@ -242,6 +243,10 @@ impl Worker {
             self.take_message(arena, message);
         }
         self.messages = messages;
+    }
+
+    /// Writes what messages and timers have appended.
+    fn drain_touched(&mut self) {
         let mut touched = std::mem::take(&mut self.touched);
         for slot in touched.drain(..) {
             self.drain(slot);
