@@ -1,8 +1,8 @@
 //! One worker thread: its poll loop, its connections, and the tick in which it serves them. It runs commands
 //! through the engine and never looks into them; files and signals are others' work.
 //!
-//! A tick: poll; take the time; read every readable connection once; run what became whole, in batches across
-//! connections; write each connection's replies once; then the inbox, then the timers.
+//! A tick: poll; take the time; the inbox; read every readable connection once; run what became whole, in
+//! batches across connections; write each connection's replies once; then the timers.
 
 mod accept;
 mod batch;
@@ -78,7 +78,6 @@ struct Worker {
     deadlines: BTreeSet<Deadline>,
     /// Connections that got messages in this tick.
     touched: Vec<Slot>,
-    woken: bool,
     stopped: bool,
     timers_ran: UnixMs,
     /// The next slot that the timers look at.
@@ -120,7 +119,6 @@ impl Worker {
             unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
             touched: Vec::new(),
-            woken: false,
             stopped: false,
             timers_ran: UnixMs(0),
             sweep: 0,
@@ -134,6 +132,10 @@ impl Worker {
         let timeout = self.timeout();
         self.poller.wait(timeout, &mut ready)?;
         let began_ns = self.begin_tick();
+        // First, so that nobody is answered before it has heard what it was sent earlier.
+        if ready.iter().any(|news| news.key == WAKE) {
+            self.take_messages(arena);
+        }
         let mut again = std::mem::take(&mut self.again);
         for news in &ready {
             self.serve(arena, news);
@@ -149,7 +151,6 @@ impl Worker {
         self.run_arena(arena);
         self.flush();
         self.accept();
-        self.take_messages(arena);
         self.run_timers(arena);
         self.continue_replies(arena);
         self.flush();
@@ -180,7 +181,7 @@ impl Worker {
     #[inline]
     fn serve(&mut self, arena: &mut Arena, news: &Ready) {
         match news.key {
-            WAKE => self.woken = true,
+            WAKE => {}
             LISTENER.. => self.acceptor.ready(news.key),
             slot => self.serve_connection(arena, slot as Slot, news),
         }
@@ -233,9 +234,6 @@ impl Worker {
     }
 
     fn take_messages(&mut self, arena: &mut Arena) {
-        if !std::mem::take(&mut self.woken) {
-            return;
-        }
         let mut messages = std::mem::take(&mut self.messages);
         self.inbox.take(&mut messages);
         for message in messages.drain(..) {
