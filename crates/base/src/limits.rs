@@ -47,6 +47,21 @@ pub const GLOB_PATTERN_LEN: usize = 64 * 1024;
 /// value has 4,933 digits before the point.
 pub const LONG_DOUBLE_LEN: usize = 5 * 1024;
 
+/// Bytes of the table of keys that clients cache, and for each key that `tracking-table-max-keys` allows,
+/// whichever is more: a million names of 200 bytes fit, and names of any length cannot fill the memory.
+pub const TRACKING_TABLE_LEN: usize = 256 * 1024 * 1024;
+pub const TRACKING_KEY_LEN: usize = 256;
+
+/// Bytes of a name in that table: a longer one counts as changed as soon as it was read, so that forgetting
+/// a few keys always makes room.
+pub const TRACKING_NAME_LEN: usize = 64 * 1024;
+
+/// Keys that the table forgets in one go: a smaller limit must not make one command send a million messages.
+pub const TRACKING_TRIM_KEYS: usize = 1000;
+
+/// Bytes of changed keys that wait to be broadcast together, at the end of a batch at the latest.
+pub const TRACKING_BROADCAST_LEN: usize = 64 * 1024;
+
 /// Hash slots of a cluster, fixed by the protocol.
 pub const CLUSTER_SLOTS: u16 = 16_384;
 

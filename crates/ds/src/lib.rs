@@ -5,7 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod bits;
-mod field;
+pub mod field;
 pub mod geo;
 pub mod hash;
 pub mod hyperloglog;

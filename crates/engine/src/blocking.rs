@@ -459,6 +459,7 @@ impl Engine {
     pub fn serve_posted(&self, seat: &mut WorkerSeat, key: ReadyKey) {
         seat.deferred.push(Deferred { key, from: 0 });
         self.serve_deferred(seat);
+        self.send_messages(&mut seat.effects.invalidated, None);
     }
 }
 

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::blocking::Ticket;
 use crate::host::WorkerId;
+use crate::tracking::ClientTracking;
 
 /// Ascends over the life of the process; 0 is nobody.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -40,6 +41,7 @@ pub struct Client {
     pub queued: AtomicI64,
     pub queued_bytes: AtomicUsize,
     pub watched: AtomicU32,
+    pub tracking: ClientTracking,
     /// A watched key has changed: EXEC will fail. Marked by whoever changes the key.
     pub watch_dirty: Arc<AtomicBool>,
     pub input_bytes: AtomicUsize,
@@ -80,13 +82,20 @@ pub mod flag {
     pub const UNIX: u32 = 1 << 7;
     pub const NO_EVICT: u32 = 1 << 8;
     pub const NO_TOUCH: u32 = 1 << 9;
+    pub const TRACKING: u32 = 1 << 10;
+    /// Not stored: it is `ClientTracking::broken`.
+    pub const TRACKING_BROKEN: u32 = 1 << 11;
+    pub const TRACKING_BROADCAST: u32 = 1 << 12;
 
     /// In the order in which CLIENT LIST prints them.
-    pub const LETTERS: [(u32, char); 10] = [
+    pub const LETTERS: [(u32, char); 13] = [
         (MONITOR, 'O'),
         (SUBSCRIBED, 'P'),
         (MULTI, 'x'),
         (BLOCKED, 'b'),
+        (TRACKING, 't'),
+        (TRACKING_BROKEN, 'R'),
+        (TRACKING_BROADCAST, 'B'),
         (DIRTY_EXEC, 'd'),
         (CLOSE_AFTER_REPLY, 'c'),
         (CLOSE_NOW, 'A'),
@@ -128,6 +137,7 @@ impl Client {
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
+            tracking: ClientTracking::default(),
             watch_dirty: Arc::default(),
             input_bytes: AtomicUsize::new(0),
             input_free: AtomicUsize::new(0),
@@ -160,8 +170,11 @@ impl Client {
 
     /// All flags that hold now.
     pub fn all_flags(&self) -> u32 {
-        let computed =
-            [(flag::DIRTY_EXEC, &self.watch_dirty as &AtomicBool), (flag::CLOSE_NOW, &self.killed)];
+        let computed = [
+            (flag::TRACKING_BROKEN, &self.tracking.broken),
+            (flag::DIRTY_EXEC, &*self.watch_dirty),
+            (flag::CLOSE_NOW, &self.killed),
+        ];
         let stored = self.flags.load(Ordering::Relaxed);
         computed.iter().filter(|(_, on)| on.load(Ordering::Relaxed)).fold(stored, |all, (flag, _)| all | flag)
     }
@@ -176,6 +189,7 @@ impl Client {
             &self.queued_bytes,
             &self.subscription_bytes,
             &self.fieldset_bytes,
+            &self.tracking.prefix_bytes,
         ];
         size_of::<Client>() + parts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
     }

@@ -167,6 +167,8 @@ pub struct Config {
     /// Microseconds; negative logs nothing, 0 everything.
     pub slowlog_log_slower_than_us: i64,
     pub slowlog_max_len: i64,
+    /// Keys remembered for clients that cache; 0 is no limit.
+    pub tracking_table_max_keys: i64,
     /// Milliseconds; 0 is off.
     pub latency_monitor_threshold_ms: i64,
     pub latency_tracking: bool,
@@ -329,6 +331,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     dynamic_hz: true,
     slowlog_log_slower_than_us: 10_000,
     slowlog_max_len: 128,
+    tracking_table_max_keys: 1_000_000,
     latency_monitor_threshold_ms: 0,
     latency_tracking: true,
     latency_tracking_info_percentiles: vec![50.0, 99.0, 99.9],

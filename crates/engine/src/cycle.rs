@@ -4,6 +4,8 @@
 
 use std::sync::atomic::Ordering;
 
+use base::limits;
+use base::random::Rng;
 use base::time::UnixMs;
 use store::expire::ExpireCursor;
 use store::{Key, Plan};
@@ -12,6 +14,7 @@ use crate::args::OwnedArgv;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::keys::Keys;
+use crate::tracking::NOBODY;
 
 /// The timed cycle's own state: one thread calls it.
 #[derive(Default)]
@@ -26,6 +29,9 @@ pub struct Cycle {
 
 /// Items looked at under one lock.
 const EXPIRE_BATCH: usize = 64;
+
+/// How often one call makes room in the table of keys that clients cache.
+const TRIM_ROUNDS: usize = 16;
 
 impl Cycle {
     /// Removes expired keys until a round is complete or `budget_ns` is used up. The share of due keys that
@@ -48,6 +54,22 @@ impl Cycle {
                 engine.cycle.expire_time_cap_reached.add(u64::from(round == 0));
                 engine.cycle.expire_ns.add(elapsed);
                 self.estimate_stale(engine, round > 0);
+                return;
+            }
+        }
+    }
+
+    /// Makes the table of keys that clients cache keep its limits, should a command have left it over them.
+    pub fn trim_tracking(&mut self, engine: &Engine) {
+        if !engine.tracking.any() {
+            return;
+        }
+        let (config, mut rng) = (engine.config(), Rng::from_seed(engine.host.random()));
+        for _ in 0..TRIM_ROUNDS {
+            let told = &mut self.effects.invalidated;
+            let is_done = engine.tracking.trim(&config, limits::TRACKING_TRIM_KEYS, &mut rng, told);
+            engine.send_invalidations(told);
+            if is_done {
                 return;
             }
         }
@@ -84,6 +106,7 @@ impl Cycle {
             effects: &mut self.effects,
             config: &config,
             db,
+            client: NOBODY,
             now,
             clock: 0,
             no_touch: true,
@@ -101,6 +124,7 @@ impl Cycle {
         engine.publish_events(&config, &self.effects.events);
         drop(guard);
         engine.post_ready(&mut self.effects.ready);
+        engine.send_invalidations(&mut self.effects.invalidated);
         budget == 0
     }
 }

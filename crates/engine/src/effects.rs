@@ -11,6 +11,7 @@ use store::DbIndex;
 use crate::args::Argv;
 use crate::blocking::ReadyKey;
 use crate::log::write_select;
+use crate::tracking::Invalidations;
 
 /// A keyspace event to publish once the command is done.
 pub struct KeyEvent {
@@ -32,6 +33,8 @@ pub struct Effects {
     pub events: SmallVec<[KeyEvent; 2]>,
     /// Keys that changed and that somebody waits for; kept until those have been served.
     pub(crate) ready: Vec<ReadyKey>,
+    /// Who is to be told of keys that changed; kept until they have been.
+    pub(crate) invalidated: Invalidations,
     /// Whether anybody reads the log: effects are only written down then.
     pub(crate) logged: bool,
     /// The database in which the effects are replayed.

@@ -21,6 +21,7 @@ use crate::multi::Pause;
 use crate::observe::{LatencyMonitor, Monitors, SlowLog};
 use crate::pubsub::PubSub;
 use crate::stats::{Counter, WorkerStats};
+use crate::tracking::Tracking;
 use crate::watch::Watches;
 
 /// Everything the workers share.
@@ -35,6 +36,7 @@ pub struct Engine {
     pub log: Log,
     pub clients: Clients,
     pub watches: Watches,
+    pub tracking: Tracking,
     pub waiters: Waiters,
     pub readings: Readings,
     pub pubsub: PubSub,
@@ -127,6 +129,7 @@ impl Engine {
         let mut rng = Rng::from_seed(host.random());
         let store = Store::new(workers * base::limits::SHARDS_PER_WORKER, config.databases as u16);
         let shards = store.shard_count();
+        let tracking = Tracking::new(&store);
         Engine {
             store,
             config: ArcSwap::from_pointee(config),
@@ -135,6 +138,7 @@ impl Engine {
             log: Log::new(hex_id(&mut rng)),
             clients: Clients::default(),
             watches: Watches::new(shards),
+            tracking,
             waiters: Waiters::new(shards),
             readings: Readings::default(),
             pubsub: PubSub::default(),

@@ -28,6 +28,10 @@ pub enum Event {
     /// A message outside of request and reply. Its first byte is `>`; a RESP2 client gets `*` instead. It is
     /// dropped unless `Session::wants` it when it is delivered.
     Push { client: ClientId, message: Arc<Vec<u8>> },
+    /// Keys that `origin` holds copies of have changed: an array of their names, or nothing for all keys. It
+    /// is for `origin` itself or for the client it redirects to, in the form that
+    /// `Session::invalidation_head` begins.
+    Invalidate { client: ClientId, origin: ClientId, keys: Arc<Vec<u8>> },
     /// Bytes as they are (MONITOR lines).
     Line { client: ClientId, line: Arc<Vec<u8>> },
     /// End the connection; nothing more is read or written.

@@ -15,11 +15,13 @@ use store::value::Place;
 use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Thresholds, Type};
 
 use crate::blocking::ReadyKey;
+use crate::clients::ClientId;
 use crate::config::Config;
 use crate::effects::{Effects, KeyEvent};
 use crate::engine::{Engine, thresholds};
 use crate::error::CmdError;
 use crate::notify::class;
+use crate::tracking::NOBODY;
 
 pub struct Keys<'a, 's> {
     pub(crate) guard: &'a mut Guard<'s>,
@@ -27,6 +29,8 @@ pub struct Keys<'a, 's> {
     pub(crate) effects: &'a mut Effects,
     pub config: &'a Config,
     pub db: DbIndex,
+    /// Who changes keys.
+    pub client: ClientId,
     pub now: UnixMs,
     /// The access clock as entries keep it.
     pub clock: u32,
@@ -208,7 +212,7 @@ impl<'a, 's> Keys<'a, 's> {
     /// A command gave the key a time of expiry that has passed: it expires now, and nothing else is logged.
     pub fn expire_now(&mut self, key: Key<'_>) {
         if let Some(slot) = self.live(key) {
-            self.expire(key, slot);
+            self.expire(key, slot, self.client);
             self.effects.dirty += 1;
             self.effects.name_none();
         }
@@ -243,12 +247,27 @@ impl<'a, 's> Keys<'a, 's> {
         }
     }
 
-    /// Notes a change for transactions that watch the key and for those who wait for it, without an event.
+    /// Notes a change for transactions that watch the key, for those who wait for it and for those who hold a
+    /// copy, without an event.
     #[inline]
     pub fn touch(&mut self, key: Key<'_>) {
         let shard = self.guard.store().shard_of(key.hash);
         self.engine.watches.touch(shard, self.db, key.bytes);
         self.mark_ready(key);
+        self.invalidate(key, self.client);
+    }
+
+    #[inline]
+    fn invalidate(&mut self, key: Key<'_>, writer: ClientId) {
+        if self.engine.tracking.any() {
+            let shard = self.guard.store().shard_of(key.hash);
+            self.engine.tracking.change(shard, key, writer, &mut self.effects.invalidated);
+        }
+    }
+
+    /// Databases were emptied or filled anew: nobody's copy is worth anything.
+    pub fn invalidate_all(&mut self) {
+        self.engine.invalidate_all(&mut self.effects.invalidated);
     }
 
     #[inline]
@@ -368,19 +387,20 @@ impl<'a, 's> Keys<'a, 's> {
         let db = self.part(key);
         let slot = db.find(key)?;
         if is_expired(db.view(slot), now) && !self.keeps_expired() {
-            self.expire(key, slot);
+            self.expire(key, slot, NOBODY);
             return None;
         }
         Some(slot)
     }
 
     #[cold]
-    fn expire(&mut self, key: Key<'_>, slot: SlotId) {
+    fn expire(&mut self, key: Key<'_>, slot: SlotId, writer: ClientId) {
         let entry = self.part(key).remove(slot);
         self.free(entry);
         self.effects.expire(self.db, key.bytes);
         let shard = self.guard.store().shard_of(key.hash);
         self.engine.watches.touch_expired(shard, self.db, key.bytes);
+        self.invalidate(key, writer);
         self.mark_ready(key);
         self.event(key, (class::EXPIRED, "expired"));
     }

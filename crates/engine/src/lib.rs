@@ -40,6 +40,7 @@ pub mod session;
 pub mod stats;
 #[doc(hidden)]
 pub mod testing;
+pub mod tracking;
 pub mod watch;
 
 pub mod engine;

@@ -94,6 +94,9 @@ impl Engine {
         if session.reply_mode != ReplyMode::On && !matches!(outcome, Outcome::Paused | Outcome::Blocked) {
             mute(session, reply, start);
         }
+        if seat.effects.invalidated.are_due() || session.client.tracking.is_on() {
+            self.settle_tracking(seat, session, prepared.command, outcome, reply);
+        }
         outcome
     }
 
@@ -153,6 +156,7 @@ impl Engine {
             effects: &mut *env.effects,
             config: env.config,
             db,
+            client: env.session.client.id,
             now: env.worker.now,
             clock: (env.worker.now.seconds() & 0xff_ffff) as u32,
             no_touch: env.session.no_touch,
@@ -172,6 +176,9 @@ impl Engine {
         };
         let result = (command.row.run)(&mut ctx);
         let outcome = ctx.outcome;
+        if command.row.has(flag::READONLY) && env.session.client.tracking.is_on() {
+            self.remember(env, command, argv);
+        }
         if env.effects.any() {
             self.settle(env, db, argv);
         }
@@ -281,6 +288,7 @@ fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
 pub fn takes_reply(session: &mut Session) -> bool {
     let takes = session.reply_mode == ReplyMode::On;
     session.reply_mode = session.reply_mode.after_reply();
+    session.client.tracking.end_caching();
     takes
 }
 

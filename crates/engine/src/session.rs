@@ -73,6 +73,8 @@ pub struct Session {
     pub channels: BTreeSet<Box<[u8]>>,
     pub patterns: BTreeSet<Box<[u8]>>,
     pub shard_channels: BTreeSet<Box<[u8]>>,
+    /// What it follows in broadcasting mode.
+    pub tracking_prefixes: BTreeSet<Box<[u8]>>,
     /// Memory of the subscriptions, here and in the registry.
     pub subscription_bytes: usize,
     /// It has ended a subscription: messages that were on their way then must not arrive.
@@ -107,6 +109,7 @@ impl Session {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             shard_channels: BTreeSet::new(),
+            tracking_prefixes: BTreeSet::new(),
             subscription_bytes: 0,
             unsubscribed: false,
             fieldsets: Fieldsets::default(),
@@ -197,7 +200,7 @@ impl Engine {
     }
 
     /// Takes back what the client asked the server to remember: transaction, watched keys, subscriptions,
-    /// prepared fields, MONITOR.
+    /// prepared fields, tracking, MONITOR.
     pub fn clear_connection(&self, session: &mut Session) {
         session.multi = None;
         session.show_multi();
@@ -206,6 +209,7 @@ impl Engine {
         self.unsubscribe_all(session);
         session.fieldsets.discard_all();
         session.show_fieldsets();
+        self.untrack(session);
         if session.monitor {
             session.monitor = false;
             self.monitors.remove(session.client.id);

@@ -149,6 +149,7 @@ impl TestEngine {
         let prepared = self.engine.prepare(session, &argv);
         self.engine.prefetch(session, &prepared);
         self.outcome = self.engine.run(&mut self.seat, session, &prepared, &argv, &mut reply);
+        self.engine.broadcast(&mut self.seat);
         reply.chunks().collect::<Vec<_>>().concat()
     }
 
@@ -169,6 +170,11 @@ impl TestEngine {
     /// A whole round of the active expiry cycle.
     pub fn expire_cycle(&mut self) {
         self.cycle.expire(&self.engine, self.host.clock.now(), u64::MAX);
+    }
+
+    /// The cycle's look at the table of keys that clients cache.
+    pub fn trim_cycle(&mut self) {
+        self.cycle.trim_tracking(&self.engine);
     }
 
     /// Changes the configuration as CONFIG SET would.

@@ -42,6 +42,7 @@ fn is_wanted(test: &TestEngine, event: &Event) -> bool {
 fn describe(event: &Event) -> String {
     match event {
         Event::Push { client, message } => format!("{} {}", client.0, show_all(message)),
+        Event::Invalidate { client, keys, .. } => format!("{} invalid {}", client.0, show_all(keys)),
         Event::Line { client, line } => format!("{} {}", client.0, String::from_utf8_lossy(line).trim_end()),
         Event::Kill { client } => format!("{} killed", client.0),
         Event::Resume => "resume".to_owned(),

@@ -37,6 +37,8 @@ pub struct Connection {
     pub awaits_write: bool,
     /// Messages that came in the middle of a long reply.
     pub behind_reply: Option<Box<Output>>,
+    /// Bytes of messages about keys that were added to the output since it was empty.
+    pub invalidation_bytes: usize,
     /// Since when the output has been over its soft limit.
     over_soft_since: Option<UnixMs>,
 }
@@ -131,6 +133,7 @@ impl Connection {
             ended: false,
             awaits_write: false,
             behind_reply: None,
+            invalidation_bytes: 0,
             over_soft_since: None,
         }
     }

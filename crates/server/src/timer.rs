@@ -71,6 +71,7 @@ impl<'a> Timer<'a> {
         let now = process.now();
         self.meter.sample(engine);
         self.cycle.expire(engine, now, expire_budget_ns(config, period));
+        self.cycle.trim_tracking(engine);
         if engine.pause.has_ended(now) {
             engine.pause.stop();
             process.post_to_all(|| Message::Event(Event::Resume));

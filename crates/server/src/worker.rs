@@ -1,8 +1,8 @@
 //! One worker thread: its poll loop, its connections, and the tick in which it serves them. It runs commands
 //! through the engine and never looks into them; files and signals are others' work.
 //!
-//! A tick: poll; take the time; read every readable connection once; run what became whole, in batches across
-//! connections; write each connection's replies once; then the inbox, then the timers.
+//! A tick: poll; take the time; the inbox; read every readable connection once; run what became whole, in
+//! batches across connections; write each connection's replies once; then the timers.
 
 mod accept;
 mod batch;
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use base::time::UnixMs;
 use engine::clients::{Arrival, ClientId};
+use engine::config::ClientClass;
 use engine::host::{Event, WorkerId};
 use engine::{Engine, Session, WorkerSeat};
 use resp::reply::Protocol;
@@ -78,7 +79,6 @@ struct Worker {
     deadlines: BTreeSet<Deadline>,
     /// Connections that got messages in this tick.
     touched: Vec<Slot>,
-    woken: bool,
     stopped: bool,
     timers_ran: UnixMs,
     /// The next slot that the timers look at.
@@ -120,7 +120,6 @@ impl Worker {
             unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
             touched: Vec::new(),
-            woken: false,
             stopped: false,
             timers_ran: UnixMs(0),
             sweep: 0,
@@ -134,6 +133,10 @@ impl Worker {
         let timeout = self.timeout();
         self.poller.wait(timeout, &mut ready)?;
         let began_ns = self.begin_tick();
+        // First, so that nobody is answered before it has heard what it was sent earlier.
+        if ready.iter().any(|news| news.key == WAKE) {
+            self.take_messages(arena);
+        }
         let mut again = std::mem::take(&mut self.again);
         for news in &ready {
             self.serve(arena, news);
@@ -149,7 +152,6 @@ impl Worker {
         self.run_arena(arena);
         self.flush();
         self.accept();
-        self.take_messages(arena);
         self.run_timers(arena);
         self.drain_touched();
         self.continue_replies(arena);
@@ -181,7 +183,7 @@ impl Worker {
     #[inline]
     fn serve(&mut self, arena: &mut Arena, news: &Ready) {
         match news.key {
-            WAKE => self.woken = true,
+            WAKE => {}
             LISTENER.. => self.acceptor.ready(news.key),
             slot => self.serve_connection(arena, slot as Slot, news),
         }
@@ -234,9 +236,6 @@ impl Worker {
     }
 
     fn take_messages(&mut self, arena: &mut Arena) {
-        if !std::mem::take(&mut self.woken) {
-            return;
-        }
         let mut messages = std::mem::take(&mut self.messages);
         self.inbox.take(&mut messages);
         for message in messages.drain(..) {
@@ -257,6 +256,9 @@ impl Worker {
     fn take_message(&mut self, arena: &mut Arena, message: Message) {
         match message {
             Message::Event(Event::Push { client, message }) => self.push(client, &message),
+            Message::Event(Event::Invalidate { client, origin, keys }) => {
+                self.invalidate(client, origin, &keys)
+            }
             Message::Event(Event::Line { client, line }) => self.push_line(client, &line),
             Message::Event(Event::Kill { client }) => self.kill(client),
             Message::Event(Event::Resume) => self.resume_paused(arena),
@@ -278,22 +280,41 @@ impl Worker {
             return;
         }
         if connection.session.protocol == Protocol::Resp3 {
-            return self.append(slot, b"", message);
+            return self.append(slot, b"", message, 0);
         }
         if connection.session.subscriptions() > 0 {
-            self.append(slot, b"*", message);
+            self.append(slot, b"*", message, 1);
         }
+    }
+
+    /// Tells a client that copies of keys are void: its own, or those of the client that redirects to it.
+    /// They may come for as long as others write; who does not read them is closed as a subscriber would be.
+    fn invalidate(&mut self, client: ClientId, origin: ClientId, keys: &Arc<Vec<u8>>) {
+        let slot = self.connections.find(client);
+        let Some((slot, connection)) = slot.and_then(|slot| Some((slot, self.connections.at(slot)?))) else {
+            return self.engine.invalidation_was_lost(client, origin);
+        };
+        let Some(head) = connection.session.invalidation_head(client != origin, keys.is_empty()) else {
+            return;
+        };
+        let waiting = if connection.output.is_empty() { 0 } else { connection.invalidation_bytes };
+        connection.invalidation_bytes = waiting + head.len() + keys.len();
+        let limit = self.seat.config.output_limit(ClientClass::Pubsub).hard_bytes;
+        if limit > 0 && connection.invalidation_bytes as u64 >= limit {
+            return self.close_over_limit(slot);
+        }
+        self.append(slot, head, keys, 0);
     }
 
     fn push_line(&mut self, client: ClientId, line: &Arc<Vec<u8>>) {
         let Some(slot) = self.connections.find(client) else { return };
         if self.connections.at(slot).is_some_and(|connection| connection.session.monitor) {
-            self.append(slot, b"", line);
+            self.append(slot, b"", line, 0);
         }
     }
 
-    /// Appends to a connection's output what is no reply; `first` stands for as many bytes of it.
-    fn append(&mut self, slot: Slot, first: &[u8], message: &Arc<Vec<u8>>) {
+    /// Appends to a connection's output what is no reply: `head`, and the message but for its first bytes.
+    fn append(&mut self, slot: Slot, head: &[u8], message: &Arc<Vec<u8>>, skipped: usize) {
         let Some(connection) = self.connections.at(slot) else { return };
         if connection.closing {
             return;
@@ -304,14 +325,14 @@ impl Worker {
         }
         if connection.session.long_reply.is_some() {
             let behind = connection.behind_reply.get_or_insert_default();
-            behind.push(first);
-            return behind.push_shared(message, first.len());
+            behind.push(head);
+            return behind.push_shared(message, skipped);
         }
         if connection.output.is_empty() {
             self.touched.push(slot);
         }
-        connection.output.push(first);
-        connection.output.push_shared(message, first.len());
+        connection.output.push(head);
+        connection.output.push_shared(message, skipped);
         connection.show_output();
     }
 

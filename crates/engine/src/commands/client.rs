@@ -10,6 +10,7 @@ use crate::blocking::Unblock;
 use crate::clients::{Client, ClientId, flag as client_flag};
 use crate::command::{CmdResult, Command, Group, command, container, flag};
 use crate::commands::client_filter::Filter;
+use crate::commands::client_tracking::{caching, getredir, tracking, trackinginfo};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::host::{Event, WorkerId};
@@ -273,10 +274,11 @@ fn describe_rest(client: &Client, text: &mut String) -> std::fmt::Result {
     let names = client.names.lock();
     writeln!(
         text,
-        " events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
+        " events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         if has_output { "rw" } else { "r" },
         command.map_or("NULL", |command| &command.full_name),
         names.user,
+        client.tracking.shown_redirect(),
         client.protocol.load(Ordering::Relaxed),
         names.library,
         names.library_version,
@@ -415,37 +417,6 @@ fn switch(ctx: &Ctx) -> Result<bool, CmdError> {
         (_, true) => Ok(false),
         _ => Err(CmdError::SYNTAX),
     }
-}
-
-fn getredir(ctx: &mut Ctx) -> CmdResult {
-    ctx.reply.integer(-1);
-    Ok(())
-}
-
-fn tracking(ctx: &mut Ctx) -> CmdResult {
-    if switch(ctx)? {
-        return Err(CmdError::new("ERR CLIENT TRACKING is not supported by this version of Onefold"));
-    }
-    ctx.reply.ok();
-    Ok(())
-}
-
-fn caching(_: &mut Ctx) -> CmdResult {
-    Err(CmdError::new(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    ))
-}
-
-fn trackinginfo(ctx: &mut Ctx) -> CmdResult {
-    ctx.reply.map(3);
-    ctx.reply.bulk(b"flags");
-    ctx.reply.set(1);
-    ctx.reply.bulk(b"off");
-    ctx.reply.bulk(b"redirect");
-    ctx.reply.integer(-1);
-    ctx.reply.bulk(b"prefixes");
-    ctx.reply.array(0);
-    Ok(())
 }
 
 /// A second MONITOR is not answered, as in Redis.

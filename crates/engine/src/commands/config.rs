@@ -3,6 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
+use base::limits;
+
 use crate::admit::is_local;
 use crate::command::{CmdResult, Command, Group, command, container, flag};
 use crate::config::Config;
@@ -80,6 +82,8 @@ fn set(ctx: &mut Ctx) -> CmdResult {
         Refusal::Loading => CmdError::new("LOADING Redis is loading the dataset in memory"),
         Refusal::Text(text) => CmdError::new(format!("ERR {text}")),
     })?;
+    let (config, told) = (ctx.engine.config(), &mut ctx.keys.effects.invalidated);
+    ctx.engine.tracking.trim(&config, limits::TRACKING_TRIM_KEYS, &mut ctx.worker.rng, told);
     ctx.reply.ok();
     Ok(())
 }

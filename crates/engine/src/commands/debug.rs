@@ -413,6 +413,7 @@ fn reload(ctx: &mut Ctx) -> CmdResult {
         empty(ctx.engine);
     }
     ctx.engine.host.reload().map_err(|_| CmdError::new("ERR Error trying to load the RDB dump"))?;
+    ctx.keys.invalidate_all();
     ctx.engine.host.log(Level::Warning, "DB reloaded by DEBUG RELOAD");
     accept(ctx)
 }

@@ -224,6 +224,7 @@ impl Freeing {
 
 fn touch_flushed(ctx: &mut Ctx, dbs: &Range<u16>) {
     let keys = &mut ctx.keys;
+    keys.invalidate_all();
     keys.mark_all_ready(|db| dbs.contains(&db.0));
     ctx.engine.watches.touch_all(|db, name| {
         let before = if dbs.contains(&db.0) { presence(keys, db, name) } else { Presence::Absent };

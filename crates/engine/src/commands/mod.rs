@@ -3,6 +3,7 @@
 pub mod bitmap;
 pub mod client;
 mod client_filter;
+mod client_tracking;
 mod condition;
 pub mod config;
 pub mod connection;

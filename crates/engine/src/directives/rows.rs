@@ -941,13 +941,15 @@ pub static DIRECTIVES: &[Directive] = &[
         "The memory that all clients together may use, or a percentage of maxmemory. Beyond it those that use \
          most are disconnected. 0 is no limit.",
     ),
-    harmless(
+    served(
         "tracking-table-max-keys",
         Clients,
         LONG_COUNT,
-        "1000000",
-        "client side caching is not served yet",
-        "How many keys are remembered for clients that cache; 0 is no limit.",
+        |c| Value::Integer(c.tracking_table_max_keys),
+        |c, v| c.tracking_table_max_keys = v.integer(),
+        "How many keys are remembered for clients that cache; 0 is no limit. Beyond it any keys are forgotten, \
+         and their clients told as if these had changed. Whatever the number, all names together may take 256 \
+         megabytes, or 256 bytes for each key that is allowed, whichever is more.",
     ),
     later(
         "client-default-resp",

@@ -71,7 +71,11 @@ pub(super) const CLIENTS: &[Field] = &[
         "Bytes of the longest queue of replies of a client lately.",
     ),
     value("blocked_clients", |i| text(i.clients().blocked), "Clients that wait in a blocking command."),
-    value("tracking_clients", |_| text(0), "Clients that use client-side caching."),
+    value(
+        "tracking_clients",
+        |i| text(i.engine.tracking.client_count()),
+        "Clients that use client-side caching.",
+    ),
     value(
         "pubsub_clients",
         |i| text(i.clients().subscribed),
@@ -372,9 +376,21 @@ pub(super) const STATS: &[Field] = &[
     ),
     value("latest_fork_usec", |_| text(0), "Always 0: the server never forks."),
     value("total_forks", |_| text(0), "Always 0: the server never forks."),
-    value("tracking_total_keys", |_| text(0), "Keys remembered for client-side caching."),
-    value("tracking_total_items", |_| text(0), "Keys remembered, counted for each client."),
-    value("tracking_total_prefixes", |_| text(0), "Prefixes in broadcasting mode."),
+    value(
+        "tracking_total_keys",
+        |i| text(i.engine.tracking.key_count()),
+        "Keys remembered for client-side caching.",
+    ),
+    value(
+        "tracking_total_items",
+        |i| text(i.engine.tracking.item_count()),
+        "Keys remembered, counted for each client.",
+    ),
+    value(
+        "tracking_total_prefixes",
+        |i| text(i.engine.tracking.prefix_count()),
+        "Prefixes in broadcasting mode.",
+    ),
     value(
         "unexpected_error_replies",
         |i| text(i.sum(|s| s.unexpected_errors.value())),

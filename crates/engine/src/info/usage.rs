@@ -19,6 +19,8 @@ pub struct MemoryUsage {
     pub clients: usize,
     /// Directories and slots of the keyspace's tables.
     pub tables: usize,
+    /// Keys remembered for clients that cache.
+    pub tracking: usize,
     pub keys: usize,
     pub allocator: Stats,
 }
@@ -34,6 +36,7 @@ impl MemoryUsage {
             startup: engine.used_memory_startup.load(Ordering::Relaxed),
             clients,
             tables: keyspace.iter().map(|totals| totals.table_bytes).sum(),
+            tracking: engine.tracking.memory(),
             keys: keyspace.iter().map(|totals| totals.keys).sum(),
             allocator,
         }
@@ -41,7 +44,7 @@ impl MemoryUsage {
 
     /// What is not keys and values.
     pub fn overhead(&self) -> usize {
-        self.startup + self.clients + self.tables
+        self.startup + self.clients + self.tables + self.tracking
     }
 
     pub fn dataset(&self) -> usize {

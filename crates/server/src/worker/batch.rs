@@ -248,8 +248,9 @@ impl Worker {
         self.close(slot);
     }
 
-    /// Writes all collected replies.
+    /// Writes all collected replies; messages about what was changed come before them.
     pub fn flush(&mut self) {
+        self.engine.broadcast(&mut self.seat);
         if self.replies.segments.is_empty() {
             return;
         }

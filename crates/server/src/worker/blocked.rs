@@ -70,7 +70,7 @@ impl Worker {
             self.deadlines.remove(&(until, slot));
         }
         if takes {
-            self.append(slot, b"", reply);
+            self.append(slot, b"", reply, 0);
         }
         self.resume(arena, slot);
     }

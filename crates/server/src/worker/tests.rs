@@ -5,6 +5,7 @@ mod clients;
 mod limits;
 mod pieces;
 mod requests;
+mod tracking;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown as Half, SocketAddr, TcpStream};
