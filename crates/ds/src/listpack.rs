@@ -26,8 +26,10 @@ impl Buffer for Vec<u8> {
         if added > remove {
             self.resize(old_len + added - remove, 0);
         }
-        self.copy_within(tail..old_len, at + added);
-        self.truncate(old_len - remove + added);
+        if added != remove {
+            self.copy_within(tail..old_len, at + added);
+            self.truncate(old_len - remove + added);
+        }
         let mut to = at;
         for piece in insert {
             self[to..to + piece.len()].copy_from_slice(piece);
@@ -184,6 +186,14 @@ impl<'a> Listpack<'a> {
         self.decode(at).0
     }
 
+    /// The element at `at` and the place behind it; `None` at the end.
+    #[inline]
+    pub fn read(self, at: Position) -> Option<(Element<'a>, Position)> {
+        let at = self.live(at.0)?;
+        let (element, size) = self.decode(at);
+        Some((element, Position(at.0 + size)))
+    }
+
     /// The element of this index; -1 is the last.
     pub fn at(self, index: i64) -> Option<Position> {
         if index >= 0 {
@@ -321,6 +331,55 @@ pub fn replace(buffer: &mut impl Buffer, at: Position, content: &[u8]) {
     write(buffer, at.0, size, content);
 }
 
+/// Replaces the element at `at` by an integer.
+pub fn replace_int(buffer: &mut impl Buffer, at: Position, value: i64) {
+    let size = Listpack(buffer.bytes()).size_at(at);
+    write_encoded(buffer, at.0, size, &Code::int(value), &[]);
+}
+
+/// Appends all that `work` writes, with one change of the header.
+pub fn append_with(bytes: &mut Vec<u8>, work: impl FnOnce(&mut Appender<'_>)) {
+    bytes.pop();
+    let mut appender = Appender { bytes, count: 0 };
+    work(&mut appender);
+    let count = appender.count;
+    bytes.push(END);
+    set_size(bytes);
+    adjust_count(bytes, count);
+}
+
+/// Elements on their way to the end of a listpack.
+pub struct Appender<'a> {
+    bytes: &'a mut Vec<u8>,
+    count: i64,
+}
+
+impl Appender<'_> {
+    /// A string, which is kept as an integer if it is one.
+    #[inline]
+    pub fn bytes(&mut self, content: &[u8]) {
+        let (code, data) = encode(content);
+        self.element(code.bytes(), data);
+    }
+
+    #[inline]
+    pub fn int(&mut self, value: i64) {
+        match value {
+            0..=127 => self.element(&[value as u8], &[]),
+            _ => self.element(Code::int(value).bytes(), &[]),
+        }
+    }
+
+    fn element(&mut self, code: &[u8], data: &[u8]) {
+        let len = code.len() + data.len();
+        self.bytes.extend_from_slice(code);
+        self.bytes.extend_from_slice(data);
+        let width = back_len_width(len);
+        self.bytes.extend((0..width).map(|index| back_len_byte(len, width, index)));
+        self.count += 1;
+    }
+}
+
 /// Removes up to `count` elements from `at` on; `at` then is the position of what follows.
 pub fn remove(buffer: &mut impl Buffer, at: Position, count: usize) {
     let pack = Listpack(buffer.bytes());
@@ -363,11 +422,17 @@ pub fn append(buffer: &mut impl Buffer, other: Listpack<'_>) {
 
 fn write(buffer: &mut impl Buffer, at: usize, remove: usize, content: &[u8]) {
     let (code, data) = encode(content);
+    write_encoded(buffer, at, remove, &code, data);
+}
+
+fn write_encoded(buffer: &mut impl Buffer, at: usize, remove: usize, code: &Code, data: &[u8]) {
     let len = code.len() + data.len();
     let width = back_len_width(len);
     let back: [u8; 5] = std::array::from_fn(|i| back_len_byte(len, width, i));
     buffer.splice(at, remove, &[code.bytes(), data, &back[..width]]);
-    set_size(buffer);
+    if remove != len + width {
+        set_size(buffer);
+    }
 }
 
 fn set_size(buffer: &mut impl Buffer) {

@@ -1,30 +1,260 @@
-//! Streams (placeholder).
+//! The stream: entries in order of their ids, and the groups that read them.
+//!
+//! It gives no ids, knows no time of its own and no clients: who reads what when is told to it. Its nodes are
+//! Redis' own bytes, so that files are copied as they are.
 
-#[derive(Default, Debug)]
+mod entries;
+mod group;
+mod id;
+mod node;
+mod producers;
+mod sorted;
+
+use std::collections::BTreeMap;
+
+use base::alloc::size_class;
+
+use self::entries::Verdict;
+pub use self::entries::{AppendError, Entries, NodeLimits, Range, Trim, TrimTo, Trimmed};
+pub use self::group::{Consumer, ConsumerId, Group, Pending};
+pub use self::id::{IdText, StreamId};
+pub use self::node::{Content, Entry};
+pub use self::producers::{IdempotenceLimits, Producers};
+use crate::listpack::Corrupt;
+
+/// What becomes of the groups' pending entries when entries of the stream are removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum References {
+    /// They stay, and point nowhere.
+    #[default]
+    Keep,
+    /// They go too.
+    Drop,
+    /// Only entries are removed that every group has read and acknowledged.
+    Acked,
+}
+
+/// What removing one entry did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    Absent,
+    Removed,
+    /// A group has not read or not acknowledged it.
+    Referenced,
+}
+
+#[derive(Default)]
 pub struct Stream {
-    len: usize,
+    entries: Entries,
+    groups: BTreeMap<Box<[u8]>, Box<Group>>,
+    producers: Option<Box<Producers>>,
 }
 
 impl Stream {
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.entries.len() as usize
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.entries.is_empty()
     }
 
-    /// Bytes allocated.
+    /// Adds an entry of fields and values.
+    pub fn append<'c>(
+        &mut self,
+        id: StreamId,
+        content: impl Content<'c>,
+        limits: NodeLimits,
+    ) -> Result<(), AppendError> {
+        self.entries.append(id, content, limits)
+    }
+
+    pub fn remove(&mut self, id: StreamId, references: References) -> Removal {
+        if references == References::Drop {
+            self.forget(id);
+        }
+        if !self.entries.contains(id) {
+            return Removal::Absent;
+        }
+        if references == References::Acked && judge(&self.groups, id) != Verdict::Remove {
+            return Removal::Referenced;
+        }
+        self.entries.delete(id);
+        Removal::Removed
+    }
+
+    /// Removes entries from the front.
+    pub fn trim(&mut self, trim: Trim, references: References) -> Trimmed {
+        let (entries, groups) = (&mut self.entries, &mut self.groups);
+        match references {
+            _ if groups.is_empty() => entries.trim(trim, NOBODY),
+            References::Keep => entries.trim(trim, NOBODY),
+            References::Drop => {
+                let forget = |id| {
+                    forget(groups, id);
+                    Verdict::Remove
+                };
+                entries.trim(trim, Some(forget))
+            }
+            References::Acked => entries.trim(trim, Some(|id| judge(groups, id))),
+        }
+    }
+
+    /// The id from which on new entries get greater ones.
+    pub fn set_last_id(&mut self, id: StreamId) {
+        self.entries.last_id = id;
+    }
+
+    pub fn set_max_deleted_id(&mut self, id: StreamId) {
+        self.entries.max_deleted_id = id;
+    }
+
+    pub fn set_added(&mut self, added: u64) {
+        self.entries.added = added;
+    }
+
+    /// Groups in order of their names.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
+        self.groups.iter().map(|(name, group)| (&name[..], &**group))
+    }
+
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        self.groups.get(name).map(|group| &**group)
+    }
+
+    /// A group for changes, and the entries it reads.
+    pub fn group_mut(&mut self, name: &[u8]) -> Option<(&mut Group, &Entries)> {
+        Some((self.groups.get_mut(name)?, &self.entries))
+    }
+
+    /// A new group; `None` if there is one of this name.
+    pub fn create_group(
+        &mut self,
+        name: &[u8],
+        last_id: StreamId,
+        entries_read: Option<u64>,
+    ) -> Option<&mut Group> {
+        if self.groups.contains_key(name) {
+            return None;
+        }
+        let group = Box::new(Group::new(last_id, entries_read));
+        Some(self.groups.entry(name.into()).or_insert(group))
+    }
+
+    pub fn remove_group(&mut self, name: &[u8]) -> bool {
+        self.groups.remove(name).is_some()
+    }
+
+    /// What is known of entries added under ids of their producers', if anything ever was.
+    pub fn producers(&self) -> Option<&Producers> {
+        self.producers.as_deref()
+    }
+
+    /// As `producers`; made under `limits` if there is nothing yet.
+    pub fn producers_mut(&mut self, limits: IdempotenceLimits) -> &mut Producers {
+        self.producers.get_or_insert_with(|| Box::new(Producers::new(limits)))
+    }
+
+    pub fn set_producers(&mut self, producers: Producers) {
+        self.producers = Some(Box::new(producers));
+    }
+
+    /// Takes over a node from a file; nodes come in order.
+    pub fn load_node(&mut self, master: StreamId, bytes: Vec<u8>) -> Result<(), Corrupt> {
+        self.entries.load_node(master, bytes)
+    }
+
+    /// What a file says of the entries beyond their nodes, all of which have been loaded. A last id below the
+    /// last entry's is raised to it.
+    pub fn load_ids(&mut self, last_id: StreamId, max_deleted_id: StreamId, added: u64) {
+        self.entries.load_ids(last_id, max_deleted_id, added);
+    }
+
+    /// Bytes it has allocated beyond itself, about.
     pub fn memory(&self) -> usize {
-        0
+        let group = |(name, group): (&[u8], &Group)| size_class(name.len()) + GROUP_COST + group.memory();
+        self.entries.memory()
+            + self.groups().map(group).sum::<usize>()
+            + self.producers.as_ref().map_or(0, |producers| producers.memory())
     }
 
-    /// Allocations that dropping it frees, about.
+    /// How many blocks of memory dropping it frees, about.
     pub fn free_effort(&self) -> usize {
-        self.len
+        self.entries.blocks()
+            + self.groups.values().map(|group| 2 + group.blocks()).sum::<usize>()
+            + self.producers.as_ref().map_or(0, |producers| producers.blocks())
     }
 
-    pub fn duplicate(&self) -> Self {
-        Stream { len: self.len }
+    /// Bytes that nodes and pending entries take in plain RDB form; what stands around them comes on top.
+    pub fn rdb_len(&self) -> u64 {
+        self.entries.rdb_bytes() + self.groups.values().map(|group| group.rdb_bytes()).sum::<u64>()
+    }
+
+    pub fn duplicate(&self) -> Stream {
+        let group = |(name, group): (&[u8], &Group)| (name.into(), Box::new(group.duplicate()));
+        Stream {
+            entries: self.entries.duplicate(),
+            groups: self.groups().map(group).collect(),
+            producers: self.producers.clone(),
+        }
+    }
+
+    /// Panics if a node, an order or a count is wrong.
+    pub fn check_invariants(&self) {
+        self.entries.check_invariants();
+        self.groups.values().for_each(|group| group.check_invariants());
+        self.producers.iter().for_each(|producers| producers.check_invariants());
+    }
+
+    fn forget(&mut self, id: StreamId) {
+        forget(&mut self.groups, id);
     }
 }
+
+/// Nobody is asked before a trim removes an entry.
+const NOBODY: Option<fn(StreamId) -> Verdict> = None;
+
+type Groups = BTreeMap<Box<[u8]>, Box<Group>>;
+
+/// No group has the entry pending any more.
+fn forget(groups: &mut Groups, id: StreamId) {
+    for group in groups.values_mut() {
+        group.remove_pending(id);
+    }
+}
+
+/// Whether every group has read and acknowledged an entry.
+fn judge(groups: &Groups, id: StreamId) -> Verdict {
+    let mut result = Verdict::Remove;
+    for group in groups.values() {
+        match group.judge(id) {
+            Verdict::Stop => return Verdict::Stop,
+            Verdict::Keep => result = Verdict::Keep,
+            Verdict::Remove => {}
+        }
+    }
+    result
+}
+
+/// Bytes of a plain RDB string: its length in 6, 14, 32 or 64 bits, then itself.
+fn rdb_len(len: usize) -> u64 {
+    rdb_number_len(len as u64) + len as u64
+}
+
+/// Bytes of a number in RDB form.
+fn rdb_number_len(number: u64) -> u64 {
+    match number {
+        0..64 => 1,
+        64..16_384 => 2,
+        16_384..=0xffff_ffff => 5,
+        _ => 9,
+    }
+}
+
+/// What a group costs in the tree of names beyond its name and itself, about.
+const GROUP_COST: usize = 40;

@@ -1,0 +1,373 @@
+//! A consumer group: how far it has read, its consumers, and the entries they were given and have not
+//! acknowledged.
+//!
+//! A pending entry is stored once, in the group, in order of ids; a consumer has the ids of its own. It knows
+//! no entries and no clock: whether an entry still exists and what time it is are the caller's to say.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use base::alloc::size_class;
+
+use crate::stream::entries::{Entries, Verdict};
+use crate::stream::id::StreamId;
+use crate::stream::sorted::SortedMap;
+
+/// A consumer's place in its group, as long as it exists.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ConsumerId(NonZeroU32);
+
+impl ConsumerId {
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+
+    fn at(index: usize) -> Self {
+        let number = u32::try_from(index + 1).ok().and_then(NonZeroU32::new);
+        ConsumerId(number.expect("there are fewer than 2^32 consumers"))
+    }
+}
+
+/// An entry that was given to a consumer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pending {
+    /// `None`: the consumer gave it back.
+    pub consumer: Option<ConsumerId>,
+    /// Unix milliseconds; 0 for one that was given back.
+    pub delivered_at: i64,
+    pub deliveries: u64,
+}
+
+pub struct Consumer {
+    name: Box<[u8]>,
+    /// When it last asked for something, in Unix milliseconds.
+    pub seen_at: i64,
+    /// When it last got something.
+    pub active_at: Option<i64>,
+    pending: SortedMap<StreamId, ()>,
+}
+
+impl Consumer {
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Ids of its pending entries from `from` on.
+    pub fn pending_ids(&self, from: StreamId) -> impl Iterator<Item = StreamId> {
+        self.pending.from(&from).map(|(id, ())| id)
+    }
+
+    fn memory(&self) -> usize {
+        size_class(self.name.len()) + self.pending.memory()
+    }
+}
+
+/// A pending entry as it is kept.
+#[derive(Clone, Copy)]
+struct Kept {
+    owner: Option<ConsumerId>,
+    /// When it was delivered. Without an owner its turn among those given back.
+    time: i64,
+    deliveries: u64,
+}
+
+impl Kept {
+    fn shown(self) -> Pending {
+        let delivered_at = if self.owner.is_some() { self.time } else { 0 };
+        Pending { consumer: self.owner, delivered_at, deliveries: self.deliveries }
+    }
+}
+
+pub struct Group {
+    /// The last id that was given to anybody.
+    pub last_id: StreamId,
+    /// How many entries it would have read to get there from the first one on, if that is known.
+    pub entries_read: Option<u64>,
+    pending: SortedMap<StreamId, Kept>,
+    /// Entries that were given back, in this order, by their turns.
+    returned: SortedMap<i64, StreamId>,
+    /// Delivered entries by time, from the first time that order is asked for on.
+    by_time: Option<Box<SortedMap<(i64, StreamId), ()>>>,
+    consumers: Vec<Option<Consumer>>,
+    /// Where a consumer was.
+    free: Vec<ConsumerId>,
+    names: BTreeMap<Box<[u8]>, ConsumerId>,
+    /// Bytes that the pending entries' counts of deliveries take in RDB form.
+    deliveries_len: u64,
+}
+
+impl Group {
+    pub(super) fn new(last_id: StreamId, entries_read: Option<u64>) -> Group {
+        Group {
+            last_id,
+            entries_read,
+            pending: SortedMap::default(),
+            returned: SortedMap::default(),
+            by_time: None,
+            consumers: Vec::new(),
+            free: Vec::new(),
+            names: BTreeMap::new(),
+            deliveries_len: 0,
+        }
+    }
+
+    /// An entry beyond the last one is given to somebody: counts it as read, if the count is known or can be.
+    pub fn advance(&mut self, entries: &Entries, id: StreamId) {
+        if id <= self.last_id {
+            return;
+        }
+        self.entries_read = match self.entries_read {
+            Some(read) if self.last_id >= entries.first_id() && !entries.has_gaps_from(self.last_id) => {
+                Some(read.wrapping_add(1))
+            }
+            _ if entries.added() > 0 => entries.reads_up_to(id),
+            other => other,
+        };
+        self.last_id = id;
+    }
+
+    /// How many entries are still to be read, if that is known.
+    pub fn lag(&self, entries: &Entries) -> Option<i64> {
+        if entries.added() == 0 {
+            return Some(0);
+        }
+        let counted = self.entries_read.filter(|_| !entries.has_gaps_from(self.last_id));
+        let read = counted.or_else(|| entries.reads_up_to(self.last_id))?;
+        Some(entries.added().wrapping_sub(read) as i64)
+    }
+
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn pending(&self, id: StreamId) -> Option<Pending> {
+        self.pending.get(&id).map(|kept| kept.shown())
+    }
+
+    /// Pending entries in order of ids, from `from` on.
+    pub fn pending_from(
+        &self,
+        from: StreamId,
+    ) -> impl DoubleEndedIterator<Item = (StreamId, Pending)> + Clone {
+        self.pending.from(&from).map(|(id, kept)| (id, kept.shown()))
+    }
+
+    /// How many pending entries were given back and belong to no consumer.
+    pub fn returned_len(&self) -> usize {
+        self.returned.len()
+    }
+
+    /// Entries that were given back, in this order.
+    pub fn returned_ids(&self) -> impl Iterator<Item = StreamId> {
+        self.returned.iter().map(|(_, id)| *id)
+    }
+
+    /// Makes an entry pending, or changes how it is. One without a consumer goes behind the others of its
+    /// kind, or keeps its turn.
+    pub fn set_pending(&mut self, id: StreamId, pending: Pending) {
+        let old = self.pending.get(&id).copied();
+        let time = match (pending.consumer, old) {
+            (Some(_), _) => pending.delivered_at,
+            (None, Some(Kept { owner: None, time, .. })) => time,
+            (None, _) => self.returned.last().map_or(0, |(turn, _)| turn + 1),
+        };
+        let new = Kept { owner: pending.consumer, time, deliveries: pending.deliveries };
+        let old_owner = old.and_then(|old| old.owner);
+        if let Some(old) = self.pending.insert(id, new) {
+            self.unlist(id, old);
+        }
+        self.list(id, new);
+        if old_owner != new.owner {
+            old_owner.map(|owner| self.owned(owner).remove(&id));
+            new.owner.map(|owner| self.owned(owner).insert(id, ()));
+        }
+    }
+
+    /// An entry is acknowledged; `None` if it was not pending.
+    pub fn remove_pending(&mut self, id: StreamId) -> Option<Pending> {
+        let kept = self.pending.remove(&id)?;
+        self.unlist(id, kept);
+        kept.owner.map(|owner| self.owned(owner).remove(&id));
+        Some(kept.shown())
+    }
+
+    /// Up to `max` pending entries that may be claimed: those given back, then those delivered no later than
+    /// `until`, the oldest delivery first. The first call sorts all.
+    pub fn claimable(&mut self, until: i64, max: usize) -> Vec<StreamId> {
+        if self.by_time.is_none() {
+            self.sort_by_time();
+        }
+        let sorted = self.by_time.iter().flat_map(|sorted| sorted.iter()).map(|((time, id), ())| (time, id));
+        let due = sorted.take_while(|(time, _)| *time <= until).map(|(_, id)| id);
+        self.returned_ids().chain(due).take(max).collect()
+    }
+
+    pub fn consumer_count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Consumers in order of their names.
+    pub fn consumers(&self) -> impl Iterator<Item = (ConsumerId, &Consumer)> {
+        self.names.values().map(|&id| (id, self.consumer(id)))
+    }
+
+    pub fn consumer_named(&self, name: &[u8]) -> Option<ConsumerId> {
+        self.names.get(name).copied()
+    }
+
+    pub fn consumer(&self, id: ConsumerId) -> &Consumer {
+        self.consumers[id.index()].as_ref().expect("an id is as old as its consumer at most")
+    }
+
+    pub fn consumer_mut(&mut self, id: ConsumerId) -> &mut Consumer {
+        self.consumers[id.index()].as_mut().expect("an id is as old as its consumer at most")
+    }
+
+    /// A new consumer; `None` if there is one of this name.
+    pub fn create_consumer(&mut self, name: &[u8], now: i64) -> Option<ConsumerId> {
+        if self.names.contains_key(name) {
+            return None;
+        }
+        let consumer =
+            Consumer { name: name.into(), seen_at: now, active_at: None, pending: SortedMap::default() };
+        let id = self.free.pop().unwrap_or_else(|| ConsumerId::at(self.consumers.len()));
+        if id.index() == self.consumers.len() {
+            self.consumers.push(None);
+        }
+        self.consumers[id.index()] = Some(consumer);
+        self.names.insert(name.into(), id);
+        Some(id)
+    }
+
+    /// Removes a consumer and its pending entries, and says how many those were.
+    pub fn remove_consumer(&mut self, id: ConsumerId) -> usize {
+        let Some(consumer) = self.consumers[id.index()].take() else { return 0 };
+        self.free.push(id);
+        self.names.remove(&consumer.name);
+        for (entry, ()) in consumer.pending.iter() {
+            if let Some(kept) = self.pending.remove(&entry) {
+                self.unlist(entry, kept);
+            }
+        }
+        consumer.pending.len()
+    }
+
+    /// Bytes it has allocated, about.
+    pub fn memory(&self) -> usize {
+        let consumers: usize = self.consumers.iter().flatten().map(Consumer::memory).sum();
+        let names: usize = self.names.keys().map(|name| size_class(name.len()) + NAME_COST).sum();
+        size_class(size_of::<Group>())
+            + self.pending.memory()
+            + self.returned.memory()
+            + self.by_time.as_ref().map_or(0, |sorted| sorted.memory())
+            + size_class(self.consumers.capacity() * size_of::<Option<Consumer>>())
+            + consumers
+            + names
+    }
+
+    /// How many blocks of memory it has, about.
+    pub(super) fn blocks(&self) -> usize {
+        let consumers: usize = self.consumers.iter().flatten().map(|one| 2 + one.pending.blocks()).sum();
+        1 + self.pending.blocks() + self.returned.blocks() + consumers
+    }
+
+    /// Bytes that its pending entries take in RDB form: id, time and count, and the id again for a consumer
+    /// or for those given back.
+    pub(super) fn rdb_bytes(&self) -> u64 {
+        self.pending.len() as u64 * (16 + 8 + 16) + self.deliveries_len
+    }
+
+    pub(super) fn duplicate(&self) -> Group {
+        let consumer = |consumer: &Consumer| Consumer {
+            name: consumer.name.clone(),
+            pending: consumer.pending.duplicate(),
+            ..*consumer
+        };
+        Group {
+            pending: self.pending.duplicate(),
+            returned: self.returned.duplicate(),
+            by_time: None,
+            consumers: self.consumers.iter().map(|slot| slot.as_ref().map(consumer)).collect(),
+            free: self.free.clone(),
+            names: self.names.clone(),
+            ..*self
+        }
+    }
+
+    /// What deleting an entry that all groups must have dealt with has to know.
+    pub(super) fn judge(&self, id: StreamId) -> Verdict {
+        match () {
+            () if id > self.last_id => Verdict::Stop,
+            () if self.pending.contains(&id) => Verdict::Keep,
+            () => Verdict::Remove,
+        }
+    }
+
+    /// Panics if the orders do not agree.
+    pub(super) fn check_invariants(&self) {
+        self.pending.check_invariants();
+        self.returned.check_invariants();
+        assert_eq!(self.names.len(), self.consumers.iter().flatten().count());
+        let mut owned = self.returned.len();
+        for (id, consumer) in self.consumers() {
+            consumer.pending.check_invariants();
+            owned += consumer.pending.len();
+            let own = |entry: &StreamId| self.pending.get(entry).is_some_and(|kept| kept.owner == Some(id));
+            assert!(consumer.pending_ids(StreamId::MIN).all(|entry| own(&entry)));
+            assert_eq!(self.consumer_named(&consumer.name), Some(id));
+        }
+        assert_eq!(owned, self.pending.len());
+        for (turn, id) in self.returned.iter() {
+            assert!(self.pending.get(id).is_some_and(|kept| kept.owner.is_none() && kept.time == turn));
+        }
+        if let Some(sorted) = &self.by_time {
+            sorted.check_invariants();
+            assert_eq!(sorted.len() + self.returned.len(), self.pending.len());
+            let known = |(time, id): (i64, StreamId)| self.pending.get(&id).is_some_and(|k| k.time == time);
+            assert!(sorted.iter().all(|(key, ())| known(key)));
+        }
+        let lens: u64 = self.pending.iter().map(|(_, kept)| super::rdb_number_len(kept.deliveries)).sum();
+        assert_eq!(lens, self.deliveries_len);
+    }
+
+    fn sort_by_time(&mut self) {
+        let owned = self.pending.iter().filter(|(_, kept)| kept.owner.is_some());
+        let mut keys: Vec<_> = owned.map(|(id, kept)| (kept.time, id)).collect();
+        keys.sort_unstable();
+        let mut sorted = Box::new(SortedMap::default());
+        keys.into_iter().for_each(|key| {
+            sorted.insert(key, ());
+        });
+        self.by_time = Some(sorted);
+    }
+
+    /// Takes a pending entry out of the orders beside that of ids.
+    fn unlist(&mut self, id: StreamId, kept: Kept) {
+        self.deliveries_len -= super::rdb_number_len(kept.deliveries);
+        if kept.owner.is_none() {
+            self.returned.remove(&kept.time);
+        } else if let Some(sorted) = &mut self.by_time {
+            sorted.remove(&(kept.time, id));
+        }
+    }
+
+    fn list(&mut self, id: StreamId, kept: Kept) {
+        self.deliveries_len += super::rdb_number_len(kept.deliveries);
+        if kept.owner.is_none() {
+            self.returned.insert(kept.time, id);
+        } else if let Some(sorted) = &mut self.by_time {
+            sorted.insert((kept.time, id), ());
+        }
+    }
+
+    fn owned(&mut self, owner: ConsumerId) -> &mut SortedMap<StreamId, ()> {
+        &mut self.consumer_mut(owner).pending
+    }
+}
+
+/// What a name costs in the tree of names beyond its bytes, about.
+const NAME_COST: usize = 40;
