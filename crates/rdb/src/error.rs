@@ -126,8 +126,8 @@ mod tests {
              while reading the list (LIST_QUICKLIST_2) of key \"a\\nb\".",
         );
         check(
-            ErrorKind::UnsupportedVersion(13).at(9, Stage::Header),
-            "RDB data cannot be read: version 13 is not supported (Redis 1 to 12 and Valkey 80 are) at offset 9, \
+            ErrorKind::UnsupportedVersion(15).at(9, Stage::Header),
+            "RDB data cannot be read: version 15 is not supported (Redis 1 to 14 and Valkey 80 are) at offset 9, \
              while reading the header.",
         );
         check(

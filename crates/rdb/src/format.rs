@@ -74,14 +74,19 @@ pub fn type_name(code: u8, dialect: Dialect) -> Option<TypeName> {
 }
 
 pub const MAGIC_LEN: usize = 9;
-/// The newest version of Redis that is read: 7.4 to 8.4.
-pub const VERSION_REDIS_MAX: u32 = 12;
+/// The newest version of Redis that is read: 8.8. Of versions 13 and 14 streams are; arrays and the data that
+/// modules attach to keys are refused where they come.
+pub const VERSION_REDIS_MAX: u32 = 14;
 /// The version of Valkey that is read: 9.0 and 9.1.
 pub const VERSION_VALKEY: u32 = 80;
 /// What is written when the content needs no more; Redis 7.0 loads it.
 pub const VERSION_PLAIN: u32 = 10;
 /// What a hash with field TTLs needs.
 pub const VERSION_FIELD_TTL: u32 = 12;
+/// What a stream with producers' ids needs.
+pub const VERSION_STREAM_PRODUCERS: u32 = 13;
+/// What a stream needs of which entries were given back.
+pub const VERSION_STREAM_RETURNED: u32 = 14;
 /// The first version that ends with a checksum.
 pub const VERSION_CHECKSUM: u32 = 5;
 
@@ -136,6 +141,10 @@ pub const TYPE_HASH_LISTPACK_EX_PRE_GA: u8 = 23;
 /// Redis only: field TTLs relative to the least of them, which comes first.
 pub const TYPE_HASH_METADATA: u8 = 24;
 pub const TYPE_HASH_LISTPACK_EX: u8 = 25;
+/// Redis only: with the ids that producers gave their entries.
+pub const TYPE_STREAM_LISTPACKS_4: u8 = 26;
+/// Redis only: with the pending entries that consumers gave back.
+pub const TYPE_STREAM_LISTPACKS_5: u8 = 27;
 /// Valkey only: field, value, expiry.
 pub const TYPE_HASH_2: u8 = 22;
 
@@ -170,6 +179,10 @@ const TYPES_REDIS: &[(u8, &str, &str)] = &[
     (23, "hash", "HASH_LISTPACK_EX_PRE_GA"),
     (24, "hash", "HASH_METADATA"),
     (25, "hash", "HASH_LISTPACK_EX"),
+    (26, "stream", "STREAM_LISTPACKS_4"),
+    (27, "stream", "STREAM_LISTPACKS_5"),
+    (28, "array", "ARRAY"),
+    (243, "key metadata", "KEY_META"),
 ];
 
 const TYPES_VALKEY: &[(u8, &str, &str)] = &[(22, "hash", "HASH_2"), (243, "slot migration", "SLOT_IMPORT")];
@@ -191,7 +204,8 @@ mod tests {
         check(b"REDIS0010", Magic::Readable(Dialect::Redis, 10));
         check(b"REDIS0012", Magic::Readable(Dialect::Redis, 12));
         check(b"VALKEY080", Magic::Readable(Dialect::Valkey, 80));
-        check(b"REDIS0013", Magic::Unsupported(13));
+        check(b"REDIS0014", Magic::Readable(Dialect::Redis, 14));
+        check(b"REDIS0015", Magic::Unsupported(15));
         check(b"REDIS0080", Magic::Unsupported(80));
         check(b"REDIS0000", Magic::Unsupported(0));
         check(b"VALKEY081", Magic::Unsupported(81));

@@ -210,7 +210,7 @@ pub(crate) fn read_value<R: Read>(
         "set" => Ok(set::read(source, code, rules)?.map(Object::Set)),
         "sorted set" => Ok(sorted_set::read(source, code, rules)?.map(Object::SortedSet)),
         "hash" => Ok(hash::read(source, code, rules)?.map(Object::Hash)),
-        "stream" => Ok(stream::read(source, code, rules)?.map(Object::Stream)),
+        "stream" => Ok(stream::read(source, code)?.map(Object::Stream)),
         _ => Err(ErrorKind::UnsupportedType { code, name }),
     }
 }

@@ -230,6 +230,7 @@ fn check_value(peer: &mut Peer, key: &[u8], expected: &Model) {
         }
         Model::Set(_) => Model::Set(peer.call_all(&[b"SMEMBERS", key]).into_iter().collect()),
         Model::SortedSet(_) => unreachable!("sorted sets have tests of their own"),
+        Model::Stream(_) => unreachable!("streams have tests of their own"),
     };
     assert_eq!(&found, expected, "{}", String::from_utf8_lossy(key));
 }

@@ -10,6 +10,7 @@ use ds::list::{End, ListRef, PackedList};
 use ds::listpack::Element;
 use ds::set::SetRef;
 use ds::sorted_set::SortedSetRef;
+use ds::stream::{Stream, StreamId};
 use rdb::{
     Error, HashObject, Item, ListObject, Object, ReadOptions, Reader, Record, SetBuilder, SetObject,
     SortedSetBuilder, SortedSetObject, Thresholds, WriteOptions,
@@ -30,6 +31,8 @@ pub enum Model {
     Set(BTreeSet<Vec<u8>>),
     /// Members in their order, with the bits of their scores.
     SortedSet(Vec<(Vec<u8>, u64)>),
+    /// As `describe` tells it.
+    Stream(String),
 }
 
 /// Key to expiry and value.
@@ -65,7 +68,7 @@ pub fn model(object: &Object) -> Model {
         Object::Set(set) => Model::Set(members(set)),
         Object::List(list) => Model::List(elements(list)),
         Object::SortedSet(set) => Model::SortedSet(scored(set)),
-        Object::Stream(_) => unreachable!("no test makes one yet"),
+        Object::Stream(stream) => Model::Stream(describe(stream)),
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
     }
@@ -113,6 +116,43 @@ pub fn elements(list: &ListObject) -> Vec<Vec<u8>> {
     let mut elements = Vec::new();
     list.view().for_each(|element| elements.push(element.to_vec()));
     elements
+}
+
+/// All that a stream holds, but when consumers last got something, which no file of version 10 tells.
+pub fn describe(stream: &Stream) -> String {
+    stream.check_invariants();
+    let entries = stream.entries();
+    let mut text = format!(
+        "{} entries, last {:?}, first {:?}, deleted up to {:?}, {} added",
+        entries.len(),
+        entries.last_id(),
+        entries.first_id(),
+        entries.max_deleted_id(),
+        entries.added()
+    );
+    for entry in entries.range(StreamId::MIN, StreamId::MAX) {
+        let pairs: Vec<_> = entry.pairs().map(|(field, value)| (field.to_vec(), value.to_vec())).collect();
+        text.push_str(&format!("\n{:?} {pairs:?}", entry.id));
+    }
+    for (name, group) in stream.groups() {
+        text.push_str(&format!("\ngroup {name:?} last {:?} read {:?}", group.last_id, group.entries_read));
+        for (id, pending) in group.pending_from(StreamId::MIN) {
+            let owner = pending.consumer.map(|owner| group.consumer(owner).name().to_vec());
+            let (time, count) = (pending.delivered_at, pending.deliveries);
+            text.push_str(&format!("\n  {id:?} of {owner:?} at {time}, {count} times"));
+        }
+        for (_, consumer) in group.consumers() {
+            text.push_str(&format!("\n  consumer {:?} seen {}", consumer.name(), consumer.seen_at));
+        }
+        text.push_str(&format!("\n  back: {:?}", group.returned_ids().collect::<Vec<_>>()));
+    }
+    if let Some(producers) = stream.producers() {
+        text.push_str(&format!("\n{:?} {:?}", producers.limits(), producers.totals()));
+        for (name, ids) in producers.iter() {
+            text.push_str(&format!("\nproducer {name:?}: {:?}", ids.collect::<Vec<_>>()));
+        }
+    }
+    text
 }
 
 pub fn fields(hash: &HashObject) -> Fields {

@@ -56,6 +56,17 @@ impl Peer {
     /// The reply to one command: a bulk's or a status' bytes, an integer's digits, an error's text, an
     /// array's count; empty for null.
     pub fn call(&mut self, arguments: &[&[u8]]) -> Vec<u8> {
+        self.write(arguments);
+        self.read_reply()
+    }
+
+    /// One command, whatever it replies.
+    pub fn send(&mut self, arguments: &[&[u8]]) {
+        self.write(&[b"CLIENT", b"REPLY", b"SKIP"]);
+        self.write(arguments);
+    }
+
+    fn write(&mut self, arguments: &[&[u8]]) {
         let mut request = format!("*{}\r\n", arguments.len()).into_bytes();
         for argument in arguments {
             request.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
@@ -63,7 +74,6 @@ impl Peer {
             request.extend_from_slice(b"\r\n");
         }
         self.connection.get_mut().write_all(&request).expect("the server reads");
-        self.read_reply()
     }
 
     /// The elements of an array reply.
