@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use base::time::UnixMs;
 use parking_lot::Mutex;
@@ -75,6 +75,8 @@ pub struct Ticket {
     missing_too: bool,
     all_keys: bool,
     on_timeout: NoReply,
+    /// It is run again as time passes, too.
+    ageing: AtomicBool,
     /// Held while it is served: what happens at another of its keys meanwhile comes after that.
     answered: Mutex<bool>,
 }
@@ -243,6 +245,13 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
+    /// The request that waits now is run again as time passes, too: what it waits for may come of age.
+    pub fn wait_for_age(&mut self) {
+        if let Some(ticket) = &self.session.blocked {
+            ticket.ageing.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn ticket(&self, wait: Wait) -> Arc<Ticket> {
         let keys = wait.keys.iter().map(|&index| {
             let key = self.key(index);
@@ -261,6 +270,7 @@ impl Ctx<'_, '_> {
             missing_too: wait.missing_too,
             all_keys: wait.all_keys,
             on_timeout: wait.on_timeout,
+            ageing: AtomicBool::new(false),
             answered: Mutex::new(false),
         })
     }
@@ -328,6 +338,11 @@ impl Ticket {
     fn plan(&self, engine: &Engine, key: &ReadyKey) -> Plan {
         let shards = self.keys.iter().map(|key| key.shard);
         Plan::of(shards.chain([engine.store.shard_of(key.hash)]))
+    }
+
+    /// Whether time alone may serve it.
+    pub fn is_ageing(&self) -> bool {
+        self.ageing.load(Ordering::Relaxed)
     }
 
     pub fn memory(&self) -> usize {
@@ -405,6 +420,15 @@ impl Engine {
         *answered = true;
         drop(answered);
         self.send_reply(ticket, flat(&reply));
+    }
+
+    /// Looks at a request that waits for what the time may bring.
+    pub fn serve_again(&self, seat: &mut WorkerSeat, ticket: &Arc<Ticket>) {
+        let mut guard = self.store.lock(&Plan::of(ticket.keys.iter().map(|key| key.shard)));
+        self.serve(seat, &mut guard, ticket);
+        self.serve_ready(seat, &mut guard);
+        drop(guard);
+        self.serve_deferred(seat);
     }
 
     /// Hands a reply to the worker of the client that waits for it.

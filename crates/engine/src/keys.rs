@@ -271,7 +271,7 @@ impl<'a, 's> Keys<'a, 's> {
     }
 
     #[inline]
-    fn mark_ready(&mut self, key: Key<'_>) {
+    pub fn mark_ready(&mut self, key: Key<'_>) {
         if self.engine.waiters.any() {
             self.mark_waited(key);
         }

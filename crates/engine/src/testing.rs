@@ -11,11 +11,12 @@ use ds::hash::HashRef;
 use ds::list::ListRef;
 use ds::set::SetRef;
 use ds::sorted_set::{ScoredMember, SortedSetRef};
+use ds::stream::StreamId;
 use parking_lot::Mutex;
 use resp::decode::{DecodeLimits, Value, decode};
 use resp::reply::{Protocol, Reply};
 use store::expire::is_expired;
-use store::{EntryRef, Garbage, Hash, Kind, List, Plan, Set, SortedSet, Text, Type};
+use store::{EntryRef, Garbage, Hash, Kind, List, Plan, Set, SortedSet, Stream, Text, Type};
 
 use crate::args::OwnedArgv;
 use crate::blocking::end_wait;
@@ -327,7 +328,7 @@ fn describe(entry: EntryRef<'_>, now: UnixMs) -> String {
         Type::Set => describe_set(Set::view(entry)),
         Type::List => describe_list(List::view(entry)),
         Type::SortedSet => describe_sorted_set(SortedSet::view(entry)),
-        Type::Stream => unreachable!("no command makes a stream yet"),
+        Type::Stream => describe_stream(Stream::view(entry)),
     };
     format!("{} {} {value}{expiry}", base::bytes::escape(entry.key()), entry.kind().name())
 }
@@ -365,6 +366,31 @@ fn describe_sorted_set(set: SortedSetRef<'_>) -> String {
     let show =
         |item: ScoredMember<'_>| format!("{}={:?}", base::bytes::escape(&item.member.to_vec()), item.score);
     set.iter().map(show).collect::<Vec<_>>().join(" ")
+}
+
+/// Everything but the times at which consumers were seen, which are not logged.
+fn describe_stream(stream: &ds::stream::Stream) -> String {
+    let entries = stream.entries();
+    let ids = [entries.last_id(), entries.max_deleted_id(), entries.first_id()];
+    let mut text = format!("{} of {} {ids:?}", entries.len(), entries.added());
+    for entry in entries.range(StreamId::MIN, StreamId::MAX) {
+        let pairs = entry.pairs().map(|(field, value)| (field.to_vec(), value.to_vec()));
+        text.push_str(&format!(" {:?} {:?}", entry.id, pairs.collect::<Vec<_>>()));
+    }
+    for (name, group) in stream.groups() {
+        text.push_str(&format!(" group {name:?} {:?} {:?}", group.last_id, group.entries_read));
+        for (id, pending) in group.pending_from(StreamId::MIN) {
+            let owner = pending.consumer.map(|owner| group.consumer(owner).name());
+            text.push_str(&format!(" {id:?} {owner:?} {} {}", pending.delivered_at, pending.deliveries));
+        }
+        let consumers: Vec<_> = group.consumers().map(|(_, consumer)| consumer.name()).collect();
+        text.push_str(&format!(" of {consumers:?} {:?}", group.returned_ids().collect::<Vec<_>>()));
+    }
+    if let Some(producers) = stream.producers() {
+        let ids: Vec<_> = producers.iter().map(|(name, ids)| (name, ids.collect::<Vec<_>>())).collect();
+        text.push_str(&format!(" producers {:?} {ids:?}", producers.limits()));
+    }
+    text
 }
 
 /// The requests in a piece of the log.

@@ -290,6 +290,86 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["ZINTERSTORE new 2 z z AGGREGATE MAX", "ZINTERSTORE z 2 z none", "ZINTERSTORE new 2 members ints"],
     ),
     ("zdiffstore", &["ZDIFFSTORE new 2 scored z", "ZDIFFSTORE z 2 z z", "ZDIFFSTORE scored 2 z set"]),
+    // Streams.
+    (
+        "xadd",
+        &[
+            "XADD x * f v",
+            "XADD x 9-* f v",
+            "XADD new 5-5 f v g w",
+            "XADD x NOMKSTREAM MAXLEN 2 * f v",
+            "XADD x MAXLEN ~ 2 LIMIT 100 * f v",
+            "XADD long MAXLEN ~ 120 * f v",
+            "XADD long MAXLEN ~ 20 LIMIT 150 999-1 f v",
+            "XADD x MINID 3 DELREF * f v",
+            "XADD x ACKED MAXLEN 1 * f v",
+            "XADD long ACKED MINID ~ 150 * f v",
+            "XADD x IDMP p i * f v",
+            "XADD x IDMPAUTO p MAXLEN 0 * f v",
+        ],
+    ),
+    ("xdel", &["XDEL x 2-0", "XDEL x 1-1 3-5 9-9", "XDEL x 1-1 2-0 3-0 3-5"]),
+    ("xdelex", &["XDELEX x IDS 2 2-0 9-9", "XDELEX x DELREF IDS 1 1-1", "XDELEX drained DELREF IDS 1 1-1"]),
+    (
+        "xtrim",
+        &[
+            "XTRIM x MAXLEN 2",
+            "XTRIM x MINID = 3-1",
+            "XTRIM long MAXLEN ~ 30",
+            "XTRIM long MINID ~ 150 LIMIT 100",
+            "XTRIM x MAXLEN 0 DELREF",
+            "XTRIM long MAXLEN ~ 0 ACKED",
+        ],
+    ),
+    ("xsetid", &["XSETID x 7-7", "XSETID x 9-0 ENTRIESADDED 50 MAXDELETEDID 2-0"]),
+    ("xcfgset", &["XCFGSET x IDMP-DURATION 7", "XCFGSET x IDMP-MAXSIZE 3 IDMP-DURATION 7"]),
+    ("xidmprecord", &["XIDMPRECORD x p i 2-0"]),
+    ("xgroup|create", &["XGROUP CREATE x new $", "XGROUP CREATE new g 5 MKSTREAM ENTRIESREAD 3"]),
+    ("xgroup|setid", &["XGROUP SETID x g $", "XGROUP SETID x h 2-0 ENTRIESREAD 2"]),
+    ("xgroup|destroy", &["XGROUP DESTROY x g"]),
+    ("xgroup|createconsumer", &["XGROUP CREATECONSUMER x g new"]),
+    ("xgroup|delconsumer", &["XGROUP DELCONSUMER x g alice", "XGROUP DELCONSUMER x g idle"]),
+    ("xack", &["XACK x g 1-1", "XACK x g 1-1 2-0 3-0"]),
+    ("xackdel", &["XACKDEL x g IDS 1 1-1", "XACKDEL x g ACKED IDS 2 1-1 2-0", "XACKDEL drained g IDS 1 1-1"]),
+    (
+        "xnack",
+        &[
+            "XNACK x g FAIL IDS 1 1-1",
+            "XNACK x g SILENT IDS 2 2-0 1-1",
+            "XNACK x g FATAL IDS 1 3-5 FORCE",
+            "XNACK x g FAIL IDS 1 1-1 RETRYCOUNT 7",
+        ],
+    ),
+    (
+        "xreadgroup",
+        &[
+            "XREADGROUP GROUP g alice STREAMS x >",
+            "XREADGROUP GROUP g new COUNT 1 STREAMS x >",
+            "XREADGROUP GROUP g new NOACK STREAMS x >",
+            "XREADGROUP GROUP g alice STREAMS x 0",
+            "XREADGROUP GROUP g new STREAMS x 0",
+            "XREADGROUP GROUP g idle CLAIM 0 STREAMS x drained > >",
+            "XREADGROUP GROUP g idle CLAIM 0 MAXCOUNT 1 STREAMS x long > >",
+        ],
+    ),
+    (
+        "xclaim",
+        &[
+            "XCLAIM x g new 0 1-1 2-0",
+            "XCLAIM x g idle 0 1-1 JUSTID LASTID 3-0",
+            "XCLAIM x g idle 0 3-0 3-5 FORCE RETRYCOUNT 5 IDLE 50",
+            "XCLAIM drained g idle 0 1-1",
+            "XCLAIM x g idle 1000000 1-1 LASTID 3-0",
+        ],
+    ),
+    (
+        "xautoclaim",
+        &[
+            "XAUTOCLAIM x g new 0 -",
+            "XAUTOCLAIM x g idle 0 2-0 JUSTID",
+            "XAUTOCLAIM drained g idle 0 0 COUNT 5",
+        ],
+    ),
     // Keys of any type.
     ("del", &["DEL s", "DEL h none table", "DEL short s"]),
     ("unlink", &["UNLINK s", "UNLINK h none table"]),
@@ -372,6 +452,23 @@ const SETUP: &[&str] = &[
     "ZADD z 1 a 1 b 2 c 3.5 d",
     "ZADD ebbing 1 a",
     "PEXPIRE ebbing 5000",
+    "XADD x 1-1 f v",
+    "XADD x 2-0 f w g more",
+    "XADD x 3-0 f z",
+    "XADD x 3-5 other 1",
+    "XGROUP CREATE x g 0",
+    "XGROUP CREATECONSUMER x g idle",
+    "XGROUP CREATE x h 0",
+    "XREADGROUP GROUP g alice COUNT 2 STREAMS x >",
+    "XREADGROUP GROUP h carl COUNT 1 STREAMS x >",
+    "XADD drained 1-1 f v",
+    "XGROUP CREATE drained g 0",
+    "XREADGROUP GROUP g alice STREAMS drained >",
+    "XDEL drained 1-1",
+    "XADD long 1-0 f v",
+    "XGROUP CREATE long g 0",
+    "XREADGROUP GROUP g alice STREAMS long >",
+    "XACK long g 1-0",
 ];
 
 #[test]
@@ -420,8 +517,10 @@ fn set_up(test: &mut TestEngine) -> Vec<u8> {
         test.run(&format!("SADD members {number} named"));
         test.run(&format!("ZADD scored {} member:{number}", number * 7 % 300));
         test.run(&format!("RPUSH nodes element:{number} {}", "x".repeat(40)));
+        test.run(&format!("XADD long {}-0 f v", number + 2));
     }
     (0..20).for_each(|number| drop(test.run(&format!("SADD fewer {number} member:{number}"))));
+    test.run("XGROUP SETID long g 160-0");
     test.take_effects()
 }
 

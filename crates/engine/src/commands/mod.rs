@@ -37,6 +37,12 @@ pub mod sorted_set;
 pub mod sorted_set_algebra;
 pub mod sorted_set_pop;
 pub mod sorted_set_range;
+pub mod stream;
+mod stream_args;
+pub mod stream_claim;
+pub mod stream_group;
+pub mod stream_info;
+pub mod stream_read;
 pub mod string;
 pub mod string_conditional;
 
@@ -65,6 +71,11 @@ pub static FAMILIES: &[&[Command]] = &[
     sorted_set_range::TABLE,
     sorted_set_algebra::TABLE,
     sorted_set_pop::TABLE,
+    stream::TABLE,
+    stream_read::TABLE,
+    stream_group::TABLE,
+    stream_claim::TABLE,
+    stream_info::TABLE,
     generic::TABLE,
     expire::TABLE,
     keyspace::TABLE,

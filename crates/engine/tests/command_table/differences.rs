@@ -31,6 +31,10 @@ pub const DOCS: &[Difference] = &[
     ("sscan", "complexity", "two full stops in the original"),
     ("sunsubscribe", "complexity", SUBSCRIPTIONS),
     ("unsubscribe", "complexity", SUBSCRIPTIONS),
+    ("xadd", "arguments", STREAM_OPTIONS),
+    ("xread", "arguments", STREAM_OPTIONS),
+    ("xreadgroup", "arguments", STREAM_OPTIONS),
+    ("xtrim", "arguments", STREAM_OPTIONS),
     ("zinter", "arguments", COUNT),
     ("zinterstore", "arguments", COUNT),
     ("zscan", "complexity", "two full stops in the original"),
@@ -45,6 +49,7 @@ const NO_MULTI: &str = "flagged as Valkey flags it: its error is that of every c
 const SORT_KEYS: &str = "notes in words of our own; the keys of patterns are called incomplete, as they are";
 const UNIX_TIME: &str = "a time, as in EXPIREAT; Valkey calls it an integer";
 const SUBSCRIPTIONS: &str = "as Valkey measures it: what is asked for counts, not what there is";
+const STREAM_OPTIONS: &str = "Redis 8.2 and later have options more";
 const QUIT: &str = "deprecated since Redis 7.2";
 
 /// Commands of which no server says a complexity.
