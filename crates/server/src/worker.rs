@@ -77,6 +77,8 @@ struct Worker {
     unfinished: Vec<Slot>,
     /// Connections that wait for keys until some time.
     deadlines: BTreeSet<Deadline>,
+    /// Connections that wait for what the time may bring.
+    ageing: BTreeSet<Slot>,
     /// Connections that got messages in this tick.
     touched: Vec<Slot>,
     stopped: bool,
@@ -119,6 +121,7 @@ impl Worker {
             paused: Vec::new(),
             unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
+            ageing: BTreeSet::new(),
             touched: Vec::new(),
             stopped: false,
             timers_ran: UnixMs(0),
@@ -377,6 +380,7 @@ impl Worker {
             return;
         }
         self.timers_ran = now;
+        self.look_at_ageing();
         let part = self.connections.slot_count() / SWEEP_PARTS + 1;
         for _ in 0..part {
             if self.sweep >= self.connections.slot_count() {

@@ -19,9 +19,28 @@ impl Worker {
     /// A request of this connection has begun to wait.
     pub fn note_deadline(&mut self, slot: Slot) {
         let Some(connection) = self.connections.at(slot) else { return };
-        if let Some(until) = connection.session.blocked.as_ref().and_then(|ticket| ticket.until) {
+        let Some(ticket) = &connection.session.blocked else { return };
+        if let Some(until) = ticket.until {
             self.deadlines.insert((until, slot));
         }
+        if ticket.is_ageing() {
+            self.ageing.insert(slot);
+        }
+    }
+
+    /// Serves those who wait for what the time has brought.
+    pub fn look_at_ageing(&mut self) {
+        if self.ageing.is_empty() {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.ageing);
+        waiting.retain(|&slot| {
+            let blocked = self.connections.at(slot).and_then(|connection| connection.session.blocked.clone());
+            let Some(ticket) = blocked.filter(|ticket| ticket.is_ageing()) else { return false };
+            self.engine.serve_again(&mut self.seat, &ticket);
+            true
+        });
+        self.ageing = waiting;
     }
 
     pub fn forget_deadline(&mut self, slot: Slot, connection: &Connection) {

@@ -6,6 +6,7 @@ mod limits;
 mod pieces;
 mod requests;
 mod tracking;
+mod waits;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown as Half, SocketAddr, TcpStream};
