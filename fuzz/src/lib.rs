@@ -9,6 +9,7 @@ use ds::hash::HashRef;
 use ds::list::ListRef;
 use ds::listpack::Element;
 use ds::set::SetRef;
+use ds::stream::{Stream, StreamId};
 use rdb::{HashObject, ListObject, Object, SetObject};
 
 #[global_allocator]
@@ -78,6 +79,8 @@ pub enum Model {
     List(Vec<Vec<u8>>),
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
     Set(BTreeSet<Vec<u8>>),
+    /// Each entry, and each pending entry of each group.
+    Stream(Vec<String>),
 }
 
 /// Panics if the value is not sound: a field twice, a broken table.
@@ -86,9 +89,10 @@ pub fn model(object: &Object) -> Model {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
         Object::Set(set) => Model::Set(members(set)),
         Object::List(list) => Model::List(elements(list)),
-        Object::SortedSet(_) | Object::Stream(_) => {
+        Object::SortedSet(_) => {
             unreachable!("no test makes one yet")
         }
+        Object::Stream(stream) => Model::Stream(lines(stream)),
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
     }
@@ -110,6 +114,21 @@ fn elements(list: &ListObject) -> Vec<Vec<u8>> {
     let mut elements = Vec::new();
     list.view().for_each(|element| elements.push(element.to_vec()));
     elements
+}
+
+fn lines(stream: &Stream) -> Vec<String> {
+    stream.check_invariants();
+    let mut lines = Vec::new();
+    for entry in stream.entries().range(StreamId::MIN, StreamId::MAX) {
+        let pairs = entry.pairs().map(|(field, value)| (field.to_vec(), value.to_vec()));
+        lines.push(format!("{:?} {:?}", entry.id, pairs.collect::<Vec<_>>()));
+    }
+    for (name, group) in stream.groups() {
+        lines.push(format!("{name:?} {:?} {:?}", group.last_id, group.entries_read));
+        let pending = group.pending_from(StreamId::MIN);
+        lines.extend(pending.map(|(id, pending)| format!("{id:?} {pending:?}")));
+    }
+    lines
 }
 
 fn fields(hash: &HashObject) -> BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)> {
