@@ -10,6 +10,8 @@ pub mod debug;
 pub mod dump;
 pub mod expire;
 pub mod generic;
+pub mod geo;
+pub mod geo_search;
 pub mod hash;
 pub mod hash_ttl;
 pub mod himport;
@@ -64,6 +66,8 @@ pub static FAMILIES: &[&[Command]] = &[
     sorted_set_range::TABLE,
     sorted_set_algebra::TABLE,
     sorted_set_pop::TABLE,
+    geo::TABLE,
+    geo_search::TABLE,
     generic::TABLE,
     expire::TABLE,
     keyspace::TABLE,
