@@ -370,6 +370,27 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "XAUTOCLAIM drained g idle 0 0 COUNT 5",
         ],
     ),
+    ("geoadd", &["GEOADD places 1 2 c", "GEOADD none 1 2 a 3 4 b", "GEOADD places XX CH 5 5 a 6 6 b"]),
+    (
+        "georadius",
+        &[
+            "GEORADIUS places 13 38 300 km STORE new",
+            "GEORADIUS places 1 1 1 m STOREDIST z",
+            "GEORADIUS z 1 1 9000 km STORE s",
+        ],
+    ),
+    (
+        "georadiusbymember",
+        &["GEORADIUSBYMEMBER places a 300 km STOREDIST places", "GEORADIUSBYMEMBER places b 1 m STORE t"],
+    ),
+    (
+        "geosearchstore",
+        &[
+            "GEOSEARCHSTORE new places FROMMEMBER a BYBOX 400 400 km STOREDIST",
+            "GEOSEARCHSTORE places places FROMLONLAT 15 37 BYRADIUS 100 km",
+            "GEOSEARCHSTORE z places BYPOLYGON 3 12 37 16 37 12 40",
+        ],
+    ),
     // Keys of any type.
     ("del", &["DEL s", "DEL h none table", "DEL short s"]),
     ("unlink", &["UNLINK s", "UNLINK h none table"]),
@@ -451,6 +472,7 @@ const SETUP: &[&str] = &[
     "PEXPIRE waning 5000",
     "ZADD z 1 a 1 b 2 c 3.5 d",
     "ZADD ebbing 1 a",
+    "GEOADD places 13.361389 38.115556 a 15.087269 37.502669 b",
     "PEXPIRE ebbing 5000",
     "XADD x 1-1 f v",
     "XADD x 2-0 f w g more",

@@ -11,6 +11,8 @@ pub mod debug;
 pub mod dump;
 pub mod expire;
 pub mod generic;
+pub mod geo;
+pub mod geo_search;
 pub mod hash;
 pub mod hash_ttl;
 pub mod himport;
@@ -76,6 +78,8 @@ pub static FAMILIES: &[&[Command]] = &[
     stream_group::TABLE,
     stream_claim::TABLE,
     stream_info::TABLE,
+    geo::TABLE,
+    geo_search::TABLE,
     generic::TABLE,
     expire::TABLE,
     keyspace::TABLE,

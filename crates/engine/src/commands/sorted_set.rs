@@ -129,15 +129,15 @@ pub static TABLE: &[Command] = &[
 
 /// How ZADD is told to treat members that are there, or not.
 #[derive(Clone, Copy, Default)]
-struct AddOptions {
+pub(super) struct AddOptions {
     if_absent: bool,
     if_present: bool,
     if_greater: bool,
     if_less: bool,
     count_changed: bool,
     increment: bool,
-    /// Where the first score stands.
-    first: usize,
+    /// Where the first score stands, or the first point.
+    pub first: usize,
 }
 
 impl AddOptions {
@@ -159,6 +159,20 @@ impl AddOptions {
         }
         if increment && count > 2 {
             return Err(CmdError::fixed("ERR INCR option supports a single increment-element pair"));
+        }
+        Ok(options)
+    }
+
+    /// GEOADD's.
+    pub fn of_points(args: &Argv) -> Result<AddOptions, CmdError> {
+        let mut options = AddOptions { first: 2, ..AddOptions::default() };
+        while ["nx", "xx", "ch"].iter().any(|word| args.is(options.first, word)) {
+            options.take(args, options.first);
+            options.first += 1;
+        }
+        let is_whole = (args.len() - options.first).is_multiple_of(3);
+        if !is_whole || options.if_absent && options.if_present {
+            return Err(CmdError::SYNTAX);
         }
         Ok(options)
     }
@@ -214,7 +228,12 @@ fn add(ctx: &mut Ctx, increment: bool) -> CmdResult {
     let options = AddOptions::parse(&args, increment)?;
     let scores = (options.first..args.len()).step_by(2).map(|index| args.float(index));
     let scores: SmallVec<[f64; 8]> = scores.collect::<Result<_, _>>()?;
-    let key = ctx.key(1);
+    add_members(ctx, options, &scores, 2)
+}
+
+/// Gives members these scores. Each stands at the end of its `width` arguments.
+pub(super) fn add_members(ctx: &mut Ctx, options: AddOptions, scores: &[f64], width: usize) -> CmdResult {
+    let (key, args) = (ctx.key(1), ctx.args);
     let set = match options.if_present {
         true => ctx.keys.write::<SortedSet>(key)?,
         false => Some(ctx.keys.write_or_create::<SortedSet>(key)?),
@@ -222,7 +241,8 @@ fn add(ctx: &mut Ctx, increment: bool) -> CmdResult {
     let mut done = Added::default();
     if let Some(mut set) = set {
         for (index, &score) in scores.iter().enumerate() {
-            add_member(&mut set, args.at(options.first + 1 + 2 * index), score, options, &mut done)?;
+            let member = args.at(options.first + width * (index + 1) - 1);
+            add_member(&mut set, member, score, options, &mut done)?;
         }
     }
     let changed = done.added + done.updated;

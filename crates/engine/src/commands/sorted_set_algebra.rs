@@ -173,7 +173,7 @@ fn zdiffstore(ctx: &mut Ctx) -> CmdResult {
 fn store_members(ctx: &mut Ctx, operation: Operation, event: &'static str) -> CmdResult {
     let destination = ctx.key(1);
     let entry = stored(ctx, destination, operation)?;
-    store_result(ctx, destination, entry, (class::SORTED_SET, event));
+    store_result(ctx, destination, entry, (class::SORTED_SET, event), 1);
     Ok(())
 }
 

@@ -318,17 +318,24 @@ fn zrangestore(ctx: &mut Ctx) -> CmdResult {
             made.map_err(|error| CmdError::new(format!("ERR {error}")))?
         }
     };
-    store_result(ctx, destination, entry, (class::SORTED_SET, "zrangestore"));
+    store_result(ctx, destination, entry, (class::SORTED_SET, "zrangestore"), 1);
     Ok(())
 }
 
 /// Puts a sorted set under a key and answers how many members it has; without one, the key goes.
-pub(super) fn store_result(ctx: &mut Ctx, destination: Key<'_>, entry: Option<Entry>, event: Event) {
+/// It counts as `changes`.
+pub(super) fn store_result(
+    ctx: &mut Ctx,
+    destination: Key<'_>,
+    entry: Option<Entry>,
+    event: Event,
+    changes: u64,
+) {
     let len = entry.as_ref().map_or(0, |entry| SortedSet::view(entry.view()).len());
     match entry {
         Some(entry) => {
             ctx.keys.put(destination, entry);
-            ctx.keys.changed(destination, event);
+            ctx.keys.changed_by(destination, event, changes);
         }
         None if ctx.keys.delete(destination) => ctx.keys.changed(destination, DEL),
         None => {}

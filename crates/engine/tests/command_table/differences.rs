@@ -19,6 +19,10 @@ pub const INFO: &[Difference] = &[
 pub const DOCS: &[Difference] = &[
     ("bitop", "arguments", "Redis 8.2 has four operations more"),
     ("client|kill", "arguments", "filters follow one another; the others call them a choice"),
+    ("georadius", "arguments", STORE_OR_STOREDIST),
+    ("georadiusbymember", "arguments", STORE_OR_STOREDIST),
+    ("geosearch", "arguments", POLYGON),
+    ("geosearchstore", "arguments", POLYGON),
     ("hexpireat", "arguments", UNIX_TIME),
     ("hpexpireat", "arguments", UNIX_TIME),
     ("hscan", "complexity", "two full stops in the original"),
@@ -42,6 +46,8 @@ pub const DOCS: &[Difference] = &[
     ("zunionstore", "arguments", COUNT),
 ];
 
+const STORE_OR_STOREDIST: &str = "one of the two: the last counts";
+const POLYGON: &str = "Valkey 9.0 has one shape more";
 const COUNT: &str = "Redis 8.8 has one aggregate more";
 const WITH_SCORE: &str = "-3 since Redis 7.2: WITHSCORE may follow";
 const SHORTER: &str = "-3 since Redis 7.2: a request of one word has an answer too";
@@ -60,5 +66,9 @@ pub const ODD_ARITY: &[(&str, &str)] = &[
     ("client|kill", "each filter may be left out, but not all"),
     ("command", "its subcommands are rows of their own"),
     ("debug", "its subcommands are no rows: see DEBUG HELP"),
+    ("geohash", "without a member the reply is empty"),
+    ("geopos", "without a member the reply is empty"),
+    ("geosearch", "a polygon needs no center, other shapes do"),
+    ("geosearchstore", "a polygon needs no center, other shapes do"),
     ("quit", "takes words, as Redis does, and makes nothing of them"),
 ];
