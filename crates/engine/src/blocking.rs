@@ -28,6 +28,7 @@ use crate::host::Event;
 use crate::pipeline::{Env, Outcome};
 use crate::registry::Registered;
 use crate::session::{Origin, Session};
+use crate::stats::WorkerStats;
 
 /// What a command that found nothing waits for.
 pub struct Wait {
@@ -37,7 +38,8 @@ pub struct Wait {
     pub awaits: Type,
     /// It is run again, too, when a key goes away or changes its type (XREADGROUP).
     pub missing_too: bool,
-    /// It can only run with the shards of all its keys; otherwise it passes over keys that are not held.
+    /// It waits for the first of its keys only, and can only run with the shards of all; otherwise it passes
+    /// over keys that are not held.
     pub all_keys: bool,
     /// `None`: for ever.
     pub until: Option<UnixMs>,
@@ -182,7 +184,7 @@ impl Waiters {
 
     /// The caller holds the shards of all keys.
     fn add(&self, ticket: &Arc<Ticket>) {
-        for key in &ticket.keys {
+        for key in ticket.waited_keys() {
             let mut shard = self.shards[key.shard.0 as usize].lock();
             let queues = shard.entry(key.name.clone()).or_default();
             let at = queues.iter().position(|(db, _)| *db == ticket.db).unwrap_or_else(|| {
@@ -199,7 +201,7 @@ impl Waiters {
     }
 
     fn remove(&self, ticket: &Ticket) {
-        for key in &ticket.keys {
+        for key in ticket.waited_keys() {
             let mut shard = self.shards[key.shard.0 as usize].lock();
             let Some(queues) = shard.get_mut(&key.name) else { continue };
             let Some(at) = queues.iter().position(|(db, _)| *db == ticket.db) else { continue };
@@ -335,6 +337,11 @@ impl Ticket {
         Some(flat(&reply))
     }
 
+    /// The keys whose changes it waits for.
+    fn waited_keys(&self) -> &[WaitedKey] {
+        if self.all_keys { &self.keys[..1] } else { &self.keys }
+    }
+
     fn plan(&self, engine: &Engine, key: &ReadyKey) -> Plan {
         let shards = self.keys.iter().map(|key| key.shard);
         Plan::of(shards.chain([engine.store.shard_of(key.hash)]))
@@ -441,21 +448,29 @@ impl Engine {
         }
     }
 
-    /// The time of a wait is over: the reply, unless it was answered just now.
-    pub fn time_out(&self, ticket: &Arc<Ticket>) -> Option<Vec<u8>> {
+    /// The time of a wait is over: the reply, unless it was answered just now. It counts as a call.
+    pub fn time_out(&self, stats: &WorkerStats, ticket: &Arc<Ticket>) -> Option<Vec<u8>> {
         let reply = ticket.answer(|reply| ticket.on_timeout.write(reply))?;
         self.waiters.remove(ticket);
+        stats.commands[usize::from(ticket.command.id)].record(0, false);
         Some(reply)
     }
 
     /// CLIENT UNBLOCK; false if the client does not wait.
-    pub fn unblock(&self, client: &Client, how: Unblock) -> bool {
+    pub fn unblock(&self, stats: &WorkerStats, client: &Client, how: Unblock) -> bool {
         let Some(ticket) = client.blocked.lock().clone() else { return false };
         let reply = ticket.answer(|reply| match how {
             Unblock::AsTimeout => ticket.on_timeout.write(reply),
             Unblock::WithError => reply.error(UNBLOCKED),
         });
         let Some(reply) = reply else { return false };
+        let command = &stats.commands[usize::from(ticket.command.id)];
+        command.record(0, false);
+        if how == Unblock::WithError {
+            command.failed.add(1);
+            stats.error_replies.add(1);
+            self.errors.count("UNBLOCKED");
+        }
         self.send_reply(&ticket, reply);
         true
     }

@@ -76,6 +76,13 @@ pub enum SanitizePayload {
     Clients,
 }
 
+/// The version of Redis whose names encodings bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodingNames {
+    Redis70,
+    Redis72,
+}
+
 /// Who may use a dangerous command: nobody, everybody, or connections from this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DebugAccess {
@@ -181,6 +188,7 @@ pub struct Config {
     /// Positive: elements in a node; -1 to -5: 4, 8, 16, 32 or 64 KB in a node.
     pub list_max_listpack_size: i64,
     pub list_compress_depth: i64,
+    pub object_encoding_names: EncodingNames,
     pub set_max_intset_entries: usize,
     pub set_max_listpack_entries: usize,
     pub set_max_listpack_value: usize,
@@ -258,6 +266,10 @@ impl EvictionPolicy {
 impl SanitizePayload {
     pub const ALL: [SanitizePayload; 3] =
         [SanitizePayload::No, SanitizePayload::Yes, SanitizePayload::Clients];
+}
+
+impl EncodingNames {
+    pub const ALL: [EncodingNames; 2] = [EncodingNames::Redis70, EncodingNames::Redis72];
 }
 
 impl DebugAccess {
@@ -340,6 +352,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     hash_max_listpack_value: 64,
     list_max_listpack_size: -2,
     list_compress_depth: 0,
+    object_encoding_names: EncodingNames::Redis72,
     set_max_intset_entries: 512,
     set_max_listpack_entries: 128,
     set_max_listpack_value: 64,

@@ -220,7 +220,8 @@ impl TestEngine {
 
     fn end_wait(&mut self, event: &Event) -> Option<(usize, Value)> {
         let Event::Unblocked { client, reply, .. } = event else { return None };
-        let session = self.sessions.iter().position(|session| session.client.id == *client)?;
+        // Sessions come with ascending ids.
+        let session = self.sessions.binary_search_by_key(client, |session| session.client.id).ok()?;
         end_wait(&mut self.sessions[session]);
         let (value, _) = decode(reply, &DecodeLimits::default()).ok()??;
         Some((session, value))

@@ -122,7 +122,7 @@ fn run(test: &mut TestEngine, request: &[String]) {
 /// The reply to a request that waits, as if its time were over.
 fn time_out(test: &mut TestEngine) -> Vec<u8> {
     let ticket = end_wait(&mut test.sessions[0]).expect("a blocked session holds its ticket");
-    test.engine.time_out(&ticket).expect("nobody else has answered")
+    test.engine.time_out(&test.seat.worker.stats, &ticket).expect("nobody else has answered")
 }
 
 fn is_silent(request: &[String]) -> bool {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::time::UnixMs;
 use engine::args::OwnedArgv;
-use engine::clients::ClientId;
+use engine::clients::{ClientId, flag};
 use engine::commands::client::describe;
 use engine::config::{ClientClass, Config, OutputLimit};
 use engine::session::Session;
@@ -136,6 +136,12 @@ impl Connection {
             invalidation_bytes: 0,
             over_soft_since: None,
         }
+    }
+
+    /// A request is held until CLIENT PAUSE is over; others see the client as one that waits.
+    pub fn set_paused(&mut self, on: bool) {
+        self.paused = on;
+        self.session.client.set_flag(flag::BLOCKED, on);
     }
 
     /// Its requests wait: for the end of a pause, for room in its output, or behind others that wait.

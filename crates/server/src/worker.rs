@@ -363,7 +363,7 @@ impl Worker {
     fn resume_paused(&mut self, arena: &mut Arena) {
         for slot in std::mem::take(&mut self.paused) {
             if let Some(connection) = self.connections.at(slot) {
-                connection.paused = false;
+                connection.set_paused(false);
                 self.resume(arena, slot);
             }
         }

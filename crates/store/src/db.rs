@@ -6,7 +6,7 @@
 use base::hash::hash;
 use ds::table::{SlotId, Table};
 
-use crate::entry::{Entry, EntryRef};
+use crate::entry::{Entry, EntryRef, FieldsExpire};
 use crate::reading::Readable;
 use crate::snapshot::Capture;
 
@@ -47,13 +47,15 @@ pub struct Db {
     table: Table<Entry>,
     /// Entries that the table counts as expiring although only fields of theirs do.
     by_fields: usize,
+    /// Entries of which fields expire, and the key too.
+    by_both: usize,
     /// The running snapshot's ear, from the cut until this table is saved.
     pub(crate) capture: Option<Box<Capture>>,
 }
 
 impl Db {
     pub(crate) fn new(shard_bits: u8) -> Db {
-        Db { table: Table::new(shard_bits), by_fields: 0, capture: None }
+        Db { table: Table::new(shard_bits), by_fields: 0, by_both: 0, capture: None }
     }
 
     pub fn table(&self) -> &Table<Entry> {
@@ -73,9 +75,9 @@ impl Db {
         self.table.expiring_count() - self.by_fields
     }
 
-    /// Hashes of which only fields have a time of expiry.
+    /// Hashes of which fields have a time of expiry.
     pub fn fields_expire_count(&self) -> usize {
-        self.by_fields
+        self.by_fields + self.by_both
     }
 
     #[inline]
@@ -90,23 +92,23 @@ impl Db {
 
     /// Adds an entry under a key that is absent.
     pub fn insert(&mut self, hash: u64, entry: Entry) -> SlotId {
-        self.by_fields += usize::from(entry.view().expires_by_fields_only());
+        self.count_by_fields(FieldsExpire::No, entry.view().fields_expire());
         self.table.insert_new(hash, entry)
     }
 
     /// Puts an entry with the same key in the place of another.
     pub fn replace(&mut self, slot: SlotId, entry: Entry) -> Entry {
         self.save_pre_image(slot);
-        let after = entry.view().expires_by_fields_only();
+        let after = entry.view().fields_expire();
         let old = self.table.replace(slot, entry);
-        self.count_by_fields(old.view().expires_by_fields_only(), after);
+        self.count_by_fields(old.view().fields_expire(), after);
         old
     }
 
     pub fn remove(&mut self, slot: SlotId) -> Entry {
         self.save_pre_image(slot);
         let old = self.table.remove(slot);
-        self.count_by_fields(old.view().expires_by_fields_only(), false);
+        self.count_by_fields(old.view().fields_expire(), FieldsExpire::No);
         old
     }
 
@@ -115,9 +117,9 @@ impl Db {
     pub fn edit<R>(&mut self, slot: SlotId, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.save_pre_image(slot);
         let (result, before, after) = self.table.update(slot, |mut entry| {
-            let before = entry.view().expires_by_fields_only();
+            let before = entry.view().fields_expire();
             let result = change(&mut entry);
-            let after = entry.view().expires_by_fields_only();
+            let after = entry.view().fields_expire();
             (entry, (result, before, after))
         });
         self.count_by_fields(before, after);
@@ -133,9 +135,12 @@ impl Db {
     }
 
     #[inline]
-    fn count_by_fields(&mut self, before: bool, after: bool) {
+    fn count_by_fields(&mut self, before: FieldsExpire, after: FieldsExpire) {
         if before != after {
-            self.by_fields = self.by_fields + usize::from(after) - usize::from(before);
+            self.by_fields += usize::from(after == FieldsExpire::Alone);
+            self.by_fields -= usize::from(before == FieldsExpire::Alone);
+            self.by_both += usize::from(after == FieldsExpire::WithKey);
+            self.by_both -= usize::from(before == FieldsExpire::WithKey);
         }
     }
 
@@ -158,7 +163,7 @@ impl Db {
     /// Empties the database. A running snapshot takes over what it has not saved yet.
     pub(crate) fn take_all(&mut self, shard_bits: u8) -> Option<Table<Entry>> {
         let table = std::mem::replace(&mut self.table, Table::new(shard_bits));
-        self.by_fields = 0;
+        (self.by_fields, self.by_both) = (0, 0);
         match self.capture.take() {
             Some(capture) => {
                 capture.adopt(table);
@@ -182,8 +187,9 @@ impl Db {
     pub fn check_invariants(&self) {
         self.table.check_invariants();
         self.table.iter().for_each(|entry| entry.check_invariants());
-        let by_fields = self.table.iter().filter(|entry| entry.expires_by_fields_only()).count();
-        assert_eq!(by_fields, self.by_fields);
+        let count = |wanted| self.table.iter().filter(|entry| entry.fields_expire() == wanted).count();
+        assert_eq!(count(FieldsExpire::Alone), self.by_fields);
+        assert_eq!(count(FieldsExpire::WithKey), self.by_both);
     }
 
     pub(crate) fn table_mut(&mut self) -> &mut Table<Entry> {

@@ -80,6 +80,14 @@ enum Form {
     Ints = 4,
 }
 
+/// Whether fields of an entry's hash have times of expiry, and whether the key has one besides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FieldsExpire {
+    No,
+    Alone,
+    WithKey,
+}
+
 /// The value inside an entry, borrowed.
 #[derive(Clone, Copy)]
 pub enum Payload<'a> {
@@ -473,13 +481,16 @@ impl<'a> EntryRef<'a> {
         }
     }
 
-    /// Something of it expires, but not the key.
+    /// Whether fields of a hash have times of expiry.
     #[inline]
-    pub fn expires_by_fields_only(self) -> bool {
-        self.form() == Form::Boxed
-            && self.kind() == Type::Hash
-            && self.expiry_form() == 0
-            && self.fields_expiry() != i64::MAX
+    pub fn fields_expire(self) -> FieldsExpire {
+        if self.form() != Form::Boxed || self.kind() != Type::Hash || self.fields_expiry() == i64::MAX {
+            FieldsExpire::No
+        } else if self.expiry_form() == 0 {
+            FieldsExpire::Alone
+        } else {
+            FieldsExpire::WithKey
+        }
     }
 
     #[inline]

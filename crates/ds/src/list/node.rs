@@ -25,6 +25,15 @@ pub enum NodeRef<'a> {
 }
 
 impl<'a> NodeRef<'a> {
+    /// Bytes of its listpack or its one element, uncompressed.
+    pub fn content_len(self) -> usize {
+        match self {
+            NodeRef::Packed(pack) => pack.bytes().len(),
+            NodeRef::Plain(element) => element.len(),
+            NodeRef::Compressed { len, .. } => len,
+        }
+    }
+
     /// Visits up to `count` elements, the one at `index` first, until `visit` breaks off.
     #[inline]
     pub(super) fn walk(

@@ -391,7 +391,8 @@ fn unblock(ctx: &mut Ctx) -> CmdResult {
     let how =
         if ctx.args.len() == 4 && ctx.args.is(3, "error") { Unblock::WithError } else { Unblock::AsTimeout };
     let id = ClientId(ctx.args.integer(2)? as u64);
-    let unblocked = ctx.engine.clients.find(id).is_some_and(|client| ctx.engine.unblock(&client, how));
+    let client = ctx.engine.clients.find(id);
+    let unblocked = client.is_some_and(|client| ctx.engine.unblock(&ctx.worker.stats, &client, how));
     ctx.reply.integer(i64::from(unblocked));
     Ok(())
 }

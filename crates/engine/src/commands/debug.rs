@@ -8,14 +8,17 @@ use base::glob::{Case, matches};
 use base::num::parse_f64;
 use base::sha1::hex;
 use base::units::parse_memory;
+use ds::list::{ListRef, NodeRef};
 use rdb::WriteOptions;
 use resp::reply::Protocol;
 use store::snapshot::value_ref;
 use store::text::{Incoming, entry};
-use store::{DbIndex, EntryRef, Garbage, Key, Payload, Plan, Type};
+use store::{DbIndex, EntryRef, Garbage, Key, Kind, List, Payload, Plan, Type};
 
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
 use crate::commands::config;
+use crate::commands::object::encoding_name;
+use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::digest;
 use crate::engine::{Engine, hex_id};
@@ -282,20 +285,42 @@ fn raw_entry<'c>(ctx: &'c mut Ctx, index: usize) -> Option<EntryRef<'c>> {
 }
 
 fn object(ctx: &mut Ctx) -> CmdResult {
-    let (now_s, compress) = (ctx.now().seconds(), ctx.config.rdbcompression);
+    let (now_s, config) = (ctx.now().seconds(), ctx.config);
     let entry = raw_entry(ctx, 2).ok_or(CmdError::NO_SUCH_KEY)?;
     let mut record = Vec::new();
-    rdb::values::write_value(&mut record, value_ref(entry), &WriteOptions { compress });
+    rdb::values::write_value(
+        &mut record,
+        value_ref(entry),
+        &WriteOptions { compress: config.rdbcompression },
+    );
     let idle_s = (now_s - i64::from(entry.clock())) & 0xff_ffff;
-    let line = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_s}",
+    let encoding = encoding_name(entry, config.object_encoding_names);
+    let mut line = format!(
+        "Value at:{:p} refcount:1 encoding:{encoding} serializedlength:{} lru:{} lru_seconds_idle:{idle_s}",
         entry.key().as_ptr(),
-        entry.encoding(),
         record.len(),
         entry.clock(),
     );
+    if encoding == "quicklist" {
+        line += &quicklist(entry, config);
+    }
     ctx.reply.simple(&line);
     Ok(())
+}
+
+/// What DEBUG OBJECT says of a list's nodes.
+fn quicklist(entry: EntryRef<'_>, config: &Config) -> String {
+    let list = List::view(entry);
+    let (nodes, size) = match list {
+        ListRef::Packed(pack) => (1, pack.bytes().len()),
+        ListRef::Nodes(list) => (list.node_count(), list.nodes().map(NodeRef::content_len).sum()),
+    };
+    format!(
+        " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{size}",
+        list.len() as f64 / nodes as f64,
+        config.list_max_listpack_size,
+        u8::from(config.list_compress_depth != 0),
+    )
 }
 
 fn listpack(ctx: &mut Ctx) -> CmdResult {

@@ -480,6 +480,9 @@ fn remove_given(ctx: &mut Ctx, key: Key<'_>, first: usize) -> CmdResult {
         ctx.keys.event(key, HEXPIRE);
     }
     announce(ctx, key, Change::Remove, &removed);
+    // Those that were not there have come and gone.
+    let given = fields(&args, first).count();
+    ctx.keys.count_expired_fields((given - removed.len()) as u32);
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! OBJECT: how a value is kept and when it was used. Looking leaves no trace on the key.
 
-use store::EntryRef;
+use store::{EntryRef, Type};
 
 use crate::command::{CmdResult, Command, Group, command, container, flag};
-use crate::config::EvictionPolicy;
+use crate::config::{EncodingNames, EvictionPolicy};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::keyspec::KeySpec;
@@ -59,11 +59,21 @@ fn help(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn encoding(ctx: &mut Ctx) -> CmdResult {
-    match look(ctx).map(EntryRef::encoding) {
+    let names = ctx.config.object_encoding_names;
+    match look(ctx).map(|entry| encoding_name(entry, names)) {
         Some(name) => ctx.reply.bulk(name.as_bytes()),
         None => ctx.reply.null(),
     }
     Ok(())
+}
+
+/// The encoding's name, as a version of Redis would give it.
+pub(super) fn encoding_name(entry: EntryRef<'_>, names: EncodingNames) -> &'static str {
+    match (names, entry.kind(), entry.encoding()) {
+        (EncodingNames::Redis70, Type::List, _) => "quicklist",
+        (EncodingNames::Redis70, Type::Set, "listpack") => "hashtable",
+        (_, _, name) => name,
+    }
 }
 
 fn refcount(ctx: &mut Ctx) -> CmdResult {
@@ -169,6 +179,29 @@ mod tests {
         check("SETRANGE k 0 abc", "raw");
         check("HSET k f v", "listpack");
         check(&format!("HSET k f {}", "x".repeat(65)), "hashtable");
+        check("RPUSH k a", "listpack");
+        check("SADD k a", "listpack");
+    }
+
+    #[test]
+    fn encodings_by_their_names_of_redis_7_0() {
+        let mut test =
+            TestEngine::with_config(|config| config.object_encoding_names = EncodingNames::Redis70);
+        check_script(
+            &mut test,
+            &[
+                ("RPUSH list a", "1"),
+                ("OBJECT ENCODING list", "\"quicklist\""),
+                ("SADD names a", "1"),
+                ("OBJECT ENCODING names", "\"hashtable\""),
+                ("SADD numbers 1", "1"),
+                ("OBJECT ENCODING numbers", "\"intset\""),
+                ("HSET hash f v", "1"),
+                ("OBJECT ENCODING hash", "\"listpack\""),
+                ("CONFIG SET object-encoding-names redis-7.2", "+OK"),
+                ("OBJECT ENCODING list", "\"listpack\""),
+            ],
+        );
     }
 
     #[test]

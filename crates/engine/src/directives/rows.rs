@@ -6,7 +6,7 @@ use base::limits::DATABASES;
 use super::Section::*;
 use super::{Change, Directive, Place, Section, Shape, Status, Value};
 use crate::config::{
-    Config, DebugAccess, EvictionPolicy, LogLevel, SanitizePayload, Supervisor, SyslogFacility,
+    Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel, SanitizePayload, Supervisor, SyslogFacility,
 };
 
 pub static DIRECTIVES: &[Directive] = &[
@@ -1745,6 +1745,15 @@ pub static DIRECTIVES: &[Directive] = &[
         |c| Value::Integer(c.list_compress_depth),
         |c, v| c.list_compress_depth = v.integer(),
         "Compress the nodes of a list except so many at each end. 0 compresses none.",
+    ),
+    served(
+        "object-encoding-names",
+        Encodings,
+        Shape::Choice(&["redis-7.0", "redis-7.2"]),
+        |c| Value::Choice(c.object_encoding_names as usize),
+        |c, v| c.object_encoding_names = EncodingNames::ALL[v.choice()],
+        "Whose names OBJECT ENCODING and DEBUG OBJECT give. Redis 7.0 had no packed lists and no packed sets of \
+         names: what is one is called a quicklist or a hashtable there. How values are kept is the same.",
     ),
     served(
         "set-max-intset-entries",

@@ -80,8 +80,13 @@ fn percentile_ns(buckets: &[u64], percentile: f64) -> u64 {
 pub(super) fn keyspace(input: &InfoInput<'_>) -> Vec<String> {
     let line = |totals: &super::DbTotals| {
         format!(
-            "db{}:keys={},expires={},avg_ttl={},subexpiry={}",
-            totals.db.0, totals.keys, totals.expires, totals.average_ttl_ms, totals.subexpiry
+            "db{}:keys={},expires={},avg_ttl={},subexpiry={},keys_with_volatile_items={}",
+            totals.db.0,
+            totals.keys,
+            totals.expires,
+            totals.average_ttl_ms,
+            totals.subexpiry,
+            totals.subexpiry
         )
     };
     input.keyspace.iter().map(line).collect()

@@ -342,6 +342,7 @@ pub(super) const STATS: &[Field] = &[
         |i| text(expired_fields(i)),
         "Fields of hashes removed because their time had passed.",
     ),
+    value("expired_fields", |i| text(expired_fields(i)), "The same, by Valkey's name."),
     value(
         "expired_stale_perc",
         |i| format!("{:.2}", i.engine.cycle.expired_stale_permille.value() as f64 / 10.0),

@@ -93,6 +93,6 @@ fn databases_are_listed_with_their_keys() {
     test.run("DEBUG POPULATE 10");
     assert_eq!(
         info(&mut test, "INFO keyspace"),
-        "# Keyspace\r\ndb0:keys=10,expires=0,avg_ttl=0,subexpiry=0\r\n"
+        "# Keyspace\r\ndb0:keys=10,expires=0,avg_ttl=0,subexpiry=0,keys_with_volatile_items=0\r\n"
     );
 }

@@ -217,7 +217,7 @@ impl Worker {
             }
             Outcome::Unfinished => self.unfinished.push(slot),
             Outcome::Paused => {
-                connection.paused = true;
+                connection.set_paused(true);
                 self.paused.push(slot);
                 return Ran::NotYet;
             }

@@ -64,7 +64,7 @@ impl Worker {
             let Some(connection) = self.connections.at(slot) else { continue };
             // Who was served just now gets that reply, which is on its way.
             let Some(ticket) = &connection.session.blocked else { continue };
-            if let Some(reply) = self.engine.time_out(ticket) {
+            if let Some(reply) = self.engine.time_out(&self.seat.worker.stats, ticket) {
                 self.answer(arena, slot, &Arc::new(reply));
             }
         }
