@@ -1,6 +1,6 @@
-//! Requests of sorted sets. `{zkey}` is a key of theirs, `{ykey}` one whose scores are all the same, as ranges
-//! by member need them; `{zm}` a member, `{zs}` a score, `{lo}` and `{hi}` ends of ranges by score, `{lex}` one
-//! by member, `{rank}` a place.
+//! Requests of sorted sets. `{zkey}` is a key of theirs, `{ykey}` one whose scores are all the same, as
+//! ranges by member need them; `{zm}` a member, `{zs}` a score, `{lo}` and `{hi}` ends of ranges by score,
+//! `{lex}` one by member, `{rank}` a place.
 
 use base::random::Rng;
 
