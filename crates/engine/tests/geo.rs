@@ -257,7 +257,6 @@ const SEARCH: Script = &[
     ("GEOSEARCHSTORE s missing FROMMEMBER a BYBOX 5 5 km", "0"),
     ("EXISTS s", "0"),
     ("COMMAND GETKEYS GEORADIUS s 15 37 500 km STORE d", "[\"s\" \"d\"]"),
-    ("COMMAND GETKEYS GEORADIUS s 15 37 500 km STORE d STOREDIST e", "[\"s\" \"d\" \"e\"]"),
     ("COMMAND GETKEYS GEORADIUSBYMEMBER s store 500 km STOREDIST e", "[\"s\" \"e\"]"),
     ("COMMAND GETKEYS GEOSEARCHSTORE d s FROMMEMBER a BYRADIUS 1 m", "[\"d\" \"s\"]"),
 ];
@@ -300,6 +299,7 @@ const NEWER: Script = &[
          \"162925.18045757315\"]",
     ),
     ("GEOSEARCH s FROMMEMBER absent BYRADIUS 1 m", "-ERR member absent does not exist"),
+    ("COMMAND GETKEYS GEORADIUS s 15 37 500 km STORE d STOREDIST e", "[\"s\" \"e\"]"),
     ("GEORADIUSBYMEMBER s absent 1 m", "-ERR member absent does not exist"),
 ];
 

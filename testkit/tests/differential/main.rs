@@ -52,8 +52,12 @@ fn run(protocol: &str, seed: u64) {
     };
     println!("DIFFERENTIAL_SEED={seed} over RESP{protocol}");
     let options = ["--save", "", "--hash-max-listpack-entries", "12", "--hash-max-listpack-value", "24"];
-    let options =
-        [&options[..], &["--set-max-intset-entries", "8", "--hll-sparse-max-bytes", "300"]].concat();
+    let options = [
+        &options[..],
+        &["--set-max-intset-entries", "8", "--hll-sparse-max-bytes", "300"],
+        &["--zset-max-listpack-entries", "12", "--zset-max-listpack-value", "24"],
+    ]
+    .concat();
     // Redis 7.0 does not pack sets of names.
     let ours = [&options[..], &["--set-max-listpack-entries", "6"]].concat();
     let (ours, theirs) = (Server::start(onefold(), &ours), Server::start(redis, &options));

@@ -8,11 +8,11 @@ const TIME_SLACK_MS: i64 = 1500;
 
 pub fn same(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     let name = words[0].to_ascii_uppercase();
-    if is_wanted_difference(&name, words, ours, theirs) {
+    if is_wanted_difference(&name, words, ours, theirs) || lacks_member(ours, theirs) {
         return true;
     }
     match name.as_slice() {
-        b"HRANDFIELD" | b"SRANDMEMBER" | b"RANDOMKEY" | b"DUMP" => same_shape(ours, theirs),
+        b"HRANDFIELD" | b"SRANDMEMBER" | b"ZRANDMEMBER" | b"RANDOMKEY" | b"DUMP" => same_shape(ours, theirs),
         b"EXEC" => same_exec(ours, theirs),
         b"TTL" | b"PTTL" | b"EXPIRETIME" | b"PEXPIRETIME" => close(ours, theirs),
         _ => normalized(words, ours.clone()) == normalized(words, theirs.clone()),
@@ -38,6 +38,12 @@ fn is_wanted_difference(name: &[u8], words: &[Vec<u8>], ours: &Value, theirs: &V
     later || integer || set || (newer_text && name == b"OBJECT" && words.len() > 1)
 }
 
+/// The search for points around a member that is not there: as Valkey does, ours says which it is.
+fn lacks_member(ours: &Value, theirs: &Value) -> bool {
+    matches!((ours, theirs), (Value::Error(ours), Value::Error(theirs))
+        if ours.ends_with(b"does not exist") && theirs == b"ERR could not decode requested zset member")
+}
+
 /// Sorts what has no order: keys, fields of a large hash, members of a set.
 pub fn normalized(words: &[Vec<u8>], value: Value) -> Value {
     let name = words[0].to_ascii_uppercase();
@@ -52,9 +58,10 @@ pub fn normalized(words: &[Vec<u8>], value: Value) -> Value {
             pairs.sort_by_key(|pair| format!("{pair:?}"));
             Value::Map(pairs)
         }
-        (b"SCAN" | b"HSCAN" | b"SSCAN", Value::Array(Some(mut parts))) if parts.len() == 2 => {
+        (b"SCAN" | b"HSCAN" | b"SSCAN" | b"ZSCAN", Value::Array(Some(mut parts))) if parts.len() == 2 => {
             if let Some(Value::Array(Some(items))) = parts.pop() {
-                let items = if name == b"HSCAN" { sorted_pairs(items) } else { sorted(items) };
+                let pairs = matches!(name.as_slice(), b"HSCAN" | b"ZSCAN");
+                let items = if pairs { sorted_pairs(items) } else { sorted(items) };
                 parts.push(Value::Array(Some(items)));
             }
             Value::Array(Some(parts))
@@ -98,7 +105,11 @@ fn close(ours: &Value, theirs: &Value) -> bool {
 fn same_exec(ours: &Value, theirs: &Value) -> bool {
     let (Some(a), Some(b)) = (ours.as_items(), theirs.as_items()) else { return ours == theirs };
     let equal = |(a, b): (&Value, &Value)| {
-        a == b || close(a, b) && a.as_i64().is_some() || flattened(a) == flattened(b) || same_random(a, b)
+        a == b
+            || lacks_member(a, b)
+            || close(a, b) && a.as_i64().is_some()
+            || flattened(a) == flattened(b)
+            || same_random(a, b)
     };
     a.len() == b.len() && a.iter().zip(b).all(equal)
 }

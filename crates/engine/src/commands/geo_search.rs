@@ -19,27 +19,14 @@ use crate::notify::class;
 
 const SOURCE: KeySpec = KeySpec::one(1, key::RO | key::ACCESS);
 
-const STORE: KeySpec = KeySpec::keyword("STORE", 6, key::OW | key::UPDATE);
-const STORE_OF_MEMBER: KeySpec = KeySpec::keyword("STORE", 5, key::OW | key::UPDATE);
+const STORE_KEYS: &[KeySpec] = &[SOURCE, stored("STORE", 6, last_place), stored("STOREDIST", 6, |_| None)];
+const STORE_KEYS_OF_MEMBER: &[KeySpec] =
+    &[SOURCE, stored("STORE", 5, last_place), stored("STOREDIST", 5, |_| None)];
 
-/// Of several places to store at, only the last counts; it must be among the keys, whatever it is called.
-const STORE_KEYS: &[KeySpec] = &[
-    SOURCE,
-    STORE,
-    KeySpec {
-        locate: Some(|argv| last_place(argv, &STORE)),
-        ..KeySpec::keyword("STOREDIST", 6, key::OW | key::UPDATE)
-    },
-];
-
-const STORE_KEYS_OF_MEMBER: &[KeySpec] = &[
-    SOURCE,
-    STORE_OF_MEMBER,
-    KeySpec {
-        locate: Some(|argv| last_place(argv, &STORE_OF_MEMBER)),
-        ..KeySpec::keyword("STOREDIST", 5, key::OW | key::UPDATE)
-    },
-];
+/// Of several places to store at only the last counts, whatever it is called: one search finds it.
+const fn stored(word: &'static str, from: i32, locate: fn(&Argv<'_>) -> Option<usize>) -> KeySpec {
+    KeySpec { locate: Some(locate), ..KeySpec::keyword(word, from, key::OW | key::UPDATE) }
+}
 
 pub static TABLE: &[Command] = &[
     row("georadius", -6, georadius)
@@ -132,9 +119,9 @@ const SEARCH_HISTORY: &[(&str, &str)] = &[
     ("9.0.0", "Added support for the BYPOLYGON option."),
 ];
 
-/// The last key behind STORE or STOREDIST, unless the search for STORE finds it.
-fn last_place(argv: &Argv<'_>, store: &KeySpec) -> Option<usize> {
-    let (mut at, mut last, mut found) = (5, None, None);
+/// The last key behind STORE or STOREDIST.
+fn last_place(argv: &Argv<'_>) -> Option<usize> {
+    let (mut at, mut last) = (5, None);
     while at + 1 < argv.len() {
         if argv.is(at, "store") || argv.is(at, "storedist") {
             at += 1;
@@ -142,8 +129,7 @@ fn last_place(argv: &Argv<'_>, store: &KeySpec) -> Option<usize> {
         }
         at += 1;
     }
-    store.visit(argv, &mut |index| found = Some(index));
-    last.filter(|_| last != found)
+    last
 }
 
 fn georadius(ctx: &mut Ctx) -> CmdResult {

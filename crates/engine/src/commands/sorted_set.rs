@@ -505,6 +505,7 @@ fn zscan(ctx: &mut Ctx) -> CmdResult {
         scores &= !is_flag;
         is_flag
     })?;
+    let is_packed = matches!(set, SortedSetRef::Packed(_));
     let mut found = Vec::new();
     let next = set.scan(cursor, options.count, &mut |item| {
         let member = item.member.to_vec();
@@ -518,8 +519,13 @@ fn zscan(ctx: &mut Ctx) -> CmdResult {
     ctx.reply.array(if scores { found.len() * 2 } else { found.len() });
     for (member, score) in found {
         ctx.reply.bulk(&member);
-        if scores {
-            ctx.reply.bulk_f64(score);
+        match score as i64 {
+            _ if !scores => {}
+            // What a pack holds as an integer is shown as one, however long.
+            integer if is_packed && integer as f64 == score && integer.unsigned_abs() <= 1 << 62 => {
+                ctx.reply.bulk_i64(integer);
+            }
+            _ => ctx.reply.bulk_f64(score),
         }
     }
     Ok(())
