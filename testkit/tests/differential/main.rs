@@ -5,6 +5,7 @@
 
 mod grammar;
 mod rules;
+mod streams;
 
 use base::random::Rng;
 use resp::decode::Value;
@@ -54,6 +55,7 @@ fn run(protocol: &str, seed: u64) {
     let options = ["--save", "", "--hash-max-listpack-entries", "12", "--hash-max-listpack-value", "24"];
     let options =
         [&options[..], &["--set-max-intset-entries", "8", "--hll-sparse-max-bytes", "300"]].concat();
+    let options = [&options[..], &["--stream-node-max-entries", "5"]].concat();
     // Redis 7.0 does not pack sets of names.
     let ours = [&options[..], &["--set-max-listpack-entries", "6"]].concat();
     let (ours, theirs) = (Server::start(onefold(), &ours), Server::start(redis, &options));
