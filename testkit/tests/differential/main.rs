@@ -5,6 +5,7 @@
 
 mod grammar;
 mod rules;
+mod streams;
 
 use base::random::Rng;
 use resp::decode::Value;
@@ -56,6 +57,7 @@ fn run(protocol: &str, seed: u64) {
         &options[..],
         &["--set-max-intset-entries", "8", "--hll-sparse-max-bytes", "300"],
         &["--zset-max-listpack-entries", "12", "--zset-max-listpack-value", "24"],
+        &["--stream-node-max-entries", "5"],
     ]
     .concat();
     // Redis 7.0 does not pack sets of names.

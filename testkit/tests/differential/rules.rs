@@ -3,6 +3,8 @@
 
 use resp::decode::Value;
 
+use crate::streams::settled;
+
 /// Milliseconds by which two servers' clocks may differ when a request reaches them one after the other.
 const TIME_SLACK_MS: i64 = 1500;
 
@@ -15,14 +17,15 @@ pub fn same(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
         b"HRANDFIELD" | b"SRANDMEMBER" | b"ZRANDMEMBER" | b"RANDOMKEY" | b"DUMP" => same_shape(ours, theirs),
         b"EXEC" => same_exec(ours, theirs),
         b"TTL" | b"PTTL" | b"EXPIRETIME" | b"PEXPIRETIME" => close(ours, theirs),
+        b"XINFO" | b"XPENDING" => settled(ours.clone()) == settled(theirs.clone()),
         _ => normalized(words, ours.clone()) == normalized(words, theirs.clone()),
     }
 }
 
 /// Differences that are meant.
-fn is_wanted_difference(name: &[u8], words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+fn is_wanted_difference(name: &[u8], words: &[Vec<u8>], ours_value: &Value, theirs_value: &Value) -> bool {
     let text = |value: &Value| String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned();
-    let (ours, theirs) = (text(ours), text(theirs));
+    let (ours, theirs) = (text(ours_value), text(theirs_value));
     // Redis 7.2 says which limits an option has; 7.0 says only that it failed.
     let newer_text = ours.starts_with("ERR") && theirs.starts_with("ERR");
     // WAIT comes with replication.
@@ -35,7 +38,10 @@ fn is_wanted_difference(name: &[u8], words: &[Vec<u8>], ours: &Value, theirs: &V
         && words.last().is_some_and(|key| key.starts_with(b"s"))
         && (ours == "listpack" || ours == "intset")
         && theirs == "hashtable";
-    later || integer || set || (newer_text && name == b"OBJECT" && words.len() > 1)
+    // Since Redis 7.2 a consumer is there from its first request on, before from its first entry on.
+    let consumer = name == b"XGROUP" && words.get(1).is_some_and(|word| word == b"CREATECONSUMER");
+    let consumer = consumer && matches!((ours_value, theirs_value), (Value::Integer(_), Value::Integer(_)));
+    later || consumer || integer || set || (newer_text && name == b"OBJECT" && words.len() > 1)
 }
 
 /// The search for points around a member that is not there: as Valkey does, ours says which it is.
@@ -105,6 +111,7 @@ fn close(ours: &Value, theirs: &Value) -> bool {
 fn same_exec(ours: &Value, theirs: &Value) -> bool {
     let (Some(a), Some(b)) = (ours.as_items(), theirs.as_items()) else { return ours == theirs };
     let equal = |(a, b): (&Value, &Value)| {
+        let (a, b) = (&settled(a.clone()), &settled(b.clone()));
         a == b
             || lacks_member(a, b)
             || close(a, b) && a.as_i64().is_some()
