@@ -290,27 +290,6 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["ZINTERSTORE new 2 z z AGGREGATE MAX", "ZINTERSTORE z 2 z none", "ZINTERSTORE new 2 members ints"],
     ),
     ("zdiffstore", &["ZDIFFSTORE new 2 scored z", "ZDIFFSTORE z 2 z z", "ZDIFFSTORE scored 2 z set"]),
-    ("geoadd", &["GEOADD places 1 2 c", "GEOADD none 1 2 a 3 4 b", "GEOADD places XX CH 5 5 a 6 6 b"]),
-    (
-        "georadius",
-        &[
-            "GEORADIUS places 13 38 300 km STORE new",
-            "GEORADIUS places 1 1 1 m STOREDIST z",
-            "GEORADIUS z 1 1 9000 km STORE s",
-        ],
-    ),
-    (
-        "georadiusbymember",
-        &["GEORADIUSBYMEMBER places a 300 km STOREDIST places", "GEORADIUSBYMEMBER places b 1 m STORE t"],
-    ),
-    (
-        "geosearchstore",
-        &[
-            "GEOSEARCHSTORE new places FROMMEMBER a BYBOX 400 400 km STOREDIST",
-            "GEOSEARCHSTORE places places FROMLONLAT 15 37 BYRADIUS 100 km",
-            "GEOSEARCHSTORE z places BYPOLYGON 3 12 37 16 37 12 40",
-        ],
-    ),
     // Streams.
     (
         "xadd",

@@ -73,8 +73,6 @@ pub static FAMILIES: &[&[Command]] = &[
     sorted_set_range::TABLE,
     sorted_set_algebra::TABLE,
     sorted_set_pop::TABLE,
-    geo::TABLE,
-    geo_search::TABLE,
     stream::TABLE,
     stream_read::TABLE,
     stream_group::TABLE,
