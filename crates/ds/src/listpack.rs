@@ -157,6 +157,13 @@ impl<'a> Listpack<'a> {
         self.first().is_none()
     }
 
+    /// The first `N` elements, if all are numbers below 128: they then have fixed places.
+    #[inline]
+    pub fn small_ints<const N: usize>(self) -> Option<[u8; N]> {
+        let numbers = std::array::from_fn(|index| self.0.get(small_int_at(index)).copied().unwrap_or(END));
+        numbers.iter().all(|number| *number < 128).then_some(numbers)
+    }
+
     pub fn first(self) -> Option<Position> {
         self.live(HEADER_LEN)
     }
@@ -335,6 +342,18 @@ pub fn replace(buffer: &mut impl Buffer, at: Position, content: &[u8]) {
 pub fn replace_int(buffer: &mut impl Buffer, at: Position, value: i64) {
     let size = Listpack(buffer.bytes()).size_at(at);
     write_encoded(buffer, at.0, size, &Code::int(value), &[]);
+}
+
+/// Replaces an element up to which all are numbers below 128, and itself too, by another such number.
+#[inline]
+pub fn replace_small_int(bytes: &mut [u8], index: usize, value: u8) {
+    assert!(value < 128 && bytes[small_int_at(index)] < 128, "neither changes the element's size");
+    bytes[small_int_at(index)] = value;
+}
+
+/// Where an element starts that comes behind `index` numbers below 128: each takes a byte and its length one.
+fn small_int_at(index: usize) -> usize {
+    HEADER_LEN + 2 * index
 }
 
 /// Appends all that `work` writes, with one change of the header.

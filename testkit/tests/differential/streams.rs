@@ -1,5 +1,5 @@
-//! What counts as equal in replies of streams: times may differ, and so may what later versions of Redis do in
-//! another way.
+//! What counts as equal in replies of streams: times may differ, and so may what later versions of Redis do
+//! in another way.
 
 use resp::decode::Value;
 
@@ -63,8 +63,8 @@ fn is(value: &Value, text: &str) -> bool {
     value.as_bytes() == Some(text.as_bytes())
 }
 
-/// Times; what Redis 7.2 counts in another way; the size of an index that is no radix tree here and has no nodes
-/// without entries, which Redis keeps after some trims.
+/// Times; what Redis 7.2 counts in another way; the size of an index that is no radix tree here and has no
+/// nodes without entries, which Redis keeps after some trims.
 const FREE: [&str; 8] = [
     "idle",
     "inactive",

@@ -119,7 +119,10 @@ impl Node {
 
     /// Entries, deleted ones included.
     pub fn entry_count(&self) -> u64 {
-        self.head(0) + self.head(1)
+        match Listpack::trusted(&self.0).small_ints() {
+            Some([live, deleted]) => u64::from(live) + u64::from(deleted),
+            None => self.head(0) + self.head(1),
+        }
     }
 
     /// Appends an entry of `count` fields, `len` bytes in all.
@@ -187,10 +190,16 @@ impl Node {
     /// One of the two counts the master entry begins with.
     fn head(&self, index: usize) -> u64 {
         let pack = Listpack::trusted(&self.0);
-        int(pack.element(self.head_at(index))) as u64
+        match pack.small_ints::<2>() {
+            Some(heads) => u64::from(heads[index]),
+            None => int(pack.element(self.head_at(index))) as u64,
+        }
     }
 
     fn set_head(&mut self, index: usize, value: i64) {
+        if (0..128).contains(&value) && Listpack::trusted(&self.0).small_ints::<2>().is_some() {
+            return listpack::replace_small_int(&mut self.0, index, value as u8);
+        }
         let at = self.head_at(index);
         listpack::replace_int(&mut self.0, at, value);
     }

@@ -1,6 +1,7 @@
 //! Requests of streams. `{xkey}` is a key of theirs, `{new}` an id that rises from request to request,
-//! `{later}` one above all of these, `{past}` one of the last ones, `{id}` one of those or another, `{end}` the
-//! end of a range, `{grp}` a group, `{who}` a consumer, `{cnt}` a count, `{idle}` a time that all or no pending entries have waited.
+//! `{later}` one above all of these, `{past}` one of the last ones, `{id}` one of those or another, `{end}`
+//! the end of a range, `{grp}` a group, `{who}` a consumer, `{cnt}` a count, `{idle}` a time that all or no
+//! pending entries have waited.
 
 use std::cell::Cell;
 
