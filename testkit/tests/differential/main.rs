@@ -13,7 +13,7 @@ use testkit::client::Client;
 use testkit::server::{Server, onefold, redis};
 
 use grammar::Grammar;
-use rules::{normalized, same};
+use rules::{normalized, same, same_exec};
 
 /// Requests of one stream by default.
 const REQUESTS: usize = 20_000;
@@ -66,13 +66,23 @@ fn run(protocol: &str, seed: u64) {
     let mut pair = Pair { ours: ours.client(), theirs: theirs.client() };
     pair.both_line(&format!("HELLO {protocol}"));
     let mut grammar = Grammar::new(Rng::from_seed(seed));
-    let mut history = Vec::new();
+    let (mut history, mut queued) = (Vec::new(), Vec::new());
     for index in 0..number("DIFFERENTIAL_REQUESTS", REQUESTS as u64) as usize {
         let words = grammar.request();
         let (ours, theirs) = pair.both(&words);
         history.push(show(&words));
-        if !same(&words, &ours, &theirs) {
+        let equal = if words[0].eq_ignore_ascii_case(b"EXEC") {
+            same_exec(&queued, &ours, &theirs)
+        } else {
+            same(&words, &ours, &theirs)
+        };
+        if !equal {
             fail(seed, &history, &ours, &theirs);
+        }
+        match &ours {
+            Value::Simple(text) if text == b"QUEUED" => queued.push(words),
+            _ if words[0].eq_ignore_ascii_case(b"MULTI") && !ours.is_error() => queued.clear(),
+            _ => {}
         }
         if index % STATE_EVERY == STATE_EVERY - 1 {
             compare_state(&mut pair, seed, &history);

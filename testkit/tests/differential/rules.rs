@@ -15,7 +15,6 @@ pub fn same(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     }
     match name.as_slice() {
         b"HRANDFIELD" | b"SRANDMEMBER" | b"ZRANDMEMBER" | b"RANDOMKEY" | b"DUMP" => same_shape(ours, theirs),
-        b"EXEC" => same_exec(ours, theirs),
         b"TTL" | b"PTTL" | b"EXPIRETIME" | b"PEXPIRETIME" => close(ours, theirs),
         b"XINFO" | b"XPENDING" => settled(ours.clone()) == settled(theirs.clone()),
         _ => normalized(words, ours.clone()) == normalized(words, theirs.clone()),
@@ -106,39 +105,9 @@ fn close(ours: &Value, theirs: &Value) -> bool {
     }
 }
 
-/// The commands of a transaction are not known here: each reply is equal, close, or an aggregate of the same
-/// items.
-fn same_exec(ours: &Value, theirs: &Value) -> bool {
+/// The replies to a transaction, each as it would be compared outside of one.
+pub fn same_exec(queued: &[Vec<Vec<u8>>], ours: &Value, theirs: &Value) -> bool {
     let (Some(a), Some(b)) = (ours.as_items(), theirs.as_items()) else { return ours == theirs };
-    let equal = |(a, b): (&Value, &Value)| {
-        let (a, b) = (&settled(a.clone()), &settled(b.clone()));
-        a == b
-            || lacks_member(a, b)
-            || close(a, b) && a.as_i64().is_some()
-            || flattened(a) == flattened(b)
-            || same_random(a, b)
-    };
-    a.len() == b.len() && a.iter().zip(b).all(equal)
-}
-
-/// HRANDFIELD and DUMP inside a transaction: two bulks or two arrays of bulks.
-fn same_random(ours: &Value, theirs: &Value) -> bool {
-    matches!((ours, theirs), (Value::Bulk(Some(_)), Value::Bulk(Some(_)))) || {
-        let (a, b) = (flattened(ours), flattened(theirs));
-        a.len() == b.len() && a.len() > 1
-    }
-}
-
-fn flattened(value: &Value) -> Vec<String> {
-    let mut open = vec![value];
-    let mut leaves = Vec::new();
-    while let Some(value) = open.pop() {
-        match value {
-            Value::Array(Some(items)) | Value::Set(items) | Value::Push(items) => open.extend(items),
-            Value::Map(pairs) => open.extend(pairs.iter().flat_map(|(key, value)| [key, value])),
-            leaf => leaves.push(format!("{leaf:?}")),
-        }
-    }
-    leaves.sort();
-    leaves
+    let mut replies = queued.iter().zip(a.iter().zip(b));
+    a.len() == b.len() && a.len() == queued.len() && replies.all(|(words, (a, b))| same(words, a, b))
 }
