@@ -152,6 +152,8 @@ pub struct Config {
     /// The working directory. The server replaces the default by the absolute path it started in.
     pub dir: Vec<u8>,
     pub rdbcompression: bool,
+    /// What HELLO tells; nothing if it is empty.
+    pub availability_zone: Vec<u8>,
     pub rdbchecksum: bool,
     pub stop_writes_on_bgsave_error: bool,
     pub rdb_save_incremental_fsync: bool,
@@ -328,6 +330,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     dbfilename: b"dump.rdb".to_vec(),
     dir: b".".to_vec(),
     rdbcompression: true,
+    availability_zone: Vec::new(),
     rdbchecksum: true,
     stop_writes_on_bgsave_error: true,
     rdb_save_incremental_fsync: true,

@@ -332,6 +332,11 @@ impl<'a, 's> Keys<'a, 's> {
         self.effects.dirty += amount;
     }
 
+    /// Counts a key that a command deleted because its time had passed, for INFO.
+    pub fn count_expired_key(&mut self) {
+        self.effects.expired += 1;
+    }
+
     /// Counts field expiries for INFO.
     pub fn count_expired_fields(&mut self, count: u32) {
         self.effects.expired_fields += count;

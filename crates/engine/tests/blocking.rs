@@ -42,11 +42,11 @@ fn one_push_serves_all_in_the_order_of_arrival() {
 #[test]
 fn each_push_serves_the_next() {
     let (mut test, sessions) = waiting("BLMOVE list moved LEFT RIGHT 0");
-    for number in 0..CLIENTS {
+    for (number, &session) in sessions.iter().enumerate() {
         push(&mut test, "list", number..number + 1);
         let served = test.take_served();
         let served: Vec<_> = served.iter().map(|(session, reply)| (*session, show(reply))).collect();
-        assert_eq!(served, [(sessions[number], format!("\"{number}\""))]);
+        assert_eq!(served, [(session, format!("\"{number}\""))]);
     }
     assert_eq!(show(&test.run("EXISTS list")), "0");
     assert_eq!(show(&test.run("LLEN moved")), CLIENTS.to_string());

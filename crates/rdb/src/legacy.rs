@@ -47,7 +47,10 @@ fn zipmap_pair<'a>(rest: &mut Bytes<'a>, first: u8) -> Option<(&'a [u8], &'a [u8
 fn zipmap_len(rest: &mut Bytes<'_>, first: u8) -> Option<usize> {
     match first {
         ZIPMAP_END => None,
-        ZIPMAP_BIG => Some(u32::from_le_bytes(rest.array()?) as usize),
+        // A length that one byte can hold stands in one byte.
+        ZIPMAP_BIG => {
+            Some(u32::from_le_bytes(rest.array()?) as usize).filter(|&len| len >= ZIPMAP_BIG.into())
+        }
         _ => Some(usize::from(first)),
     }
 }

@@ -176,8 +176,8 @@ fn hello_options<'a>(ctx: &Ctx<'a, '_>) -> Result<HelloOptions<'a>, CmdError> {
 }
 
 fn greet(ctx: &mut Ctx) {
-    let reply = &mut *ctx.reply;
-    reply.map(7);
+    let (reply, zone) = (&mut *ctx.reply, &ctx.config.availability_zone);
+    reply.map(if zone.is_empty() { 7 } else { 8 });
     reply.bulk(b"server");
     reply.bulk(b"redis");
     reply.bulk(b"version");
@@ -192,6 +192,10 @@ fn greet(ctx: &mut Ctx) {
     reply.bulk(b"master");
     reply.bulk(b"modules");
     reply.array(0);
+    if !zone.is_empty() {
+        reply.bulk(b"availability_zone");
+        reply.bulk(zone);
+    }
 }
 
 fn reset(ctx: &mut Ctx) -> CmdResult {

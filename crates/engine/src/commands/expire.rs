@@ -115,6 +115,7 @@ fn apply(ctx: &mut Ctx, at: i64) {
     if over {
         let verb: &[u8] = if ctx.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
         ctx.keys.delete(key);
+        ctx.keys.count_expired_key();
         ctx.keys.effect(&[verb, key.bytes]);
         ctx.keys.changed(key, (class::GENERIC, "del"));
     } else {

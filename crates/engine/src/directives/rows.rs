@@ -491,13 +491,13 @@ pub static DIRECTIVES: &[Directive] = &[
         "no warning stops the start",
         "Names of warnings about the system that do not stop the start.",
     ),
-    harmless(
+    served(
         "availability-zone",
         General,
         TEXT,
-        "",
-        "the zone is not reported to clients",
-        "The zone this server runs in, for clients that prefer a near one.",
+        |c| Value::Text(c.availability_zone.clone()),
+        |c, v| c.availability_zone = v.text(),
+        "The zone this server runs in, which HELLO tells clients that prefer a near one.",
     ),
     harmless(
         "extended-redis-compatibility",

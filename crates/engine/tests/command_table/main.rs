@@ -2,5 +2,6 @@
 //! command. A departure from them stands in `differences.rs`, with its reason.
 
 mod differences;
+mod keys;
 mod peers;
 mod rows;

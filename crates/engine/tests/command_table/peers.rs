@@ -54,7 +54,7 @@ fn compare(ours: &Answers, theirs: &[Option<Answers>; 2], listed: &[Difference])
     assert!(faults.is_empty(), "departures that are not listed, or listed and gone:\n{faults}");
 }
 
-fn redis() -> Option<PathBuf> {
+pub fn redis() -> Option<PathBuf> {
     let path = testkit::redis();
     if path.is_none() {
         eprintln!("SKIPPED: redis-server is not installed, nothing was compared");
@@ -62,7 +62,7 @@ fn redis() -> Option<PathBuf> {
     path
 }
 
-fn valkey() -> Option<PathBuf> {
+pub fn valkey() -> Option<PathBuf> {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/onefold-peers");
     let peers = std::env::var_os("PEERS_HOME").map_or_else(home, PathBuf::from);
     let path = peers.join("valkey/valkey-server");
