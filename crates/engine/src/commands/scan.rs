@@ -97,11 +97,19 @@ fn parse_count(count: i64) -> Result<usize, CmdError> {
     usize::try_from(count).ok().filter(|&count| count > 0).ok_or(CmdError::SYNTAX)
 }
 
-/// A cursor as clients send it back: any number will do.
+/// A cursor as clients send it back: any number will do. Redis lets C's strtoul read it, for which nothing is
+/// 0, and a number with a minus is counted from the end.
 pub fn parse_cursor(text: &[u8]) -> Result<u64, CmdError> {
-    let begins_with_digit = text.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'+');
-    let cursor = if begins_with_digit { parse_u64_lenient(text) } else { None };
-    cursor.ok_or(CmdError::fixed("ERR invalid cursor"))
+    let (digits, negative) = match text {
+        [] => return Ok(0),
+        [b'-', digits @ ..] => (digits, true),
+        [b'+', digits @ ..] => (digits, false),
+        digits => (digits, false),
+    };
+    let begins_with_digit = digits.first().is_some_and(u8::is_ascii_digit);
+    let number = if begins_with_digit { parse_u64_lenient(digits) } else { None };
+    let number = number.ok_or(CmdError::fixed("ERR invalid cursor"))?;
+    Ok(if negative { number.wrapping_neg() } else { number })
 }
 
 /// From the cursor's shard on as many as are needed to see COUNT keys.
@@ -223,7 +231,12 @@ mod tests {
             &mut TestEngine::new(),
             &[
                 ("SCAN x", "-ERR invalid cursor"),
-                ("SCAN -1", "-ERR invalid cursor"),
+                ("SCAN ''", "[\"0\" []]"),
+                ("SCAN -1", "[\"0\" []]"),
+                ("SCAN -0", "[\"0\" []]"),
+                ("SCAN -", "-ERR invalid cursor"),
+                ("SCAN +", "-ERR invalid cursor"),
+                ("SCAN -+5", "-ERR invalid cursor"),
                 ("SCAN ' 5'", "-ERR invalid cursor"),
                 ("SCAN 18446744073709551616", "-ERR invalid cursor"),
                 ("SCAN x FOO", "-ERR invalid cursor"),
