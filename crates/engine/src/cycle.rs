@@ -37,7 +37,8 @@ impl Cycle {
     /// Removes expired keys until a round is complete or `budget_ns` is used up. The share of due keys that
     /// had to be left is an estimate of how much of the keyspace is stale.
     pub fn expire(&mut self, engine: &Engine, now: UnixMs, budget_ns: u64) {
-        if engine.keeps_expired() || !engine.debug.active_expire.load(Ordering::Relaxed) {
+        let paused = engine.pause.stops_expiry();
+        if paused || engine.keeps_expired() || !engine.debug.active_expire.load(Ordering::Relaxed) {
             return;
         }
         let start = engine.host.monotonic_ns();
@@ -111,6 +112,7 @@ impl Cycle {
             clock: 0,
             no_touch: true,
             replay: false,
+            hides_expired: false,
         };
         for key in &self.due {
             keys.expire_due(Key::new(key));

@@ -187,7 +187,7 @@ impl Engine {
     /// Expired keys stay visible: while loading, time does not delete.
     #[inline]
     pub fn keeps_expired(&self) -> bool {
-        self.is_loading() || self.pause.stops_expiry()
+        self.is_loading()
     }
 
     /// Sums a counter over the workers.

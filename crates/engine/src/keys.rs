@@ -38,6 +38,8 @@ pub struct Keys<'a, 's> {
     pub no_touch: bool,
     /// Effects are replayed: the log itself says what expired.
     pub(crate) replay: bool,
+    /// What has expired is not seen, but stays: CLIENT PAUSE holds up deletion, and the command only reads.
+    pub(crate) hides_expired: bool,
 }
 
 /// Fields of one hash removed in one slice of the active cycle.
@@ -85,10 +87,12 @@ impl<'a, 's> Keys<'a, 's> {
                 return Err(CmdError::WRONG_TYPE);
             }
         }
-        // What had expired is gone by now.
+        // What had expired is gone by now, or hidden.
+        let (now, hides) = (self.now, self.hides_expired);
         let found = |key: &Key<'_>| {
             let db = self.guard.peek_db(self.db, key.hash);
-            db.find(*key).map(|slot| db.view(slot))
+            let entry = db.view(db.find(*key)?);
+            (!hides || !is_expired(entry, now)).then_some(entry)
         };
         Ok(keys.iter().map(found).collect())
     }
@@ -391,11 +395,13 @@ impl<'a, 's> Keys<'a, 's> {
         let now = self.now;
         let db = self.part(key);
         let slot = db.find(key)?;
-        if is_expired(db.view(slot), now) && !self.keeps_expired() {
-            self.expire(key, slot, NOBODY);
-            return None;
+        if !is_expired(db.view(slot), now) || self.keeps_expired() {
+            return Some(slot);
         }
-        Some(slot)
+        if !self.hides_expired {
+            self.expire(key, slot, NOBODY);
+        }
+        None
     }
 
     #[cold]

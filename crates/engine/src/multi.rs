@@ -287,6 +287,7 @@ impl Pause {
         until != 0 && until <= now.0
     }
 
+    /// Whether only commands that write delete what has expired.
     #[inline]
     pub fn stops_expiry(&self) -> bool {
         self.until_ms.load(Ordering::Relaxed) != 0

@@ -161,6 +161,7 @@ impl Engine {
             clock: (env.worker.now.seconds() & 0xff_ffff) as u32,
             no_touch: env.session.no_touch,
             replay: origin == Origin::Replay,
+            hides_expired: self.pause.stops_expiry() && !command.row.has(flag::WRITE),
         };
         let mut ctx = Ctx {
             command,

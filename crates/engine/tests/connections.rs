@@ -518,3 +518,23 @@ fn a_connection_that_ends_leaves_nothing_behind() {
     assert_eq!((test.engine.watches.key_count(), test.engine.clients.len()), (0, 1));
     check(&mut test, &[(0, "PUBLISH a 1", "0"), (0, "PUBSUB CHANNELS", "[]"), (0, "PUBSUB NUMPAT", "0")]);
 }
+
+#[test]
+fn a_pause_hides_what_expires_and_keeps_it() {
+    let mut test = TestEngine::new();
+    test.run("SET a 1 PX 10");
+    test.run("SET b 1 PX 10");
+    test.run("CLIENT PAUSE 1000 WRITE");
+    test.advance_ms(20);
+    let hidden = [
+        (0, "GET a", "nil"),
+        (0, "MGET a b", "[nil nil]"),
+        (0, "EXISTS a b", "0"),
+        (0, "SCAN 0", "[\"0\" []]"),
+        (0, "DBSIZE", "2"),
+        (0, "CLIENT UNPAUSE", "+OK"),
+        (0, "GET a", "nil"),
+        (0, "DBSIZE", "1"),
+    ];
+    check(&mut test, &hidden);
+}

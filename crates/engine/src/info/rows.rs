@@ -1,6 +1,7 @@
 //! The rows of INFO: what each field is called, where its value comes from and what it means. Fields that
 //! Redis has too bear its names and stand in its order.
 
+use base::time::UnixMs;
 use std::fmt::Display;
 use std::sync::atomic::Ordering;
 
@@ -71,6 +72,21 @@ pub(super) const CLIENTS: &[Field] = &[
         "Bytes of the longest queue of replies of a client lately.",
     ),
     value("blocked_clients", |i| text(i.clients().blocked), "Clients that wait in a blocking command."),
+    value(
+        "paused_reason",
+        |i| text(if pause(i).is_some() { "client_pause" } else { "none" }),
+        "Why commands are held back, if they are.",
+    ),
+    value(
+        "paused_actions",
+        |i| text(pause(i).map_or("none", |(_, all)| if all { "all" } else { "write" })),
+        "Which commands are held back.",
+    ),
+    value(
+        "paused_timeout_milliseconds",
+        |i| text(pause(i).map_or(0, |(until, _)| until.since(i.now))),
+        "For how long they are held back.",
+    ),
     value(
         "tracking_clients",
         |i| text(i.engine.tracking.client_count()),
@@ -494,6 +510,11 @@ const fn maybe(name: &'static str, show: fn(&InfoInput<'_>) -> Option<String>, d
 }
 
 const fn list(name: &'static str, show: fn(&InfoInput<'_>) -> Vec<String>, doc: &'static str) -> Field {
+/// Until when CLIENT PAUSE holds commands back, and whether all of them.
+fn pause(input: &InfoInput<'_>) -> Option<(UnixMs, bool)> {
+    input.engine.pause.current(input.now)
+}
+
     Field { name, show: Show::Lines(show), doc }
 }
 
