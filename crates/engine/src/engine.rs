@@ -61,6 +61,8 @@ pub struct Engine {
     pub dirty_saved: AtomicU64,
     pub rejected_connections: AtomicU64,
     pub connections_received: AtomicU64,
+    /// What had been freed late when the statistics began.
+    pub freed_late_before: AtomicU64,
     pub debug: DebugSwitches,
     /// Unix milliseconds at which a delayed shutdown ends the process; 0: none.
     pub shutdown_at_ms: AtomicI64,
@@ -159,6 +161,7 @@ impl Engine {
             dirty_saved: AtomicU64::new(0),
             rejected_connections: AtomicU64::new(0),
             connections_received: AtomicU64::new(0),
+            freed_late_before: AtomicU64::new(0),
             debug: DebugSwitches {
                 active_expire: AtomicBool::new(true),
                 skip_checksums: AtomicBool::new(false),

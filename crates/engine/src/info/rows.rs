@@ -11,6 +11,7 @@ use super::lines;
 use super::{Field, InfoInput, Show};
 use crate::config::{EvictionPolicy, Supervisor};
 use crate::directives;
+use crate::engine::Engine;
 use crate::{ONEFOLD_VERSION, REDIS_VERSION};
 
 pub(super) const SERVER: &[Field] = &[
@@ -214,11 +215,7 @@ pub(super) const MEMORY: &[Field] = &[
         |i| text(i.engine.host.reclaim_counts().0),
         "Values that wait to be freed by a thread of its own.",
     ),
-    value(
-        "lazyfreed_objects",
-        |i| text(i.engine.host.reclaim_counts().1),
-        "Values that the thread has freed.",
-    ),
+    value("lazyfreed_objects", |i| text(freed_late(i.engine)), "Values that the thread has freed."),
 ];
 
 pub(super) const PERSISTENCE: &[Field] = &[
@@ -510,6 +507,13 @@ const fn maybe(name: &'static str, show: fn(&InfoInput<'_>) -> Option<String>, d
 }
 
 const fn list(name: &'static str, show: fn(&InfoInput<'_>) -> Vec<String>, doc: &'static str) -> Field {
+    Field { name, show: Show::Lines(show), doc }
+}
+
+fn freed_late(engine: &Engine) -> u64 {
+    engine.host.reclaim_counts().1.saturating_sub(engine.freed_late_before.load(Ordering::Relaxed))
+}
+
 /// Until when CLIENT PAUSE holds commands back, and whether all of them.
 fn pause(input: &InfoInput<'_>) -> Option<(UnixMs, bool)> {
     input.engine.pause.current(input.now)
