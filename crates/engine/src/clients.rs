@@ -53,6 +53,8 @@ pub struct Client {
     pub total_output: AtomicU64,
     pub total_commands: AtomicU64,
     pub no_evict: AtomicBool,
+    /// It says that it understands `-REDIRECT` (CLIENT CAPA).
+    pub takes_redirects: AtomicBool,
     pub killed: AtomicBool,
     /// What it waits for, for CLIENT UNBLOCK.
     pub blocked: Mutex<Option<Arc<Ticket>>>,
@@ -148,6 +150,7 @@ impl Client {
             total_output: AtomicU64::new(0),
             total_commands: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
+            takes_redirects: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             blocked: Mutex::default(),
             names: Mutex::new(Names { user: "default".into(), ..Names::default() }),

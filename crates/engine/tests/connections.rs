@@ -362,7 +362,7 @@ fn a_line_of_client_list_has_every_field_in_order() {
     );
     test.advance_ms(5_000);
     let info = show(&test.run("CLIENT INFO"));
-    let expected = "\"id=1 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=8 name=me age=5 idle=5 flags=N db=0 sub=0 \
+    let expected = "\"id=1 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=8 name=me age=5 idle=5 flags=N capa= db=0 sub=0 \
                     psub=0 ssub=0 multi=-1 watch=1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
                     omem=0 tot-mem=";
     assert!(info.starts_with(expected), "{info}");

@@ -30,6 +30,11 @@ pub static TABLE: &[Command] = &[
 
 static CLIENT: &[Command] = &[
     own("caching", 3, caching).since("6.0.0").syntax("YES | NO").docs("Says whether to track the next command's keys.", "O(1)"),
+    own("capa", -3, capa)
+        .flags(flag::ALLOW_BUSY)
+        .since("8.0.0")
+        .syntax("capability [capability ...]")
+        .docs("Tells what the client can cope with.", "O(1)"),
     own("getname", 2, getname).since("2.6.9").docs("Answers the connection's name.", "O(1)"),
     own("getredir", 2, getredir).since("6.0.0").docs("Answers who gets this connection's tracking messages.", "O(1)"),
     command("help", 2, Group::Connection, help)
@@ -193,6 +198,15 @@ fn setinfo(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
+/// Words that are not known are no mistake: the client may be newer.
+fn capa(ctx: &mut Ctx) -> CmdResult {
+    if (2..ctx.args.len()).any(|index| ctx.args.is(index, "redirect")) {
+        ctx.session.client.takes_redirects.store(true, Ordering::Relaxed);
+    }
+    ctx.reply.ok();
+    Ok(())
+}
+
 fn info(ctx: &mut Ctx) -> CmdResult {
     let mut text = String::new();
     show_running_command(ctx);
@@ -234,7 +248,7 @@ fn describe_connection(client: &Client, now: UnixMs, text: &mut String) -> std::
     let idle = now.since(UnixMs(client.last_interaction_ms.load(Ordering::Relaxed))) / 1000;
     write!(
         text,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={}",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={} watch={}",
         client.id.0,
         client.peer,
         client.local,
@@ -243,6 +257,7 @@ fn describe_connection(client: &Client, now: UnixMs, text: &mut String) -> std::
         age.max(0),
         idle.max(0),
         letters(client.all_flags()),
+        if client.takes_redirects.load(Ordering::Relaxed) { "r" } else { "" },
         client.db.load(Ordering::Relaxed),
         client.channels.load(Ordering::Relaxed),
         client.patterns.load(Ordering::Relaxed),
@@ -446,6 +461,8 @@ const HELP: &[&str] = &[
     "    Say whether the keys of the next command are tracked, in OPTIN and OPTOUT mode.",
     "GETREDIR",
     "    Answer the client that gets the tracking messages of this connection.",
+    "CAPA <capability> [<capability> ...]",
+    "    Tell what this client can cope with; \"redirect\" is an error that names another server.",
     "GETNAME",
     "    Answer the name of this connection.",
     "ID",

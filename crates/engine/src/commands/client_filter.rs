@@ -37,7 +37,7 @@ enum Test {
     Db(u16),
     /// Letters of CLIENT LIST.
     Flags(Vec<u8>),
-    /// Capabilities: no client has one.
+    /// Letters of capabilities, as CLIENT LIST shows them.
     Capabilities(Vec<u8>),
     AgeSeconds(i64),
     IdleSeconds(i64),
@@ -207,7 +207,9 @@ impl Test {
             Test::LibraryVersion(version) => is_given(&client.names.lock().library_version, version),
             Test::Db(db) => client.db.load(Ordering::Relaxed) == *db,
             Test::Flags(letters) => letters.iter().all(|letter| has_letter(client.all_flags(), *letter)),
-            Test::Capabilities(letters) => letters.is_empty(),
+            Test::Capabilities(letters) => {
+                letters.is_empty() || client.takes_redirects.load(Ordering::Relaxed)
+            }
             Test::AgeSeconds(seconds) => now.since(client.created) / 1000 >= *seconds,
             Test::IdleSeconds(seconds) => {
                 now.since(UnixMs(client.last_interaction_ms.load(Ordering::Relaxed))) / 1000 >= *seconds
