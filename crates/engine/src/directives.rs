@@ -266,7 +266,7 @@ pub fn failed(name: &[u8], error: &str) -> Refusal {
 }
 
 /// CONFIG GET: names and values that the patterns match, each name once. A full name may be in any case and
-/// is answered as it was asked; patterns leave out hidden directives.
+/// is answered as it was asked; patterns leave out hidden directives, and sort what they find.
 pub fn matching(config: &Config, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut add = |name: &[u8], row: &Directive| {
@@ -282,11 +282,11 @@ pub fn matching(config: &Config, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> 
             continue;
         }
         let listed = DIRECTIVES.iter().filter(|row| !row.hidden);
-        for (name, row) in listed.flat_map(|row| row.names().map(move |name| (name, row))) {
-            if matches(pattern, name.as_bytes(), Case::Insensitive) {
-                add(name.as_bytes(), row);
-            }
-        }
+        let names = listed.flat_map(|row| row.names().map(move |name| (name, row)));
+        let mut matching: Vec<(&str, &Directive)> =
+            names.filter(|(name, _)| matches(pattern, name.as_bytes(), Case::Insensitive)).collect();
+        matching.sort_by_key(|(name, _)| *name);
+        matching.into_iter().for_each(|(name, row)| add(name.as_bytes(), row));
     }
     found
 }
