@@ -9,6 +9,9 @@ use store::text::Incoming;
 
 use crate::error::CmdError;
 
+/// Bytes of a bulk or an array beside its content, at most.
+const HEADER_LEN_MOST: u64 = 25;
+
 /// Arguments as they lie in the input; large ones in blocks of their own.
 #[derive(Clone, Copy)]
 pub struct Argv<'a> {
@@ -41,6 +44,20 @@ impl<'a> Argv<'a> {
             return &self.big[span.start as usize];
         }
         span.of(self.input)
+    }
+
+    /// Bytes of the request on the wire, if it came as an array of bulks.
+    pub fn request_len(&self) -> u64 {
+        let header = |len: usize| len.max(1).ilog10() as u64 + 4;
+        let bulks = self.iter().map(|argument| argument.len() as u64 + header(argument.len()) + 2);
+        header(self.len()) + bulks.sum::<u64>()
+    }
+
+    /// No less than `request_len`, and quicker.
+    #[inline]
+    pub fn request_len_most(&self) -> u64 {
+        let lens = self.iter().map(|argument| argument.len() as u64);
+        lens.sum::<u64>() + (self.len() as u64 + 1) * HEADER_LEN_MOST
     }
 
     pub fn last(&self) -> usize {

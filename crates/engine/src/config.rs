@@ -176,6 +176,10 @@ pub struct Config {
     /// Microseconds; negative logs nothing, 0 everything.
     pub slowlog_log_slower_than_us: i64,
     pub slowlog_max_len: i64,
+    pub commandlog_request_len: i64,
+    pub commandlog_requests: i64,
+    pub commandlog_reply_len: i64,
+    pub commandlog_replies: i64,
     /// Keys remembered for clients that cache; 0 is no limit.
     pub tracking_table_max_keys: i64,
     /// Milliseconds; 0 is off.
@@ -346,6 +350,10 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     dynamic_hz: true,
     slowlog_log_slower_than_us: 10_000,
     slowlog_max_len: 128,
+    commandlog_request_len: 1 << 20,
+    commandlog_requests: 128,
+    commandlog_reply_len: 1 << 20,
+    commandlog_replies: 128,
     tracking_table_max_keys: 1_000_000,
     latency_monitor_threshold_ms: 0,
     latency_tracking: true,

@@ -12,13 +12,14 @@ use store::{Garbage, Store, Thresholds};
 
 use crate::blocking::{Deferred, Waiters};
 use crate::clients::Clients;
+use crate::command_log::CommandLogs;
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::host::{Host, WorkerId};
 use crate::log::Log;
 use crate::long_reply::Readings;
 use crate::multi::Pause;
-use crate::observe::{LatencyMonitor, Monitors, SlowLog};
+use crate::observe::{LatencyMonitor, Monitors};
 use crate::pubsub::PubSub;
 use crate::stats::{Counter, WorkerStats};
 use crate::tracking::Tracking;
@@ -41,7 +42,7 @@ pub struct Engine {
     pub readings: Readings,
     pub pubsub: PubSub,
     pub monitors: Monitors,
-    pub slow_log: Mutex<SlowLog>,
+    pub command_logs: CommandLogs,
     pub latency: Mutex<LatencyMonitor>,
     pub pause: Pause,
     pub errors: ErrorCounts,
@@ -60,9 +61,9 @@ pub struct Engine {
     /// `dirty` of all workers when the last good save was cut.
     pub dirty_saved: AtomicU64,
     pub rejected_connections: AtomicU64,
-    pub connections_received: AtomicU64,
     /// What had been freed late when the statistics began.
     pub freed_late_before: AtomicU64,
+    pub connections_received: AtomicU64,
     pub debug: DebugSwitches,
     /// Unix milliseconds at which a delayed shutdown ends the process; 0: none.
     pub shutdown_at_ms: AtomicI64,
@@ -145,7 +146,7 @@ impl Engine {
             readings: Readings::default(),
             pubsub: PubSub::default(),
             monitors: Monitors::default(),
-            slow_log: Mutex::default(),
+            command_logs: CommandLogs::default(),
             latency: Mutex::default(),
             pause: Pause::default(),
             errors: ErrorCounts::default(),
@@ -160,8 +161,8 @@ impl Engine {
             used_memory_startup: AtomicUsize::new(0),
             dirty_saved: AtomicU64::new(0),
             rejected_connections: AtomicU64::new(0),
-            connections_received: AtomicU64::new(0),
             freed_late_before: AtomicU64::new(0),
+            connections_received: AtomicU64::new(0),
             debug: DebugSwitches {
                 active_expire: AtomicBool::new(true),
                 skip_checksums: AtomicBool::new(false),

@@ -12,6 +12,7 @@ pub mod args;
 pub mod blocking;
 pub mod clients;
 pub mod command;
+pub mod command_log;
 pub mod commands;
 pub mod config;
 pub mod config_file;

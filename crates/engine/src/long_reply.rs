@@ -30,7 +30,11 @@ const PIECE: usize = 64 * 1024;
 const STRIDE: usize = 512;
 
 /// What is left of a reply.
-pub struct LongReply(Source);
+pub struct LongReply {
+    source: Source,
+    /// Bytes of all of it, about.
+    len: u64,
+}
 
 enum Source {
     List(ListReading),
@@ -180,20 +184,28 @@ fn may_be_long(session: &Session) -> bool {
     alone && session.reply_mode == ReplyMode::On
 }
 
+impl Session {
+    /// Bytes of what is left of a long reply when its command has run, about.
+    #[inline]
+    pub fn unfinished_len(&self) -> u64 {
+        self.long_reply.as_ref().map_or(0, |reply| reply.len)
+    }
+}
+
 impl Ctx<'_, '_> {
-    /// The items of the set or hash at a key follow, whose number is written already.
-    pub fn reply_table(&mut self, key: Key<'_>, halves: Halves) {
+    /// The items of the set or hash at a key follow, whose number is written already: about `len` bytes.
+    pub fn reply_table(&mut self, key: Key<'_>, halves: Halves, len: u64) {
         let id = self.keys.begin_reading(key);
-        self.reply_long(Source::Table { id, halves });
+        self.reply_long(Source::Table { id, halves }, len);
     }
 
-    /// Elements of a list follow, whose number is written already.
-    pub fn reply_list(&mut self, reading: ListReading) {
-        self.reply_long(Source::List(reading));
+    /// Elements of a list follow, whose number is written already: about `len` bytes.
+    pub fn reply_list(&mut self, reading: ListReading, len: u64) {
+        self.reply_long(Source::List(reading), len);
     }
 
-    fn reply_long(&mut self, source: Source) {
-        self.session.long_reply = Some(LongReply(source));
+    fn reply_long(&mut self, source: Source, len: u64) {
+        self.session.long_reply = Some(LongReply { source, len });
         self.outcome = Outcome::Unfinished;
     }
 }
@@ -206,7 +218,7 @@ pub fn share_of(list: &PackedList, count: usize) -> u64 {
 impl Engine {
     /// Writes the next piece of a session's long reply; false if that was the last one.
     pub fn continue_reply(&self, session: &mut Session, reply: &mut Reply) -> bool {
-        let Some(LongReply(source)) = &mut session.long_reply else { return false };
+        let Some(LongReply { source, .. }) = &mut session.long_reply else { return false };
         reply.protocol = session.protocol;
         let start = reply.len();
         let more = loop {
@@ -226,7 +238,9 @@ impl Engine {
 
     /// Ends a long reply, whether all of it is written or its client is gone.
     pub fn end_reply(&self, session: &mut Session) {
-        let Some(LongReply(Source::Table { id, .. })) = session.long_reply.take() else { return };
+        let Some(LongReply { source: Source::Table { id, .. }, .. }) = session.long_reply.take() else {
+            return;
+        };
         self.with_readable(id, |value| value.end(id));
         let Some(Home::Left(entry)) = self.readings.end(id) else { return };
         let last = Arc::into_inner(entry).and_then(Mutex::into_inner);

@@ -1,4 +1,4 @@
-//! What is seen of a command after it ran: statistics, the slow log, latency samples, MONITOR.
+//! What is seen of a command after it ran: statistics, latency samples, MONITOR.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::args::Argv;
 use crate::clients::ClientId;
 use crate::command::flag;
+use crate::command_log::{Cost, log_command};
 use crate::directives;
 use crate::engine::Engine;
 use crate::host::{Event, WorkerId};
@@ -25,7 +26,7 @@ pub fn observe(
     env: &mut Env<'_, '_>,
     command: &'static Registered,
     argv: &Argv<'_>,
-    began_ns: u64,
+    (began_ns, reply_start): (u64, usize),
     failed: bool,
 ) {
     let end = engine.host.monotonic_ns();
@@ -53,83 +54,19 @@ pub fn observe(
     let client = &env.session.client;
     client.last_command.store(command.id, Ordering::Relaxed);
     client.total_commands.store(client.total_commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    let slow_us = env.config.slowlog_log_slower_than_us;
-    if slow_us >= 0 && elapsed / 1000 >= slow_us as u64 {
-        slow(engine, env, command, argv, elapsed / 1000);
+    let cost = Cost {
+        elapsed_us: elapsed / 1000,
+        request_len: argv.request_len_most(),
+        reply_len: env.reply.total_len_since(reply_start) as u64 + env.session.unfinished_len(),
+    };
+    // What sets the limits counts by those it sets.
+    if cost.stands_out(env.config) || command.row.has(flag::ADMIN) {
+        log_command(engine, env, command, argv, cost);
     }
     let threshold_ms = env.config.latency_monitor_threshold_ms;
     if threshold_ms > 0 && elapsed / 1_000_000 >= threshold_ms as u64 {
         let event = if command.row.has(flag::FAST) { "fast-command" } else { "command" };
         engine.latency.lock().add(event, env.worker.now.seconds(), elapsed / 1_000_000);
-    }
-}
-
-#[cold]
-fn slow(engine: &Engine, env: &Env<'_, '_>, command: &'static Registered, argv: &Argv<'_>, elapsed_us: u64) {
-    if command.row.has(flag::SKIP_SLOWLOG) || env.session.origin == Origin::Replay {
-        return;
-    }
-    let client = &env.session.client;
-    let arguments = shorten(command, argv);
-    engine.slow_log.lock().add(
-        SlowCommand {
-            id: 0,
-            unix_s: env.worker.now.seconds(),
-            elapsed_us,
-            arguments,
-            peer: client.peer.clone(),
-            name: client.names.lock().name.clone(),
-        },
-        env.config.slowlog_max_len as usize,
-    );
-}
-
-/// Arguments kept of a slow command, and bytes of each: Redis' limits.
-const SLOW_ARGUMENTS: usize = 32;
-const SLOW_ARGUMENT_LEN: usize = 128;
-
-fn shorten(command: &Registered, argv: &Argv<'_>) -> Vec<Vec<u8>> {
-    let kept = if argv.len() > SLOW_ARGUMENTS { SLOW_ARGUMENTS - 1 } else { argv.len() };
-    let words = without_secrets(command, argv, kept);
-    let mut arguments: Vec<Vec<u8>> = words.into_iter().map(shorten_one).collect();
-    if argv.len() > kept {
-        arguments.push(format!("... ({} more arguments)", argv.len() - kept).into_bytes());
-    }
-    arguments
-}
-
-fn shorten_one(argument: &[u8]) -> Vec<u8> {
-    if argument.len() <= SLOW_ARGUMENT_LEN {
-        return argument.to_vec();
-    }
-    let mut short = argument[..SLOW_ARGUMENT_LEN].to_vec();
-    short.extend_from_slice(format!("... ({} more bytes)", argument.len() - SLOW_ARGUMENT_LEN).as_bytes());
-    short
-}
-
-#[derive(Clone, Debug)]
-pub struct SlowCommand {
-    pub id: u64,
-    pub unix_s: i64,
-    pub elapsed_us: u64,
-    pub arguments: Vec<Vec<u8>>,
-    pub peer: String,
-    pub name: String,
-}
-
-/// The latest slow commands, newest first.
-#[derive(Default)]
-pub struct SlowLog {
-    pub entries: VecDeque<SlowCommand>,
-    next_id: u64,
-}
-
-impl SlowLog {
-    fn add(&mut self, mut entry: SlowCommand, max: usize) {
-        entry.id = self.next_id;
-        self.next_id += 1;
-        self.entries.push_front(entry);
-        self.entries.truncate(max);
     }
 }
 
@@ -218,13 +155,15 @@ pub fn feed_monitors(engine: &Engine, session: &Session, command: &'static Regis
 }
 
 /// The first arguments, passwords replaced.
-fn without_secrets<'a>(command: &Registered, argv: &Argv<'a>, count: usize) -> Vec<&'a [u8]> {
+pub(crate) fn without_secrets<'a>(command: &Registered, argv: &Argv<'a>, count: usize) -> Vec<&'a [u8]> {
     let mut words: Vec<&[u8]> = argv.iter().take(count).collect();
     match command.full_name.as_str() {
         "auth" => words[1..].fill(REDACTED),
         "hello" => hide_hello_secrets(&mut words),
         "config|set" => hide_config_secrets(&mut words),
-        "acl|setuser" => words.iter_mut().skip(2).for_each(|word| *word = REDACTED),
+        "acl|setuser" | "acl|getuser" | "acl|deluser" => {
+            words.iter_mut().skip(2).for_each(|word| *word = REDACTED)
+        }
         _ => {}
     }
     words

@@ -199,7 +199,7 @@ impl Engine {
         if outcome == Outcome::Blocked {
             env.session.client.last_command.store(command.id, Ordering::Relaxed);
         } else {
-            observe::observe(self, env, command, argv, began_ns, result.is_err());
+            observe::observe(self, env, command, argv, (began_ns, start), result.is_err());
         }
         outcome
     }

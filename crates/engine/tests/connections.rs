@@ -2,6 +2,7 @@
 //! left when a connection ends.
 
 use base::quoting::split_args;
+use engine::command_log::Kind;
 use engine::host::Event;
 use engine::pipeline::Outcome;
 use engine::testing::{TestEngine, check_script, show};
@@ -469,7 +470,7 @@ fn slow_commands_are_logged_without_passwords() {
     let mut test = TestEngine::with_config(|config| config.slowlog_log_slower_than_us = 0);
     test.run("AUTH secret");
     test.run("CONFIG SET requirepass secret maxmemory 0");
-    let log = test.engine.slow_log.lock();
+    let log = test.engine.command_logs.of(Kind::Slow).lock();
     let count = |word: &[u8]| {
         log.entries.iter().flat_map(|entry| &entry.arguments).filter(|other| *other == word).count()
     };

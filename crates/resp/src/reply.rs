@@ -230,6 +230,13 @@ impl Reply {
         self.buf.len() + self.shared.iter().map(|part| part.bytes.len()).sum::<usize>()
     }
 
+    /// What was written since `len` returned `position`, with its shared parts.
+    #[inline]
+    pub fn total_len_since(&self, position: usize) -> usize {
+        let shared = self.shared.iter().rev().take_while(|part| part.at >= position);
+        self.buf.len() - position + shared.map(|part| part.bytes.len()).sum::<usize>()
+    }
+
     /// Takes back what was written since `len` returned `position`.
     pub fn truncate(&mut self, position: usize) {
         self.buf.truncate(position);

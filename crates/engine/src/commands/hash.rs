@@ -244,7 +244,8 @@ fn reply_all(ctx: &mut Ctx, halves: Halves) -> CmdResult {
         && table.next_expiry() > now
         && is_long(ctx.session, table.rdb_bytes())
     {
-        ctx.reply_table(key, halves);
+        let len = table.rdb_bytes();
+        ctx.reply_table(key, halves, len);
         return Ok(());
     }
     hash.for_each(now, |pair| {

@@ -566,8 +566,9 @@ fn lrange(ctx: &mut Ctx) -> CmdResult {
     if let ListRef::Nodes(nodes) = list
         && is_long(ctx.session, share_of(nodes, range.len()))
     {
+        let len = share_of(nodes, range.len());
         let reading = nodes.read(range.start, range.len());
-        ctx.reply_list(reading);
+        ctx.reply_list(reading, len);
         return Ok(());
     }
     let _ = list.walk(range.start, range.len(), Direction::Forward, &mut |element| {

@@ -4,6 +4,7 @@ pub mod bitmap;
 pub mod client;
 mod client_filter;
 mod client_tracking;
+pub mod command_log;
 mod condition;
 pub mod config;
 pub mod connection;
@@ -33,7 +34,6 @@ pub mod scan;
 pub mod server;
 pub mod set;
 pub mod set_algebra;
-pub mod slowlog;
 pub mod sort;
 pub mod sorted_set;
 pub mod sorted_set_algebra;
@@ -90,7 +90,7 @@ pub static FAMILIES: &[&[Command]] = &[
     server::TABLE,
     config::TABLE,
     save::TABLE,
-    slowlog::TABLE,
+    command_log::TABLE,
     latency::TABLE,
     memory::TABLE,
     debug::TABLE,

@@ -216,8 +216,9 @@ fn smembers(ctx: &mut Ctx) -> CmdResult {
     if let Some(SetRef::Table(table)) = set
         && is_long(ctx.session, table.rdb_len())
     {
+        let len = table.rdb_len();
         ctx.reply.set(table.len());
-        ctx.reply_table(key, Halves::Fields);
+        ctx.reply_table(key, Halves::Fields, len);
         return Ok(());
     }
     reply_all(ctx.reply, set);

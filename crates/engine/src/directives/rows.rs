@@ -1625,37 +1625,37 @@ pub static DIRECTIVES: &[Directive] = &[
         "How many commands the slow log keeps. The oldest give way; SLOWLOG RESET frees all.",
     )
     .also(&["commandlog-slow-execution-max-len"]),
-    harmless(
+    served(
         "commandlog-request-larger-than",
         Latency,
         Shape::Integer(-1, i64::MAX),
-        "1048576",
-        "only slow commands are logged",
-        "Keep commands whose request is larger than so many bytes. -1 keeps none.",
+        |c| Value::Integer(c.commandlog_request_len),
+        |c, v| c.commandlog_request_len = v.integer(),
+        "Keep commands whose request takes so many bytes or more, for COMMANDLOG. -1 keeps none.",
     ),
-    harmless(
+    served(
         "commandlog-large-request-max-len",
         Latency,
         LONG_COUNT,
-        "128",
-        "only slow commands are logged",
-        "How many commands with large requests are kept.",
+        |c| Value::Integer(c.commandlog_requests),
+        |c, v| c.commandlog_requests = v.integer(),
+        "How many commands with large requests are kept. The oldest give way.",
     ),
-    harmless(
+    served(
         "commandlog-reply-larger-than",
         Latency,
         Shape::Integer(-1, i64::MAX),
-        "1048576",
-        "only slow commands are logged",
-        "Keep commands whose reply is larger than so many bytes. -1 keeps none.",
+        |c| Value::Integer(c.commandlog_reply_len),
+        |c, v| c.commandlog_reply_len = v.integer(),
+        "Keep commands whose reply takes so many bytes or more, for COMMANDLOG. -1 keeps none.",
     ),
-    harmless(
+    served(
         "commandlog-large-reply-max-len",
         Latency,
         LONG_COUNT,
-        "128",
-        "only slow commands are logged",
-        "How many commands with large replies are kept.",
+        |c| Value::Integer(c.commandlog_replies),
+        |c, v| c.commandlog_replies = v.integer(),
+        "How many commands with large replies are kept. The oldest give way.",
     ),
     served(
         "latency-monitor-threshold",

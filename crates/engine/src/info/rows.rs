@@ -72,7 +72,6 @@ pub(super) const CLIENTS: &[Field] = &[
         |i| text(most(i, |stats| stats.clients_output_peak.value())),
         "Bytes of the longest queue of replies of a client lately.",
     ),
-    value("blocked_clients", |i| text(i.clients().blocked), "Clients that wait in a blocking command."),
     value(
         "paused_reason",
         |i| text(if pause(i).is_some() { "client_pause" } else { "none" }),
@@ -88,6 +87,7 @@ pub(super) const CLIENTS: &[Field] = &[
         |i| text(pause(i).map_or(0, |(until, _)| until.since(i.now))),
         "For how long they are held back.",
     ),
+    value("blocked_clients", |i| text(i.clients().blocked), "Clients that wait in a blocking command."),
     value(
         "tracking_clients",
         |i| text(i.engine.tracking.client_count()),
@@ -517,9 +517,6 @@ fn freed_late(engine: &Engine) -> u64 {
 /// Until when CLIENT PAUSE holds commands back, and whether all of them.
 fn pause(input: &InfoInput<'_>) -> Option<(UnixMs, bool)> {
     input.engine.pause.current(input.now)
-}
-
-    Field { name, show: Show::Lines(show), doc }
 }
 
 fn text(value: impl Display) -> String {
