@@ -9,8 +9,9 @@ use ds::hash::HashRef;
 use ds::list::ListRef;
 use ds::listpack::Element;
 use ds::set::SetRef;
+use ds::sorted_set::SortedSetRef;
 use ds::stream::{Stream, StreamId};
-use rdb::{HashObject, ListObject, Object, SetObject};
+use rdb::{HashObject, ListObject, Object, SetObject, SortedSetObject};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -79,6 +80,8 @@ pub enum Model {
     List(Vec<Vec<u8>>),
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
     Set(BTreeSet<Vec<u8>>),
+    /// Each member with its score as text, which tells -0 from 0.
+    SortedSet(BTreeMap<Vec<u8>, String>),
     /// Each entry, and each pending entry of each group.
     Stream(Vec<String>),
 }
@@ -89,9 +92,7 @@ pub fn model(object: &Object) -> Model {
         Object::Bytes(bytes) => Model::Text(bytes.clone()),
         Object::Set(set) => Model::Set(members(set)),
         Object::List(list) => Model::List(elements(list)),
-        Object::SortedSet(_) => {
-            unreachable!("no test makes one yet")
-        }
+        Object::SortedSet(set) => Model::SortedSet(scores(set)),
         Object::Stream(stream) => Model::Stream(lines(stream)),
         Object::Int(number) => Model::Text(number.to_string().into_bytes()),
         Object::Hash(hash) => Model::Hash(fields(hash)),
@@ -105,6 +106,17 @@ fn members(set: &SetObject) -> BTreeSet<Vec<u8>> {
     let members: BTreeSet<_> = set.view().iter().map(Element::to_vec).collect();
     assert_eq!(members.len(), set.view().len(), "no member comes twice");
     members
+}
+
+fn scores(set: &SortedSetObject) -> BTreeMap<Vec<u8>, String> {
+    if let SortedSetRef::Table(table) = set.view() {
+        table.check_invariants();
+    }
+    let scores: BTreeMap<_, _> =
+        set.view().iter().map(|item| (item.member.to_vec(), format!("{:?}", item.score))).collect();
+    assert_eq!(scores.len(), set.view().len(), "no member comes twice");
+    assert!(!scores.values().any(|score| score == "NaN"));
+    scores
 }
 
 fn elements(list: &ListObject) -> Vec<Vec<u8>> {
