@@ -44,6 +44,7 @@ pub mod testing;
 pub mod tracking;
 pub mod watch;
 
+mod elements;
 pub mod engine;
 
 pub use args::Argv;

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ds::list::{ListReading, PackedList};
-use ds::listpack::Element;
 use parking_lot::Mutex;
 use resp::reply::Reply;
 use store::reading::{Readable, readings};
 use store::{DbIndex, Entry, Garbage, Guard, Key, Plan};
 
 use crate::ctx::Ctx;
+use crate::elements::reply_element;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::pipeline::Outcome;
@@ -294,11 +294,4 @@ impl Engine {
 fn stride(bytes: u64, len: usize) -> usize {
     let each = bytes / (len.max(1) as u64);
     (PIECE as u64 / each.max(1)).clamp(1, STRIDE as u64) as usize
-}
-
-fn reply_element(reply: &mut Reply, element: Element<'_>) {
-    match element {
-        Element::Bytes(bytes) => reply.bulk(bytes),
-        Element::Int(value) => reply.bulk_i64(value),
-    }
 }

@@ -6,11 +6,11 @@ use resp::reply::Reply;
 use store::{Key, SortedSet, sorted_set};
 
 use super::geo::{point, reply_distance, reply_point, row, unit};
-use super::hash::reply_element;
 use super::sorted_set_range::store_result;
 use crate::args::Argv;
 use crate::command::{CmdResult, Command};
 use crate::ctx::Ctx;
+use crate::elements::reply_element;
 use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::keys::Event;
@@ -496,7 +496,7 @@ fn reply(reply: &mut Reply, request: &Request, found: &[Found<'_>]) {
         if part_count > 0 {
             reply.array(1 + part_count);
         }
-        reply_element(reply, Some(item.member));
+        reply_element(reply, item.member);
         if request.with_distance {
             reply_distance(reply, distance / request.unit);
         }

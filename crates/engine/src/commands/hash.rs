@@ -15,6 +15,7 @@ use store::{Hash, Key};
 use super::scan::{ScanOptions, parse_cursor};
 use crate::command::{CmdResult, Command, Group, Run, command};
 use crate::ctx::Ctx;
+use crate::elements::{reply_element, reply_found};
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
@@ -168,18 +169,10 @@ const HDEL: Event = (class::HASH, "hdel");
 const HEXPIRED: Event = (class::HASH, "hexpired");
 pub(super) const DEL: Event = (class::GENERIC, "del");
 
-pub(super) fn reply_element(reply: &mut Reply, element: Option<Element<'_>>) {
-    match element {
-        Some(Element::Bytes(bytes)) => reply.bulk(bytes),
-        Some(Element::Int(value)) => reply.bulk_i64(value),
-        None => reply.null(),
-    }
-}
-
 fn hget(ctx: &mut Ctx) -> CmdResult {
     let (key, now) = (ctx.key(1), ctx.keys.field_now());
     let value = ctx.keys.read::<Hash>(key)?.and_then(|hash| hash.get(ctx.args.at(2), now));
-    reply_element(ctx.reply, value);
+    reply_found(ctx.reply, value);
     Ok(())
 }
 
@@ -188,7 +181,7 @@ fn hmget(ctx: &mut Ctx) -> CmdResult {
     let hash = ctx.keys.read::<Hash>(key)?;
     ctx.reply.array(ctx.args.len() - 2);
     for field in ctx.args.from(2) {
-        reply_element(ctx.reply, hash.and_then(|hash| hash.get(field, now)));
+        reply_found(ctx.reply, hash.and_then(|hash| hash.get(field, now)));
     }
     Ok(())
 }
@@ -250,10 +243,10 @@ fn reply_all(ctx: &mut Ctx, halves: Halves) -> CmdResult {
     }
     hash.for_each(now, |pair| {
         if halves != Halves::Values {
-            reply_element(reply, Some(pair.field));
+            reply_element(reply, pair.field);
         }
         if halves != Halves::Fields {
-            reply_element(reply, Some(pair.value));
+            reply_element(reply, pair.value);
         }
     });
     Ok(())
@@ -430,7 +423,7 @@ fn hrandfield(ctx: &mut Ctx) -> CmdResult {
     let (key, now) = (ctx.key(1), ctx.keys.field_now());
     let rng = &mut ctx.worker.rng;
     let pair = ctx.keys.read::<Hash>(key)?.and_then(|hash| hash.random(now, &mut |bound| rng.below(bound)));
-    reply_element(ctx.reply, pair.map(|pair| pair.field));
+    reply_found(ctx.reply, pair.map(|pair| pair.field));
     Ok(())
 }
 
@@ -484,9 +477,9 @@ impl PairsReply<'_> {
         if self.with_values && self.reply.protocol == Protocol::Resp3 {
             self.reply.array(2);
         }
-        reply_element(self.reply, Some(pair.field));
+        reply_element(self.reply, pair.field);
         if self.with_values {
-            reply_element(self.reply, Some(pair.value));
+            reply_element(self.reply, pair.value);
         }
     }
 

@@ -8,11 +8,12 @@
 use ds::hash::{HashRef, Ttl};
 use store::{Hash, Key};
 
-use super::hash::{announce_expired, remove_emptied, remove_fields, reply_element, row, set_field};
+use super::hash::{announce_expired, remove_emptied, remove_fields, row, set_field};
 use super::instant::{Lifetime, Unit};
 use crate::args::Argv;
 use crate::command::{CmdResult, Command};
 use crate::ctx::Ctx;
+use crate::elements::reply_found;
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
@@ -354,7 +355,7 @@ fn reply_times(ctx: &mut Ctx, show: impl Fn(i64) -> i64) -> CmdResult {
 fn hgetdel(ctx: &mut Ctx) -> CmdResult {
     let first = plain_fields(&ctx.args)?;
     ctx.reply.array(ctx.args.len() - first);
-    remove_fields(ctx, first, reply_element)?;
+    remove_fields(ctx, first, reply_found)?;
     Ok(())
 }
 
@@ -386,7 +387,7 @@ fn reply_and_change(ctx: &mut Ctx, key: Key<'_>, first: usize, change: Option<Ch
     let mut hash = ctx.keys.write::<Hash>(key)?;
     let mut changed = Vec::new();
     for field in args.from(first) {
-        reply_element(ctx.reply, hash.as_ref().and_then(|hash| hash.view().get(field, now)));
+        reply_found(ctx.reply, hash.as_ref().and_then(|hash| hash.view().get(field, now)));
         let (Some(hash), Some(change)) = (&mut hash, change) else { continue };
         let old = hash.view().expiry(field, now);
         if old.is_some_and(|old| change != Change::Persist || old.is_some()) {

@@ -13,6 +13,7 @@ use store::{Key, List};
 use crate::args::Argv;
 use crate::command::{CmdResult, Command, Group, Run, command};
 use crate::ctx::Ctx;
+use crate::elements::reply_element;
 use crate::error::CmdError;
 use crate::keys::{Event, Keys};
 use crate::keyspec::{KeySpec, flag as key};
@@ -204,14 +205,6 @@ const fn popped(end: End) -> Event {
     match end {
         End::Front => (class::LIST, "lpop"),
         End::Back => (class::LIST, "rpop"),
-    }
-}
-
-#[inline]
-pub(super) fn reply_element(reply: &mut Reply, element: Element<'_>) {
-    match element {
-        Element::Bytes(bytes) => reply.bulk(bytes),
-        Element::Int(value) => reply.bulk_i64(value),
     }
 }
 

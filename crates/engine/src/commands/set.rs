@@ -6,10 +6,11 @@ use resp::reply::{Protocol, Reply};
 use smallvec::SmallVec;
 use store::{Key, Set};
 
-use super::hash::{remove_emptied, reply_element};
+use super::hash::remove_emptied;
 use super::scan::{ScanOptions, parse_cursor};
 use crate::command::{CmdResult, Command, Group, Run, command};
 use crate::ctx::Ctx;
+use crate::elements::{reply_element, reply_found};
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
@@ -228,7 +229,7 @@ fn smembers(ctx: &mut Ctx) -> CmdResult {
 fn reply_all(reply: &mut Reply, set: Option<SetRef<'_>>) {
     reply.set(set.map_or(0, SetRef::len));
     if let Some(set) = set {
-        set.iter().for_each(|member| reply_element(reply, Some(member)));
+        set.iter().for_each(|member| reply_element(reply, member));
     }
 }
 
@@ -250,7 +251,7 @@ fn pop_one(ctx: &mut Ctx) -> CmdResult {
     let (rng, reply) = (&mut ctx.worker.rng, &mut *ctx.reply);
     let mut popped = Vec::new();
     set.remove_random(&mut |bound| rng.below(bound), &mut |member| {
-        reply_element(reply, Some(member));
+        reply_element(reply, member);
         if logged {
             member.write_to(&mut popped);
         }
@@ -284,7 +285,7 @@ fn pop_count(ctx: &mut Ctx) -> CmdResult {
     reply.set(count);
     let mut popped = Popped::default();
     set.remove_sample(count, &mut |bound| rng.below(bound), &mut |member| {
-        reply_element(reply, Some(member));
+        reply_element(reply, member);
         if logged {
             popped.push(member);
         }
@@ -329,7 +330,7 @@ fn srandmember(ctx: &mut Ctx) -> CmdResult {
         2 => {
             let (key, rng) = (ctx.key(1), &mut ctx.worker.rng);
             let set = ctx.keys.read::<Set>(key)?;
-            reply_element(ctx.reply, set.and_then(|set| set.random(&mut |bound| rng.below(bound))));
+            reply_found(ctx.reply, set.and_then(|set| set.random(&mut |bound| rng.below(bound))));
             Ok(())
         }
         3 => random_members(ctx),
@@ -358,7 +359,7 @@ fn random_members(ctx: &mut Ctx) -> CmdResult {
     }
     let sample = set.sample(count as usize, below);
     ctx.reply.array(sample.len());
-    sample.into_iter().for_each(|member| reply_element(ctx.reply, Some(member)));
+    sample.into_iter().for_each(|member| reply_element(ctx.reply, member));
     Ok(())
 }
 
@@ -380,7 +381,7 @@ fn reply_repeated(
             SetRef::Packed(_) => Some(listed[below(listed.len() as u64) as usize]),
             _ => set.random(below),
         };
-        reply_element(reply, member);
+        reply_found(reply, member);
         if reply.len() - start > len_max {
             return Err(CmdError::OUT_OF_RANGE);
         }

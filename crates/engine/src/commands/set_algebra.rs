@@ -10,10 +10,10 @@ use smallvec::SmallVec;
 use store::set::SetBuilder;
 use store::{Entry, Key, Kind, Set, Type};
 
-use super::hash::reply_element;
 use super::set::row;
 use crate::command::{CmdResult, Command};
 use crate::ctx::Ctx;
+use crate::elements::reply_element;
 use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::keys::{Event, Keys};
@@ -117,7 +117,7 @@ fn reply_members(ctx: &mut Ctx, operation: Operation) -> CmdResult {
     let mark = reply.defer();
     let mut count = 0;
     walk(operation, sets, &mut |member| {
-        reply_element(reply, Some(member));
+        reply_element(reply, member);
         count += 1;
         ControlFlow::Continue(())
     });

@@ -9,11 +9,12 @@ use smallvec::SmallVec;
 use store::sorted_set::SortedSetMut;
 use store::{Key, SortedSet};
 
-use super::hash::{remove_emptied, reply_element};
+use super::hash::remove_emptied;
 use super::scan::{ScanOptions, parse_cursor};
 use crate::args::Argv;
 use crate::command::{CmdResult, Command, Group, Run, command};
 use crate::ctx::Ctx;
+use crate::elements::{reply_element, reply_found};
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
@@ -383,7 +384,7 @@ fn zrandmember(ctx: &mut Ctx) -> CmdResult {
     let key = ctx.key(1);
     let rng = &mut ctx.worker.rng;
     let item = ctx.keys.read::<SortedSet>(key)?.and_then(|set| set.random(&mut |bound| rng.below(bound)));
-    reply_element(ctx.reply, item.map(|item| item.member));
+    reply_found(ctx.reply, item.map(|item| item.member));
     Ok(())
 }
 
@@ -436,7 +437,7 @@ impl PairsReply<'_> {
         if self.with_scores && self.reply.protocol == Protocol::Resp3 {
             self.reply.array(2);
         }
-        reply_element(self.reply, Some(item.member));
+        reply_element(self.reply, item.member);
         if self.with_scores {
             self.reply.double(item.score);
         }

@@ -5,11 +5,11 @@ use resp::reply::Protocol;
 use smallvec::SmallVec;
 use store::{Key, SortedSet, Type};
 
-use super::hash::reply_element;
 use super::sorted_set::{announce_removed, row};
 use crate::blocking::{NoReply, Wait};
 use crate::command::{CmdResult, Command, flag};
 use crate::ctx::Ctx;
+use crate::elements::reply_element;
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
@@ -169,7 +169,7 @@ fn pop(ctx: &mut Ctx, key: Key<'_>, end: End, count: usize, shape: Shape) -> Res
         if matches!(shape, Shape::Pairs | Shape::KeyAndPairs) {
             reply.array(2);
         }
-        reply_element(reply, Some(item.member));
+        reply_element(reply, item.member);
         reply.double(item.score);
     }
     if count < len {

@@ -6,8 +6,8 @@ use ds::stream::{Entry, References, StreamId, Trim, TrimTo, Trimmed};
 use resp::reply::Reply;
 use smallvec::SmallVec;
 
-use super::hash::reply_element;
 use crate::args::Argv;
+use crate::elements::reply_element;
 use crate::error::CmdError;
 
 /// Ids of a request; most have few.
@@ -247,8 +247,8 @@ pub(super) fn reply_entry_parts(reply: &mut Reply, entry: Entry<'_>) {
     reply_id(reply, entry.id);
     reply.array(entry.len() * 2);
     for (field, value) in entry.pairs() {
-        reply_element(reply, Some(field));
-        reply_element(reply, Some(value));
+        reply_element(reply, field);
+        reply_element(reply, value);
     }
 }
 
