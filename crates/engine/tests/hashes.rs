@@ -5,9 +5,8 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Script, check_as_redis, check_replay, check_script};
+use common::{Script, check_as_redis, check_draws, check_replay, check_script, scan_all};
 use engine::testing::{START, TestEngine, show};
-use resp::decode::Value;
 use resp::reply::Protocol;
 
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
@@ -202,33 +201,8 @@ fn scans_and_draws_of_a_large_hash() {
     for name in &names {
         test.run_words(&["HSET", "h", name, "v"]);
     }
-    let mut seen = BTreeSet::new();
-    let mut cursor = "0".to_owned();
-    loop {
-        let reply = test.run_words(&["HSCAN", "h", &cursor, "COUNT", "100", "NOVALUES"]);
-        let parts = reply.as_items().expect("an array");
-        seen.extend(texts(&parts[1]));
-        cursor = parts[0].as_text().expect("a cursor");
-        if cursor == "0" {
-            break;
-        }
-    }
-    assert_eq!(seen, names);
-    for count in [1, 10, 1_700, 4_999, 5_000, 6_000] {
-        let drawn = texts(&test.run_words(&["HRANDFIELD", "h", &count.to_string()]));
-        assert_eq!(drawn.len(), count.min(5_000), "{count}");
-        let distinct: BTreeSet<String> = drawn.into_iter().collect();
-        assert_eq!(distinct.len(), count.min(5_000), "{count}");
-        assert!(distinct.is_subset(&names));
-    }
-    let repeated = texts(&test.run("HRANDFIELD h -10000"));
-    assert_eq!(repeated.len(), 10_000);
-    assert!(repeated.into_iter().collect::<BTreeSet<_>>().len() > 3_500, "draws are spread over all fields");
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    let items = value.as_items().expect("an array");
-    items.iter().map(|item| item.as_text().expect("strings")).collect()
+    assert_eq!(scan_all(&mut test, "HSCAN", "h", &["NOVALUES"]), names);
+    check_draws(&mut test, "HRANDFIELD", "h", &names);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Script, check_as_redis, check_replay, check_script, check_wait};
+use common::{Script, changes, check_as_redis, check_replay, check_script, check_wait};
 use engine::config::DebugAccess;
 use engine::testing::{TestEngine, show};
 use resp::decode::Value;
@@ -528,13 +528,6 @@ fn changes_are_counted() {
     check("LMOVE l m LEFT LEFT", 1);
     check("LSET l 0 x", 1);
     check("LINSERT l AFTER a x", 1);
-}
-
-fn changes(test: &mut TestEngine) -> u64 {
-    let info = test.run("INFO persistence");
-    let text = info.as_text().unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
-    line.and_then(|number| number.trim().parse().ok()).expect("INFO has the number")
 }
 
 #[test]

@@ -6,9 +6,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use base::random::Rng;
-use common::{Script, check_as_redis, check_replay, check_script};
+use common::{Script, check_as_redis, check_draws, check_replay, check_script, scan_all, texts};
 use engine::testing::{TestEngine, show};
-use resp::decode::Value;
 use resp::reply::Protocol;
 
 const MEMBERS: Script = &[
@@ -713,17 +712,8 @@ fn a_large_sorted_set() {
     }
     model.sort();
     let names: BTreeSet<String> = model.iter().map(|item| item.1.clone()).collect();
-    assert_eq!(scan_all(&mut test), names);
-    for count in [1, 10, 1_700, 4_999, 5_000, 6_000] {
-        let drawn = texts(&test.run_words(&["ZRANDMEMBER", "z", &count.to_string()]));
-        assert_eq!(drawn.len(), count.min(5_000), "{count}");
-        let distinct: BTreeSet<String> = drawn.into_iter().collect();
-        assert_eq!(distinct.len(), count.min(5_000), "{count}");
-        assert!(distinct.is_subset(&names));
-    }
-    let repeated = texts(&test.run("ZRANDMEMBER z -10000"));
-    assert_eq!(repeated.len(), 10_000);
-    assert!(repeated.into_iter().collect::<BTreeSet<_>>().len() > 3_500, "draws are spread over all members");
+    assert_eq!(scan_all(&mut test, "ZSCAN", "z", &["NOSCORES"]), names);
+    check_draws(&mut test, "ZRANDMEMBER", "z", &names);
     for _ in 0..200 {
         let (min, max) = (rng.below(3_000), rng.below(3_000));
         let expected: Vec<String> =
@@ -739,25 +729,6 @@ fn a_large_sorted_set() {
         model.iter().map(|item| item.1.clone()).collect::<Vec<_>>()
     );
     test.check_invariants();
-}
-
-fn scan_all(test: &mut TestEngine) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
-    let mut cursor = "0".to_owned();
-    loop {
-        let reply = test.run_words(&["ZSCAN", "z", &cursor, "COUNT", "100", "NOSCORES"]);
-        let parts = reply.as_items().expect("an array");
-        seen.extend(texts(&parts[1]));
-        cursor = parts[0].as_text().expect("a cursor");
-        if cursor == "0" {
-            return seen;
-        }
-    }
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    let items = value.as_items().expect("an array");
-    items.iter().map(|item| item.as_text().expect("strings")).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::check_wait;
+use common::{changes, check_wait};
 use engine::config::DebugAccess;
 use engine::testing::{TestEngine, show};
 
@@ -81,13 +81,6 @@ fn changes_are_counted() {
     check("ZPOPMAX z 9", 4);
     check("ZRANGESTORE new z 0 -1", 1);
     check("ZUNIONSTORE new 2 z z", 1);
-}
-
-fn changes(test: &mut TestEngine) -> u64 {
-    let info = test.run("INFO persistence");
-    let text = info.as_text().unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
-    line.and_then(|number| number.trim().parse().ok()).expect("INFO has the number")
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Script, check_as_redis, check_replay, check_script};
+use common::{Script, changes, check_as_redis, check_replay, check_script};
 use engine::pipeline::Outcome;
 use engine::testing::{TestEngine, show};
 use resp::decode::Value;
@@ -653,11 +653,4 @@ fn changes_are_counted() {
     check("XTRIM x MAXLEN 1", 2);
     check("XSETID x 9-9", 1);
     check("XGROUP CREATE x g 0", 1);
-}
-
-fn changes(test: &mut TestEngine) -> u64 {
-    let info = test.run("INFO persistence");
-    let text = info.as_text().unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
-    line.and_then(|number| number.trim().parse().ok()).expect("INFO has the number")
 }

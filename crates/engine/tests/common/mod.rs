@@ -2,9 +2,12 @@
 //! answer the same. It never fails a test where there is none.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::collections::BTreeSet;
+
 use base::quoting::split_args;
 use engine::pipeline::Outcome;
 use engine::testing::{TestEngine, show};
+use resp::decode::Value;
 use testkit::{Client, Server};
 
 /// Requests and the replies to them, as `engine::testing::show` writes them.
@@ -73,4 +76,48 @@ pub fn check_wait(waiting: &str, others: &[&str], expected: &str, effects: &[&st
         assert!(lines.contains(&words.collect::<String>()), "{waiting}: {effect} is not in {lines:?}");
     }
     test.check_invariants();
+}
+
+/// `rdb_changes_since_last_save`.
+pub fn changes(test: &mut TestEngine) -> u64 {
+    let info = test.run("INFO persistence");
+    let text = info.as_text().unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+    line.and_then(|number| number.trim().parse().ok()).expect("INFO has the number")
+}
+
+/// The items of an array of strings.
+pub fn texts(value: &Value) -> Vec<String> {
+    let items = value.as_items().expect("an array");
+    items.iter().map(|item| item.as_text().expect("strings")).collect()
+}
+
+/// All that a scan of a key shows: HSCAN, SSCAN, ZSCAN, with the options given.
+pub fn scan_all(test: &mut TestEngine, scan: &str, key: &str, options: &[&str]) -> BTreeSet<String> {
+    let (mut seen, mut cursor) = (BTreeSet::new(), "0".to_owned());
+    loop {
+        let reply = test.run_words(&[&[scan, key, &cursor, "COUNT", "100"], options].concat());
+        let parts = reply.as_items().expect("an array");
+        seen.extend(texts(&parts[1]));
+        cursor = parts[0].as_text().expect("a cursor");
+        if cursor == "0" {
+            return seen;
+        }
+    }
+}
+
+/// Draws from a key that holds `names`, 5,000 of them: without a repetition, and with some.
+pub fn check_draws(test: &mut TestEngine, draw: &str, key: &str, names: &BTreeSet<String>) {
+    assert_eq!(names.len(), 5_000);
+    for count in [1, 10, 1_700, 4_999, 5_000, 6_000] {
+        let drawn = texts(&test.run_words(&[draw, key, &count.to_string()]));
+        assert_eq!(drawn.len(), count.min(5_000), "{count}");
+        let distinct: BTreeSet<String> = drawn.into_iter().collect();
+        assert_eq!(distinct.len(), count.min(5_000), "{count}");
+        assert!(distinct.is_subset(names));
+    }
+    let repeated = texts(&test.run_words(&[draw, key, "-10000"]));
+    assert_eq!(repeated.len(), 10_000);
+    let distinct = repeated.into_iter().collect::<BTreeSet<_>>().len();
+    assert!(distinct > 3_500, "draws are spread over all: {distinct}");
 }
