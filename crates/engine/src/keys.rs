@@ -394,8 +394,8 @@ impl<'a, 's> Keys<'a, 's> {
     fn live(&mut self, key: Key<'_>) -> Option<SlotId> {
         let now = self.now;
         let db = self.part(key);
-        let slot = db.find(key)?;
-        if !is_expired(db.view(slot), now) || self.keeps_expired() {
+        let (slot, entry) = db.find_view(key)?;
+        if !is_expired(entry, now) || self.keeps_expired() {
             return Some(slot);
         }
         if !self.hides_expired {

@@ -35,7 +35,7 @@ pub enum Outcome {
     Unfinished,
 }
 
-/// What is known of a request before it runs: found when it is parsed, while its table line is fetched.
+/// What is known of a request before it runs: found when it is parsed.
 #[derive(Clone, Copy, Default)]
 pub struct Prepared {
     pub command: Option<&'static Registered>,
@@ -54,26 +54,15 @@ pub struct Env<'a, 's> {
 }
 
 impl Engine {
-    /// First stage: looks the command up, hashes its key and fetches the line of the table it leads to.
+    /// Looks the command up and hashes its key.
     #[inline]
-    pub fn prepare(&self, session: &Session, argv: &Argv<'_>) -> Prepared {
+    pub fn prepare(&self, argv: &Argv<'_>) -> Prepared {
         let Some(command) = lookup(argv) else { return Prepared::default() };
         let first_key = match command.row.first_key() {
             Some(index) if index < argv.len() => Some((index, base::hash::hash(argv.at(index)))),
             _ => None,
         };
-        if let Some((_, hash)) = first_key {
-            self.store.prefetch_line(session.db, hash);
-        }
         Prepared { command: Some(command), first_key }
-    }
-
-    /// Second stage: fetches the entry.
-    #[inline]
-    pub fn prefetch(&self, session: &Session, prepared: &Prepared) {
-        if let Some((_, hash)) = prepared.first_key {
-            self.store.prefetch_entry(session.db, hash);
-        }
     }
 
     /// Runs one request and writes its reply.

@@ -18,6 +18,18 @@ pub struct Registered {
     pub parent: Option<u16>,
     /// Subcommands, by their place in `REGISTRY.all`.
     pub children: Vec<u16>,
+    /// See `name_head`.
+    head: u64,
+    /// Nothing of the name is lost there.
+    in_head: bool,
+}
+
+impl Registered {
+    #[inline]
+    fn is_called(&self, head: u64, name: &[u8]) -> bool {
+        let own = self.row.name.as_bytes();
+        self.head == head && own.len() == name.len() && (self.in_head || eq_ignore_case(own, name))
+    }
 }
 
 pub struct Registry {
@@ -54,7 +66,9 @@ impl Registry {
             Some(parent) => format!("{}|{}", self.all[parent as usize].row.name, row.name),
             None => row.name.to_string(),
         };
-        self.all.push(Registered { row, id, full_name, parent, children: Vec::new() });
+        let head = name_head(row.name.as_bytes());
+        let in_head = row.name.len() <= 8 && row.name.bytes().all(|byte| byte.is_ascii_lowercase());
+        self.all.push(Registered { row, id, full_name, parent, children: Vec::new(), head, in_head });
         id
     }
 
@@ -63,7 +77,8 @@ impl Registry {
         let size = (self.top.len() * 4).next_power_of_two();
         self.index = vec![EMPTY; size];
         for &id in &self.top {
-            let mut at = name_hash(self.all[id as usize].row.name.as_bytes()) & (size - 1);
+            let command = &self.all[id as usize];
+            let mut at = name_hash(command.head, command.row.name.len()) & (size - 1);
             while self.index[at] != EMPTY {
                 at = (at + 1) & (size - 1);
             }
@@ -78,14 +93,15 @@ impl Registry {
             return None;
         }
         let mask = self.index.len() - 1;
-        let mut at = name_hash(name) & mask;
+        let head = name_head(name);
+        let mut at = name_hash(head, name.len()) & mask;
         loop {
             let id = self.index[at];
             if id == EMPTY {
                 return None;
             }
             let found = &self.all[id as usize];
-            if eq_ignore_case(found.row.name.as_bytes(), name) {
+            if found.is_called(head, name) {
                 return Some(found);
             }
             at = (at + 1) & mask;
@@ -118,12 +134,23 @@ impl Registry {
     }
 }
 
-/// Of the first eight bytes, lower-cased by setting a bit (names are letters), and the length.
+/// The first eight bytes of a name in one number, lower-cased by setting a bit: what is equal in it is equal
+/// but for the case, if the name is all letters.
 #[inline]
-fn name_hash(name: &[u8]) -> usize {
-    let mut word = [0; 8];
-    let len = name.len().min(8);
-    word[..len].copy_from_slice(&name[..len]);
-    let mixed = (u64::from_le_bytes(word) | 0x2020_2020_2020_2020) ^ (name.len() as u64) << 56;
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+fn name_head(name: &[u8]) -> u64 {
+    let part = |at: usize, len: usize| {
+        name[at..at + len].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+    };
+    let word = match name.len() {
+        8.. => part(0, 8),
+        // Two halves that overlap.
+        len @ 4..8 => part(0, 4) | part(len - 4, 4) << (8 * (len - 4)),
+        len => part(0, len),
+    };
+    word | 0x2020_2020_2020_2020
+}
+
+#[inline]
+fn name_hash(head: u64, len: usize) -> usize {
+    ((head ^ (len as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }

@@ -147,8 +147,7 @@ impl TestEngine {
         let argv = argv.view();
         let mut reply = Reply::default();
         let session = &mut self.sessions[session];
-        let prepared = self.engine.prepare(session, &argv);
-        self.engine.prefetch(session, &prepared);
+        let prepared = self.engine.prepare(&argv);
         self.outcome = self.engine.run(&mut self.seat, session, &prepared, &argv, &mut reply);
         self.engine.broadcast(&mut self.seat);
         reply.chunks().collect::<Vec<_>>().concat()

@@ -378,7 +378,7 @@ fn many_changes_are_broadcast_before_the_batch_ends() {
         argv.iter().for_each(|word| owned.push(word));
         let (view, mut reply) = (owned.view(), resp::reply::Reply::default());
         let session = &mut test.sessions[WRITER];
-        let prepared = test.engine.prepare(session, &view);
+        let prepared = test.engine.prepare(&view);
         test.engine.run(&mut test.seat, session, &prepared, &view, &mut reply);
         assert_eq!(test.take_posts().is_empty(), waits, "{len}");
     }

@@ -56,6 +56,8 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     let listeners = listen(&config);
     let process = assemble(launch, supervision, config)?;
     signals::start(&process)?;
+    let own = Arc::clone(&process);
+    thread::Builder::new().name("stopwatch".into()).spawn(move || own.stopwatch.calibrate())?;
     Saver::start_thread(&process)?;
     LOG.notice("Server initialized");
     load_data(&process, listeners);

@@ -26,6 +26,7 @@ use crate::listener::Listener;
 use crate::load::{self, Progress};
 use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
+use crate::stopwatch::Stopwatch;
 use crate::supervise::{self, Supervision};
 use crate::{boot, crash, facts, listener, timer};
 
@@ -43,7 +44,7 @@ pub struct Process {
     pub stopping: AtomicBool,
     listening: Mutex<Listening>,
     engine: OnceLock<Arc<Engine>>,
-    origin: Instant,
+    pub stopwatch: Stopwatch,
 }
 
 /// Where the open listeners listen.
@@ -98,7 +99,7 @@ impl Process {
             stopping: AtomicBool::new(false),
             listening: Mutex::default(),
             engine: OnceLock::new(),
-            origin: Instant::now(),
+            stopwatch: Stopwatch::new(),
         })
     }
 
@@ -273,8 +274,7 @@ impl Host for ServerHost {
 
     #[inline]
     fn monotonic_ns(&self) -> u64 {
-        let since = self.0.origin.elapsed();
-        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+        self.0.stopwatch.ns()
     }
 
     fn sleep_us(&self, us: u64) {

@@ -17,6 +17,7 @@ mod output;
 mod persist;
 mod poll;
 mod signals;
+mod stopwatch;
 mod supervise;
 mod system;
 mod timer;

@@ -85,6 +85,12 @@ impl Db {
         self.table.find(key.hash, key.bytes)
     }
 
+    /// As `find`, with the entry.
+    #[inline]
+    pub fn find_view(&self, key: Key<'_>) -> Option<(SlotId, EntryRef<'_>)> {
+        self.table.find_view(key.hash, key.bytes)
+    }
+
     #[inline]
     pub fn view(&self, slot: SlotId) -> EntryRef<'_> {
         self.table.view(slot)

@@ -80,21 +80,52 @@ impl Store {
         self.ids().map(|id| self.key_count(db, id)).sum()
     }
 
-    /// First stage of a batch: fetches the line of the table where the key's slot is.
+    /// Fetches the line of the table where the key's slot is.
     #[inline]
     pub fn prefetch_line(&self, db: DbIndex, hash: u64) {
-        let slot = &self.shards[self.shard_of(hash).0 as usize];
-        if let Some(shard) = slot.shard.try_lock() {
+        if let Some(shard) = self.slot_of(hash).shard.try_lock() {
             shard.dbs[db.0 as usize].table().prefetch_line(hash);
         }
     }
 
-    /// Second stage: fetches the entry that the key's tag leads to.
     #[inline]
-    pub fn prefetch_entry(&self, db: DbIndex, hash: u64) {
-        let slot = &self.shards[self.shard_of(hash).0 as usize];
-        if let Some(shard) = slot.shard.try_lock() {
-            shard.dbs[db.0 as usize].table().prefetch_item(hash);
+    fn slot_of(&self, hash: u64) -> &Slot {
+        &self.shards[self.shard_of(hash).0 as usize]
+    }
+
+    /// Fetches the lines of the tables where the keys' slots are, then the entries that these lead to. All
+    /// shards are taken before, those that are free, so that nothing stands between the fetches and they
+    /// overlap: most of their time goes into address translation.
+    pub fn look_ahead(&self, wanted: &[Wanted]) {
+        for wanted in wanted.chunks(LOOK_AHEAD) {
+            let mut held = HeldAhead::new();
+            let mut places = [0; LOOK_AHEAD];
+            for (place, wanted) in places.iter_mut().zip(wanted) {
+                *place = self.hold_ahead(&mut held, self.shard_of(wanted.hash));
+            }
+            let table = |place: usize, db: DbIndex| Some(held.get(place)?.1.dbs[db.0 as usize].table());
+            for (&place, wanted) in places.iter().zip(wanted) {
+                if let Some(table) = table(place, wanted.db) {
+                    table.prefetch_line(wanted.hash);
+                }
+            }
+            for (&place, wanted) in places.iter().zip(wanted) {
+                if let Some(table) = table(place, wanted.db) {
+                    table.prefetch_item(wanted.hash);
+                }
+            }
+        }
+    }
+
+    /// The place of a shard among those held; past their end if somebody else has it.
+    #[inline]
+    fn hold_ahead<'s>(&'s self, held: &mut HeldAhead<'s>, id: ShardId) -> usize {
+        match self.shards[id.0 as usize].shard.try_lock() {
+            Some(shard) => {
+                held.push((id, shard));
+                held.len() - 1
+            }
+            None => held.iter().position(|&(held, _)| held == id).unwrap_or(usize::MAX),
         }
     }
 
@@ -150,6 +181,19 @@ impl Store {
         Plan::of(list)
     }
 }
+
+/// A key that is about to be looked for.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    pub db: DbIndex,
+    pub hash: u64,
+}
+
+/// So many keys' lines are fetched at once: more would drive each other out of the nearest cache.
+const LOOK_AHEAD: usize = 32;
+
+/// Shards held for a look ahead.
+type HeldAhead<'s> = SmallVec<[(ShardId, MutexGuard<'s, Shard>); LOOK_AHEAD]>;
 
 /// How long a taker of all locks waits for one of them while it holds others.
 const PATIENCE: Duration = Duration::from_micros(200);

@@ -24,6 +24,6 @@ pub mod value;
 
 pub use db::{Db, DbIndex, Garbage, Key};
 pub use entry::{Entry, EntryRef, Payload, Type};
-pub use keyspace::{Guard, Shard, Store};
+pub use keyspace::{Guard, Shard, Store, Wanted};
 pub use plan::{Plan, ShardId};
 pub use value::{Hash, Kind, List, Set, SortedSet, Stream, Text, Thresholds};

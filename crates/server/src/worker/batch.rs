@@ -10,6 +10,7 @@ use engine::pipeline::may_write;
 use engine::{Argv, Outcome, Prepared};
 use resp::reply::Reply;
 use resp::request::Span;
+use store::Wanted;
 
 use super::Worker;
 use crate::conn::{OutputVerdict, Slot, add};
@@ -37,6 +38,8 @@ const SNAPSHOT_DELAYS_MOST: usize = 1000;
 pub struct Batch {
     requests: Vec<Request>,
     pub spans: Vec<Span>,
+    /// First keys of the requests, of those that have one.
+    wanted: Vec<Wanted>,
 }
 
 struct Request {
@@ -69,6 +72,7 @@ impl Batch {
 
     fn clear(&mut self) {
         self.requests.clear();
+        self.wanted.clear();
         self.spans.clear();
         self.spans.shrink_to(SPANS_KEPT);
     }
@@ -151,7 +155,7 @@ impl Worker {
         }
         let mut batch = std::mem::take(&mut self.batch);
         if batch.len() > 1 {
-            self.prefetch(&batch);
+            self.look_ahead(&mut batch);
         }
         self.wait_for_snapshot(&batch);
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
@@ -165,13 +169,16 @@ impl Worker {
         self.batch = batch;
     }
 
+    /// Fetches what the requests' first keys lead to.
     #[inline]
-    fn prefetch(&mut self, batch: &Batch) {
+    fn look_ahead(&mut self, batch: &mut Batch) {
+        batch.wanted.clear();
         for request in &batch.requests {
-            if let Some(connection) = self.connections.at(request.slot) {
-                self.engine.prefetch(&connection.session, &request.prepared);
-            }
+            let Some((_, hash)) = request.prepared.first_key else { continue };
+            let Some(connection) = self.connections.at(request.slot) else { continue };
+            batch.wanted.push(Wanted { db: connection.session.db, hash });
         }
+        self.engine.store.look_ahead(&batch.wanted);
     }
 
     /// Delays writers while a snapshot's blocks pile up, before they take a lock.

@@ -330,7 +330,7 @@ impl Worker {
         let spans = &self.batch.spans[first..];
         let Some(connection) = self.connections.at(slot).filter(|_| !spans.is_empty()) else { return };
         let argv = Argv::new(&input[range.clone()], spans, big);
-        let prepared = self.engine.prepare(&connection.session, &argv);
+        let prepared = self.engine.prepare(&argv);
         // Before it has logged in, a client's next request cannot be parsed until this one has run.
         let alone = !big.is_empty() || !connection.session.authenticated;
         self.batch.push(slot, range.start, first, prepared);
@@ -382,8 +382,10 @@ impl Worker {
         let mut held = std::mem::take(&mut input.held);
         while let Some(argv) = held.front() {
             let argv = argv.view();
-            let Some(connection) = self.connections.at(slot) else { return false };
-            let prepared = self.engine.prepare(&connection.session, &argv);
+            if self.connections.at(slot).is_none() {
+                return false;
+            }
+            let prepared = self.engine.prepare(&argv);
             if self.run_request(slot, &prepared, &argv) == Ran::NotYet {
                 break;
             }
