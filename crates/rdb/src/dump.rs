@@ -4,8 +4,9 @@
 use crate::error::{Error, ErrorKind, Stage};
 use crate::format::Dialect;
 use crate::length::WriteOptions;
-use crate::reader::{ReadOptions, known_type};
-use crate::source::{Source, Summing};
+use crate::reader::ReadOptions;
+use crate::record::known_type;
+use crate::source::{Input, Slice};
 use crate::values::{self, Duplicates, Object, Rules, ValueRef};
 use base::crc::crc64;
 
@@ -37,7 +38,7 @@ pub fn restore(payload: &[u8], options: &ReadOptions) -> Result<Object, RestoreE
     let (body, dialect) = open(payload, options).ok_or(RestoreError::VersionOrChecksum)?;
     let duplicates = if options.deep_sanitize { Duplicates::Sought } else { Duplicates::Trusted };
     let rules = Rules { dialect, thresholds: options.thresholds, duplicates };
-    let mut source = Source::new(body, body.len(), Summing::Off);
+    let mut source = Slice::new(body, 0);
     let mut stage = Stage::Opcode;
     read_body(&mut source, &rules, &mut stage)
         .map_err(|kind| RestoreError::BadData(kind.at(source.offset(), stage)))
@@ -52,7 +53,7 @@ fn open<'a>(payload: &'a [u8], options: &ReadOptions) -> Option<(&'a [u8], Diale
     holds.then_some((body, dialect))
 }
 
-fn read_body(source: &mut Source<&[u8]>, rules: &Rules, stage: &mut Stage) -> Result<Object, ErrorKind> {
+fn read_body(source: &mut Slice<'_>, rules: &Rules, stage: &mut Stage) -> Result<Object, ErrorKind> {
     let code = source.byte()?;
     let name = known_type(code, rules.dialect)?;
     *stage = Stage::Value(name);

@@ -10,6 +10,8 @@ use std::io;
 pub struct Error {
     /// Bytes consumed when the fault was found; for truncated input its whole length.
     pub offset: u64,
+    /// Where the record or field begins in which it was found.
+    pub item_offset: u64,
     /// The key being read, once its name was known.
     pub key: Option<Vec<u8>>,
     pub stage: Stage,
@@ -31,15 +33,18 @@ pub enum Stage {
 pub enum ErrorKind {
     Truncated,
     Corrupt(&'static str),
+    /// The first bytes are not those of an RDB file.
+    NotRdb,
     UnsupportedVersion(u32),
-    UnsupportedType { code: u8, name: TypeName },
+    UnknownType(u8),
+    UnsupportedType(TypeName),
     Checksum { expected: u64, found: u64 },
     Io(io::Error),
 }
 
 impl ErrorKind {
     pub(crate) fn at(self, offset: u64, stage: Stage) -> Error {
-        Error { offset, key: None, stage, kind: self }
+        Error { offset, item_offset: 0, key: None, stage, kind: self }
     }
 }
 
@@ -90,12 +95,14 @@ impl fmt::Display for ErrorKind {
         match self {
             ErrorKind::Truncated => write!(f, "the data ends too early"),
             ErrorKind::Corrupt(reason) => write!(f, "{reason}"),
+            ErrorKind::NotRdb => write!(f, "the data is not an RDB file"),
+            ErrorKind::UnknownType(_) => write!(f, "there is no such type or opcode"),
             ErrorKind::UnsupportedVersion(version) => {
                 let (redis, valkey) = (format::VERSION_REDIS_MAX, format::VERSION_VALKEY);
                 write!(f, "version {version} is not supported (Redis 1 to {redis} and Valkey {valkey} are)")
             }
-            ErrorKind::UnsupportedType { code, name } => {
-                write!(f, "{} (type {code}, {}) is not supported", name.family, name.name)
+            ErrorKind::UnsupportedType(TypeName { code, family, name }) => {
+                write!(f, "{family} (type {code}, {name}) is not supported")
             }
             ErrorKind::Checksum { expected, found } => {
                 write!(f, "the checksum is {found:016x} where the data gives {expected:016x}")
@@ -118,10 +125,10 @@ mod tests {
 
     #[test]
     fn sentences() {
-        let list = TypeName { family: "list", name: "LIST_QUICKLIST_2" };
-        let unsupported = ErrorKind::UnsupportedType { code: 18, name: list };
+        let list = TypeName { code: 18, family: "list", name: "LIST_QUICKLIST_2" };
+        let (stage, kind) = (Stage::Value(list), ErrorKind::UnsupportedType(list));
         check(
-            Error { offset: 9, key: Some(b"a\nb".to_vec()), stage: Stage::Value(list), kind: unsupported },
+            Error { offset: 9, item_offset: 2, key: Some(b"a\nb".to_vec()), stage, kind },
             "RDB data cannot be read: list (type 18, LIST_QUICKLIST_2) is not supported at offset 9, \
              while reading the list (LIST_QUICKLIST_2) of key \"a\\nb\".",
         );

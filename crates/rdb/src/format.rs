@@ -22,6 +22,7 @@ impl Dialect {
 /// A type code's meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TypeName {
+    pub code: u8,
     /// What a user calls it: `list`.
     pub family: &'static str,
     /// What the format calls it: `LIST_QUICKLIST_2`.
@@ -70,7 +71,7 @@ pub fn type_name(code: u8, dialect: Dialect) -> Option<TypeName> {
         Dialect::Redis => TYPES_REDIS.iter().find(|row| row.0 == code),
         Dialect::Valkey => TYPES_VALKEY.iter().find(|row| row.0 == code),
     };
-    common.or(own).map(|&(_, family, name)| TypeName { family, name })
+    common.or(own).map(|&(code, family, name)| TypeName { code, family, name })
 }
 
 pub const MAGIC_LEN: usize = 9;
@@ -120,6 +121,7 @@ pub const TYPE_ZSET: u8 = 3;
 pub const TYPE_HASH: u8 = 4;
 /// Scores in eight bytes.
 pub const TYPE_ZSET_2: u8 = 5;
+pub const TYPE_MODULE_2: u8 = 7;
 pub const TYPE_HASH_ZIPMAP: u8 = 9;
 pub const TYPE_LIST_ZIPLIST: u8 = 10;
 pub const TYPE_SET_INTSET: u8 = 11;

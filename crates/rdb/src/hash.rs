@@ -5,13 +5,12 @@ use crate::error::ErrorKind;
 use crate::format::{self, Dialect};
 use crate::legacy;
 use crate::length::{self, WriteOptions};
-use crate::source::Source;
+use crate::source::Input;
 use crate::values::{Duplicates, HashObject, Rules, Thresholds};
 use base::num;
 use ds::hash::{FieldTable, HashRef};
 use ds::listpack::{self, Element, Listpack};
 use std::collections::HashSet;
-use std::io::Read;
 
 pub(crate) fn version_needed(hash: HashRef<'_>) -> u32 {
     match type_code(hash) {
@@ -60,8 +59,8 @@ fn write_metadata(out: &mut Vec<u8>, table: &FieldTable, options: &WriteOptions)
 }
 
 /// Reads a hash of type `code`; None if it is empty.
-pub(crate) fn read<R: Read>(
-    source: &mut Source<R>,
+pub(crate) fn read<I: Input>(
+    source: &mut I,
     code: u8,
     rules: &Rules,
 ) -> Result<Option<HashObject>, ErrorKind> {
@@ -90,11 +89,11 @@ pub(crate) fn read<R: Read>(
 }
 
 /// A count, then fields and values with an expiry before or behind them.
-fn read_plain<R: Read>(
-    source: &mut Source<R>,
+fn read_plain<I: Input>(
+    source: &mut I,
     rules: &Rules,
-    before: impl Fn(&mut Source<R>) -> Result<Option<i64>, ErrorKind>,
-    behind: impl Fn(&mut Source<R>) -> Result<Option<i64>, ErrorKind>,
+    before: impl Fn(&mut I) -> Result<Option<i64>, ErrorKind>,
+    behind: impl Fn(&mut I) -> Result<Option<i64>, ErrorKind>,
 ) -> Result<Option<HashObject>, ErrorKind> {
     let count = length::read_len(source)?;
     let mut builder = Builder::new(count, rules.thresholds);
@@ -109,12 +108,12 @@ fn read_plain<R: Read>(
     builder.finish()
 }
 
-fn read_no_expiry<R: Read>(_: &mut Source<R>) -> Result<Option<i64>, ErrorKind> {
+fn read_no_expiry<I: Input>(_: &mut I) -> Result<Option<i64>, ErrorKind> {
     Ok(None)
 }
 
 /// Valkey: unix ms in 8 bytes, -1 if none.
-fn read_expiry_behind<R: Read>(source: &mut Source<R>) -> Result<Option<i64>, ErrorKind> {
+fn read_expiry_behind<I: Input>(source: &mut I) -> Result<Option<i64>, ErrorKind> {
     match i64::from_le_bytes(source.array()?) {
         NEVER | i64::MAX => Ok(None),
         time if time >= 0 => Ok(Some(time)),
@@ -123,7 +122,7 @@ fn read_expiry_behind<R: Read>(source: &mut Source<R>) -> Result<Option<i64>, Er
 }
 
 /// Redis: 0 if none, else 1 is `least`.
-fn read_expiry_before<R: Read>(source: &mut Source<R>, least: i64) -> Result<Option<i64>, ErrorKind> {
+fn read_expiry_before<I: Input>(source: &mut I, least: i64) -> Result<Option<i64>, ErrorKind> {
     match i64::try_from(length::read_len(source)?) {
         Ok(0) => Ok(None),
         Ok(ttl) => expiry(least.checked_add(ttl - 1)),
@@ -131,7 +130,7 @@ fn read_expiry_before<R: Read>(source: &mut Source<R>, least: i64) -> Result<Opt
     }
 }
 
-fn read_least_expiry<R: Read>(source: &mut Source<R>) -> Result<i64, ErrorKind> {
+fn read_least_expiry<I: Input>(source: &mut I) -> Result<i64, ErrorKind> {
     let time = i64::from_le_bytes(source.array()?);
     if time >= 0 { Ok(time) } else { Err(BAD_EXPIRY) }
 }
@@ -144,14 +143,14 @@ fn expiry(time: Option<i64>) -> Result<Option<i64>, ErrorKind> {
     }
 }
 
-fn read_zipmap<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<HashObject>, ErrorKind> {
+fn read_zipmap<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<HashObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     let mut builder = Builder::new(0, rules.thresholds);
     legacy::for_each_in_zipmap(&blob, |field, value| builder.push(field, value, None))?;
     builder.finish()
 }
 
-fn read_ziplist<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<HashObject>, ErrorKind> {
+fn read_ziplist<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<HashObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     let mut builder = Builder::new(0, rules.thresholds);
     let (mut field, mut value) = (Vec::new(), Vec::new());
@@ -177,7 +176,7 @@ fn set_digits_or_bytes(out: &mut Vec<u8>, element: legacy::Element<'_>) {
 }
 
 /// A listpack of fields and values: kept as it is, if there are not too many.
-fn read_listpack<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<HashObject>, ErrorKind> {
+fn read_listpack<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<HashObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     let packed = checked_listpack(&blob)?;
     let count = packed.len();
@@ -197,7 +196,7 @@ fn read_listpack<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Optio
 }
 
 /// A listpack of fields, values and expiries (unix ms, 0 if none).
-fn read_triples<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<HashObject>, ErrorKind> {
+fn read_triples<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<HashObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     let packed = checked_listpack(&blob)?;
     let mut builder = Builder::new((packed.len() / 3) as u64, rules.thresholds);

@@ -2,9 +2,9 @@
 //! nothing of keys or types. Source: the head comments of `rdb.h`.
 
 use crate::error::ErrorKind;
-use crate::source::Source;
+use crate::source::{Input, Slice};
 use base::{lzf, num};
-use std::io::Read;
+use std::borrow::Cow;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WriteOptions {
@@ -108,7 +108,7 @@ pub(crate) enum Text {
     Bytes,
 }
 
-pub(crate) fn read_len<R: Read>(source: &mut Source<R>) -> Result<u64, ErrorKind> {
+pub(crate) fn read_len<I: Input>(source: &mut I) -> Result<u64, ErrorKind> {
     match read_prefix(source)? {
         Prefix::Len(len) => Ok(len),
         Prefix::Encoded(_) => Err(ErrorKind::Corrupt("an encoded string stands where a length must")),
@@ -116,9 +116,14 @@ pub(crate) fn read_len<R: Read>(source: &mut Source<R>) -> Result<u64, ErrorKind
 }
 
 /// Reads a string; bytes replace what `out` held, a number leaves it empty.
-pub(crate) fn read_text<R: Read>(source: &mut Source<R>, out: &mut Vec<u8>) -> Result<Text, ErrorKind> {
+pub(crate) fn read_text<I: Input>(source: &mut I, out: &mut Vec<u8>) -> Result<Text, ErrorKind> {
+    let prefix = read_prefix(source)?;
+    read_text_behind(source, prefix, out)
+}
+
+fn read_text_behind<I: Input>(source: &mut I, prefix: Prefix, out: &mut Vec<u8>) -> Result<Text, ErrorKind> {
     out.clear();
-    let number = match read_prefix(source)? {
+    let number = match prefix {
         Prefix::Len(len) => return source.append(out, len).map(|()| Text::Bytes),
         Prefix::Encoded(LZF) => return read_lzf(source, out).map(|()| Text::Bytes),
         Prefix::Encoded(INT_8) => i64::from(i8::from_le_bytes(source.array()?)),
@@ -129,21 +134,57 @@ pub(crate) fn read_text<R: Read>(source: &mut Source<R>, out: &mut Vec<u8>) -> R
     Ok(Text::Int(number))
 }
 
+/// A string that need not be copied.
+pub(crate) enum Borrowed<'a> {
+    Int(i64),
+    Bytes(Cow<'a, [u8]>),
+}
+
+/// Reads a string out of memory; only one that was compressed is copied.
+pub(crate) fn read_borrowed<'a>(source: &mut Slice<'a>) -> Result<Borrowed<'a>, ErrorKind> {
+    let prefix = read_prefix(source)?;
+    if let Prefix::Len(len) = prefix {
+        return source.take(len).map(|bytes| Borrowed::Bytes(Cow::Borrowed(bytes)));
+    }
+    let mut out = Vec::new();
+    Ok(match read_text_behind(source, prefix, &mut out)? {
+        Text::Int(number) => Borrowed::Int(number),
+        Text::Bytes => Borrowed::Bytes(Cow::Owned(out)),
+    })
+}
+
+/// Goes past a string.
+pub(crate) fn pass_string<I: Input>(source: &mut I) -> Result<(), ErrorKind> {
+    let len = match read_prefix(source)? {
+        Prefix::Len(len) => len,
+        Prefix::Encoded(LZF) => {
+            let packed_len = read_len(source)?;
+            read_len(source)?;
+            packed_len
+        }
+        Prefix::Encoded(INT_8) => 1,
+        Prefix::Encoded(INT_16) => 2,
+        Prefix::Encoded(INT_32) => 4,
+        Prefix::Encoded(_) => return Err(ErrorKind::Corrupt("a string has an unknown encoding")),
+    };
+    source.pass(len)
+}
+
 /// Reads a string into `out`, numbers as their digits.
-pub(crate) fn read_string_into<R: Read>(source: &mut Source<R>, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
+pub(crate) fn read_string_into<I: Input>(source: &mut I, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
     if let Text::Int(number) = read_text(source, out)? {
         num::write_i64(out, number);
     }
     Ok(())
 }
 
-pub(crate) fn read_string<R: Read>(source: &mut Source<R>) -> Result<Vec<u8>, ErrorKind> {
+pub(crate) fn read_string<I: Input>(source: &mut I) -> Result<Vec<u8>, ErrorKind> {
     let mut out = Vec::new();
     read_string_into(source, &mut out)?;
     Ok(out)
 }
 
-fn read_prefix<R: Read>(source: &mut Source<R>) -> Result<Prefix, ErrorKind> {
+fn read_prefix<I: Input>(source: &mut I) -> Result<Prefix, ErrorKind> {
     let first = source.byte()?;
     let low = first & 0x3F;
     Ok(match first >> 6 {
@@ -156,7 +197,7 @@ fn read_prefix<R: Read>(source: &mut Source<R>) -> Result<Prefix, ErrorKind> {
     })
 }
 
-fn read_lzf<R: Read>(source: &mut Source<R>, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
+fn read_lzf<I: Input>(source: &mut I, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
     let packed_len = read_len(source)?;
     let len = read_len(source)?;
     if len > MAX_UNPACKED_LEN || len > packed_len.saturating_mul(LZF_MAX_RATIO) {
@@ -190,7 +231,7 @@ const MAX_UNPACKED_LEN: u64 = 512 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Summing;
+    use crate::source::{Source, Summing};
 
     const PLAIN: WriteOptions = WriteOptions { compress: false };
     const COMPRESSED: WriteOptions = WriteOptions { compress: true };

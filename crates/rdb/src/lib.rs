@@ -2,6 +2,7 @@
 //! versions; it opens no file, keeps no keyspace, reads no clock and never trusts a byte it reads.
 #![forbid(unsafe_code)]
 
+mod batch;
 pub mod dump;
 mod error;
 pub mod format;
@@ -10,19 +11,23 @@ mod legacy;
 pub mod length;
 mod list;
 pub mod reader;
+mod record;
 mod set;
+mod skip;
 mod sorted_set;
 mod source;
 mod stream;
 pub mod values;
 pub mod writer;
 
+pub use batch::{Batch, BatchReader, RawValue, RecordRef};
 pub use dump::{RestoreError, dump, restore};
 pub use error::{Error, ErrorKind, Stage};
 pub use format::Dialect;
 pub use length::WriteOptions;
 pub use list::ListObject;
-pub use reader::{Item, ReadOptions, Reader, Record};
+pub use reader::{Item, ReadOptions, Reader};
+pub use record::Record;
 pub use set::{PACKED_SET_LEN_MAX, SetBuilder, SetObject, int_count_max};
 pub use sorted_set::{PACKED_SORTED_SET_LEN_MAX, SortedSetBuilder, SortedSetObject};
 pub use values::{HashObject, Object, Thresholds, ValueRef, version_needed};

@@ -6,12 +6,11 @@ use crate::format;
 use crate::hash::checked_listpack;
 use crate::legacy;
 use crate::length::{self, WriteOptions};
-use crate::source::Source;
+use crate::source::Input;
 use crate::values::Rules;
 use base::num;
 use ds::list::{Limits, ListRef, NodeRef, PackedList, Shrinking};
 use ds::listpack::Listpack;
-use std::io::Read;
 
 /// A list in the form the store keeps.
 pub enum ListObject {
@@ -76,8 +75,8 @@ fn write_node(out: &mut Vec<u8>, node: NodeRef<'_>, options: &WriteOptions) {
 }
 
 /// Reads a list of type `code`; None if it is empty.
-pub(crate) fn read<R: Read>(
-    source: &mut Source<R>,
+pub(crate) fn read<I: Input>(
+    source: &mut I,
     code: u8,
     rules: &Rules,
 ) -> Result<Option<ListObject>, ErrorKind> {

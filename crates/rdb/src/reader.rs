@@ -1,13 +1,16 @@
 //! A file taken apart, item by item. It neither applies nor drops what it reads: expired keys, duplicate keys
 //! and unknown names are the caller's to judge. After an error it must not be used further.
 
+use crate::batch::{BATCH_LEN, Batch};
 use crate::error::{Error, ErrorKind, Stage};
-use crate::format::{self, Dialect, Magic, TypeName};
+use crate::format::{self, Dialect, Magic};
 use crate::length;
-use crate::source::{BUFFER_LEN, Source, Summing};
-use crate::values::{self, Duplicates, Object, Rules, Thresholds};
+use crate::record::{Progress, Record};
+use crate::skip::{self, Ahead};
+use crate::source::{BUFFER_LEN, Input, Source, Summing};
+use crate::values::{Duplicates, Rules, Thresholds};
 use crate::writer::Attributes;
-use std::io::Read;
+use std::io::{Read, Seek};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReadOptions {
@@ -49,27 +52,12 @@ pub enum Item {
     End,
 }
 
-#[derive(Debug)]
-pub struct Record {
-    pub key: Vec<u8>,
-    /// Unix ms.
-    pub expires_at: Option<i64>,
-    pub idle_s: Option<u64>,
-    pub freq: Option<u8>,
-    pub value: Object,
-}
-
 /// Reads a file from its first byte to its checksum; what follows is left to `into_rest`.
 pub struct Reader<R: Read> {
     source: Source<R>,
     version: u32,
-    rules: Rules,
-    /// Of the record that comes next.
-    attributes: Attributes,
-    empty_count: u64,
-    /// What is being read, for errors.
-    stage: Stage,
-    key: Option<Vec<u8>>,
+    progress: Progress,
+    checksum: Option<u64>,
     ended: bool,
 }
 
@@ -82,16 +70,7 @@ impl<R: Read> Reader<R> {
             read_header(&mut source).map_err(|kind| kind.at(source.offset(), Stage::Header))?;
         let duplicates = if options.deep_sanitize { Duplicates::Sought } else { Duplicates::Trusted };
         let rules = Rules { dialect, thresholds: options.thresholds, duplicates };
-        Ok(Reader {
-            source,
-            version,
-            rules,
-            attributes: Attributes::default(),
-            empty_count: 0,
-            stage: Stage::Opcode,
-            key: None,
-            ended: false,
-        })
+        Ok(Reader { source, version, progress: Progress::new(rules), checksum: None, ended: false })
     }
 
     pub fn version(&self) -> u32 {
@@ -99,7 +78,7 @@ impl<R: Read> Reader<R> {
     }
 
     pub fn dialect(&self) -> Dialect {
-        self.rules.dialect
+        self.progress.rules.dialect
     }
 
     /// Bytes consumed since the beginning of the file.
@@ -109,7 +88,12 @@ impl<R: Read> Reader<R> {
 
     /// Keys left out because their collection is empty, as old versions of Redis could save by mistake.
     pub fn empty_count(&self) -> u64 {
-        self.empty_count
+        self.progress.empty_count
+    }
+
+    /// The checksum at the end of the file, once that was read; 0 where the writer had them switched off.
+    pub fn checksum(&self) -> Option<u64> {
+        self.checksum
     }
 
     /// The input and the bytes that were read from it but lie behind the end of the file.
@@ -117,15 +101,49 @@ impl<R: Read> Reader<R> {
         self.source.into_rest()
     }
 
+    /// Where the last item begins: a record with what is said of its key before it.
+    pub fn item_offset(&self) -> u64 {
+        self.progress.item_offset
+    }
+
     /// The next item; `End` again and again once the checksum held.
     #[allow(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
     pub fn next(&mut self) -> Result<Item, Error> {
-        self.next_item().map_err(|kind| Error {
-            offset: self.source.offset(),
-            key: self.key.take(),
-            stage: self.stage,
-            kind,
-        })
+        self.next_item().map_err(|kind| self.fault(kind))
+    }
+
+    /// Fills `batch` with the records that come next. Leaves it empty and returns the next item if that is
+    /// none, or one too large for a batch, or damaged so that where it ends cannot be told.
+    pub fn next_batch(&mut self, batch: &mut Batch) -> Result<Option<Item>, Error> {
+        batch.restart(self.source.offset(), self.progress.rules);
+        if self.progress.attributes == Attributes::default() && !self.ended {
+            self.cut_records(batch).map_err(|kind| self.fault(kind))?;
+        }
+        if batch.is_empty() { self.next().map(Some) } else { Ok(None) }
+    }
+
+    fn fault(&mut self, kind: ErrorKind) -> Error {
+        self.progress.fault(kind, self.source.offset())
+    }
+
+    /// Moves whole records into the batch, until it is full or what comes is no whole record.
+    fn cut_records(&mut self, batch: &mut Batch) -> Result<(), ErrorKind> {
+        loop {
+            let (window, mut end) = (self.source.window(), 0);
+            let ahead = loop {
+                match skip::look(&window[end..], self.progress.rules.dialect) {
+                    Ahead::Record(len) if batch.len() + end < BATCH_LEN => end += len,
+                    ahead => break ahead,
+                }
+            };
+            batch.append(&window[..end]);
+            self.source.consume(end);
+            // A record that does not fit behind others begins the next batch.
+            let is_full = end == 0 && !batch.is_empty();
+            if is_full || !matches!(ahead, Ahead::Part) || !self.source.widen_window()? {
+                return Ok(());
+            }
+        }
     }
 
     fn next_item(&mut self) -> Result<Item, ErrorKind> {
@@ -133,7 +151,7 @@ impl<R: Read> Reader<R> {
             if self.ended {
                 return Ok(Item::End);
             }
-            self.stage = Stage::Opcode;
+            self.progress.begin(self.source.offset());
             let opcode = self.source.byte()?;
             if let Some(item) = self.read_item(opcode)? {
                 return Ok(item);
@@ -143,6 +161,9 @@ impl<R: Read> Reader<R> {
 
     /// What an opcode announces; None if it was about the next record.
     fn read_item(&mut self, opcode: u8) -> Result<Option<Item>, ErrorKind> {
+        if self.progress.read_attribute(&mut self.source, opcode)? {
+            return Ok(None);
+        }
         let item = match opcode {
             format::OPCODE_AUX => self.read_aux()?,
             format::OPCODE_SELECT_DB => Item::SelectDb(self.read_len("SELECTDB")?),
@@ -153,58 +174,18 @@ impl<R: Read> Reader<R> {
             format::OPCODE_FUNCTION2 => self.read_function()?,
             format::OPCODE_MODULE_AUX => self.read_module_aux()?,
             format::OPCODE_EOF => self.read_end()?,
-            format::OPCODE_EXPIRE_MS
-            | format::OPCODE_EXPIRE_S
-            | format::OPCODE_IDLE
-            | format::OPCODE_FREQ => return self.read_attribute(opcode).map(|()| None),
-            code => return Ok(self.read_record(code)?.map(Item::Record)),
+            code => return Ok(self.progress.read_record(&mut self.source, code)?.map(Item::Record)),
         };
         Ok(Some(item))
     }
 
-    fn read_attribute(&mut self, opcode: u8) -> Result<(), ErrorKind> {
-        self.stage = Stage::Field("a key's expiry, idle time or frequency");
-        match opcode {
-            format::OPCODE_EXPIRE_MS => self.set_expiry(i64::from_le_bytes),
-            format::OPCODE_EXPIRE_S => self.set_expiry(|bytes| i64::from(i32::from_le_bytes(bytes)) * 1000),
-            format::OPCODE_IDLE => {
-                self.attributes.idle_s = Some(length::read_len(&mut self.source)?);
-                Ok(())
-            }
-            _ => {
-                self.attributes.freq = Some(self.source.byte()?);
-                Ok(())
-            }
-        }
-    }
-
-    fn set_expiry<const N: usize>(&mut self, decode: impl Fn([u8; N]) -> i64) -> Result<(), ErrorKind> {
-        let time = decode(self.source.array()?);
-        self.attributes.expires_at = (time != NO_EXPIRY).then_some(time);
-        Ok(())
-    }
-
-    /// A key and its value; None if the value is an empty collection.
-    fn read_record(&mut self, code: u8) -> Result<Option<Record>, ErrorKind> {
-        let name = known_type(code, self.rules.dialect)?;
-        self.stage = Stage::Key(name);
-        let key = length::read_string(&mut self.source)?;
-        self.stage = Stage::Value(name);
-        self.key = Some(key);
-        let value = values::read_value(&mut self.source, code, name, &self.rules)?;
-        let key = self.key.take().unwrap_or_default();
-        let Attributes { expires_at, idle_s, freq } = std::mem::take(&mut self.attributes);
-        self.empty_count += u64::from(value.is_none());
-        Ok(value.map(|value| Record { key, expires_at, idle_s, freq, value }))
-    }
-
     fn read_len(&mut self, field: &'static str) -> Result<u64, ErrorKind> {
-        self.stage = Stage::Field(field);
+        self.progress.stage = Stage::Field(field);
         length::read_len(&mut self.source)
     }
 
     fn read_aux(&mut self) -> Result<Item, ErrorKind> {
-        self.stage = Stage::Field("AUX");
+        self.progress.stage = Stage::Field("AUX");
         let key = length::read_string(&mut self.source)?;
         let value = length::read_string(&mut self.source)?;
         Ok(Item::Aux { key, value })
@@ -219,7 +200,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn read_function(&mut self) -> Result<Item, ErrorKind> {
-        self.stage = Stage::Field("FUNCTION2");
+        self.progress.stage = Stage::Field("FUNCTION2");
         length::read_string(&mut self.source).map(Item::Function)
     }
 
@@ -230,15 +211,16 @@ impl<R: Read> Reader<R> {
             return Err(ErrorKind::Corrupt("a module's data lacks its time"));
         }
         length::read_len(&mut self.source)?;
-        skip_module_values(&mut self.source)?;
+        skip::pass_module_values(&mut self.source)?;
         Ok(Item::ModuleAux { module })
     }
 
     fn read_end(&mut self) -> Result<Item, ErrorKind> {
-        self.stage = Stage::Checksum;
+        self.progress.stage = Stage::Checksum;
         if self.version >= format::VERSION_CHECKSUM {
             let expected = self.source.crc();
             let found = u64::from_le_bytes(self.source.array()?);
+            self.checksum = Some(found);
             if self.source.summing() == Summing::On && found != NO_CHECKSUM && found != expected {
                 return Err(ErrorKind::Checksum { expected, found });
             }
@@ -248,33 +230,25 @@ impl<R: Read> Reader<R> {
     }
 }
 
+impl<R: Read + Seek> Reader<R> {
+    /// Goes on behind the record that `fault` was found in, by its lengths; the checksum is then not checked
+    /// any more. Fails if they lead nowhere: then nothing more can be read.
+    pub fn pass_damaged(&mut self, fault: &Error) -> Result<(), Error> {
+        let dialect = self.progress.rules.dialect;
+        self.progress.attributes = Attributes::default();
+        (self.progress.item_offset, self.progress.stage) = (fault.item_offset, fault.stage);
+        self.source
+            .seek(fault.item_offset)
+            .and_then(|()| skip::pass_record(&mut self.source, dialect))
+            .map_err(|kind| self.fault(kind))
+    }
+}
+
 fn read_header<R: Read>(source: &mut Source<R>) -> Result<(Dialect, u32), ErrorKind> {
     match format::parse_magic(&source.array()?) {
         Magic::Readable(dialect, version) => Ok((dialect, version)),
         Magic::Unsupported(version) => Err(ErrorKind::UnsupportedVersion(version)),
-        Magic::NotRdb => Err(ErrorKind::Corrupt("the data is not an RDB file")),
-    }
-}
-
-/// The name of a type of values; other codes are refused.
-pub(crate) fn known_type(code: u8, dialect: Dialect) -> Result<TypeName, ErrorKind> {
-    match format::type_name(code, dialect) {
-        Some(name) if code >= format::OPCODE_MIN => Err(ErrorKind::UnsupportedType { code, name }),
-        Some(name) => Ok(name),
-        None => Err(ErrorKind::Corrupt("there is no such type or opcode")),
-    }
-}
-
-fn skip_module_values<R: Read>(source: &mut Source<R>) -> Result<(), ErrorKind> {
-    loop {
-        match length::read_len(source)? {
-            format::MODULE_EOF => return Ok(()),
-            format::MODULE_SINT | format::MODULE_UINT => length::read_len(source).map(drop)?,
-            format::MODULE_FLOAT => source.array::<4>().map(drop)?,
-            format::MODULE_DOUBLE => source.array::<8>().map(drop)?,
-            format::MODULE_STRING => length::read_string(source).map(drop)?,
-            _ => return Err(ErrorKind::Corrupt("a module's data has an unknown tag")),
-        }
+        Magic::NotRdb => Err(ErrorKind::NotRdb),
     }
 }
 
@@ -284,7 +258,5 @@ fn module_name(id: u64) -> String {
 }
 
 const MODULE_LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// What Redis writes for a key without TTL, should it write anything.
-const NO_EXPIRY: i64 = -1;
 /// Stands where the writer had checksums switched off.
 const NO_CHECKSUM: u64 = 0;

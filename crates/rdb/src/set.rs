@@ -4,14 +4,13 @@
 use crate::error::ErrorKind;
 use crate::format;
 use crate::length::{self, Text, WriteOptions};
-use crate::source::Source;
+use crate::source::Input;
 use crate::values::{Duplicates, Rules, Thresholds};
 use base::hash::hash;
 use ds::intset::{self, Intset};
 use ds::listpack::{Element, Listpack};
 use ds::set::{MemberTable, SetRef, canonical, packed_push};
 use std::collections::HashSet;
-use std::io::Read;
 
 /// A set in the form the store keeps.
 pub enum SetObject {
@@ -55,8 +54,8 @@ pub(crate) fn write(out: &mut Vec<u8>, set: SetRef<'_>, options: &WriteOptions) 
 }
 
 /// Reads a value of type `code`; None if it is empty.
-pub(crate) fn read<R: Read>(
-    source: &mut Source<R>,
+pub(crate) fn read<I: Input>(
+    source: &mut I,
     code: u8,
     rules: &Rules,
 ) -> Result<Option<SetObject>, ErrorKind> {
@@ -68,7 +67,7 @@ pub(crate) fn read<R: Read>(
     }
 }
 
-fn read_plain<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<SetObject>, ErrorKind> {
+fn read_plain<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<SetObject>, ErrorKind> {
     let count = length::read_len(source)?;
     let mut builder = SetBuilder::new(rules.thresholds);
     if count > rules.thresholds.set_ints.max(rules.thresholds.set_entries) as u64 {
@@ -85,7 +84,7 @@ fn read_plain<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<S
 }
 
 /// Kept as it is, if there are not too many.
-fn read_intset<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<SetObject>, ErrorKind> {
+fn read_intset<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<SetObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     let ints =
         Intset::validate(&blob, true).map_err(|_| ErrorKind::Corrupt("a set of integers is damaged"))?;
@@ -99,7 +98,7 @@ fn read_intset<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<
 }
 
 /// Kept as it is, if there are not too many.
-fn read_listpack<R: Read>(source: &mut Source<R>, rules: &Rules) -> Result<Option<SetObject>, ErrorKind> {
+fn read_listpack<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<SetObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     // Always down to the elements: code above trusts a listpack that was let in.
     let packed = Listpack::validate(&blob, true).map_err(|_| ErrorKind::Corrupt("a listpack is damaged"))?;

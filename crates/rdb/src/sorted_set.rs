@@ -5,7 +5,7 @@ use crate::error::ErrorKind;
 use crate::format;
 use crate::legacy;
 use crate::length::{self, WriteOptions};
-use crate::source::Source;
+use crate::source::Input;
 use crate::values::{Duplicates, Rules, Thresholds};
 use base::num;
 use ds::listpack::{Element, Listpack};
@@ -15,7 +15,6 @@ use ds::sorted_set::{
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::hash::Hash;
-use std::io::Read;
 
 /// A sorted set in the form the store keeps.
 pub enum SortedSetObject {
@@ -58,8 +57,8 @@ pub(crate) fn write(out: &mut Vec<u8>, set: SortedSetRef<'_>, options: &WriteOpt
 }
 
 /// Reads a value of type `code`; None if it is empty.
-pub(crate) fn read<R: Read>(
-    source: &mut Source<R>,
+pub(crate) fn read<I: Input>(
+    source: &mut I,
     code: u8,
     rules: &Rules,
 ) -> Result<Option<SortedSetObject>, ErrorKind> {
@@ -73,10 +72,10 @@ pub(crate) fn read<R: Read>(
 }
 
 /// A count, then members, each with its score behind it.
-fn read_plain<R: Read>(
-    source: &mut Source<R>,
+fn read_plain<I: Input>(
+    source: &mut I,
     rules: &Rules,
-    score: impl Fn(&mut Source<R>) -> Result<f64, ErrorKind>,
+    score: impl Fn(&mut I) -> Result<f64, ErrorKind>,
 ) -> Result<Option<SortedSetObject>, ErrorKind> {
     let count = length::read_len(source)?;
     let mut builder = SortedSetBuilder::new(rules.thresholds);
@@ -92,7 +91,7 @@ fn read_plain<R: Read>(
 }
 
 /// A byte of length and so much text, or one of three bytes that stand for what has no digits.
-fn read_score_text<R: Read>(source: &mut Source<R>) -> Result<f64, ErrorKind> {
+fn read_score_text<I: Input>(source: &mut I) -> Result<f64, ErrorKind> {
     let mut text = Vec::new();
     match source.byte()? {
         TEXT_NAN => Err(BAD_SCORE),
@@ -105,8 +104,8 @@ fn read_score_text<R: Read>(source: &mut Source<R>) -> Result<f64, ErrorKind> {
     }
 }
 
-fn read_ziplist<R: Read>(
-    source: &mut Source<R>,
+fn read_ziplist<I: Input>(
+    source: &mut I,
     rules: &Rules,
 ) -> Result<Option<SortedSetObject>, ErrorKind> {
     let blob = length::read_string(source)?;
@@ -130,8 +129,8 @@ fn read_ziplist<R: Read>(
 }
 
 /// A listpack of members and scores: kept as it is, if there are not too many and they stand in order.
-fn read_listpack<R: Read>(
-    source: &mut Source<R>,
+fn read_listpack<I: Input>(
+    source: &mut I,
     rules: &Rules,
 ) -> Result<Option<SortedSetObject>, ErrorKind> {
     let blob = length::read_string(source)?;

@@ -1,9 +1,93 @@
-//! Bytes from any `Read`, counted and summed as they are consumed. It never allocates beyond what has
-//! arrived, bar one more piece, and knows nothing of what the bytes mean.
+//! Bytes from any `Read` or from memory, counted and summed as they are consumed. It never allocates beyond
+//! what has arrived, bar one more piece, and knows nothing of what the bytes mean.
 
 use crate::error::ErrorKind;
 use base::crc::crc64;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
+
+/// What values are decoded from: bytes that come one after the other, counted.
+pub(crate) trait Input {
+    /// Bytes consumed since the beginning of the file.
+    fn offset(&self) -> u64;
+
+    fn byte(&mut self) -> Result<u8, ErrorKind>;
+
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), ErrorKind>;
+
+    /// Appends the next `len` bytes to `out`; a false length costs no memory. Capacity at the end is exact for
+    /// an `out` that was empty.
+    fn append(&mut self, out: &mut Vec<u8>, len: u64) -> Result<(), ErrorKind>;
+
+    /// Consumes `len` bytes unseen.
+    fn pass(&mut self, len: u64) -> Result<(), ErrorKind>;
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ErrorKind> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Bytes in memory.
+pub(crate) struct Slice<'a> {
+    bytes: &'a [u8],
+    /// Of `bytes`, consumed.
+    at: usize,
+    /// The offset of the first of them.
+    begin: u64,
+}
+
+impl<'a> Slice<'a> {
+    pub(crate) fn new(bytes: &'a [u8], begin: u64) -> Self {
+        Slice { bytes, at: 0, begin }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// How many bytes were consumed.
+    pub(crate) fn consumed(&self) -> usize {
+        self.at
+    }
+
+    /// The next `len` bytes; if there are fewer, all are consumed.
+    pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], ErrorKind> {
+        let rest = &self.bytes[self.at..];
+        let taken = usize::try_from(len).ok().and_then(|len| rest.get(..len));
+        self.at = taken.map_or(self.bytes.len(), |taken| self.at + taken.len());
+        taken.ok_or(ErrorKind::Truncated)
+    }
+}
+
+impl Input for Slice<'_> {
+    fn offset(&self) -> u64 {
+        self.begin + self.at as u64
+    }
+
+    #[inline]
+    fn byte(&mut self) -> Result<u8, ErrorKind> {
+        let byte = *self.bytes.get(self.at).ok_or(ErrorKind::Truncated)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), ErrorKind> {
+        out.copy_from_slice(self.take(out.len() as u64)?);
+        Ok(())
+    }
+
+    fn append(&mut self, out: &mut Vec<u8>, len: u64) -> Result<(), ErrorKind> {
+        let taken = self.take(len)?;
+        out.reserve_exact(taken.len());
+        out.extend_from_slice(taken);
+        Ok(())
+    }
+
+    fn pass(&mut self, len: u64) -> Result<(), ErrorKind> {
+        self.take(len).map(drop)
+    }
+}
 
 /// Whether a CRC-64 is kept of what is consumed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,7 +99,7 @@ pub(crate) enum Summing {
 /// A buffered reader that knows how many bytes were consumed and their CRC-64.
 pub(crate) struct Source<R> {
     input: R,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     /// Unread bytes are `buffer[start..end]`; those in `buffer[summed..start]` are read but not yet in `crc`.
     start: usize,
     end: usize,
@@ -29,13 +113,8 @@ pub(crate) struct Source<R> {
 impl<R: Read> Source<R> {
     /// `capacity` is the buffer's size: what one read asks for.
     pub(crate) fn new(input: R, capacity: usize, summing: Summing) -> Self {
-        let buffer = vec![0; capacity.clamp(1, BUFFER_LEN)].into_boxed_slice();
+        let buffer = vec![0; capacity.clamp(1, BUFFER_LEN)];
         Source { input, buffer, start: 0, end: 0, summed: 0, passed: 0, crc: 0, summing }
-    }
-
-    /// Bytes consumed since the beginning.
-    pub(crate) fn offset(&self) -> u64 {
-        self.passed + self.start as u64
     }
 
     pub(crate) fn summing(&self) -> Summing {
@@ -48,54 +127,43 @@ impl<R: Read> Source<R> {
         self.crc
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, ErrorKind> {
-        if self.start == self.end {
-            self.refill()?;
-        }
-        self.start += 1;
-        Ok(self.buffer[self.start - 1])
+    /// What is in the buffer and not consumed.
+    pub(crate) fn window(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
     }
 
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ErrorKind> {
-        let mut bytes = [0; N];
-        self.fill(&mut bytes)?;
-        Ok(bytes)
+    /// Consumes bytes of the window.
+    pub(crate) fn consume(&mut self, len: usize) {
+        assert!(len <= self.end - self.start, "only what is there can be consumed");
+        self.start += len;
     }
 
-    /// Appends the next `len` bytes to `out`, in pieces, so that a false length costs no memory. Capacity at
-    /// the end is exact for an `out` that was empty.
-    pub(crate) fn append(&mut self, out: &mut Vec<u8>, len: u64) -> Result<(), ErrorKind> {
-        let mut left = len;
-        while left > 0 {
-            let begin = out.len();
-            let piece = left.min(begin.max(PIECE_LEN) as u64) as usize;
-            out.reserve_exact(piece);
-            out.resize(begin + piece, 0);
-            self.fill(&mut out[begin..])?;
-            left -= piece as u64;
+    /// Reads more into the window, which grows up to `WINDOW_MAX`. False if it cannot, or if nothing comes.
+    pub(crate) fn widen_window(&mut self) -> Result<bool, ErrorKind> {
+        if self.start > 0 {
+            self.sum_up();
+            self.passed += self.start as u64;
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end, self.summed) = (0, self.end - self.start, 0);
+        } else if self.end == self.buffer.len() {
+            if self.end >= WINDOW_MAX {
+                return Ok(false);
+            }
+            self.buffer.resize(self.end * 2, 0);
         }
-        Ok(())
+        match read_some(&mut self.input, &mut self.buffer[self.end..]) {
+            Ok(len) => {
+                self.end += len;
+                Ok(true)
+            }
+            Err(ErrorKind::Truncated) => Ok(false),
+            Err(kind) => Err(kind),
+        }
     }
 
     /// The input and what was read from it but not consumed.
     pub(crate) fn into_rest(self) -> (Vec<u8>, R) {
         (self.buffer[self.start..self.end].to_vec(), self.input)
-    }
-
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), ErrorKind> {
-        let mut filled = 0;
-        while filled < out.len() {
-            let rest = &mut out[filled..];
-            filled += match self.end - self.start {
-                0 if rest.len() >= self.buffer.len() => self.read_past_buffer(rest)?,
-                0 => {
-                    self.refill()?;
-                    0
-                }
-                _ => self.take(rest),
-            };
-        }
-        Ok(())
     }
 
     fn take(&mut self, out: &mut [u8]) -> usize {
@@ -136,6 +204,73 @@ impl<R: Read> Source<R> {
     }
 }
 
+impl<R: Read + Seek> Source<R> {
+    /// Goes to `offset`, back or forth. From then on no sum is kept.
+    pub(crate) fn seek(&mut self, offset: u64) -> Result<(), ErrorKind> {
+        self.input.seek(SeekFrom::Start(offset))?;
+        (self.start, self.end, self.summed, self.passed) = (0, 0, 0, offset);
+        self.summing = Summing::Off;
+        Ok(())
+    }
+}
+
+impl<R: Read> Input for Source<R> {
+    fn offset(&self) -> u64 {
+        self.passed + self.start as u64
+    }
+
+    #[inline]
+    fn byte(&mut self) -> Result<u8, ErrorKind> {
+        if self.start == self.end {
+            self.refill()?;
+        }
+        self.start += 1;
+        Ok(self.buffer[self.start - 1])
+    }
+
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), ErrorKind> {
+        let mut filled = 0;
+        while filled < out.len() {
+            let rest = &mut out[filled..];
+            filled += match self.end - self.start {
+                0 if rest.len() >= self.buffer.len() => self.read_past_buffer(rest)?,
+                0 => {
+                    self.refill()?;
+                    0
+                }
+                _ => self.take(rest),
+            };
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, out: &mut Vec<u8>, len: u64) -> Result<(), ErrorKind> {
+        let mut left = len;
+        while left > 0 {
+            let begin = out.len();
+            let piece = left.min(begin.max(PIECE_LEN) as u64) as usize;
+            out.reserve_exact(piece);
+            out.resize(begin + piece, 0);
+            self.fill(&mut out[begin..])?;
+            left -= piece as u64;
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, len: u64) -> Result<(), ErrorKind> {
+        let mut left = len;
+        while left > 0 {
+            if self.start == self.end {
+                self.refill()?;
+            }
+            let passed = left.min((self.end - self.start) as u64);
+            self.start += passed as usize;
+            left -= passed;
+        }
+        Ok(())
+    }
+}
+
 /// At least one byte, or Truncated.
 fn read_some(input: &mut impl Read, out: &mut [u8]) -> Result<usize, ErrorKind> {
     loop {
@@ -150,6 +285,8 @@ fn read_some(input: &mut impl Read, out: &mut [u8]) -> Result<usize, ErrorKind> 
 
 /// What one read asks for.
 pub(crate) const BUFFER_LEN: usize = 64 * 1024;
+/// Records longer than this are never looked at as a whole.
+const WINDOW_MAX: usize = 4 << 20;
 /// The first allocation for a string whose length is only claimed.
 const PIECE_LEN: usize = 1024 * 1024;
 

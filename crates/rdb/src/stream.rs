@@ -10,9 +10,8 @@
 use crate::error::ErrorKind;
 use crate::format;
 use crate::length::{self, WriteOptions};
-use crate::source::Source;
+use crate::source::Input;
 use ds::stream::{ConsumerId, Entries, Group, IdempotenceLimits, Pending, Producers, Stream, StreamId};
-use std::io::Read;
 
 pub(crate) fn type_code(stream: &Stream) -> u8 {
     if stream.groups().any(|(_, group)| group.returned_len() > 0) {
@@ -107,7 +106,7 @@ fn write_id(out: &mut Vec<u8>, id: StreamId) {
 }
 
 /// Reads a stream of type `code`. It may be empty: streams outlive their entries.
-pub(crate) fn read<R: Read>(source: &mut Source<R>, code: u8) -> Result<Option<Box<Stream>>, ErrorKind> {
+pub(crate) fn read<I: Input>(source: &mut I, code: u8) -> Result<Option<Box<Stream>>, ErrorKind> {
     let mut stream = Box::<Stream>::default();
     for _ in 0..length::read_len(source)? {
         let master = length::read_string(source)?.try_into().map(StreamId::from_bytes);
@@ -137,7 +136,7 @@ pub(crate) fn read<R: Read>(source: &mut Source<R>, code: u8) -> Result<Option<B
     Ok(Some(stream))
 }
 
-fn read_group<R: Read>(source: &mut Source<R>, code: u8, stream: &mut Stream) -> Result<(), ErrorKind> {
+fn read_group<I: Input>(source: &mut I, code: u8, stream: &mut Stream) -> Result<(), ErrorKind> {
     let name = length::read_string(source)?;
     let last_id = read_id(source)?;
     let entries_read = if code >= format::TYPE_STREAM_LISTPACKS_2 {
@@ -173,7 +172,7 @@ fn read_group<R: Read>(source: &mut Source<R>, code: u8, stream: &mut Stream) ->
 }
 
 /// A group's pending entries, as yet without consumers, in order of ids.
-fn read_pending<R: Read>(source: &mut Source<R>) -> Result<Vec<(StreamId, Pending)>, ErrorKind> {
+fn read_pending<I: Input>(source: &mut I) -> Result<Vec<(StreamId, Pending)>, ErrorKind> {
     let mut pending = Vec::new();
     for _ in 0..length::read_len(source)? {
         let id = StreamId::from_bytes(source.array()?);
@@ -188,8 +187,8 @@ fn read_pending<R: Read>(source: &mut Source<R>) -> Result<Vec<(StreamId, Pendin
     Ok(pending)
 }
 
-fn read_consumer<R: Read>(
-    source: &mut Source<R>,
+fn read_consumer<I: Input>(
+    source: &mut I,
     code: u8,
     group: &mut Group,
     pending: &mut [(StreamId, Pending)],
@@ -223,7 +222,7 @@ fn find(pending: &mut [(StreamId, Pending)], id: StreamId) -> Option<&mut Pendin
     Some(&mut pending[index].1)
 }
 
-fn read_producers<R: Read>(source: &mut Source<R>, stream: &mut Stream) -> Result<(), ErrorKind> {
+fn read_producers<I: Input>(source: &mut I, stream: &mut Stream) -> Result<(), ErrorKind> {
     let duration_s = length::read_len(source)?.clamp(1, IdempotenceLimits::DURATION_S_MAX);
     let max_size = length::read_len(source)?.clamp(1, IdempotenceLimits::SIZE_MAX);
     let mut producers = Producers::new(IdempotenceLimits { duration_s, max_size });
@@ -243,7 +242,7 @@ fn read_producers<R: Read>(source: &mut Source<R>, stream: &mut Stream) -> Resul
     Ok(())
 }
 
-fn read_ids<R: Read>(source: &mut Source<R>) -> Result<Vec<StreamId>, ErrorKind> {
+fn read_ids<I: Input>(source: &mut I) -> Result<Vec<StreamId>, ErrorKind> {
     let mut ids = Vec::new();
     for _ in 0..length::read_len(source)? {
         ids.push(StreamId::from_bytes(source.array()?));
@@ -251,7 +250,7 @@ fn read_ids<R: Read>(source: &mut Source<R>) -> Result<Vec<StreamId>, ErrorKind>
     Ok(ids)
 }
 
-fn read_id<R: Read>(source: &mut Source<R>) -> Result<StreamId, ErrorKind> {
+fn read_id<I: Input>(source: &mut I) -> Result<StreamId, ErrorKind> {
     Ok(StreamId::new(length::read_len(source)?, length::read_len(source)?))
 }
 

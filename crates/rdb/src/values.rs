@@ -7,7 +7,7 @@ use crate::length::{self, Text, WriteOptions};
 use crate::list::{self, ListObject};
 use crate::set::{self, SetObject};
 use crate::sorted_set::{self, SortedSetObject};
-use crate::source::Source;
+use crate::source::Input;
 use crate::{hash, stream};
 use base::num;
 use ds::hash::{FieldTable, HashRef};
@@ -17,7 +17,6 @@ use ds::set::SetRef;
 use ds::sorted_set::SortedSetRef;
 use ds::stream::Stream;
 use std::fmt;
-use std::io::Read;
 
 /// What a value looks like to the writer.
 #[derive(Clone, Copy)]
@@ -198,8 +197,8 @@ pub(crate) enum Duplicates {
 
 /// Reads what follows the key; None if it is an empty collection, which old versions of Redis could leave
 /// behind.
-pub(crate) fn read_value<R: Read>(
-    source: &mut Source<R>,
+pub(crate) fn read_value<I: Input>(
+    source: &mut I,
     code: u8,
     name: TypeName,
     rules: &Rules,
@@ -211,18 +210,22 @@ pub(crate) fn read_value<R: Read>(
         "sorted set" => Ok(sorted_set::read(source, code, rules)?.map(Object::SortedSet)),
         "hash" => Ok(hash::read(source, code, rules)?.map(Object::Hash)),
         "stream" => Ok(stream::read(source, code)?.map(Object::Stream)),
-        _ => Err(ErrorKind::UnsupportedType { code, name }),
+        _ => Err(ErrorKind::UnsupportedType(name)),
     }
 }
 
 /// A string value: an integer if it is the digits of one, as a client's SET would make it.
-fn read_text_object<R: Read>(source: &mut Source<R>) -> Result<Object, ErrorKind> {
+fn read_text_object<I: Input>(source: &mut I) -> Result<Object, ErrorKind> {
     let mut bytes = Vec::new();
     if let Text::Int(number) = length::read_text(source, &mut bytes)? {
         return Ok(Object::Int(number));
     }
-    let number = if bytes.len() <= MAX_DIGITS { num::parse_i64(&bytes) } else { None };
-    Ok(number.map_or(Object::Bytes(bytes), Object::Int))
+    Ok(number_of(&bytes).map_or(Object::Bytes(bytes), Object::Int))
+}
+
+/// The number that a string value is kept as.
+pub(crate) fn number_of(bytes: &[u8]) -> Option<i64> {
+    if bytes.len() <= MAX_DIGITS { num::parse_i64(bytes) } else { None }
 }
 
 /// `-9223372036854775808`.

@@ -3,50 +3,8 @@
 mod common;
 
 use base::random::Rng;
-use common::{
-    COMPRESSED, Fields, PLAIN, file, hash_object, list_object, records, set_object, sorted_set_object,
-};
-use rdb::{
-    ErrorKind, ReadOptions, Thresholds, ValueRef, restore, write_aux, write_record, write_resize_db,
-    write_select_db,
-};
-
-/// A small file with a record of each kind.
-fn sample() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    write_aux(&mut bytes, b"redis-ver", b"7.0.15");
-    write_select_db(&mut bytes, 0);
-    write_resize_db(&mut bytes, 6, 1);
-    write_record(&mut bytes, b"int", Some(5), ValueRef::Int(1_000_000), &PLAIN);
-    write_record(&mut bytes, b"text", None, ValueRef::Bytes(b"value"), &PLAIN);
-    write_record(&mut bytes, b"long", None, ValueRef::Bytes(&[b'x'; 300]), &COMPRESSED);
-    for (key, packed, expires_at) in
-        [(b"h1", true, None), (b"h2", false, None), (b"h3", false, Some(1 << 41))]
-    {
-        let mut fields: Fields = (0..5u8).map(|n| (vec![b'a' + n; 3], (vec![n; 4], expires_at))).collect();
-        fields.insert(b"n".to_vec(), (b"12345".to_vec(), None));
-        let object = hash_object(&fields, packed);
-        write_record(&mut bytes, key, None, ValueRef::Hash(object.view()), &PLAIN);
-    }
-    let elements: Vec<_> = (0..9u8).map(|n| vec![b'a' + n; 5]).collect();
-    write_record(&mut bytes, b"list", None, ValueRef::List(list_object(&elements).view()), &PLAIN);
-    bytes.extend_from_slice(b"\x0d\x02zl\x16\x16\0\0\0\x12\0\0\0\x04\0\0\x01a\x03\xf2\x02\x01b\x03\x01x\xff");
-    bytes.extend_from_slice(b"\x09\x02zm\x0c\x02\x01a\x01\x00\x31\x01b\x01\x00x\xff");
-    for thresholds in [Thresholds::default(), Thresholds { set_ints: 0, ..Thresholds::default() }] {
-        let members = (1000..1020).map(|number| number.to_string().into_bytes()).collect();
-        let set = set_object(&members, thresholds);
-        write_record(&mut bytes, b"set", None, ValueRef::Set(set.view()), &PLAIN);
-    }
-    for zset_entries in [0, 128] {
-        let members: Vec<_> = (0..9u8).map(|n| (vec![b'a' + n; 4], f64::from(n).sqrt().to_bits())).collect();
-        let set = sorted_set_object(&members, Thresholds { zset_entries, ..Thresholds::default() });
-        write_record(&mut bytes, b"sorted", None, ValueRef::SortedSet(set.view()), &PLAIN);
-    }
-    bytes.extend_from_slice(b"\x03\x02z1\x02\x01a\x031.5\x01b\xfe");
-    bytes.extend_from_slice(b"\x0c\x02z2\x16\x16\0\0\0\x12\0\0\0\x04\0\0\x01a\x03\xf2\x02\x01b\x03\x019\xff");
-    bytes.extend_from_slice(b"\x14\x02sp\x0c\x0c\0\0\0\x02\0\x81a\x02\x07\x01\xff");
-    file(12, &bytes)
-}
+use common::{records, sample};
+use rdb::{ErrorKind, ReadOptions, restore};
 
 #[test]
 fn every_cut_is_noticed_where_the_data_ends() {
