@@ -31,6 +31,8 @@ pub struct Launch {
     pub config_file: Option<PathBuf>,
     /// What came on standard input, kept for a process that is started again.
     pub stdin: Option<String>,
+    /// Load what is whole of a damaged dump.
+    pub recover: bool,
     /// The other arguments, as lines of a configuration file.
     pub options: String,
 }
@@ -55,14 +57,16 @@ pub fn understand(mut arguments: Vec<String>) -> Invocation {
 }
 
 fn launch(program: String, arguments: Vec<String>) -> Invocation {
-    let line = config_file::command_line(&arguments);
+    let (recovery, directives): (Vec<_>, Vec<_>) =
+        arguments.iter().cloned().partition(|argument| argument == RECOVER);
+    let line = config_file::command_line(&directives);
     let stdin = match line.stdin.then(|| io::read_to_string(io::stdin())).transpose() {
         Ok(text) => text,
         Err(error) => return Invocation::Refuse(format!("Can't read standard input: {}\n", reason(&error))),
     };
     let config_file = line.config_file.map(|path| std::path::absolute(&path).unwrap_or_else(|_| path.into()));
-    let options = line.options;
-    Invocation::Serve(Box::new(Launch { program, arguments, config_file, stdin, options }))
+    let (recover, options) = (!recovery.is_empty(), line.options);
+    Invocation::Serve(Box::new(Launch { program, arguments, config_file, stdin, recover, options }))
 }
 
 impl Launch {
@@ -173,8 +177,12 @@ const OTHER_TOOLS: [&str; 10] = [
 
 const NO_MEMORY_TEST: &str = "The server does not test memory: use memtest86 or memtester.\n";
 
+/// Not a directive: it belongs to one start, not into a configuration file.
+const RECOVER: &str = "--recover";
+
 const USAGE: &str = "\
 Usage: onefold-server [/path/to/onefold.conf] [options] [-]
+       onefold-server [/path/to/onefold.conf] --recover [options] (load what is whole of a damaged dump)
        onefold-server - (read the configuration from standard input)
        onefold-server -v or --version
        onefold-server -h or --help

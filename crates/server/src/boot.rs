@@ -19,7 +19,7 @@ use crate::arguments::Launch;
 use crate::host::{Process, ServerHost, random, unix_now};
 use crate::inbox::{Inbox, Message};
 use crate::listener::{self, Listener};
-use crate::load::{self, Loaded};
+use crate::load::{self, AtDamage, Loaded};
 use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::supervise::{self, Supervision};
@@ -101,7 +101,7 @@ fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<
 const WORKER_STACK: usize = 2 << 20;
 /// Address space an arena of the allocator reserves ahead: one more large value does not cost a multiple of
 /// it.
-const RESERVE_LEN: usize = 32 << 20;
+pub const RESERVE_LEN: usize = 32 << 20;
 
 /// Starts the workers, unless they run already; the first one has the listeners.
 fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) -> io::Result<()> {
@@ -161,7 +161,8 @@ fn load_data(process: &Arc<Process>, listeners: Vec<Listener>) {
             exit(1);
         }
     };
-    match load::load(engine, &file, &process.load, process.now(), &mut serve) {
+    let at_damage = if process.launch.recover { AtDamage::Recover } else { AtDamage::Refuse };
+    match load::load(engine, &file, &process.load, process.now(), at_damage, &mut serve) {
         Ok(Loaded::Yes) => {
             let seconds = begin.elapsed().as_secs_f64();
             LOG.notice(&format!("DB loaded from disk: {seconds:.3} seconds"));

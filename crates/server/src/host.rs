@@ -23,7 +23,7 @@ use crate::arguments::Launch;
 use crate::inbox::{Inbox, Message};
 use crate::lazyfree::Reclaimer;
 use crate::listener::Listener;
-use crate::load::{self, Progress};
+use crate::load::{self, AtDamage, Progress};
 use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::stopwatch::Stopwatch;
@@ -193,7 +193,7 @@ impl Host for ServerHost {
         let engine = self.0.engine();
         engine.loading.store(true, Ordering::Relaxed);
         let file = path(&engine.config().dbfilename);
-        let loaded = load::load(engine, &file, &self.0.load, unix_now(), &mut || {});
+        let loaded = load::load(engine, &file, &self.0.load, unix_now(), AtDamage::Refuse, &mut || {});
         engine.loading.store(false, Ordering::Relaxed);
         loaded.map(drop).inspect_err(|error| LOG.warning(error))
     }

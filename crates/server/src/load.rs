@@ -1,10 +1,20 @@
-//! Fills the keyspace from a dump file. Commands may run beside it (they are refused while loading); it
-//! must never leave out a key without saying so, nor go on after damage.
+//! Fills the keyspace from a dump file, with a thread for each core. Commands may run beside it (they are refused
+//! while loading); it must never leave out a key without saying so, nor go on after damage unless that was
+//! asked for.
+//!
+//! Whoever of the threads has nothing to do takes the reader's lock, cuts the next records out of the file by
+//! their lengths alone, lets go, and decodes and inserts them. So there is no queue, memory holds one batch for
+//! each thread, and a fault is told as by a single reader: batches are taken in the file's order, those taken
+//! are ended, and of several faults the first in the file counts.
 
+mod recovery;
+
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use base::bytes::escape;
@@ -13,9 +23,11 @@ use engine::Engine;
 use engine::config::{Config, SanitizePayload};
 use engine::engine::thresholds;
 use engine::host::LoadStatus;
-use rdb::{Item, ReadOptions, Reader, Record};
+use parking_lot::Mutex;
+use rdb::{Batch, Item, Object, RawValue, ReadOptions, Reader};
 use store::{DbIndex, Entry, Key, Plan};
 
+use crate::boot::RESERVE_LEN;
 use crate::log::{LOG, reason};
 
 /// How far the load is; read by INFO while it goes on.
@@ -26,14 +38,35 @@ pub struct Progress {
     loaded_bytes: AtomicU64,
     keys_loaded: AtomicU64,
     keys_expired: AtomicU64,
+    keys_empty: AtomicU64,
 }
 
 impl Progress {
     fn begin(&self, now: UnixMs, total_bytes: u64) {
         self.started.store(now.0, Ordering::Relaxed);
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
-        for count in [&self.loaded_bytes, &self.keys_loaded, &self.keys_expired] {
+        for count in [&self.loaded_bytes, &self.keys_loaded, &self.keys_expired, &self.keys_empty] {
             count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn log_state(&self) {
+        let status = self.status();
+        let percent = status.loaded_bytes * 100 / status.total_bytes.max(1);
+        LOG.notice(&format!("Loading DB in memory: {percent}% done, {} keys so far", status.keys_loaded));
+    }
+
+    /// The last words.
+    fn report(&self) {
+        let (loaded, expired) = (self.status().keys_loaded, self.status().keys_expired);
+        let empty = self.keys_empty.load(Ordering::Relaxed);
+        if empty > 0 {
+            LOG.warning(&format!(
+                "Done loading RDB, keys loaded: {loaded}, keys expired: {expired}, empty keys skipped: \
+                 {empty}."
+            ));
+        } else {
+            LOG.notice(&format!("Done loading RDB, keys loaded: {loaded}, keys expired: {expired}."));
         }
     }
 
@@ -56,6 +89,14 @@ pub enum Loaded {
     Absent,
 }
 
+/// What damage means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtDamage {
+    Refuse,
+    /// Whatever is whole is loaded; the file is kept under another name as well.
+    Recover,
+}
+
 /// Loads `path` into the keyspace, which holds none of its keys. The error says what is wrong, and where.
 /// If it takes long enough for somebody to notice, `takes_long` is called, again and again.
 pub fn load(
@@ -63,6 +104,7 @@ pub fn load(
     path: &Path,
     progress: &Progress,
     now: UnixMs,
+    at_damage: AtDamage,
     takes_long: &mut dyn FnMut(),
 ) -> Result<Loaded, String> {
     let file = match File::open(path) {
@@ -73,11 +115,25 @@ pub fn load(
     let config = engine.config();
     progress.begin(now, file.metadata().map_or(0, |metadata| metadata.len()));
     let reader = Reader::new(file, &read_options(&config)).map_err(|error| error.to_string())?;
-    let clock = (now.seconds() & 0xff_ffff) as u32;
-    let (db, waiting) = (DbIndex(0), Vec::with_capacity(BATCH));
-    let mut load = Load { engine, reader, progress, now, clock, db, waiting, loaded: 0, expired: 0 };
-    load.run(&config, takes_long)?;
-    load.report();
+    let input = Input { reader, db: DbIndex(0), ended: false };
+    let load = Load {
+        engine,
+        progress,
+        now,
+        clock: (now.seconds() & 0xff_ffff) as u32,
+        key_delay: config.key_load_delay_us,
+        input: Mutex::new(input),
+        fault: Mutex::new(None),
+        stopped: AtomicBool::new(false),
+    };
+    match at_damage {
+        AtDamage::Refuse => load.on_threads(threads(&config), takes_long, Load::run),
+        AtDamage::Recover => load.on_threads(1, takes_long, |load| recovery::run(load, path)),
+    }
+    if let Some((_, text)) = load.fault.into_inner() {
+        return Err(text);
+    }
+    progress.report();
     Ok(Loaded::Yes)
 }
 
@@ -89,64 +145,143 @@ fn read_options(config: &Config) -> ReadOptions {
     }
 }
 
-struct Load<'a> {
-    engine: &'a Engine,
-    reader: Reader<File>,
-    progress: &'a Progress,
-    now: UnixMs,
-    /// The access clock of every key: all were used last now.
-    clock: u32,
-    db: DbIndex,
-    /// Keys of `db` with their hashes, whose places in the table are on their way to the processor.
-    waiting: Vec<(u64, Record)>,
-    loaded: u64,
-    expired: u64,
+/// How many threads decode. Whoever asks for a delay at each key wants them one after the other.
+fn threads(config: &Config) -> usize {
+    if config.key_load_delay_us == 0 { config.workers().min(THREADS_MAX) } else { 1 }
 }
 
+/// More only wait for the lock of the one that reads.
+const THREADS_MAX: usize = 16;
 /// Keys that wait for memory together instead of one after the other.
-const BATCH: usize = 32;
-
-/// Keys between two updates of the figures that others see.
-const PROGRESS_KEYS: u64 = 1024;
+const GROUP: usize = 32;
 /// A client that comes up to so much earlier rather waits than hears that the server is loading.
 const NOTICEABLE: Duration = Duration::from_millis(25);
 /// How often a long load says in the log how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
+struct Load<'a> {
+    engine: &'a Engine,
+    progress: &'a Progress,
+    now: UnixMs,
+    /// The access clock of every key: all were used last now.
+    clock: u32,
+    key_delay: i64,
+    input: Mutex<Input>,
+    /// Of all faults the first in the file, with its offset.
+    fault: Mutex<Option<(u64, String)>>,
+    stopped: AtomicBool,
+}
+
+/// The file, in the hands of one thread at a time.
+struct Input {
+    reader: Reader<File>,
+    db: DbIndex,
+    ended: bool,
+}
+
+/// What a thread does next.
+enum Work {
+    /// The batch holds records.
+    Batch(DbIndex),
+    /// One record, decoded already: too large for a batch.
+    Record(DbIndex, Box<rdb::Record>),
+    Nothing,
+}
+
+/// A key on its way into a table.
+struct Arrival<'b> {
+    key: Cow<'b, [u8]>,
+    hash: u64,
+    expires_at: Option<i64>,
+    value: RawValue<'b>,
+}
+
 impl Load<'_> {
-    fn run(&mut self, config: &Config, takes_long: &mut dyn FnMut()) -> Result<(), String> {
-        let begin = Instant::now();
-        let mut reported = begin;
+    /// Runs `work` on each of so many threads, and watches over them until all have ended.
+    fn on_threads(&self, count: usize, takes_long: &mut dyn FnMut(), work: impl Fn(&Self) + Sync) {
+        let (watcher, running) = (thread::current(), AtomicUsize::new(0));
+        let (begin, mut reported) = (Instant::now(), Instant::now());
+        thread::scope(|scope| {
+            let spawn = |index| {
+                let (work, ended) = (&work, Ended::new(&running, &watcher));
+                let body = move || {
+                    let _ended = ended;
+                    base::alloc::limit_reserve(RESERVE_LEN);
+                    work(self);
+                };
+                thread::Builder::new().name(format!("load-{index}")).spawn_scoped(scope, body).ok()
+            };
+            if (0..count).map_while(spawn).count() == 0 {
+                work(self);
+            }
+            while running.load(Ordering::Acquire) > 0 {
+                thread::park_timeout(NOTICEABLE);
+                if begin.elapsed() >= NOTICEABLE {
+                    takes_long();
+                }
+                if reported.elapsed() >= REPORT_EVERY {
+                    reported = Instant::now();
+                    self.progress.log_state();
+                }
+            }
+        });
+    }
+
+    /// A thread's share: batch after batch, until there is nothing left.
+    fn run(&self) {
+        let mut batch = Batch::default();
         loop {
-            match self.reader.next().map_err(|error| error.to_string())? {
-                Item::End => return self.insert_waiting(),
-                Item::Record(record) => {
-                    self.add(record)?;
-                    if self.waiting.is_empty() && begin.elapsed() > NOTICEABLE {
-                        takes_long();
-                    }
-                    if (self.loaded + self.expired).is_multiple_of(PROGRESS_KEYS) {
-                        self.show_progress(&mut reported);
-                    }
-                    if config.key_load_delay_us != 0 {
-                        std::thread::sleep(delay(config.key_load_delay_us, 1));
-                    }
-                }
-                other => {
-                    self.insert_waiting()?;
-                    self.note(other)?;
-                }
+            let done = match self.take(&mut batch) {
+                Work::Batch(db) => self.decode(db, &batch),
+                Work::Record(db, record) => self.insert_record(db, *record),
+                Work::Nothing => return,
+            };
+            if let Err((offset, text)) = done {
+                self.fail(offset, text);
             }
         }
     }
 
-    /// What stands between the keys.
-    fn note(&mut self, item: Item) -> Result<(), String> {
-        match item {
-            Item::SelectDb(db) if db < u64::from(self.engine.store.databases()) => {
-                self.db = DbIndex(db as u16)
+    fn take(&self, batch: &mut Batch) -> Work {
+        let mut input = self.input.lock();
+        while !input.ended && !self.stopped.load(Ordering::Relaxed) {
+            let taken = input.reader.next_batch(batch);
+            let offset = input.reader.offset();
+            self.progress.loaded_bytes.store(offset, Ordering::Relaxed);
+            match taken {
+                Ok(None) => return Work::Batch(input.db),
+                Ok(Some(Item::Record(record))) => return Work::Record(input.db, Box::new(record)),
+                Ok(Some(Item::End)) => {
+                    input.ended = true;
+                    self.progress.keys_empty.fetch_add(input.reader.empty_count(), Ordering::Relaxed);
+                }
+                Ok(Some(other)) => {
+                    if let Err(text) = self.note(other, &mut input.db) {
+                        self.fail(offset, text);
+                    }
+                }
+                Err(error) => self.fail(error.offset, error.to_string()),
             }
-            Item::SelectDb(db) => return Err(self.too_many_databases(db)),
+        }
+        Work::Nothing
+    }
+
+    /// Remembers a fault, unless there is one before it in the file. No thread takes anything more.
+    fn fail(&self, offset: u64, text: String) {
+        self.stopped.store(true, Ordering::Relaxed);
+        let mut fault = self.fault.lock();
+        if fault.as_ref().is_none_or(|(before, _)| offset < *before) {
+            *fault = Some((offset, text));
+        }
+    }
+
+    /// What stands between the keys.
+    fn note(&self, item: Item, db: &mut DbIndex) -> Result<(), String> {
+        match item {
+            Item::SelectDb(number) if number < u64::from(self.engine.store.databases()) => {
+                *db = DbIndex(number as u16)
+            }
+            Item::SelectDb(number) => return Err(self.too_many_databases(number)),
             Item::Aux { key, value } => note_aux(&key, &value, self.now),
             Item::ModuleAux { module } => LOG.warning(&format!(
                 "The RDB file contains AUX module data I can't load: no matching module '{module}'"
@@ -165,64 +300,108 @@ impl Load<'_> {
         )
     }
 
-    fn add(&mut self, record: Record) -> Result<(), String> {
-        if record.expires_at.is_some_and(|at| at <= self.now.0) {
-            self.expired += 1;
-            return Ok(());
+    fn decode(&self, db: DbIndex, batch: &Batch) -> Result<(), (u64, String)> {
+        let mut records = batch.records();
+        let group = if self.key_delay == 0 { GROUP } else { 1 };
+        let mut waiting = Vec::with_capacity(group);
+        loop {
+            let record = records.next().map_err(|error| (error.offset, error.to_string()))?;
+            let ended = record.is_none();
+            if let Some(record) = record {
+                let (expires_at, value) = (record.attributes.expires_at, record.value);
+                waiting.extend(self.arrive(db, record.key, expires_at, value));
+            }
+            if ended || waiting.len() == group {
+                let offset = records.offset();
+                self.insert_all(db, &mut waiting).map_err(|text| (offset, text))?;
+            }
+            if ended {
+                self.progress.keys_empty.fetch_add(records.empty_count(), Ordering::Relaxed);
+                return Ok(());
+            }
+            if self.key_delay != 0 {
+                thread::sleep(delay(self.key_delay, 1));
+            }
         }
-        let hash = Key::new(&record.key).hash;
-        self.engine.store.prefetch_line(self.db, hash);
-        self.waiting.push((hash, record));
-        self.loaded += 1;
-        if self.waiting.len() == BATCH { self.insert_waiting() } else { Ok(()) }
     }
 
-    fn insert_waiting(&mut self) -> Result<(), String> {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        let result = waiting.drain(..).try_for_each(|(hash, record)| self.insert(hash, record));
-        self.waiting = waiting;
-        result
+    /// Inserts a record that came by itself.
+    fn insert_record(&self, db: DbIndex, record: rdb::Record) -> Result<(), (u64, String)> {
+        let (key, value) = (Cow::Owned(record.key), RawValue::Object(record.value));
+        let mut waiting: Vec<_> = self.arrive(db, key, record.expires_at, value).into_iter().collect();
+        let offset = self.input.lock().reader.offset();
+        self.insert_all(db, &mut waiting).map_err(|text| (offset, text))
     }
 
-    fn insert(&self, hash: u64, record: Record) -> Result<(), String> {
-        let mut guard = self.engine.store.lock(&Plan::One(self.engine.store.shard_of(hash)));
-        let db = guard.db(self.db, hash);
-        if db.find(Key { bytes: &record.key, hash }).is_some() {
-            return Err(self.duplicate(&record.key));
+    /// A key that has not expired; its place in the table is on its way to the processor from now on.
+    fn arrive<'b>(
+        &self,
+        db: DbIndex,
+        key: Cow<'b, [u8]>,
+        expires_at: Option<i64>,
+        value: RawValue<'b>,
+    ) -> Option<Arrival<'b>> {
+        if expires_at.is_some_and(|at| at <= self.now.0) {
+            self.progress.keys_expired.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
-        db.insert(hash, Entry::from_object(&record.key, record.value, record.expires_at, self.clock));
+        let hash = Key::new(&key).hash;
+        self.engine.store.prefetch_line(db, hash);
+        Some(Arrival { key, hash, expires_at, value })
+    }
+
+    fn insert_all(&self, db: DbIndex, waiting: &mut Vec<Arrival<'_>>) -> Result<(), String> {
+        let count = waiting.len() as u64;
+        let mut arrivals = waiting.drain(..);
+        let done = arrivals.try_for_each(|arrival| self.insert(db, arrival));
+        done.map_err(|key| self.duplicate(db, &key))?;
+        self.progress.keys_loaded.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }
 
-    fn duplicate(&self, key: &[u8]) -> String {
-        let (key, offset) = (escape(key), self.reader.offset());
-        format!("RDB has duplicated key {key} in DB {} before offset {offset}", self.db.0)
+    /// Puts a key into its table; gives it back if that has it already.
+    fn insert<'b>(&self, db: DbIndex, arrival: Arrival<'b>) -> Result<(), Cow<'b, [u8]>> {
+        let Arrival { key, hash, expires_at, value } = arrival;
+        let entry = match value {
+            RawValue::Text(Cow::Borrowed(text)) => Entry::from_text(&key, text, expires_at, self.clock),
+            RawValue::Text(Cow::Owned(text)) => {
+                Entry::from_object(&key, Object::Bytes(text), expires_at, self.clock)
+            }
+            RawValue::Object(object) => Entry::from_object(&key, object, expires_at, self.clock),
+        };
+        let mut guard = self.engine.store.lock(&Plan::One(self.engine.store.shard_of(hash)));
+        let table = guard.db(db, hash);
+        if table.find(Key { bytes: &key, hash }).is_some() {
+            return Err(key);
+        }
+        table.insert(hash, entry);
+        Ok(())
     }
 
-    fn show_progress(&self, reported: &mut Instant) {
-        let (offset, progress) = (self.reader.offset(), self.progress);
-        progress.loaded_bytes.store(offset, Ordering::Relaxed);
-        progress.keys_loaded.store(self.loaded, Ordering::Relaxed);
-        progress.keys_expired.store(self.expired, Ordering::Relaxed);
-        if reported.elapsed() >= REPORT_EVERY {
-            *reported = Instant::now();
-            let percent = offset * 100 / progress.total_bytes.load(Ordering::Relaxed).max(1);
-            LOG.notice(&format!("Loading DB in memory: {percent}% done, {} keys so far", self.loaded));
-        }
+    /// The other of the two may come behind in the file: what is certain is that both have been read.
+    fn duplicate(&self, db: DbIndex, key: &[u8]) -> String {
+        let (key, offset) = (escape(key), self.input.lock().reader.offset());
+        format!("RDB has duplicated key {key} in DB {} before offset {offset}", db.0)
     }
+}
 
-    /// The last words, and the last figures.
-    fn report(&self) {
-        self.show_progress(&mut Instant::now());
-        let (loaded, expired, empty) = (self.loaded, self.expired, self.reader.empty_count());
-        if empty > 0 {
-            LOG.warning(&format!(
-                "Done loading RDB, keys loaded: {loaded}, keys expired: {expired}, empty keys skipped: \
-                 {empty}."
-            ));
-        } else {
-            LOG.notice(&format!("Done loading RDB, keys loaded: {loaded}, keys expired: {expired}."));
-        }
+/// Counts a thread, and tells the watcher however it ends.
+struct Ended<'a> {
+    running: &'a AtomicUsize,
+    watcher: &'a Thread,
+}
+
+impl<'a> Ended<'a> {
+    fn new(running: &'a AtomicUsize, watcher: &'a Thread) -> Self {
+        running.fetch_add(1, Ordering::Relaxed);
+        Ended { running, watcher }
+    }
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Release);
+        self.watcher.unpark();
     }
 }
 

@@ -10,6 +10,14 @@ use crate::entry::{Entry, EntryRef, NewPayload, Payload, SHARED_LEN, Type};
 use crate::{hash, list, set, sorted_set, stream, text};
 
 impl Entry {
+    /// A string that is not the digits of a number.
+    pub fn from_text(key: &[u8], text: &[u8], expires_at: Option<i64>, clock: u32) -> Entry {
+        if text.len() >= SHARED_LEN {
+            return Entry::from_object(key, Object::Bytes(text.to_vec()), expires_at, clock);
+        }
+        Entry::new(key, Type::String, NewPayload::Bytes(text), expires_at, clock)
+    }
+
     /// A value as an RDB file or a DUMP payload gave it. The reader has brought it into one of our forms.
     pub fn from_object(key: &[u8], object: Object, expires_at: Option<i64>, clock: u32) -> Entry {
         let new = |kind, payload: NewPayload<'_>| Entry::new(key, kind, payload, expires_at, clock);

@@ -1,0 +1,165 @@
+//! Loads what is whole of a damaged file, one record after the other. The file keeps a second name, under which
+//! nothing overwrites it; what is wrong with it stands in the log.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use base::bytes::escape;
+use rdb::{Error, ErrorKind, Item, RawValue, Stage};
+use store::DbIndex;
+
+use super::{Input, Load};
+use crate::log::{LOG, reason};
+
+/// What could not be loaded.
+#[derive(Default)]
+struct Losses {
+    /// Records that are damaged inside.
+    records: u64,
+    /// Keys that came a second time.
+    duplicates: u64,
+    functions: u64,
+    /// Keys that the file says it has, in the databases seen.
+    announced: u64,
+    /// The first fault.
+    first: Option<String>,
+    /// Where reading had to end before the file's end.
+    gave_up_at: Option<u64>,
+}
+
+/// Fills the keyspace from the file at `path`. Only what no file can help against is a fault.
+pub(super) fn run(load: &Load<'_>, path: &Path) {
+    let mut losses = Losses::default();
+    let mut input = load.input.lock();
+    while !input.ended {
+        if let Err((offset, text)) = step(load, &mut input, &mut losses) {
+            return load.fail(offset, text);
+        }
+    }
+    let empty = input.reader.empty_count();
+    drop(input);
+    load.progress.keys_empty.fetch_add(empty, Ordering::Relaxed);
+    if losses.first.is_some() {
+        losses.report(load);
+        if let Err(error) = set_aside(path, load.now.seconds()) {
+            load.fail(0, format!("The damaged file cannot be given a second name: {}", reason(&error)));
+        }
+    }
+}
+
+/// One item, or one fault.
+fn step(load: &Load<'_>, input: &mut Input, losses: &mut Losses) -> Result<(), (u64, String)> {
+    let item = input.reader.next();
+    let offset = input.reader.offset();
+    load.progress.loaded_bytes.store(offset, Ordering::Relaxed);
+    match item {
+        Ok(Item::End) => input.ended = true,
+        Ok(Item::Record(record)) => insert(load, input.db, record, losses),
+        Ok(Item::Function(_)) => {
+            losses.functions += 1;
+            losses.note(|| "the file holds functions, which are not served yet".into());
+        }
+        Ok(item) => {
+            if let Item::ResizeDb { keys, .. } = item {
+                losses.announced = losses.announced.saturating_add(keys);
+            }
+            load.note(item, &mut input.db).map_err(|text| (offset, text))?;
+        }
+        Err(error) => return pass(input, error, losses),
+    }
+    Ok(())
+}
+
+fn insert(load: &Load<'_>, db: DbIndex, record: rdb::Record, losses: &mut Losses) {
+    let (key, value) = (record.key.into(), RawValue::Object(record.value));
+    let Some(arrival) = load.arrive(db, key, record.expires_at, value) else { return };
+    match load.insert(db, arrival) {
+        Ok(()) => {
+            load.progress.keys_loaded.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(key) => {
+            losses.duplicates += 1;
+            losses.note(|| format!("RDB has duplicated key {} in DB {}", escape(&key), db.0));
+        }
+    }
+}
+
+/// Goes on behind a fault, or ends. An input that cannot be read is none that is damaged.
+fn pass(input: &mut Input, error: Error, losses: &mut Losses) -> Result<(), (u64, String)> {
+    if let ErrorKind::Io(_) = error.kind {
+        return Err((error.offset, error.to_string()));
+    }
+    LOG.warning(&error.to_string());
+    losses.note(|| error.to_string());
+    let in_record = matches!(error.stage, Stage::Key(_) | Stage::Value(_));
+    if let Stage::Checksum = error.stage {
+        input.ended = true;
+    } else if in_record && input.reader.pass_damaged(&error).is_ok() {
+        losses.records += 1;
+    } else {
+        losses.gave_up_at = Some(error.item_offset);
+        input.ended = true;
+    }
+    Ok(())
+}
+
+impl Losses {
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        self.first.get_or_insert_with(text);
+    }
+
+    fn report(&self, load: &Load<'_>) {
+        let status = load.progress.status();
+        let (kept, expired) = (status.keys_loaded, status.keys_expired);
+        let Losses { records, duplicates, functions, announced, .. } = self;
+        LOG.warning(&format!(
+            "Recovered what is whole of a damaged RDB file: {kept} keys kept, {expired} expired; lost {records} \
+             damaged records, {duplicates} duplicates, {functions} function libraries."
+        ));
+        if let Some(offset) = self.gave_up_at {
+            let known = kept + expired + records + duplicates;
+            let missing = match announced.checked_sub(known) {
+                Some(missing) if *announced > 0 => format!("at least {missing} keys are"),
+                _ => "it is not known how many keys are".into(),
+            };
+            let bytes = status.total_bytes.saturating_sub(offset);
+            LOG.warning(&format!(
+                "From offset {offset} on nothing could be read: {missing} lost with the last {bytes} bytes."
+            ));
+        }
+    }
+}
+
+/// Gives the file a second name beside its own, which nobody else has.
+fn set_aside(path: &Path, seconds: i64) -> io::Result<()> {
+    for attempt in 0..NAMES {
+        let other = aside_name(path, seconds, attempt);
+        match fs::hard_link(path, &other) {
+            Ok(()) => {
+                LOG.warning(&format!("The damaged file is kept as {} too.", other.display()));
+                return Ok(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // Where a file cannot have two names, it gets the other one alone.
+            Err(_) => {
+                fs::rename(path, &other)?;
+                LOG.warning(&format!("The damaged file is now {}.", other.display()));
+                return Ok(());
+            }
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::AlreadyExists))
+}
+
+fn aside_name(path: &Path, seconds: i64, attempt: u32) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".damaged-{seconds}"));
+    if attempt > 0 {
+        name.push(format!("-{attempt}"));
+    }
+    path.with_file_name(name)
+}
+
+const NAMES: u32 = 100;
