@@ -38,7 +38,10 @@ pub enum ErrorKind {
     UnsupportedVersion(u32),
     UnknownType(u8),
     UnsupportedType(TypeName),
-    Checksum { expected: u64, found: u64 },
+    Checksum {
+        expected: u64,
+        found: u64,
+    },
     Io(io::Error),
 }
 

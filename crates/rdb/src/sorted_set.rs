@@ -104,10 +104,7 @@ fn read_score_text<I: Input>(source: &mut I) -> Result<f64, ErrorKind> {
     }
 }
 
-fn read_ziplist<I: Input>(
-    source: &mut I,
-    rules: &Rules,
-) -> Result<Option<SortedSetObject>, ErrorKind> {
+fn read_ziplist<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<SortedSetObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     let mut builder = SortedSetBuilder::new(rules.thresholds);
     let mut member = Vec::new();
@@ -129,10 +126,7 @@ fn read_ziplist<I: Input>(
 }
 
 /// A listpack of members and scores: kept as it is, if there are not too many and they stand in order.
-fn read_listpack<I: Input>(
-    source: &mut I,
-    rules: &Rules,
-) -> Result<Option<SortedSetObject>, ErrorKind> {
+fn read_listpack<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<SortedSetObject>, ErrorKind> {
     let blob = length::read_string(source)?;
     // Always down to the elements: code above trusts a listpack that was let in.
     let packed = Listpack::validate(&blob, true).map_err(|_| ErrorKind::Corrupt("a listpack is damaged"))?;

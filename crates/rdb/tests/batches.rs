@@ -8,7 +8,9 @@ use std::io::{Cursor, Read};
 use base::random::Rng;
 use common::streams::{newer_samples, samples};
 use common::{Model, PLAIN, file, model, sample};
-use rdb::{Batch, Error, Item, Object, RawValue, ReadOptions, Reader, ValueRef, write_record, write_select_db};
+use rdb::{
+    Batch, Error, Item, Object, RawValue, ReadOptions, Reader, ValueRef, write_record, write_select_db,
+};
 
 /// What a file holds, in order, and where and why it was refused.
 type Outcome = (Vec<String>, Option<String>);
@@ -131,7 +133,10 @@ fn a_record_too_large_for_a_batch_comes_by_itself() {
 fn what_is_said_of_a_key_may_stand_before_other_things() {
     let bytes = file(10, b"\xfc\x01\0\0\0\0\0\0\0\xfe\x03\0\x01k\x01v\0\x01l\x01v\xf9\x07");
     check(&bytes, &ReadOptions::default());
-    assert_eq!(one_by_one(&bytes, &ReadOptions::default()).0[1], record(b"k", Some(1), Model::Text(b"v".to_vec())));
+    assert_eq!(
+        one_by_one(&bytes, &ReadOptions::default()).0[1],
+        record(b"k", Some(1), Model::Text(b"v".to_vec()))
+    );
 }
 
 #[test]

@@ -99,7 +99,11 @@ fn fill(client: &mut Client) {
         let words: Vec<_> = line.split(' ').collect();
         assert!(!matches!(client.call(&words), Value::Error(_)), "{line}");
     }
-    client.call(&["FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 1 end)"]);
+    client.call(&[
+        "FUNCTION",
+        "LOAD",
+        "#!lua name=lib\nredis.register_function('f', function() return 1 end)",
+    ]);
 }
 
 /// The dump of a Redis that holds all of that, None where there is no Redis.
@@ -252,7 +256,9 @@ fn reports_as_json() {
     let path = folder.write("sound.rdb", &file(b"VALKEY080", b"\0\x01k\x01v"));
     let (found, code) = ours(&["--json"], &path);
     assert_eq!(code, 0);
-    for member in ["\"sound\":true", "\"format\":\"valkey\",\"version\":80", "\"checksum\":\"ok\"", "\"faults\":[]"] {
+    for member in
+        ["\"sound\":true", "\"format\":\"valkey\",\"version\":80", "\"checksum\":\"ok\"", "\"faults\":[]"]
+    {
         assert!(found.contains(member), "{member} is missing: {found}");
     }
 }
@@ -302,7 +308,9 @@ fn what_is_whole_is_kept() {
 #[test]
 fn what_cannot_be_repaired_is_left_alone() {
     let folder = Folder::new("hopeless");
-    for (what, bytes) in [("future", file(b"REDIS0099", b"")), ("empty", Vec::new()), ("other", vec![b'x'; 50])] {
+    for (what, bytes) in
+        [("future", file(b"REDIS0099", b"")), ("empty", Vec::new()), ("other", vec![b'x'; 50])]
+    {
         let path = folder.write("dump.rdb", &bytes);
         let target = folder.0.join("repaired.rdb");
         let (found, code) = ours(&["--repair", target.to_str().expect("the folder's name is text")], &path);

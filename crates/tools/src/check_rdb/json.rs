@@ -76,7 +76,8 @@ fn fault(fault: &Fault) -> String {
         report::doing(error.stage)
     );
     let mut member = |name: &str, value: Option<String>| {
-        write!(out, ",\"{name}\":{}", value.unwrap_or_else(|| "null".into())).expect("a string takes everything");
+        write!(out, ",\"{name}\":{}", value.unwrap_or_else(|| "null".into()))
+            .expect("a string takes everything");
     };
     member("db", fault.db.map(|db| db.to_string()));
     member("key", error.key.as_ref().map(|key| text(&key[..key.len().min(KEY_SHOWN)])));

@@ -36,7 +36,8 @@ impl Repair {
         if fs::metadata(target).is_ok_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino())) {
             return Err(io::Error::other("the repaired file must not replace the damaged one"));
         }
-        let mut name = target.file_name().ok_or_else(|| io::Error::other("the name is a folder's"))?.to_owned();
+        let mut name =
+            target.file_name().ok_or_else(|| io::Error::other("the name is a folder's"))?.to_owned();
         name.push(format!(".temp-{}", std::process::id()));
         let temporary = target.with_file_name(name);
         let output = File::options().write(true).create_new(true).open(&temporary)?;

@@ -55,12 +55,13 @@ fn fault(fault: &Fault) -> String {
     line(&mut out, &format!("[offset {}] {}", error.offset, reason(&error.kind)));
     line(&mut out, &format!("[additional info] While doing: {}", doing(error.stage)));
     if let Some(key) = &error.key {
-        line(&mut out, &format!("[additional info] Reading key '{}'", shown(&key[..key.len().min(KEY_SHOWN)])));
+        line(
+            &mut out,
+            &format!("[additional info] Reading key '{}'", shown(&key[..key.len().min(KEY_SHOWN)])),
+        );
     }
     if let Some(name) = fault.type_name() {
         line(&mut out, &format!("[additional info] Reading type {} ({})", name.code, type_name(name)));
-    }
-    if error.item_offset > 0 {
         let db = fault.db.map_or(String::new(), |db| format!(", in DB ID {db}"));
         line(&mut out, &format!("[additional info] It begins at offset {}{db}", error.item_offset));
     }

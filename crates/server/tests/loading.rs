@@ -1,0 +1,263 @@
+//! Starting from a dump: several threads load what one would; a file that is damaged is refused with the place,
+//! or with `--recover` loaded as far as it is whole.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use base::crc::crc64;
+use common::{info, ok, start, wait_for_info};
+use rdb::{ValueRef, WriteOptions, write_record, write_resize_db, write_select_db};
+use resp::Value;
+use testkit::{Client, Server};
+
+const PLAIN: WriteOptions = WriteOptions { compress: false };
+
+/// A file around `records`, which hold opcodes and records.
+fn file(header: &[u8], records: &[u8]) -> Vec<u8> {
+    let mut bytes = [header, records].concat();
+    let crc = crc64(0, &bytes);
+    rdb::write_eof(&mut bytes, Some(crc));
+    bytes
+}
+
+fn text_record(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    write_record(out, key.as_bytes(), None, ValueRef::Bytes(value), &PLAIN);
+}
+
+/// A folder with a dump in it, gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn with_dump(name: &str, bytes: &[u8]) -> Folder {
+        let path = std::env::temp_dir().join(format!("onefold-loading-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary folder");
+        fs::write(path.join("dump.rdb"), bytes).expect("the folder is there");
+        Folder(path)
+    }
+
+    fn shown(&self) -> &str {
+        self.0.to_str().expect("the folder's name is text")
+    }
+
+    /// Names of the files beside the dump that begin as its own.
+    fn set_aside(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.0).expect("the folder is there").filter_map(Result::ok);
+        let paths = entries.map(|entry| entry.path());
+        paths.filter(|path| path.display().to_string().contains("dump.rdb.damaged-")).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// What a server says that does not start from this folder.
+fn refusal(folder: &Folder, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_onefold-server"))
+        .args(["--port", "0", "--unixsocket", "socket", "--save", "", "--dir", folder.shown()])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the server's program starts");
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn started(folder: &Folder, arguments: &[&str]) -> (Server, Client) {
+    let all = [&["--dir", folder.shown(), "--enable-debug-command", "yes", "--save", ""], arguments].concat();
+    let server = Server::start(env!("CARGO_BIN_EXE_onefold-server"), &all);
+    let mut client = server.client();
+    wait_for_info(&mut client, "loading", "0");
+    (server, client)
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::Simple(text) | Value::Bulk(Some(text)) => String::from_utf8_lossy(&text).into_owned(),
+        other => panic!("{other:?} is no text"),
+    }
+}
+
+/// Fills several databases with every type, small and large, with and without expiry.
+fn fill(client: &mut Client) {
+    let mut requests = Vec::new();
+    for db in [0, 3, 9] {
+        requests.push(vec!["SELECT".to_owned(), db.to_string()]);
+        for number in 0..4000 {
+            let (key, value) = (format!("{db}:{number}"), "v".repeat(number % 300));
+            let line = match number % 8 {
+                0 => format!("SET {key} x{value}"),
+                1 => format!("SET {key} {number}"),
+                2 => format!("RPUSH {key} a b c{value}"),
+                3 => format!("SADD {key} 1 2 {number}"),
+                4 => format!("HSET {key} f x{value} g {number}"),
+                5 => format!("ZADD {key} 1 a {number} b"),
+                6 => format!("XADD {key} {}-1 f x{value}", number + 1),
+                _ => format!("SET {key} x{value} PX 100000000"),
+            };
+            requests.push(line.split(' ').map(str::to_owned).collect());
+        }
+        let long: Vec<_> = (0..2000).map(|number| format!("{number}{}", "x".repeat(90))).collect();
+        for command in ["RPUSH list", "SADD set"] {
+            let head = format!("{command}:{db}");
+            requests.push(head.split(' ').map(str::to_owned).chain(long.iter().cloned()).collect());
+        }
+        requests.push(vec!["SET".into(), format!("huge:{db}"), "y".repeat(5 << 20)]);
+    }
+    for reply in client.pipeline(&requests) {
+        assert!(!matches!(reply, Value::Error(_)), "{reply:?}");
+    }
+}
+
+#[test]
+fn several_threads_load_what_one_does() {
+    let mut server = start(&["--io-threads", "1", "--databases", "16"]);
+    let mut client = server.client();
+    fill(&mut client);
+    let digest = text(client.run("DEBUG DIGEST"));
+    ok(client.run("SAVE"));
+    let dump = fs::read(server.dir().join("dump.rdb")).expect("the dump was saved");
+    server.stop();
+    for threads in ["1", "2", "4"] {
+        let folder = Folder::with_dump(&format!("threads{threads}"), &dump);
+        let (_server, mut client) = started(&folder, &["--io-threads", threads]);
+        assert_eq!(text(client.run("DEBUG DIGEST")), digest, "{threads} threads");
+        assert_eq!(info(&mut client, "rdb_last_load_keys_loaded"), "12009");
+        ok(client.run("DEBUG RELOAD"));
+        assert_eq!(text(client.run("DEBUG DIGEST")), digest, "{threads} threads, again");
+    }
+}
+
+/// Many small records, then what is given, then many more.
+fn among_many(damage: &[u8]) -> (Vec<u8>, usize) {
+    let mut records = Vec::new();
+    write_select_db(&mut records, 1);
+    write_resize_db(&mut records, 40_000, 0);
+    (0..20_000).for_each(|number| text_record(&mut records, &format!("before:{number}"), b"some value"));
+    let at = 9 + records.len();
+    records.extend_from_slice(damage);
+    (0..20_000).for_each(|number| text_record(&mut records, &format!("behind:{number}"), b"some value"));
+    (file(b"REDIS0010", &records), at)
+}
+
+/// A hash whose listpack is none.
+const DAMAGED: &[u8] = b"\x10\x06broken\x03abc";
+
+#[test]
+fn damage_is_refused_with_place_and_reason() {
+    let check = |name: &str, bytes: &[u8], expected: &str| {
+        for threads in ["1", "2", "4"] {
+            let folder = Folder::with_dump(&format!("{name}{threads}"), bytes);
+            let found = refusal(&folder, &["--io-threads", threads]);
+            assert!(found.contains(expected), "{name}: {expected}\n{found}");
+            assert!(found.contains("Fatal error loading the DB, check server logs. Exiting."), "{found}");
+        }
+    };
+    let (bytes, at) = among_many(DAMAGED);
+    let place = |offset: usize| {
+        format!(
+            "a listpack is damaged at offset {offset}, while reading the hash (HASH_LISTPACK) of key \"broken\""
+        )
+    };
+    check("inside", &bytes, &place(at + 12));
+    // Of two faults the first counts, whichever thread finds its own earlier.
+    let (twice, first) = among_many(&[DAMAGED, &b"\0\x01k\x01v".repeat(200_000), DAMAGED].concat());
+    check("twice", &twice, &place(first + 12));
+    let (shapeless, first) = among_many(&[DAMAGED, b"\x63"].concat());
+    check("shapeless", &shapeless, &place(first + 12));
+    let (whole, _) = among_many(b"");
+    let cut = &whole[..whole.len() / 2];
+    check("cut", cut, &format!("the data ends too early at offset {}, while reading", cut.len()));
+    check(
+        "no-end",
+        &whole[..whole.len() - 9],
+        &format!("the data ends too early at offset {}", whole.len() - 9),
+    );
+    let mut flipped = whole.clone();
+    flipped.last_mut().map(|byte| *byte ^= 1).expect("it has bytes");
+    check("sum", &flipped, "the checksum is ");
+    check(
+        "future",
+        &file(b"REDIS0099", b""),
+        "version 99 is not supported (Redis 1 to 14 and Valkey 80 are) at offset 9",
+    );
+    check("other", b"nothing of the kind", "the data is not an RDB file at offset 9");
+    check("empty", b"", "the data ends too early at offset 0");
+    let (duplicate, at) = among_many(b"\0\x08before:7\x01v");
+    check("duplicate", &duplicate, "RDB has duplicated key \"before:7\" in DB 1 before offset ");
+    assert!(at < duplicate.len());
+    check("databases", &file(b"REDIS0010", b"\xfe\x40\xff"), "handle more than 16 databases (database 255)");
+}
+
+#[test]
+fn recovery_keeps_what_is_whole() {
+    let (bytes, at) = among_many(&[DAMAGED, b"\0\x08before:7\x01v"].concat());
+    let folder = Folder::with_dump("recovery", &bytes);
+    let (mut server, mut client) = started(&folder, &["--recover"]);
+    ok(client.run("SELECT 1"));
+    assert_eq!(client.run("DBSIZE"), Value::Integer(40_000));
+    assert_eq!(text(client.run("GET before:7")), "some value");
+    let log = server.log();
+    for expected in [
+        &format!(
+            "a listpack is damaged at offset {}, while reading the hash (HASH_LISTPACK) of key",
+            at + 12
+        ),
+        "Recovered what is whole of a damaged RDB file: 40000 keys kept, 0 expired; lost 1 damaged records, 1 \
+         duplicates, 0 function libraries.",
+    ] {
+        assert!(log.contains(expected), "{expected}\n{log}");
+    }
+    // A save replaces the dump, and what was set aside stays.
+    let aside = folder.set_aside();
+    assert_eq!(aside.len(), 1, "{log}");
+    ok(client.run("SAVE"));
+    assert_eq!(fs::read(&aside[0]).expect("it was set aside"), bytes);
+    server.stop();
+    let (_server, mut client) = started(&folder, &["--recover"]);
+    ok(client.run("SELECT 1"));
+    assert_eq!(client.run("DBSIZE"), Value::Integer(40_000));
+    assert_eq!(folder.set_aside().len(), 1, "a sound file is not set aside");
+}
+
+#[test]
+fn recovery_tells_what_is_lost_behind_damage() {
+    let (whole, _) = among_many(b"");
+    let cut = &whole[..whole.len() / 2];
+    let folder = Folder::with_dump("rest", cut);
+    let (server, mut client) = started(&folder, &["--recover"]);
+    ok(client.run("SELECT 1"));
+    let Value::Integer(kept) = client.run("DBSIZE") else { panic!("DBSIZE is a number") };
+    assert!((19_000..21_000).contains(&kept), "{kept}");
+    let log = server.log();
+    assert!(log.contains(&format!("{kept} keys kept, 0 expired; lost 0 damaged records")), "{log}");
+    assert!(log.contains(&format!("at least {} keys are lost with the last ", 40_000 - kept)), "{log}");
+    assert_eq!(fs::read(&folder.set_aside()[0]).expect("it was set aside"), cut);
+}
+
+#[test]
+fn a_wrong_checksum_loses_nothing() {
+    let (mut bytes, _) = among_many(b"");
+    bytes.last_mut().map(|byte| *byte ^= 1).expect("it has bytes");
+    let folder = Folder::with_dump("wrong-sum", &bytes);
+    let (server, mut client) = started(&folder, &["--recover"]);
+    ok(client.run("SELECT 1"));
+    assert_eq!(client.run("DBSIZE"), Value::Integer(40_000));
+    assert!(server.log().contains("the checksum is "), "{}", server.log());
+    assert_eq!(folder.set_aside().len(), 1);
+}
+
+#[test]
+fn what_no_recovery_helps_against_is_refused() {
+    for (name, bytes) in [("future", file(b"REDIS0099", b"")), ("other", b"nothing of the kind".to_vec())] {
+        let folder = Folder::with_dump(&format!("hopeless-{name}"), &bytes);
+        refusal(&folder, &["--recover"]);
+        assert!(folder.set_aside().is_empty());
+        assert_eq!(fs::read(folder.0.join("dump.rdb")).expect("it is there"), bytes);
+    }
+}
