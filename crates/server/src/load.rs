@@ -12,6 +12,7 @@ mod recovery;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
@@ -25,7 +26,7 @@ use engine::engine::thresholds;
 use engine::host::LoadStatus;
 use parking_lot::Mutex;
 use rdb::{Batch, Item, Object, RawValue, ReadOptions, Reader};
-use store::{DbIndex, Entry, Key, Plan};
+use store::{DbIndex, Entry, Key, Plan, ShardId};
 
 use crate::boot::RESERVE_LEN;
 use crate::log::{LOG, reason};
@@ -188,12 +189,12 @@ enum Work {
     Nothing,
 }
 
-/// A key on its way into a table.
-struct Arrival<'b> {
-    key: Cow<'b, [u8]>,
-    hash: u64,
-    expires_at: Option<i64>,
-    value: RawValue<'b>,
+/// Keys on their way into tables, by shard: a shard's lock and tables are fetched once for many of them.
+struct Arrivals {
+    shards: Vec<Vec<(u64, Entry)>>,
+    /// Of the last batch.
+    count: u64,
+    expired: u64,
 }
 
 impl Load<'_> {
@@ -229,17 +230,22 @@ impl Load<'_> {
 
     /// A thread's share: batch after batch, until there is nothing left.
     fn run(&self) {
-        let mut batch = Batch::default();
+        let (mut batch, mut arrivals) = (Batch::default(), self.no_arrivals());
         loop {
             let done = match self.take(&mut batch) {
-                Work::Batch(db) => self.decode(db, &batch),
-                Work::Record(db, record) => self.insert_record(db, *record),
+                Work::Batch(db) => self.load_batch(db, &batch, &mut arrivals),
+                Work::Record(db, record) => self.load_record(db, *record, &mut arrivals),
                 Work::Nothing => return,
             };
             if let Err((offset, text)) = done {
                 self.fail(offset, text);
             }
         }
+    }
+
+    fn no_arrivals(&self) -> Arrivals {
+        let shards = (0..self.engine.store.shard_count()).map(|_| Vec::new()).collect();
+        Arrivals { shards, count: 0, expired: 0 }
     }
 
     fn take(&self, batch: &mut Batch) -> Work {
@@ -300,88 +306,83 @@ impl Load<'_> {
         )
     }
 
-    fn decode(&self, db: DbIndex, batch: &Batch) -> Result<(), (u64, String)> {
+    fn load_batch(&self, db: DbIndex, batch: &Batch, arrivals: &mut Arrivals) -> Result<(), (u64, String)> {
         let mut records = batch.records();
-        let group = if self.key_delay == 0 { GROUP } else { 1 };
-        let mut waiting = Vec::with_capacity(group);
-        loop {
-            let record = records.next().map_err(|error| (error.offset, error.to_string()))?;
-            let ended = record.is_none();
-            if let Some(record) = record {
-                let (expires_at, value) = (record.attributes.expires_at, record.value);
-                waiting.extend(self.arrive(db, record.key, expires_at, value));
-            }
-            if ended || waiting.len() == group {
-                let offset = records.offset();
-                self.insert_all(db, &mut waiting).map_err(|text| (offset, text))?;
-            }
-            if ended {
-                self.progress.keys_empty.fetch_add(records.empty_count(), Ordering::Relaxed);
-                return Ok(());
-            }
+        while let Some(record) = records.next().map_err(|error| (error.offset, error.to_string()))? {
+            self.arrive(&record.key, record.attributes.expires_at, record.value, arrivals);
             if self.key_delay != 0 {
+                self.insert_all(db, arrivals).map_err(|second| self.duplicate(db, &second))?;
                 thread::sleep(delay(self.key_delay, 1));
             }
         }
+        self.progress.keys_empty.fetch_add(records.empty_count(), Ordering::Relaxed);
+        self.insert_all(db, arrivals).map_err(|second| self.duplicate(db, &second))
     }
 
     /// Inserts a record that came by itself.
-    fn insert_record(&self, db: DbIndex, record: rdb::Record) -> Result<(), (u64, String)> {
-        let (key, value) = (Cow::Owned(record.key), RawValue::Object(record.value));
-        let mut waiting: Vec<_> = self.arrive(db, key, record.expires_at, value).into_iter().collect();
-        let offset = self.input.lock().reader.offset();
-        self.insert_all(db, &mut waiting).map_err(|text| (offset, text))
-    }
-
-    /// A key that has not expired; its place in the table is on its way to the processor from now on.
-    fn arrive<'b>(
+    fn load_record(
         &self,
         db: DbIndex,
-        key: Cow<'b, [u8]>,
-        expires_at: Option<i64>,
-        value: RawValue<'b>,
-    ) -> Option<Arrival<'b>> {
-        if expires_at.is_some_and(|at| at <= self.now.0) {
-            self.progress.keys_expired.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        let hash = Key::new(&key).hash;
-        self.engine.store.prefetch_line(db, hash);
-        Some(Arrival { key, hash, expires_at, value })
+        record: rdb::Record,
+        arrivals: &mut Arrivals,
+    ) -> Result<(), (u64, String)> {
+        self.arrive(&record.key, record.expires_at, RawValue::Object(record.value), arrivals);
+        self.insert_all(db, arrivals).map_err(|second| self.duplicate(db, &second))
     }
 
-    fn insert_all(&self, db: DbIndex, waiting: &mut Vec<Arrival<'_>>) -> Result<(), String> {
-        let count = waiting.len() as u64;
-        let mut arrivals = waiting.drain(..);
-        let done = arrivals.try_for_each(|arrival| self.insert(db, arrival));
-        done.map_err(|key| self.duplicate(db, &key))?;
+    /// Makes an entry of a key that has not expired.
+    fn arrive(&self, key: &[u8], expires_at: Option<i64>, value: RawValue<'_>, arrivals: &mut Arrivals) {
+        if expires_at.is_some_and(|at| at <= self.now.0) {
+            arrivals.expired += 1;
+            return;
+        }
+        let entry = match value {
+            RawValue::Text(Cow::Borrowed(text)) => Entry::from_text(key, text, expires_at, self.clock),
+            RawValue::Text(Cow::Owned(text)) => {
+                Entry::from_object(key, Object::Bytes(text), expires_at, self.clock)
+            }
+            RawValue::Object(object) => Entry::from_object(key, object, expires_at, self.clock),
+        };
+        let hash = Key::new(key).hash;
+        arrivals.shards[usize::from(self.engine.store.shard_of(hash).0)].push((hash, entry));
+        arrivals.count += 1;
+    }
+
+    /// Puts what has arrived into its tables; gives back one whose key was there already.
+    fn insert_all(&self, db: DbIndex, arrivals: &mut Arrivals) -> Result<(), Entry> {
+        for shard in self.engine.store.ids() {
+            let own = &mut arrivals.shards[usize::from(shard.0)];
+            if !own.is_empty() {
+                self.insert(db, shard, own)?;
+            }
+        }
+        let (count, expired) = (mem::take(&mut arrivals.count), mem::take(&mut arrivals.expired));
         self.progress.keys_loaded.fetch_add(count, Ordering::Relaxed);
+        self.progress.keys_expired.fetch_add(expired, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Puts a key into its table; gives it back if that has it already.
-    fn insert<'b>(&self, db: DbIndex, arrival: Arrival<'b>) -> Result<(), Cow<'b, [u8]>> {
-        let Arrival { key, hash, expires_at, value } = arrival;
-        let entry = match value {
-            RawValue::Text(Cow::Borrowed(text)) => Entry::from_text(&key, text, expires_at, self.clock),
-            RawValue::Text(Cow::Owned(text)) => {
-                Entry::from_object(&key, Object::Bytes(text), expires_at, self.clock)
+    /// Puts keys of one shard into its table; gives back one that the table has already.
+    fn insert(&self, db: DbIndex, shard: ShardId, arrivals: &mut Vec<(u64, Entry)>) -> Result<(), Entry> {
+        let mut guard = self.engine.store.lock(&Plan::One(shard));
+        let table = guard.shard(shard).db(db);
+        while !arrivals.is_empty() {
+            let begin = arrivals.len().saturating_sub(GROUP);
+            arrivals[begin..].iter().for_each(|(hash, _)| table.table().prefetch_line(*hash));
+            for (hash, entry) in arrivals.drain(begin..) {
+                if table.find(Key { bytes: entry.view().key(), hash }).is_some() {
+                    return Err(entry);
+                }
+                table.insert(hash, entry);
             }
-            RawValue::Object(object) => Entry::from_object(&key, object, expires_at, self.clock),
-        };
-        let mut guard = self.engine.store.lock(&Plan::One(self.engine.store.shard_of(hash)));
-        let table = guard.db(db, hash);
-        if table.find(Key { bytes: &key, hash }).is_some() {
-            return Err(key);
         }
-        table.insert(hash, entry);
         Ok(())
     }
 
     /// The other of the two may come behind in the file: what is certain is that both have been read.
-    fn duplicate(&self, db: DbIndex, key: &[u8]) -> String {
-        let (key, offset) = (escape(key), self.input.lock().reader.offset());
-        format!("RDB has duplicated key {key} in DB {} before offset {offset}", db.0)
+    fn duplicate(&self, db: DbIndex, second: &Entry) -> (u64, String) {
+        let (key, offset) = (escape(second.view().key()), self.input.lock().reader.offset());
+        (offset, format!("RDB has duplicated key {key} in DB {} before offset {offset}", db.0))
     }
 }
 

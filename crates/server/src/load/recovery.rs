@@ -10,7 +10,7 @@ use base::bytes::escape;
 use rdb::{Error, ErrorKind, Item, RawValue, Stage};
 use store::DbIndex;
 
-use super::{Input, Load};
+use super::{Arrivals, Input, Load};
 use crate::log::{LOG, reason};
 
 /// What could not be loaded.
@@ -32,9 +32,9 @@ struct Losses {
 /// Fills the keyspace from the file at `path`. Only what no file can help against is a fault.
 pub(super) fn run(load: &Load<'_>, path: &Path) {
     let mut losses = Losses::default();
-    let mut input = load.input.lock();
+    let (mut input, mut arrivals) = (load.input.lock(), load.no_arrivals());
     while !input.ended {
-        if let Err((offset, text)) = step(load, &mut input, &mut losses) {
+        if let Err((offset, text)) = step(load, &mut input, &mut arrivals, &mut losses) {
             return load.fail(offset, text);
         }
     }
@@ -50,13 +50,18 @@ pub(super) fn run(load: &Load<'_>, path: &Path) {
 }
 
 /// One item, or one fault.
-fn step(load: &Load<'_>, input: &mut Input, losses: &mut Losses) -> Result<(), (u64, String)> {
+fn step(
+    load: &Load<'_>,
+    input: &mut Input,
+    arrivals: &mut Arrivals,
+    losses: &mut Losses,
+) -> Result<(), (u64, String)> {
     let item = input.reader.next();
     let offset = input.reader.offset();
     load.progress.loaded_bytes.store(offset, Ordering::Relaxed);
     match item {
         Ok(Item::End) => input.ended = true,
-        Ok(Item::Record(record)) => insert(load, input.db, record, losses),
+        Ok(Item::Record(record)) => insert(load, input.db, record, arrivals, losses),
         Ok(Item::Function(_)) => {
             losses.functions += 1;
             losses.note(|| "the file holds functions, which are not served yet".into());
@@ -72,17 +77,12 @@ fn step(load: &Load<'_>, input: &mut Input, losses: &mut Losses) -> Result<(), (
     Ok(())
 }
 
-fn insert(load: &Load<'_>, db: DbIndex, record: rdb::Record, losses: &mut Losses) {
-    let (key, value) = (record.key.into(), RawValue::Object(record.value));
-    let Some(arrival) = load.arrive(db, key, record.expires_at, value) else { return };
-    match load.insert(db, arrival) {
-        Ok(()) => {
-            load.progress.keys_loaded.fetch_add(1, Ordering::Relaxed);
-        }
-        Err(key) => {
-            losses.duplicates += 1;
-            losses.note(|| format!("RDB has duplicated key {} in DB {}", escape(&key), db.0));
-        }
+fn insert(load: &Load<'_>, db: DbIndex, record: rdb::Record, arrivals: &mut Arrivals, losses: &mut Losses) {
+    load.arrive(&record.key, record.expires_at, RawValue::Object(record.value), arrivals);
+    if load.insert_all(db, arrivals).is_err() {
+        arrivals.count = 0;
+        losses.duplicates += 1;
+        losses.note(|| format!("RDB has duplicated key {} in DB {}", escape(&record.key), db.0));
     }
 }
 
