@@ -22,7 +22,8 @@ fuzz_target!(|data: &[u8]| {
         write_eof(&mut repaired, Some(crc));
         let (again, _) = run(&repaired, AtFault::Stop);
         assert!(again.is_sound(), "what is whole makes a sound file");
-        // An expiry that stands before something else than a key may come to another key: no writer does that.
+        // An expiry that stands before something else than a key may come to another key: no writer does
+        // that.
         assert_eq!(again.statistics.keys(), checked.statistics.keys());
     }
 });

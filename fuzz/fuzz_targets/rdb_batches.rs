@@ -1,5 +1,5 @@
-//! Records cut out of a file and decoded later: the same content, or the same refusal in the same place, as one by
-//! one; and reading goes on behind damage without an end only if the input has none.
+//! Records cut out of a file and decoded later: the same content, or the same refusal in the same place, as
+//! one by one; and reading goes on behind damage without an end only if the input has none.
 #![no_main]
 
 use std::io::Cursor;

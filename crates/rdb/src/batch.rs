@@ -1,5 +1,5 @@
-//! Records that were cut out of a file as they are, to be decoded by whoever has time. It reads no file, and what
-//! it yields and refuses is what the reader would.
+//! Records that were cut out of a file as they are, to be decoded by whoever has time. It reads no file,
+//! and what it yields and refuses is what the reader would.
 
 use std::borrow::Cow;
 

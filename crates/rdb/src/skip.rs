@@ -1,5 +1,5 @@
-//! Goes past records by their lengths alone, to find where they end. It decodes nothing and judges nothing: what
-//! it has gone past may still be damaged inside.
+//! Goes past records by their lengths alone, to find where they end. It decodes nothing and judges nothing:
+//! what it has gone past may still be damaged inside.
 
 use crate::error::ErrorKind;
 use crate::format::{self, Dialect};

@@ -14,8 +14,8 @@ pub(crate) trait Input {
 
     fn fill(&mut self, out: &mut [u8]) -> Result<(), ErrorKind>;
 
-    /// Appends the next `len` bytes to `out`; a false length costs no memory. Capacity at the end is exact for
-    /// an `out` that was empty.
+    /// Appends the next `len` bytes to `out`; a false length costs no memory. Capacity at the end is exact
+    /// for an `out` that was empty.
     fn append(&mut self, out: &mut Vec<u8>, len: u64) -> Result<(), ErrorKind>;
 
     /// Consumes `len` bytes unseen.

@@ -1,5 +1,5 @@
-//! Records that are cut out as they are and decoded later are what the reader yields one by one, and are refused
-//! as it refuses them; behind a damaged record reading can go on.
+//! Records that are cut out as they are and decoded later are what the reader yields one by one, and are
+//! refused as it refuses them; behind a damaged record reading can go on.
 
 mod common;
 

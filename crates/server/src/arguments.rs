@@ -19,6 +19,8 @@ pub enum Invocation {
     Print(String),
     /// Print to standard error and end with failure.
     Refuse(String),
+    /// Run this program, which stands beside the server's, in its place.
+    Become(&'static str, Vec<String>),
 }
 
 /// How the server was started.
@@ -41,6 +43,9 @@ pub struct Launch {
 pub fn understand(mut arguments: Vec<String>) -> Invocation {
     let program = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
     let name = program.rsplit('/').next().unwrap_or_default();
+    if name.ends_with("check-rdb") {
+        return Invocation::Become("onefold-check-rdb", arguments);
+    }
     if OTHER_TOOLS.iter().any(|tool| name.ends_with(tool)) {
         return Invocation::Refuse(format!(
             "{name}: this tool is not part of Onefold {ONEFOLD_VERSION} yet.\n"
@@ -162,11 +167,9 @@ fn dump_docs(page: &str) -> Invocation {
 }
 
 /// Names under which the same program will be other tools.
-const OTHER_TOOLS: [&str; 10] = [
+const OTHER_TOOLS: [&str; 8] = [
     "redis-sentinel",
     "valkey-sentinel",
-    "redis-check-rdb",
-    "valkey-check-rdb",
     "redis-check-aof",
     "valkey-check-aof",
     "redis-cli",
@@ -207,6 +210,7 @@ mod tests {
         match understand(arguments.iter().map(|argument| argument.to_string()).collect()) {
             Invocation::Serve(launch) => *launch,
             Invocation::Print(text) | Invocation::Refuse(text) => panic!("{text}"),
+            Invocation::Become(program, _) => panic!("becomes {program}"),
         }
     }
 
@@ -240,9 +244,34 @@ mod tests {
 
     #[test]
     fn other_tools_are_refused() {
-        assert!(refusal(&["/usr/bin/redis-check-rdb", "dump.rdb"]).contains("not part of Onefold"));
+        assert!(refusal(&["/usr/bin/redis-check-aof", "dump.aof"]).contains("not part of Onefold"));
         assert!(refusal(&["onefold-server", "--help"]).starts_with("Usage:"));
         assert!(version().starts_with("Redis server v=7.2.4 sha="));
+    }
+
+    #[test]
+    fn a_name_may_stand_for_another_program() {
+        for name in ["/usr/bin/redis-check-rdb", "valkey-check-rdb"] {
+            match understand(vec![name.into(), "dump.rdb".into()]) {
+                Invocation::Become("onefold-check-rdb", arguments) => assert_eq!(arguments, ["dump.rdb"]),
+                _ => panic!("{name} is not understood"),
+            }
+        }
+    }
+
+    #[test]
+    fn recovery_is_no_directive() {
+        for arguments in [&["--recover", "--port", "7000"][..], &["--port", "7000", "--recover"]] {
+            let launch = serve(&[&["onefold-server"], arguments].concat());
+            assert!(launch.recover);
+            assert_eq!(launch.arguments.len(), 3, "a process that is started again recovers too");
+            assert_eq!(launch.configuration(Config::default()).expect("valid options").config.port, 7000);
+        }
+        assert_eq!(
+            serve(&["onefold-server", "--recover", "a.conf"]).config_file,
+            serve(&["onefold-server", "a.conf"]).config_file
+        );
+        assert!(!serve(&["onefold-server", "--port", "7000"]).recover);
     }
 
     #[test]

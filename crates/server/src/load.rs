@@ -1,11 +1,11 @@
-//! Fills the keyspace from a dump file, with a thread for each core. Commands may run beside it (they are refused
-//! while loading); it must never leave out a key without saying so, nor go on after damage unless that was
-//! asked for.
+//! Fills the keyspace from a dump file, with a thread for each core. Commands may run beside it (they are
+//! refused while loading); it must never leave out a key without saying so, nor go on after damage unless
+//! that was asked for.
 //!
-//! Whoever of the threads has nothing to do takes the reader's lock, cuts the next records out of the file by
-//! their lengths alone, lets go, and decodes and inserts them. So there is no queue, memory holds one batch for
-//! each thread, and a fault is told as by a single reader: batches are taken in the file's order, those taken
-//! are ended, and of several faults the first in the file counts.
+//! Whoever of the threads has nothing to do takes the reader's lock, cuts the next records out of the file
+//! by their lengths alone, lets go, and decodes and inserts them. So there is no queue, memory holds one
+//! batch for each thread, and a fault is told as by a single reader: batches are taken in the file's order,
+//! those taken are ended, and of several faults the first in the file counts.
 
 mod recovery;
 

@@ -24,7 +24,8 @@ mod timer;
 mod worker;
 
 use std::io::Write;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 use arguments::Invocation;
 use base::alloc::Jemalloc;
@@ -45,7 +46,17 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Invocation::Refuse(text) => refuse(&text),
+        Invocation::Become(program, arguments) => refuse(&become_program(program, &arguments)),
     }
+}
+
+/// Runs the program beside this one in its place; returns only if that fails, with the reason.
+fn become_program(name: &str, arguments: &[String]) -> String {
+    let error = match std::env::current_exe() {
+        Ok(own) => Command::new(own.with_file_name(name)).args(arguments).exec(),
+        Err(error) => error,
+    };
+    format!("Can't start {name}, which should be beside onefold-server: {}\n", log::reason(&error))
 }
 
 fn refuse(text: &str) -> ExitCode {

@@ -1,5 +1,5 @@
-//! Starting from a dump: several threads load what one would; a file that is damaged is refused with the place,
-//! or with `--recover` loaded as far as it is whole.
+//! Starting from a dump: several threads load what one would; a file that is damaged is refused with the
+//! place, or with `--recover` loaded as far as it is whole.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! What the programs beside the server do: look at its files and tell what is in them. They start no server and
-//! need none.
+//! What the programs beside the server do: look at its files and tell what is in them. They start no server
+//! and need none.
 #![forbid(unsafe_code)]
 
 pub mod check_rdb;

@@ -1,5 +1,5 @@
-//! Loads what is whole of a damaged file, one record after the other. The file keeps a second name, under which
-//! nothing overwrites it; what is wrong with it stands in the log.
+//! Loads what is whole of a damaged file, one record after the other. The file keeps a second name, under
+//! which nothing overwrites it; what is wrong with it stands in the log.
 
 use std::fs;
 use std::io;

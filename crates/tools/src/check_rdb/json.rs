@@ -1,5 +1,5 @@
-//! The report as one JSON object. It keeps the first faults and fields only: a file full of damage does not fill
-//! memory.
+//! The report as one JSON object. It keeps the first faults and fields only: a file full of damage does not
+//! fill memory.
 
 use std::fmt::Write;
 

@@ -57,8 +57,8 @@ fn version() -> String {
 const USAGE: &str = "\
 Usage: onefold-check-rdb [--json] [--repair <output-file>] <rdb-file-name>
 
-Reads an RDB file of Redis (versions 1 to 14) or Valkey (version 80) from end to end, as a server would, and says
-what it holds and, if it is damaged, where. Ends with 0 if the file is sound and 1 if it is not.
+Reads an RDB file of Redis (versions 1 to 14) or Valkey (version 80) from end to end, as a server
+would, and says what it holds and, if it is damaged, where. Ends with 0 if the file is sound, else with 1.
 
   --json             the report as one JSON object
   --repair FILE      write all records that are whole to FILE; ends with 0 if that was done

@@ -1,6 +1,6 @@
-//! Writes a file of all that is whole in another: the bytes of its records as they are, behind the same header, with
-//! a checksum of their own. The name is given only to a file that is complete and on the disk; the damaged file
-//! is never changed.
+//! Writes a file of all that is whole in another: the bytes of its records as they are, behind the same
+//! header, with a checksum of their own. The name is given only to a file that is complete and on the disk;
+//! the damaged file is never changed.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
-//! The report in the lines of redis-check-rdb, with what it does not tell behind them. Whoever reads that program's
-//! output can read this.
+//! The report in the lines of redis-check-rdb, with what it does not tell behind them. Whoever reads that
+//! program's output can read this.
 
 use std::fmt::Write;
 
