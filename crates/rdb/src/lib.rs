@@ -9,6 +9,7 @@ mod hash;
 mod legacy;
 pub mod length;
 mod list;
+pub mod pieces;
 pub mod reader;
 mod set;
 mod sorted_set;

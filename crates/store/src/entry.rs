@@ -23,10 +23,13 @@ use ds::hash::FieldTable;
 use ds::intset::Intset;
 use ds::list::PackedList;
 use ds::listpack::Buffer;
+use ds::saving::{Savable, Saver};
 use ds::set::MemberTable;
 use ds::sorted_set::ScoredTable;
 use ds::stream::Stream;
 use ds::table::Item;
+
+use crate::snapshot::pieces;
 
 /// A value's type, with the number it has in an entry's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,7 +214,10 @@ impl Entry {
     }
 
     /// The same value under another key. A boxed value moves, nothing is copied but bytes in place.
-    pub fn with_key(self, key: &[u8]) -> Entry {
+    pub fn with_key(mut self, key: &[u8]) -> Entry {
+        if let Some(value) = self.savable() {
+            pieces::moved(value, key);
+        }
         let view = self.view();
         let at = view.payload_at();
         let tail_len = view.block_len() - at;
@@ -275,6 +281,16 @@ impl Entry {
         unsafe { self.boxed_mut(Type::Stream) }
     }
 
+    /// The value, if a snapshot can save it in pieces.
+    pub(crate) fn savable(&mut self) -> Option<&mut dyn Savable> {
+        match self.view().kind() {
+            Type::Set => self.members_mut().map(|table| table as &mut dyn Savable),
+            Type::SortedSet => self.scored_mut().map(|table| table as &mut dyn Savable),
+            Type::Hash => self.fields_mut().map(|table| table as &mut dyn Savable),
+            Type::String | Type::List | Type::Stream => None,
+        }
+    }
+
     /// What the entry's box holds, if it is a boxed value of type `kind`.
     ///
     /// # Safety
@@ -318,20 +334,31 @@ impl Entry {
         unsafe { self.0.as_ptr().add(self.view().payload_at()).cast::<*mut u8>().read_unaligned() }
     }
 
+    /// Frees what the entry points to, or leaves it to the snapshot that is not done with it.
+    #[inline]
     fn drop_boxed(&mut self) {
-        let view = self.view();
-        if view.form() != Form::Boxed {
-            return;
+        if self.view().form() == Form::Boxed {
+            // SAFETY: callers overwrite or free the pointer next.
+            pieces::leave(self.view().kind(), unsafe { self.boxed_payload() });
         }
-        // SAFETY: the entry owns what it points to; callers overwrite or free the pointer next.
+    }
+
+    /// What the entry points to.
+    ///
+    /// # Safety
+    /// The entry's form is Boxed, and its pointer is not used again.
+    unsafe fn boxed_payload(&mut self) -> NewPayload<'static> {
+        let at = self.boxed_at();
+        // SAFETY: the entry owns what it points to, and the caller promises that this is the last use; the
+        // type says what it is.
         unsafe {
-            match view.kind() {
-                Type::String => drop(Arc::from_raw(self.boxed_at().cast::<Vec<u8>>())),
-                Type::List => drop(Box::from_raw(self.boxed_at().cast::<PackedList>())),
-                Type::Set => drop(Box::from_raw(self.boxed_at().cast::<MemberTable>())),
-                Type::SortedSet => drop(Box::from_raw(self.boxed_at().cast::<ScoredTable>())),
-                Type::Hash => drop(Box::from_raw(self.boxed_at().cast::<FieldTable>())),
-                Type::Stream => drop(Box::from_raw(self.boxed_at().cast::<Stream>())),
+            match self.view().kind() {
+                Type::String => NewPayload::Shared(Arc::from_raw(at.cast())),
+                Type::List => NewPayload::Nodes(Box::from_raw(at.cast())),
+                Type::Set => NewPayload::Members(Box::from_raw(at.cast())),
+                Type::SortedSet => NewPayload::Scored(Box::from_raw(at.cast())),
+                Type::Hash => NewPayload::Fields(Box::from_raw(at.cast())),
+                Type::Stream => NewPayload::Stream(Box::from_raw(at.cast())),
             }
         }
     }
@@ -577,6 +604,16 @@ impl<'a> EntryRef<'a> {
         entry
     }
 
+    /// Who is saving the value in pieces, if anybody is.
+    pub(crate) fn saver(self) -> Option<&'a dyn Saver> {
+        match self.payload() {
+            Payload::Members(table) => table.saver(),
+            Payload::Scored(table) => table.saver(),
+            Payload::Fields(table) => table.saver(),
+            _ => None,
+        }
+    }
+
     /// How many blocks freeing it gives back, about.
     pub fn free_effort(self) -> usize {
         match self.payload() {
@@ -674,6 +711,16 @@ impl Entry {
 }
 
 impl NewPayload<'_> {
+    /// The value, if a snapshot can save it in pieces.
+    pub(crate) fn savable(&mut self) -> Option<&mut dyn Savable> {
+        match self {
+            NewPayload::Members(table) => Some(&mut **table),
+            NewPayload::Scored(table) => Some(&mut **table),
+            NewPayload::Fields(table) => Some(&mut **table),
+            _ => None,
+        }
+    }
+
     fn form(&self) -> Form {
         match self {
             NewPayload::Bytes(_) => Form::Packed,
