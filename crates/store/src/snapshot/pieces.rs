@@ -53,9 +53,8 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// Shows its bytes, one run behind the other.
-    pub fn for_each(&self, show: &mut dyn FnMut(&[u8])) {
-        show(&self.bytes);
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     pub(crate) fn memory(&self) -> usize {

@@ -89,12 +89,11 @@ impl File {
             }
             Output::Piece(piece) => {
                 let body = self.open.get_mut(&piece.region).expect("a region is opened before its pieces");
-                let mut piece_bytes = Vec::new();
-                piece.for_each(&mut |bytes| piece_bytes.extend_from_slice(bytes));
-                let place = piece.at as usize..piece.at as usize + piece_bytes.len();
+                let bytes = piece.bytes();
+                let place = piece.at as usize..piece.at as usize + bytes.len();
                 assert!(!body.filled[place.clone()].contains(&true), "a byte is written once");
                 body.filled[place.clone()].fill(true);
-                self.bytes[body.start..][place].copy_from_slice(&piece_bytes);
+                self.bytes[body.start..][place].copy_from_slice(bytes);
             }
             Output::Closing(region) => {
                 let body = self.open.remove(region).expect("a region is closed once");
