@@ -8,13 +8,32 @@ use std::any::Any;
 use std::ops::ControlFlow;
 
 use crate::hash::FieldRef;
+use crate::list::SharedNodes;
+use crate::stream::StreamId;
 use crate::table::{Item, SlotId, Table, WalkPosition};
 
 /// A part of a value as it was.
 pub enum Piece<'a> {
     Field(FieldRef<'a>),
     Member(&'a [u8]),
-    Scored { member: &'a [u8], score: f64 },
+    Scored {
+        member: &'a [u8],
+        score: f64,
+    },
+    /// Neighbouring nodes of a list, whose stored bytes begin at `at` among those of all.
+    Nodes {
+        at: u64,
+        nodes: SharedNodes,
+    },
+    StreamNode {
+        master: StreamId,
+        node: &'a [u8],
+    },
+    /// Bytes of a string.
+    Bytes {
+        at: u64,
+        bytes: &'a [u8],
+    },
 }
 
 /// Takes the pieces of one value.

@@ -1,14 +1,14 @@
 //! A large value as pieces that together are as long as was known before the first of them: a head, and a
 //! body whose pieces are written plainly, neither compressed nor turned into numbers.
 //!
-//! Readers do not care about the order of fields and members. What a piece is of, and where it goes, is the
-//! caller's.
+//! Readers do not care about the order of fields, members and a stream's nodes. What a piece is of, and where
+//! it goes, is the caller's.
 
-use crate::hash;
 use crate::length::{self, WriteOptions};
 use crate::values::{self, ValueRef};
-use crate::writer;
+use crate::{hash, list, stream, writer};
 use ds::hash::{FieldTable, HashRef};
+use ds::list::{ListRef, SharedNodes};
 use ds::saving::Piece;
 use ds::set::SetRef;
 use ds::sorted_set::SortedSetRef;
@@ -21,6 +21,8 @@ pub struct Plan {
     /// The lowest version that knows the form.
     pub version: u32,
     pub shape: Shape,
+    /// What ends the body, behind all pieces.
+    pub tail: Vec<u8>,
 }
 
 /// What pieces have to know of the whole.
@@ -35,10 +37,17 @@ pub enum Shape {
 
 /// The plan for a value; `None` for one that is not written in pieces.
 pub fn plan(key: &[u8], expires_at: Option<i64>, value: ValueRef<'_>) -> Option<Plan> {
-    let (body_len, count) = match value {
+    let mut tail = Vec::new();
+    let (len, count) = match value {
         ValueRef::Hash(HashRef::Table(table)) => (body_len(table), table.len()),
         ValueRef::Set(SetRef::Table(table)) => (table.rdb_len(), table.len()),
         ValueRef::SortedSet(SortedSetRef::Table(table)) => (table.rdb_len(), table.len()),
+        ValueRef::List(ListRef::Nodes(list)) => (list.stored_len(), list.node_count()),
+        ValueRef::Stream(stream) => {
+            stream::write_tail(&mut tail, stream, &PLAIN);
+            (stream.entries().rdb_bytes(), stream.entries().node_count())
+        }
+        ValueRef::Bytes(bytes) => (bytes.len() as u64, bytes.len()),
         _ => return None,
     };
     let mut head = Vec::new();
@@ -52,7 +61,8 @@ pub fn plan(key: &[u8], expires_at: Option<i64>, value: ValueRef<'_>) -> Option<
         _ => Shape::Plain,
     };
     length::write_len(&mut head, count as u64);
-    Some(Plan { head, body_len, version: values::version_needed(value), shape })
+    let body_len = len + tail.len() as u64;
+    Some(Plan { head, body_len, version: values::version_needed(value), shape, tail })
 }
 
 /// Appends a piece of a body.
@@ -70,7 +80,18 @@ pub fn write_piece(out: &mut Vec<u8>, piece: Piece<'_>, shape: Shape) {
             length::write_plain(out, member);
             out.extend_from_slice(&score.to_le_bytes());
         }
+        Piece::StreamNode { master, node } => {
+            length::write_plain(out, &master.to_bytes());
+            length::write_plain(out, node);
+        }
+        Piece::Nodes { nodes, .. } => write_nodes(out, &nodes),
+        Piece::Bytes { bytes, .. } => out.extend_from_slice(bytes),
     }
+}
+
+/// Appends nodes of a list.
+pub fn write_nodes(out: &mut Vec<u8>, nodes: &SharedNodes) {
+    nodes.iter().for_each(|node| list::write_node_plain(out, node));
 }
 
 /// Bytes of all fields: a time always takes the longest form of a length.

@@ -401,6 +401,7 @@ struct Records {
     counts: Vec<DbCounts>,
     /// Large values of which pieces are still to come.
     open: HashMap<Region, Body>,
+    room: Vec<u8>,
     /// Of the last record.
     db: Option<DbIndex>,
     /// Databases whose size was told.
@@ -418,7 +419,7 @@ struct Body {
 impl Records {
     fn new(dump: DumpFile, counts: Vec<DbCounts>) -> Records {
         let announced = vec![false; counts.len()];
-        Records { dump, counts, open: HashMap::new(), db: None, announced, version: 0 }
+        Records { dump, counts, open: HashMap::new(), room: Vec::new(), db: None, announced, version: 0 }
     }
 
     fn write(&mut self, output: &Output, options: &WriteOptions) -> Result<(), SaveError> {
@@ -455,7 +456,7 @@ impl Records {
 
     fn fill(&mut self, piece: &Piece) -> Result<(), SaveError> {
         let body = self.open.get_mut(&piece.region).ok_or(NOT_OPEN)?;
-        let bytes = piece.bytes();
+        let bytes = piece.bytes(&mut self.room);
         body.filled += bytes.len() as u64;
         if piece.at + bytes.len() as u64 > body.len {
             return Err(SaveError::Inconsistent("a value is longer than was known before"));

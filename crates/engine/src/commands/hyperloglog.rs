@@ -118,7 +118,7 @@ fn add(
     };
     let mut marks = std::iter::once(first).chain(marks);
     if sketch.encoding == Encoding::Dense {
-        return Ok(text.edit_bytes(0, |bytes| {
+        return Ok(text.edit_bytes(0, ALL, |bytes| {
             invalidate_count(bytes);
             marks.filter(|mark| raise_dense(bytes, *mark)).count() as u64
         }));
@@ -158,7 +158,7 @@ fn count_one(ctx: &mut Ctx) -> Result<u64, CmdError> {
     }
     let count = sketch.count()?;
     if let Some(mut text) = ctx.keys.write::<Text>(key)? {
-        text.edit_bytes(0, |bytes| set_cached_count(bytes, count));
+        text.edit_bytes(0, ALL, |bytes| set_cached_count(bytes, count));
     }
     changed_silently(ctx, key);
     Ok(count)

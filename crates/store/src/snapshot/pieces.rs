@@ -10,8 +10,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use ds::list::SharedNodes;
 use ds::saving::{Savable, Saver};
-use rdb::pieces::{Shape, plan, write_piece};
+use rdb::pieces::{Shape, plan, write_nodes, write_piece};
 
 use crate::db::{Db, DbIndex, Key};
 use crate::entry::{Entry, EntryRef, NewPayload, Payload, Type};
@@ -49,16 +50,35 @@ pub struct Piece {
     pub region: Region,
     /// Where it stands in the region's body.
     pub at: u64,
-    bytes: Vec<u8>,
+    content: Content,
+    /// Bytes.
+    len: usize,
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    Nodes(SharedNodes),
 }
 
 impl Piece {
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    fn new(region: Region, at: u64, bytes: Vec<u8>) -> Piece {
+        Piece { region, at, len: bytes.len(), content: Content::Bytes(bytes) }
+    }
+
+    /// Its bytes, which are put together in `room` if they are in several places.
+    pub fn bytes<'a>(&'a self, room: &'a mut Vec<u8>) -> &'a [u8] {
+        match &self.content {
+            Content::Bytes(bytes) => bytes,
+            Content::Nodes(nodes) => {
+                room.clear();
+                write_nodes(room, nodes);
+                room
+            }
+        }
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.bytes.len()
+        self.len
     }
 }
 
@@ -68,9 +88,17 @@ pub(crate) fn rdb_len(entry: EntryRef<'_>) -> u64 {
         Payload::Fields(table) => table.rdb_bytes(),
         Payload::Members(table) => table.rdb_len(),
         Payload::Scored(table) => table.rdb_len(),
-        _ => 0,
+        Payload::Nodes(list) => list.stored_len(),
+        Payload::Stream(stream) => stream.rdb_len(),
+        // Up to a megabyte it is shared instead: that way it can be compressed, and who changes it meanwhile
+        // copies no more than that.
+        Payload::Shared(text) => text.bytes().len() as u64 / TEXT_SHARE,
+        Payload::Bytes(_) | Payload::Ints(_) | Payload::Int(_) => 0,
     }
 }
+
+/// Strings are saved in pieces from so many times the length on that goes for collections.
+const TEXT_SHARE: u64 = 16;
 
 /// Begins to save an entry's value as it is now.
 pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
@@ -89,7 +117,13 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
         body_len: plan.body_len,
         job: Arc::clone(&job),
     }));
+    if !plan.tail.is_empty() {
+        let at = plan.body_len - plan.tail.len() as u64;
+        sink.grow(plan.tail.len());
+        sink.push(Output::Piece(Piece::new(region, at, plan.tail)));
+    }
     let courier = Courier { job, shape: plan.shape, buffer: Vec::new(), at: 0 };
+    entry.make_paged();
     let value = entry.savable().expect("the caller saw its length");
     value.begin_saving(sink.number, Box::new(courier));
 }
@@ -104,6 +138,7 @@ pub(crate) fn save_on(entry: &mut Entry) -> bool {
     if let Some(Ok(courier)) = saver.map(|saver| saver.downcast::<Courier>()) {
         courier.finish();
     }
+    entry.make_unpaged();
     false
 }
 
@@ -111,6 +146,7 @@ pub(crate) fn save_on(entry: &mut Entry) -> bool {
 pub(crate) fn give_up(entry: &mut Entry) {
     if let Some(value) = entry.savable() {
         drop(value.end_saving());
+        entry.make_unpaged();
     }
 }
 
@@ -243,6 +279,16 @@ struct Courier {
 
 impl Saver for Courier {
     fn save(&mut self, piece: ds::saving::Piece<'_>) -> ControlFlow<()> {
+        let piece = match piece {
+            ds::saving::Piece::Nodes { at, nodes } => {
+                let (len, content) = (nodes.stored_len() as usize, Content::Nodes(nodes));
+                return self.send(Piece { region: self.job.region, at, content, len });
+            }
+            ds::saving::Piece::Bytes { at, bytes } => {
+                return self.send(Piece::new(self.job.region, at, bytes.to_vec()));
+            }
+            other => other,
+        };
         let before = self.buffer.len();
         write_piece(&mut self.buffer, piece, self.shape);
         self.job.sink.grow(self.buffer.len() - before);
@@ -258,10 +304,17 @@ impl Courier {
     fn hand_over(&mut self) {
         let bytes = std::mem::take(&mut self.buffer);
         if !bytes.is_empty() {
-            let (region, at) = (self.job.region, self.at);
-            self.at += bytes.len() as u64;
-            self.job.sink.push(Output::Piece(Piece { region, at, bytes }));
+            let piece = Piece::new(self.job.region, self.at, bytes);
+            self.at += piece.len as u64;
+            self.job.sink.push(Output::Piece(piece));
         }
+    }
+
+    /// Sends a piece whose place is its own.
+    fn send(&self, piece: Piece) -> ControlFlow<()> {
+        self.job.sink.grow(piece.len);
+        self.job.sink.push(Output::Piece(piece));
+        ControlFlow::Break(())
     }
 
     fn finish(mut self) {

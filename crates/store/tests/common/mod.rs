@@ -89,7 +89,8 @@ impl File {
             }
             Output::Piece(piece) => {
                 let body = self.open.get_mut(&piece.region).expect("a region is opened before its pieces");
-                let bytes = piece.bytes();
+                let mut room = Vec::new();
+                let bytes = piece.bytes(&mut room);
                 let place = piece.at as usize..piece.at as usize + bytes.len();
                 assert!(!body.filled[place.clone()].contains(&true), "a byte is written once");
                 body.filled[place.clone()].fill(true);
