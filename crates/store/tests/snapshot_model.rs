@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use base::random::Rng;
 use common::{Entry, File, Model, Value, check_equal};
 use ds::hash::Ttl;
-use ds::list::End;
+use ds::list::{Direction, End};
+use ds::stream::{NodeLimits, Pending, References, Stream, StreamId, Trim, TrimTo};
 use store::list::ListMut;
 use store::reading::{Parked, park};
 use store::set::SetMut;
@@ -89,6 +90,17 @@ const LARGE_OPERATIONS: &[Operation] = &[
     (20, World::change_set),
     (4, World::fill_set),
     (4, World::pop_members),
+    (20, World::change_list),
+    (4, World::fill_list),
+    (6, World::trim_list),
+    (6, World::remove_matching),
+    (4, World::set_large_text),
+    (10, World::append),
+    (15, World::set_range),
+    (15, World::add_to_stream),
+    (10, World::remove_from_stream),
+    (3, World::trim_stream),
+    (5, World::read_stream),
     (4, World::remove),
     (4, World::remove_late),
     (3, World::park),
@@ -112,7 +124,7 @@ fn large_values_are_saved_in_pieces_as_they_were_at_the_cut() {
         let mut world = World::new(seed, [2, 5, 12][seed as usize % 3]);
         world.operations = LARGE_OPERATIONS;
         (0..5).for_each(|_| {
-            [World::fill_hash, World::fill_set, World::fill_sorted_set]
+            [World::fill_hash, World::fill_set, World::fill_sorted_set, World::fill_list, World::fill_stream]
                 .iter()
                 .for_each(|fill| fill(&mut world));
         });
@@ -452,6 +464,130 @@ impl World {
         });
     }
 
+    /// Removes a range of a list, at an end or in the middle.
+    fn trim_list(&mut self) {
+        let Some(place) = self.known_list() else { return };
+        let Some(Entry { value: Value::List(elements), .. }) = self.model.get_mut(&place) else { return };
+        let len = elements.len() as u64;
+        let (index, count) = (self.rng.below(len) as usize, self.rng.below(len.min(150)) as usize);
+        let index = if self.rng.below(3) == 0 { 0 } else { index };
+        elements.drain(index..(index + count).min(len as usize));
+        let emptied = elements.is_empty();
+        self.at(&place, |db, key| edit::<List>(db, key).remove(index, count));
+        if emptied {
+            self.remove_at(&place);
+        }
+    }
+
+    fn remove_matching(&mut self) {
+        let Some(place) = self.known_list() else { return };
+        let element = vec![b'e'; self.rng.below(100) as usize];
+        let Some(Entry { value: Value::List(elements), .. }) = self.model.get_mut(&place) else { return };
+        elements.retain(|other| *other != element);
+        let emptied = elements.is_empty();
+        self.at(&place, |db, key| {
+            let needle = ds::listpack::Needle::new(&element);
+            edit::<List>(db, key).remove_matching(&needle, usize::MAX, Direction::Forward);
+        });
+        if emptied {
+            self.remove_at(&place);
+        }
+    }
+
+    /// A text of several pages.
+    fn set_large_text(&mut self) {
+        let place = self.place();
+        let bytes = vec![b'l'; 16_000 + self.rng.below(200_000) as usize];
+        self.at(&place, |db, key| common::put_text(db, key.bytes, &bytes));
+        self.model.insert(place, common::text(&bytes));
+    }
+
+    fn set_range(&mut self) {
+        let Some(place) = self.known_as(|entry| matches!(entry.value, Value::Text(_))) else { return };
+        let (offset, len) = (self.rng.below(220_000) as usize, self.rng.below(30_000) as usize);
+        let bytes = vec![b'a' + self.rng.below(26) as u8; len];
+        let Some(Entry { value: Value::Text(text), .. }) = self.model.get_mut(&place) else { return };
+        let offset = offset % (text.len() + 100);
+        text.resize(text.len().max(offset + len), 0);
+        text[offset..offset + len].copy_from_slice(&bytes);
+        self.at(&place, |db, key| {
+            edit::<Text>(db, key).set_range(offset, &bytes);
+        });
+    }
+
+    /// Changes a stream, and notes what it is then.
+    fn change_stream(&mut self, place: (u16, Vec<u8>), change: impl FnOnce(&mut Stream, &mut Rng)) {
+        let empty = Entry { value: Value::Stream(Vec::new()), expires_at: None };
+        let mut rng = Rng::from_seed(self.rng.below(u64::MAX));
+        if !matches!(self.model.entry(place.clone()).or_insert(empty).value, Value::Stream(_)) {
+            return;
+        }
+        let bytes = self.at(&place, |db, key| {
+            if db.find(key).is_none() {
+                store::Stream::create(db, key, 0);
+            }
+            let mut stream = edit::<store::Stream>(db, key);
+            stream.edit(|stream| change(stream, &mut rng));
+            common::stream_bytes(stream.view())
+        });
+        self.model.get_mut(&place).expect("it was made above").value = Value::Stream(bytes);
+    }
+
+    fn known_stream(&mut self) -> Option<(u16, Vec<u8>)> {
+        self.known_as(|entry| matches!(entry.value, Value::Stream(_)))
+    }
+
+    /// Enough entries for many nodes.
+    fn fill_stream(&mut self) {
+        let place = self.place();
+        self.change_stream(place, |stream, rng| (0..100).for_each(|_| add_entry(stream, rng)));
+    }
+
+    fn add_to_stream(&mut self) {
+        let place = self.known_stream().unwrap_or_else(|| self.place());
+        self.change_stream(place, add_entry);
+    }
+
+    fn remove_from_stream(&mut self) {
+        let Some(place) = self.known_stream() else { return };
+        self.change_stream(place, |stream, rng| {
+            let rank = rng.below(stream.len() as u64 + 1) as usize;
+            let found = stream.entries().range(StreamId::MIN, StreamId::MAX).nth(rank).map(|entry| entry.id);
+            found.map(|id| stream.remove(id, References::Drop));
+        });
+    }
+
+    /// Trims a stream; an empty one may begin again with lower ids.
+    fn trim_stream(&mut self) {
+        let Some(place) = self.known_stream() else { return };
+        self.change_stream(place, |stream, rng| {
+            let to = TrimTo::Len([0, rng.below(100)][rng.below(2) as usize]);
+            stream.trim(Trim { to, approximate: rng.below(2) == 0, limit: 0 }, References::Keep);
+            if stream.is_empty() && rng.below(2) == 0 {
+                stream.set_last_id(StreamId::new(rng.below(5), 0));
+            }
+        });
+    }
+
+    /// Entries are given to a consumer, or acknowledged.
+    fn read_stream(&mut self) {
+        let Some(place) = self.known_stream() else { return };
+        self.change_stream(place, |stream, rng| {
+            stream.create_group(b"group", StreamId::MIN, None);
+            let ids: Vec<_> =
+                stream.entries().range(StreamId::MIN, StreamId::MAX).take(20).map(|entry| entry.id).collect();
+            let (group, _) = stream.group_mut(b"group").expect("made above");
+            group.create_consumer(b"consumer", 7);
+            let consumer = group.consumer_named(b"consumer");
+            for id in ids {
+                match rng.below(2) {
+                    0 => drop(group.remove_pending(id)),
+                    _ => group.set_pending(id, Pending { consumer, delivered_at: 5, deliveries: rng.below(99) }),
+                }
+            }
+        });
+    }
+
     /// Adds or removes a member of a set.
     fn change_set(&mut self) {
         let is_set = |entry: &Entry| matches!(entry.value, Value::Set(_));
@@ -749,6 +885,13 @@ fn empty_list() -> Entry {
 /// The list, which is made if it is not there.
 fn empty_sorted_set() -> Entry {
     Entry { value: Value::SortedSet(BTreeMap::new()), expires_at: None }
+}
+
+fn add_entry(stream: &mut Stream, rng: &mut Rng) {
+    let (value, last) = (vec![b'v'; rng.below(60) as usize], stream.entries().last_id());
+    let content = [b"field".as_slice(), &value];
+    let id = StreamId::new(last.ms + rng.below(3), last.seq + 1);
+    stream.append(id, content.into_iter(), NodeLimits { bytes: 200, entries: 5 }).expect("the id is above");
 }
 
 fn empty_set() -> Entry {

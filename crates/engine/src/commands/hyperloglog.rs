@@ -1,6 +1,8 @@
 //! HyperLogLogs: adding to them, counting, merging. What their bytes mean is `ds::hyperloglog`; to the
 //! keyspace they are strings.
 
+use std::ops::Range;
+
 use ds::hyperloglog::{
     Corrupt, EMPTY, Encoding, Mark, REGISTERS, Registers, Sketch, invalidate_count, raise, raise_dense,
     set_cached_count,
@@ -64,6 +66,9 @@ pub static TABLE: &[Command] = &[
         ),
     row("pfselftest", 1, pfselftest).flags(flag::ADMIN).docs("Tests the HyperLogLog itself.", "N/A"),
 ];
+
+/// A sketch is short: any part of it may change.
+const ALL: Range<usize> = 0..usize::MAX;
 
 const PFADD: Event = (class::STRING, "pfadd");
 

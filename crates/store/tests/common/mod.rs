@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::bytes::escape;
 use base::crc::crc64;
-use rdb::{Item, Object, ReadOptions, Reader, WriteOptions};
+use ds::stream::Stream;
+use rdb::{Item, Object, ReadOptions, Reader, ValueRef, WriteOptions};
 use store::snapshot::{Block, Output, Region};
 use store::{Db, DbIndex, Key};
 
@@ -19,6 +20,8 @@ pub enum Value {
     /// Field to value and time of expiry.
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
     Set(BTreeSet<Vec<u8>>),
+    /// As DUMP tells it.
+    Stream(Vec<u8>),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,6 +139,12 @@ impl File {
     }
 }
 
+/// All that there is to know of a stream.
+pub fn stream_bytes(stream: &Stream) -> Vec<u8> {
+    let options = WriteOptions { compress: false };
+    rdb::dump(ValueRef::Stream(stream), rdb::format::VERSION_FIELD_TTL, &options)
+}
+
 fn read_value(object: &Object) -> Value {
     match object {
         Object::Bytes(bytes) => Value::Text(bytes.clone()),
@@ -150,7 +159,7 @@ fn read_value(object: &Object) -> Value {
             let members = set.view().iter().map(|item| (item.member.to_vec(), item.score.to_bits()));
             Value::SortedSet(members.collect())
         }
-        Object::Stream(_) => unreachable!("no test makes one yet"),
+        Object::Stream(stream) => Value::Stream(stream_bytes(stream)),
         Object::Hash(hash) => {
             let mut fields = BTreeMap::new();
             hash.view().for_each(i64::MIN, |pair| {
