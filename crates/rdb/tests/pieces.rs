@@ -106,8 +106,7 @@ fn time(rng: &mut Rng) -> Option<i64> {
 }
 
 fn fields(table: &FieldTable) -> Vec<(Vec<u8>, Vec<u8>, Option<i64>)> {
-    let mut all: Vec<_> =
-        table.iter().map(|f| (f.field.to_vec(), f.value.to_vec(), f.expires_at)).collect();
+    let mut all: Vec<_> = table.iter().map(|f| (f.field.to_vec(), f.value.to_vec(), f.expires_at)).collect();
     all.sort();
     all
 }

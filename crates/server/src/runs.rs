@@ -33,7 +33,8 @@ impl Runs {
         let end = from + bytes.len() as u64;
         let before = self.runs.range(..=from).next_back().map(|(start, run)| (*start, *run));
         let next = self.runs.range(from..).next().map(|(start, run)| (*start, *run));
-        if before.is_some_and(|(start, run)| start + run.len > from) || next.is_some_and(|(start, _)| start < end)
+        if before.is_some_and(|(start, run)| start + run.len > from)
+            || next.is_some_and(|(start, _)| start < end)
         {
             return false;
         }

@@ -121,6 +121,9 @@ fn check(arguments: &[&str], meanwhile: impl Fn(&mut Client) + Sync) {
         assert!(changes > 1000, "{changes} changes are none");
     });
     assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
+    let most: u64 = info(&mut client, "rdb_last_cow_size").parse().expect("a number");
+    println!("{most} bytes waited in memory");
+    assert!(most < 4 * LIMIT, "{most} bytes waited in memory");
     let dump = server.dir().join("dump.rdb");
     assert_eq!(loaded_by(start(&[]), &dump), expected, "loaded by ourselves");
     let Some(redis) = testkit::redis() else { return println!("skipped: redis-server is not installed") };
@@ -130,7 +133,8 @@ fn check(arguments: &[&str], meanwhile: impl Fn(&mut Client) + Sync) {
 
 #[test]
 fn values_that_change_are_saved_as_they_were() {
-    let changes = |client: &mut Client| info(client, "rdb_changes_since_last_save").parse::<u64>().expect("a number");
+    let changes =
+        |client: &mut Client| info(client, "rdb_changes_since_last_save").parse::<u64>().expect("a number");
     check(&[], |client| {
         let before = changes(client);
         while changes(client) < before + 5000 {}

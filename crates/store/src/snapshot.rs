@@ -2,9 +2,9 @@
 //!
 //! The cut: with all shards locked, every table gets the snapshot's number and every database a
 //! [`Capture`]. From then on an entry is saved exactly once: by the [`Snapshot`]'s walk, or as a pre-image
-//! by the write that changes it first. A large collection is only begun then, and comes out in pieces
-//! (`pieces.rs`). Nothing is encoded under a lock but small collections and pieces; files, CRC and compression
-//! are the caller's.
+//! by the write that changes it first. A large value is only begun then, and comes out in pieces
+//! (`pieces.rs`). Nothing is encoded under a lock but small collections and pieces; files, CRC and
+//! compression are the caller's.
 
 pub(crate) mod pieces;
 mod sink;
@@ -22,8 +22,8 @@ use crate::db::{Db, DbIndex, Garbage, Key};
 use crate::entry::{Entry, EntryRef, Payload, Type};
 use crate::keyspace::{Guard, Shard, Store};
 use crate::plan::{Plan, ShardId};
-pub use crate::snapshot::pieces::{Opening, Piece, Region};
 use crate::snapshot::pieces::{Job, Step};
+pub use crate::snapshot::pieces::{Opening, Piece, Region};
 use crate::snapshot::sink::{Adopted, Left, Sink};
 use crate::value::{Hash, Kind, List, Set, SortedSet, Stream};
 

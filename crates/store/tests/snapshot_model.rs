@@ -582,7 +582,8 @@ impl World {
             for id in ids {
                 match rng.below(2) {
                     0 => drop(group.remove_pending(id)),
-                    _ => group.set_pending(id, Pending { consumer, delivered_at: 5, deliveries: rng.below(99) }),
+                    _ => group
+                        .set_pending(id, Pending { consumer, delivered_at: 5, deliveries: rng.below(99) }),
                 }
             }
         });
@@ -650,7 +651,8 @@ impl World {
         let Some(Entry { value: Value::SortedSet(members), .. }) = self.model.get_mut(&place) else { return };
         let end = self.rng.below(members.len() as u64) as usize;
         let start = self.rng.below(end as u64 + 1) as usize;
-        let mut order: Vec<_> = members.iter().map(|(member, bits)| (f64::from_bits(*bits), member)).collect();
+        let mut order: Vec<_> =
+            members.iter().map(|(member, bits)| (f64::from_bits(*bits), member)).collect();
         order.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(other.1)));
         let gone: Vec<_> = order[start..end].iter().map(|(_, member)| member.to_vec()).collect();
         gone.iter().for_each(|member| assert!(members.remove(member).is_some()));
@@ -922,6 +924,6 @@ fn list_at<'a>(db: &'a mut Db, key: Key<'_>) -> ListMut<'a> {
 fn edit<'a, K: Kind>(db: &'a mut Db, key: Key<'_>) -> K::Mut<'a> {
     let slot = db.find(key).expect("the model has it");
     // Short nodes under some names, so that lists have many of them.
-    let list_node_size = if key.hash % 2 == 0 { 2 } else { -2 };
+    let list_node_size = if key.hash.is_multiple_of(2) { 2 } else { -2 };
     K::edit(Place { db, slot, thresholds: Thresholds { list_node_size, ..Thresholds::default() }, now: 0 })
 }

@@ -1,9 +1,12 @@
 //! Large values that a snapshot saves in pieces while commands go on changing them.
 //!
 //! The value itself knows what of it is saved, and has a [`Courier`] who takes each part to the snapshot
-//! before it changes. So nothing has to be told of renames, moves, swaps or conversions: the saving goes where
-//! the value goes, and who drops a value in the middle of it leaves it to the snapshot instead. A [`Job`] is
-//! what the snapshot knows of one: where to look for it.
+//! before it changes. So nothing has to be told of moves, swaps, conversions or flushes: the saving goes
+//! where the value goes, and who drops a value in the middle of it leaves it to the snapshot instead. A
+//! [`Job`] is what the snapshot knows of one: under which key to look for it.
+//!
+//! What is still done at once, under the lock: a stream's groups with their pending entries are encoded when
+//! it is begun, and one field, member, element or node is copied whole, however long it is.
 
 use std::any::Any;
 use std::ops::ControlFlow;
@@ -107,7 +110,12 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
     let key = Key::new(view.key());
     let home = Home::Key { name: key.bytes.into(), hash: key.hash };
     let region = sink.begin_job();
-    let job = Arc::new(Job { region, sink: Arc::clone(sink), home: Mutex::new(home), done: AtomicBool::new(false) });
+    let job = Arc::new(Job {
+        region,
+        sink: Arc::clone(sink),
+        home: Mutex::new(home),
+        done: AtomicBool::new(false),
+    });
     sink.grow(plan.head.len());
     sink.push(Output::Opening(Opening {
         region,
@@ -242,9 +250,11 @@ impl Job {
                         continue;
                     }
                     let key = Key { bytes: &name, hash };
-                    return guard.shard(shard).dbs().find_map(|(_, db)| self.part_of(db, key)).map(
-                        |(db, slot)| db.edit_aside(slot, work),
-                    );
+                    return guard
+                        .shard(shard)
+                        .dbs()
+                        .find_map(|(_, db)| self.part_of(db, key))
+                        .map(|(db, slot)| db.edit_aside(slot, work));
                 }
                 Home::Parked(entry) => return entry.upgrade()?.lock().as_mut().map(work),
             }
