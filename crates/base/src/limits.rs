@@ -77,8 +77,13 @@ pub const SNAPSHOT_BLOCK_LEN: usize = 64 * 1024;
 /// Table lines of eight slots that a snapshot visits under one lock.
 pub const SNAPSHOT_WALK_LINES: usize = 16;
 
-/// Bytes of blocks that wait for the snapshot's thread before writers are delayed.
-pub const SNAPSHOT_BACKLOG: usize = 16 * 1024 * 1024;
+/// RDB bytes of a collection from which a snapshot saves it in pieces: a smaller one is encoded whole under
+/// its shard's lock, which takes some ten microseconds.
+pub const SNAPSHOT_LARGE: u64 = 64 * 1024;
+
+/// Bytes that a snapshot holds in memory: the default of `snapshot-memory-limit`. Writers are delayed when a
+/// quarter of it waits for the snapshot's thread; the rest is for what they add meanwhile and for buffers.
+pub const SNAPSHOT_MEMORY_DEFAULT: usize = 32 * 1024 * 1024;
 
 /// Blocks of memory that a command frees itself; more go to the lazy-free thread.
 pub const LAZY_FREE_EFFORT: usize = 64;

@@ -4,14 +4,13 @@
 //! expired field must count as absent. Only a table's fields have expiry times. An expired field stays,
 //! and counts in `len`, until it is removed.
 
-use std::ops::ControlFlow;
-
 use base::hash::hash;
 
 pub use crate::field::{Field, FieldRef};
 use crate::listpack::{self, Buffer, Element, Listpack};
 use crate::reading::{Readings, Shown};
-use crate::table::{DuePosition, SlotId, Table, WalkPosition};
+use crate::saving::{Part, Piece, Savable, Saver, Saving};
+use crate::table::{DuePosition, SlotId, Table};
 
 /// A hash in either form.
 #[derive(Clone, Copy)]
@@ -153,8 +152,7 @@ pub fn packed_pairs(pack: Listpack<'_>) -> impl Iterator<Item = Pair<'_>> {
     })
 }
 
-/// A hash of any size. While a snapshot of it runs, whoever changes a field saves it first, if `undone`
-/// says that it has to be.
+/// A hash of any size.
 #[derive(Default)]
 pub struct FieldTable {
     table: Table<Field>,
@@ -164,6 +162,7 @@ pub struct FieldTable {
     item_bytes: usize,
     pair_bytes: u64,
     readings: Readings,
+    saving: Saving,
 }
 
 impl FieldTable {
@@ -211,6 +210,11 @@ impl FieldTable {
     pub fn rdb_bytes(&self) -> u64 {
         let per_field = if self.expiring_count() > 0 { 8 } else { 0 };
         self.pair_bytes + per_field * self.len() as u64
+    }
+
+    /// As `rdb_bytes`, without anything that tells times of expiry.
+    pub fn pair_bytes(&self) -> u64 {
+        self.pair_bytes
     }
 
     /// A field that is not expired.
@@ -345,41 +349,6 @@ impl FieldTable {
         self.table.drain_some(count)
     }
 
-    pub fn snapshot_begin(&mut self, number: u32) {
-        self.table.snapshot_begin(number);
-    }
-
-    pub fn snapshot_end(&mut self) {
-        self.table.snapshot_end();
-    }
-
-    pub fn snapshot_active(&self) -> bool {
-        self.table.snapshot_active()
-    }
-
-    /// The field, if a snapshot runs that has not got it yet.
-    pub fn undone(&self, field: &[u8]) -> Option<FieldRef<'_>> {
-        let (slot, found) = self.table.find_view(hash(field), field)?;
-        (self.snapshot_active() && !self.table.is_done(slot)).then_some(found)
-    }
-
-    /// The running snapshot has got the field.
-    pub fn mark_done(&mut self, field: &[u8]) {
-        if let Some(slot) = self.table.find(hash(field), field) {
-            self.table.mark_done(slot);
-        }
-    }
-
-    /// See `Table::snapshot_walk`.
-    pub fn snapshot_walk(
-        &mut self,
-        position: WalkPosition,
-        lines: usize,
-        visit: &mut dyn FnMut(FieldRef<'_>) -> ControlFlow<()>,
-    ) -> Option<WalkPosition> {
-        self.table.snapshot_walk(position, lines, visit)
-    }
-
     /// Panics if the table or a count is wrong.
     pub fn check_invariants(&self) {
         self.table.check_invariants();
@@ -415,6 +384,7 @@ impl FieldTable {
             let FieldRef { field, value, .. } = self.table.view(slot);
             self.readings.keep(&self.table, field, &[field, value]);
         }
+        self.saving.keep(&mut self.table, slot);
     }
 
     fn take(&mut self, slot: SlotId) -> Field {
@@ -435,6 +405,34 @@ impl FieldTable {
         });
         self.item_bytes = self.item_bytes - old_size + new_size;
         self.pair_bytes = self.pair_bytes - old_bytes + new_bytes;
+    }
+}
+
+impl Savable for FieldTable {
+    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
+        self.saving.begin(&mut self.table, number, saver);
+    }
+
+    fn save_on(&mut self) -> bool {
+        self.saving.go_on(&mut self.table)
+    }
+
+    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
+        self.saving.end(&mut self.table)
+    }
+
+    fn saver(&self) -> Option<&dyn Saver> {
+        self.saving.saver()
+    }
+
+    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
+        self.saving.saver_mut()
+    }
+}
+
+impl Part for Field {
+    fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a> {
+        Piece::Field(item)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod listpack;
 mod marks;
 mod member;
 mod reading;
+pub mod saving;
 mod segment;
 pub mod set;
 pub mod set_algebra;

@@ -17,6 +17,7 @@ pub use self::node::NodeRef;
 use self::node::{Node, PACK_LEN_MAX};
 pub use self::reading::ListReading;
 use crate::listpack::{self, Element, Listpack, Needle};
+use crate::saving::{Savable, Saver};
 
 /// A list in either form.
 #[derive(Clone, Copy)]
@@ -193,6 +194,11 @@ impl PackedList {
     /// number.
     pub fn rdb_len(&self) -> u64 {
         self.nodes.rdb_len()
+    }
+
+    /// Bytes of all nodes in an RDB file, each as it is: see [`NodeRef::stored_len`].
+    pub fn stored_len(&self) -> u64 {
+        self.nodes.stored_len()
     }
 
     /// How many allocations dropping it frees.
@@ -539,6 +545,46 @@ impl PackedList {
             End::Front => self.nodes.next(at),
             End::Back => self.nodes.previous(at),
         }
+    }
+}
+
+/// Nodes of a list as they were, in order. They are the list's own for as long as it does not change them.
+pub struct SharedNodes(Vec<Node>);
+
+impl SharedNodes {
+    fn new(nodes: Vec<Node>) -> SharedNodes {
+        SharedNodes(nodes)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = NodeRef<'_>> {
+        self.0.iter().map(Node::view)
+    }
+
+    /// Bytes of them in an RDB file.
+    pub fn stored_len(&self) -> u64 {
+        self.0.iter().map(|node| node.sums().stored_len).sum()
+    }
+}
+
+impl Savable for PackedList {
+    fn begin_saving(&mut self, _: u32, saver: Box<dyn Saver>) {
+        self.nodes.begin_saving(saver);
+    }
+
+    fn save_on(&mut self) -> bool {
+        self.nodes.save_on()
+    }
+
+    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
+        self.nodes.end_saving()
+    }
+
+    fn saver(&self) -> Option<&dyn Saver> {
+        self.nodes.saver()
+    }
+
+    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
+        self.nodes.saver_mut()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::intset::{self, Intset};
 use crate::listpack::{self, Buffer, Element, Listpack};
 pub use crate::member::Member;
 use crate::reading::{Readings, Shown};
+use crate::saving::{Part, Piece, Savable, Saver, Saving};
 use crate::table::{SlotId, Table};
 
 /// A set in any form.
@@ -192,6 +193,7 @@ pub struct MemberTable {
     item_bytes: usize,
     member_bytes: u64,
     readings: Readings,
+    saving: Saving,
 }
 
 impl MemberTable {
@@ -277,7 +279,7 @@ impl MemberTable {
         removed: &mut dyn FnMut(&[u8]),
     ) {
         let left = self.len().saturating_sub(count);
-        if left.saturating_mul(MOST_SHARE) > count || self.readings.any() {
+        if left.saturating_mul(MOST_SHARE) > count || self.readings.any() || self.saving.is_active() {
             for _ in 0..count.min(self.len()) {
                 let member = self.remove_random(below).expect("more members are left than are removed");
                 removed(member.bytes());
@@ -379,10 +381,39 @@ impl MemberTable {
             let member = self.table.view(slot);
             self.readings.keep(&self.table, member, &[member]);
         }
+        self.saving.keep(&mut self.table, slot);
         let member = self.table.remove(slot);
         self.item_bytes -= Member::size_of(member.bytes());
         self.member_bytes -= rdb_len(member.bytes().len());
         member
+    }
+}
+
+impl Savable for MemberTable {
+    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
+        self.saving.begin(&mut self.table, number, saver);
+    }
+
+    fn save_on(&mut self) -> bool {
+        self.saving.go_on(&mut self.table)
+    }
+
+    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
+        self.saving.end(&mut self.table)
+    }
+
+    fn saver(&self) -> Option<&dyn Saver> {
+        self.saving.saver()
+    }
+
+    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
+        self.saving.saver_mut()
+    }
+}
+
+impl Part for Member {
+    fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a> {
+        Piece::Member(item)
     }
 }
 

@@ -21,6 +21,7 @@ pub use self::id::{IdText, StreamId};
 pub use self::node::{Content, Entry};
 pub use self::producers::{IdempotenceLimits, Producers};
 use crate::listpack::Corrupt;
+use crate::saving::{Savable, Saver};
 
 /// What becomes of the groups' pending entries when entries of the stream are removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -213,6 +214,29 @@ impl Stream {
 
     fn forget(&mut self, id: StreamId) {
         forget(&mut self.groups, id);
+    }
+}
+
+/// The nodes are saved in pieces; all else is told at the beginning.
+impl Savable for Stream {
+    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
+        self.entries.begin_saving(number, saver);
+    }
+
+    fn save_on(&mut self) -> bool {
+        self.entries.save_on()
+    }
+
+    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
+        self.entries.end_saving()
+    }
+
+    fn saver(&self) -> Option<&dyn Saver> {
+        self.entries.saver()
+    }
+
+    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
+        self.entries.saver_mut()
     }
 }
 

@@ -1,10 +1,13 @@
 //! The hash in both forms against a map with expiry times.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 
 use base::random::Rng;
 use ds::hash::{Field, FieldTable, HashRef, Set, Ttl, packed_get, packed_pairs, packed_remove, packed_set};
 use ds::listpack::{Element, Listpack};
+use ds::saving::{Piece, Savable, Saver};
 use proptest::prelude::*;
 
 type Model = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
@@ -205,28 +208,45 @@ fn random_fields_are_live_and_all_come_up() {
     assert_eq!(HashRef::Table(&FieldTable::default()).random(0, &mut |_| 0), None);
 }
 
+/// Keeps what it is given: fields and values.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>);
+
+impl Saver for Kept {
+    fn save(&mut self, piece: Piece<'_>) -> ControlFlow<()> {
+        let Piece::Field(field) = piece else { panic!("a hash has fields") };
+        self.0.lock().expect("no panic").push((field.field.to_vec(), field.value.to_vec()));
+        ControlFlow::Continue(())
+    }
+}
+
 #[test]
 fn a_snapshot_of_a_hash() {
     let mut table = FieldTable::default();
     for index in 0..2000 {
         table.insert_new(format!("f{index}").as_bytes(), b"before", None);
     }
-    assert_eq!(table.undone(b"f7"), None);
-    table.snapshot_begin(1);
-    let saved = table.undone(b"f7").expect("is not saved yet").value.to_vec();
-    table.mark_done(b"f7");
+    let kept = Kept::default();
+    let count = || kept.0.lock().expect("no panic").len();
+    assert!(table.saver().is_none());
+    table.begin_saving(1, Box::new(kept.clone()));
     table.set(b"f7", b"after", Ttl::Drop, 0);
-    assert_eq!((saved, table.undone(b"f7")), (b"before".to_vec(), None));
-    let (mut position, mut count) = (Some(ds::WalkPosition::default()), 0);
-    while let Some(at) = position {
-        position = table.snapshot_walk(at, 10, &mut |field| {
-            assert_eq!(field.value, b"before");
-            count += 1;
-            std::ops::ControlFlow::Continue(())
-        });
-    }
-    assert_eq!(count, 1999);
-    table.snapshot_end();
+    assert_eq!(count(), 1);
+    table.set(b"f7", b"again", Ttl::Drop, 0);
+    table.set(b"new", b"new", Ttl::Drop, 0);
+    table.remove(b"new");
+    assert_eq!(count(), 1, "it is saved already, or not of the snapshot");
+    table.remove(b"f8");
+    table.set_expiry(b"f9", Some(5));
+    assert_eq!(table.remove_due(6, 100, |_| {}), 1);
+    assert_eq!(count(), 3);
+    while table.save_on() {}
+    assert!(table.end_saving().is_some() && table.saver().is_none());
+    let mut found = kept.0.lock().expect("no panic").clone();
+    assert!(found.iter().all(|(_, value)| value == b"before"));
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), 2000);
     table.check_invariants();
 }
 

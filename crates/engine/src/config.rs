@@ -157,6 +157,9 @@ pub struct Config {
     pub rdbchecksum: bool,
     pub stop_writes_on_bgsave_error: bool,
     pub rdb_save_incremental_fsync: bool,
+    pub snapshot_memory_limit: u64,
+    /// Bytes a second; 0: as fast as it goes.
+    pub snapshot_write_rate: u64,
     pub sanitize_dump_payload: SanitizePayload,
     /// Debugging aid: microseconds slept for each key loaded; negative: once in so many keys.
     pub key_load_delay_us: i64,
@@ -338,6 +341,8 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     rdbchecksum: true,
     stop_writes_on_bgsave_error: true,
     rdb_save_incremental_fsync: true,
+    snapshot_memory_limit: base::limits::SNAPSHOT_MEMORY_DEFAULT as u64,
+    snapshot_write_rate: 0,
     sanitize_dump_payload: SanitizePayload::No,
     key_load_delay_us: 0,
     rdb_key_save_delay_us: 0,

@@ -131,6 +131,7 @@ impl Engine {
     pub fn new(config: Config, host: Box<dyn Host>, workers: usize, now: UnixMs) -> Engine {
         let mut rng = Rng::from_seed(host.random());
         let store = Store::new(workers * base::limits::SHARDS_PER_WORKER, config.databases as u16);
+        store.set_snapshot_limit(config.snapshot_memory_limit as usize);
         let shards = store.shard_count();
         let tracking = Tracking::new(&store);
         Engine {
@@ -180,6 +181,7 @@ impl Engine {
 
     /// Publishes a new configuration; each worker takes it over before its next command.
     pub fn set_config(&self, config: Config) {
+        self.store.set_snapshot_limit(config.snapshot_memory_limit as usize);
         self.config.store(Arc::new(config));
         self.config_version.fetch_add(1, Ordering::Release);
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use ds::list::{ListReading, PackedList};
 use parking_lot::Mutex;
 use resp::reply::Reply;
-use store::reading::{Readable, readings};
+use store::reading::{Parked, Readable, park, readings};
 use store::{DbIndex, Entry, Garbage, Guard, Key, Plan};
 
 use crate::ctx::Ctx;
@@ -65,7 +65,7 @@ enum Home {
         hash: u64,
     },
     /// Out of the keyspace: nobody else has it but other readings.
-    Left(Arc<Mutex<Option<Entry>>>),
+    Left(Parked),
 }
 
 impl Home {
@@ -117,7 +117,7 @@ impl Readings {
         if ids.is_empty() {
             return Some(entry);
         }
-        let left = Home::Left(Arc::new(Mutex::new(Some(entry))));
+        let left = Home::Left(park(entry));
         let mut homes = self.homes.lock();
         ids.iter().for_each(|id| drop(homes.insert(*id, left.clone())));
         None

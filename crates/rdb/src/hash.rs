@@ -46,16 +46,24 @@ fn write_pairs(out: &mut Vec<u8>, table: &FieldTable, options: &WriteOptions) {
 /// Type 24: the least expiry in ms, the count, then for each field its expiry less the least one plus 1 (0 if
 /// none), itself and its value.
 fn write_metadata(out: &mut Vec<u8>, table: &FieldTable, options: &WriteOptions) {
-    let least = table.next_expiry().max(0);
+    let least = least_expiry(table);
     out.extend_from_slice(&least.to_le_bytes());
     length::write_len(out, table.len() as u64);
     table.for_each(|field| {
-        // A time before 1970 cannot be told; any past time means the same.
-        let ttl = field.expires_at.map_or(0, |time| time.max(least) - least + 1);
-        length::write_len(out, ttl as u64);
+        length::write_len(out, field.expires_at.map_or(0, |time| ttl(time, least)));
         length::write_string(out, field.field, options);
         length::write_string(out, field.value, options);
     });
+}
+
+/// A time before 1970 cannot be told; any past time means the same.
+pub(crate) fn least_expiry(table: &FieldTable) -> i64 {
+    table.next_expiry().max(0)
+}
+
+/// A field's time as the file tells it.
+pub(crate) fn ttl(time: i64, least: i64) -> u64 {
+    (time.max(least) - least + 1) as u64
 }
 
 /// Reads a hash of type `code`; None if it is empty.

@@ -21,11 +21,14 @@ pub fn write_len(out: &mut Vec<u8>, len: u64) {
             out.push(LEN_32);
             out.extend_from_slice(&(len as u32).to_be_bytes());
         }
-        _ => {
-            out.push(LEN_64);
-            out.extend_from_slice(&len.to_be_bytes());
-        }
+        _ => write_long_len(out, len),
     }
+}
+
+/// As `write_len`, always in its longest form: nine bytes.
+pub fn write_long_len(out: &mut Vec<u8>, len: u64) {
+    out.push(LEN_64);
+    out.extend_from_slice(&len.to_be_bytes());
 }
 
 /// Bytes that `write_len` writes.

@@ -10,6 +10,7 @@ mod hash;
 mod legacy;
 pub mod length;
 mod list;
+pub mod pieces;
 pub mod reader;
 mod record;
 mod set;

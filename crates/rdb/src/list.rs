@@ -74,6 +74,21 @@ fn write_node(out: &mut Vec<u8>, node: NodeRef<'_>, options: &WriteOptions) {
     }
 }
 
+/// A node in exactly as many bytes as it says it is stored in.
+pub(crate) fn write_node_plain(out: &mut Vec<u8>, node: NodeRef<'_>) {
+    match node {
+        NodeRef::Plain(element) => {
+            length::write_len(out, CONTAINER_PLAIN);
+            length::write_plain(out, element);
+        }
+        NodeRef::Packed(pack) => {
+            length::write_len(out, CONTAINER_PACKED);
+            length::write_plain(out, pack.bytes());
+        }
+        NodeRef::Compressed { .. } => write_node(out, node, &WriteOptions { compress: false }),
+    }
+}
+
 /// Reads a list of type `code`; None if it is empty.
 pub(crate) fn read<I: Input>(
     source: &mut I,

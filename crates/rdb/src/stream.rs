@@ -32,13 +32,18 @@ pub(crate) fn version_needed(stream: &Stream) -> u32 {
 }
 
 pub(crate) fn write(out: &mut Vec<u8>, stream: &Stream, options: &WriteOptions) {
-    let code = type_code(stream);
     let entries = stream.entries();
     length::write_len(out, entries.node_count() as u64);
     for (master, node) in entries.nodes() {
         length::write_string(out, &master.to_bytes(), options);
         length::write_string(out, node, options);
     }
+    write_tail(out, stream, options);
+}
+
+/// All that follows the nodes.
+pub(crate) fn write_tail(out: &mut Vec<u8>, stream: &Stream, options: &WriteOptions) {
+    let (code, entries) = (type_code(stream), stream.entries());
     length::write_len(out, entries.len());
     [entries.last_id(), entries.first_id(), entries.max_deleted_id()]
         .into_iter()
@@ -108,10 +113,7 @@ fn write_id(out: &mut Vec<u8>, id: StreamId) {
 /// Reads a stream of type `code`. It may be empty: streams outlive their entries.
 pub(crate) fn read<I: Input>(source: &mut I, code: u8) -> Result<Option<Box<Stream>>, ErrorKind> {
     let mut stream = Box::<Stream>::default();
-    for _ in 0..length::read_len(source)? {
-        let master = length::read_string(source)?.try_into().map(StreamId::from_bytes);
-        let master = master.map_err(|_| ErrorKind::Corrupt("a stream node's key is no id"))?;
-        let node = length::read_string(source)?;
+    for (master, node) in read_nodes(source)? {
         stream.load_node(master, node).map_err(|_| ErrorKind::Corrupt("a stream's node is damaged"))?;
     }
     let len = length::read_len(source)?;
@@ -134,6 +136,18 @@ pub(crate) fn read<I: Input>(source: &mut I, code: u8) -> Result<Option<Box<Stre
         read_producers(source, &mut stream)?;
     }
     Ok(Some(stream))
+}
+
+/// Nodes in order of their ids, in whatever order they stand in the file.
+fn read_nodes<I: Input>(source: &mut I) -> Result<Vec<(StreamId, Vec<u8>)>, ErrorKind> {
+    let mut nodes = Vec::new();
+    for _ in 0..length::read_len(source)? {
+        let master = length::read_string(source)?.try_into().map(StreamId::from_bytes);
+        let master = master.map_err(|_| ErrorKind::Corrupt("a stream node's key is no id"))?;
+        nodes.push((master, length::read_string(source)?));
+    }
+    nodes.sort_by_key(|(master, _)| *master);
+    Ok(nodes)
 }
 
 fn read_group<I: Input>(source: &mut I, code: u8, stream: &mut Stream) -> Result<(), ErrorKind> {

@@ -81,10 +81,21 @@ pub fn write_string_head(
     len: usize,
     options: &WriteOptions,
 ) {
-    write_attributes(out, Attributes { expires_at, ..Attributes::default() });
-    out.push(values::type_code(values::ValueRef::Bytes(&[])));
-    length::write_string(out, key, options);
+    write_head(out, key, expires_at, ValueRef::Bytes(&[]), options);
     length::write_len(out, len as u64);
+}
+
+/// A record up to its value.
+pub(crate) fn write_head(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    expires_at: Option<i64>,
+    value: ValueRef<'_>,
+    options: &WriteOptions,
+) {
+    write_attributes(out, Attributes { expires_at, ..Attributes::default() });
+    out.push(values::type_code(value));
+    length::write_string(out, key, options);
 }
 
 /// The end mark and the checksum: `crc` is the CRC-64 of every byte before, None to switch checksums off.

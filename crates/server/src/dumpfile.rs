@@ -1,9 +1,10 @@
 //! A dump file on its way to the disk: bytes through one buffer to a temporary file, which takes the old
-//! dump's place only when it is whole and synced. It knows nothing of keys; page cache is given back as it
-//! goes.
+//! dump's place only when it is whole and synced. Room can be reserved for what is written later. It knows
+//! nothing of keys; page cache is given back as it goes.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use rdb::{write_eof, write_header};
 use rustix::fs::{Advice, fadvise};
 
 use crate::log::reason;
+use crate::runs::Runs;
 use crate::system;
 
 /// What could not be done, as the log tells it.
@@ -32,6 +34,8 @@ pub enum SaveError {
         operation: &'static str,
         error: io::Error,
     },
+    /// The bytes are not those that were announced: the file would be no good.
+    Inconsistent(&'static str),
     /// Somebody asked for it.
     Cancelled,
 }
@@ -53,6 +57,7 @@ impl std::fmt::Display for SaveError {
             SaveError::Write { operation, error } => {
                 write!(f, "Write error saving DB on disk({operation}): {}", reason(error))
             }
+            SaveError::Inconsistent(what) => write!(f, "Internal error saving DB on disk: {what}"),
             SaveError::Cancelled => write!(f, "Background saving cancelled"),
         }
     }
@@ -74,14 +79,27 @@ pub struct DumpFile {
     committed: bool,
     /// Bytes that come next in the file.
     pub buffer: Vec<u8>,
-    /// Bytes in the file.
+    /// Where the buffer goes.
     position: u64,
     /// Bytes whose write-out has begun; those before the last such range are on the disk.
     begun: u64,
     finished: u64,
+    behind: Behind,
+    /// Bytes written so far.
+    written: u64,
     /// Of the bytes behind the header.
-    crc: u64,
+    runs: Runs,
     options: DumpOptions,
+}
+
+/// What was written behind the position, in room that had been reserved.
+#[derive(Default)]
+struct Behind {
+    /// Bytes whose write-out has not begun, and where they are.
+    len: u64,
+    range: Range<u64>,
+    /// Where those are whose write-out has.
+    begun: Range<u64>,
 }
 
 /// Bytes gathered before they go to the file.
@@ -103,8 +121,25 @@ impl DumpFile {
         let mut buffer = Vec::with_capacity(BUFFER_LEN);
         buffer.extend_from_slice(&write_header(rdb::format::VERSION_PLAIN));
         let folder = folder.to_path_buf();
-        let (position, begun, finished, crc, committed) = (0, 0, 0, 0, false);
-        Ok(DumpFile { file, folder, temporary, committed, buffer, position, begun, finished, crc, options })
+        Ok(DumpFile {
+            file,
+            folder,
+            temporary,
+            committed: false,
+            buffer,
+            position: 0,
+            begun: 0,
+            finished: 0,
+            behind: Behind::default(),
+            written: 0,
+            runs: Runs::new(options.checksum),
+            options,
+        })
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// To be called after each addition to the buffer; writes when enough has come together.
@@ -121,13 +156,45 @@ impl DumpFile {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), SaveError> {
-        if self.options.checksum {
-            let header = HEADER_LEN.saturating_sub(self.position as usize);
-            self.crc = crc64(self.crc, &self.buffer[header..]);
+    /// Leaves room for `len` bytes behind what was added so far, and returns where it begins.
+    pub fn reserve(&mut self, len: u64) -> Result<u64, SaveError> {
+        self.flush()?;
+        let start = self.position;
+        self.position += len;
+        Ok(start)
+    }
+
+    /// Writes a part of room that was reserved.
+    pub fn fill(&mut self, from: u64, bytes: &[u8]) -> Result<(), SaveError> {
+        self.write_at(from, bytes)?;
+        let (end, behind) = (from + bytes.len() as u64, &mut self.behind);
+        behind.range = match behind.len {
+            0 => from..end,
+            _ => behind.range.start.min(from)..behind.range.end.max(end),
+        };
+        behind.len += bytes.len() as u64;
+        if self.options.incremental_sync && behind.len >= SYNC_LEN {
+            self.write_out_behind();
         }
-        self.file.write_all(&self.buffer).map_err(failed("write"))?;
-        self.position += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    fn write_at(&mut self, from: u64, bytes: &[u8]) -> Result<(), SaveError> {
+        if !self.runs.add(from, bytes) {
+            return Err(SaveError::Inconsistent("a part of the file would be written twice"));
+        }
+        self.written += bytes.len() as u64;
+        self.file.write_all_at(bytes, from).map_err(failed("write"))
+    }
+
+    fn flush(&mut self) -> Result<(), SaveError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        // The header is written anew at the end, and counts only then.
+        let header = HEADER_LEN.saturating_sub(self.position as usize).min(buffer.len());
+        self.file.write_all_at(&buffer[..header], self.position).map_err(failed("write"))?;
+        self.write_at(self.position + header as u64, &buffer[header..])?;
+        self.position += buffer.len() as u64;
+        self.buffer = buffer;
         self.buffer.clear();
         self.buffer.shrink_to(2 * BUFFER_LEN);
         if self.options.incremental_sync && self.position - self.begun >= SYNC_LEN {
@@ -148,6 +215,17 @@ impl DumpFile {
         (self.finished, self.begun) = (self.begun, self.position);
     }
 
+    /// As `write_out`, for what lies behind.
+    fn write_out_behind(&mut self) {
+        let Behind { range, begun, .. } = std::mem::take(&mut self.behind);
+        system::begin_write_out(&self.file, range.start, range.end - range.start);
+        if !begun.is_empty() {
+            system::finish_write_out(&self.file, begun.start, begun.end - begun.start);
+            self.drop_cache(begun.start, begun.end - begun.start);
+        }
+        self.behind.begun = range;
+    }
+
     /// A hint; the file is right without it. A length of 0 means: to the end.
     fn drop_cache(&self, from: u64, len: u64) {
         fadvise(&self.file, from, std::num::NonZeroU64::new(len), Advice::DontNeed).ok();
@@ -158,7 +236,11 @@ impl DumpFile {
     pub fn commit(mut self, version: u32, name: &Path) -> Result<u64, SaveError> {
         self.flush()?;
         let header = write_header(version);
-        let whole = crc64_combine(crc64(0, &header), self.crc, self.position - HEADER_LEN as u64);
+        let len = self.position - HEADER_LEN as u64;
+        let Some(crc) = self.runs.whole(HEADER_LEN as u64, self.position) else {
+            return Err(SaveError::Inconsistent("a part of the file was not written"));
+        };
+        let whole = crc64_combine(crc64(0, &header), crc, len);
         write_eof(&mut self.buffer, self.options.checksum.then_some(whole));
         self.flush()?;
         self.file.write_all_at(&header, 0).map_err(failed("write"))?;

@@ -16,6 +16,7 @@ mod log;
 mod output;
 mod persist;
 mod poll;
+mod runs;
 mod signals;
 mod stopwatch;
 mod supervise;

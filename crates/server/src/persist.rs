@@ -2,6 +2,7 @@
 //! became of it. One save at a time. A save that fails or is cancelled frees the writers at once and leaves
 //! the old dump in place.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use engine::host::{SaveRefused, SaveStarted, SaveStatus, Wait};
 use engine::{Engine, REDIS_VERSION};
 use parking_lot::{Condvar, Mutex};
 use rdb::{WriteOptions, write_aux, write_resize_db, write_select_db};
-use store::snapshot::{Block, DbCounts, Snapshot};
+use store::snapshot::{Block, DbCounts, Opening, Output, Piece, Region, Snapshot};
 use store::{DbIndex, Plan};
 
 use crate::dumpfile::{DumpFile, DumpOptions, SaveError};
@@ -272,24 +273,36 @@ impl Saver {
         let options =
             DumpOptions { checksum: config.rdbchecksum, incremental_sync: config.rdb_save_incremental_fsync };
         let dump = DumpFile::create(&folder, options)?;
-        let mut records =
-            Records { dump, db: None, announced: vec![false; snapshot.counts.len()], version: 0 };
+        let mut records = Records::new(dump, snapshot.counts.clone());
         write_facts(&mut records.dump.buffer, at);
         let compress = WriteOptions { compress: config.rdbcompression };
-        while let Some(block) = snapshot.next(&engine.store) {
-            let keys = block.keys;
-            let written =
-                self.check_cancelled().and_then(|()| records.write(&block, &snapshot.counts, &compress));
+        let mut pace = Pace::new();
+        while let Some(output) = snapshot.next(&engine.store) {
+            let output = match output {
+                Output::Garbage(garbage) => {
+                    engine.host.reclaim(garbage);
+                    continue;
+                }
+                Output::Wait => {
+                    self.dawdle(AWAY_PAUSE)?;
+                    continue;
+                }
+                output => output,
+            };
+            let keys = output.keys();
+            let written = self.check_cancelled().and_then(|()| records.write(&output, &compress));
             // Its memory is free again whatever became of it.
-            snapshot.written(block);
+            snapshot.written(output);
             written?;
             self.note_progress(keys, snapshot.backlog_peak());
             // The next quantum takes a lock: it begins with a fresh share of the processor, so that it is not
             // put aside while a worker waits for that lock.
             thread::yield_now();
             self.dawdle(delay(config.rdb_key_save_delay_us, keys))?;
+            self.dawdle(pace.delay(records.dump.written(), engine))?;
         }
         self.check_cancelled()?;
+        records.check_closed()?;
         let version = records.version.max(rdb::format::VERSION_PLAIN);
         records.dump.commit(version, &path(&config.dbfilename)).map(drop)
     }
@@ -314,6 +327,9 @@ impl Saver {
         Ok(())
     }
 }
+
+/// How long to wait for values that are on their way from a command to the snapshot.
+const AWAY_PAUSE: Duration = Duration::from_millis(1);
 
 /// Longer than anybody waits.
 const DAWDLE_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -342,9 +358,50 @@ impl Cut {
     }
 }
 
+/// Keeps a save below `snapshot-write-rate`, which may change meanwhile.
+struct Pace {
+    last: Instant,
+    /// Bytes that may be written at once; below 0 it is time to rest.
+    allowance: i64,
+    written: u64,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        Pace { last: Instant::now(), allowance: 0, written: 0 }
+    }
+
+    /// How long to rest after `written` bytes in all.
+    fn delay(&mut self, written: u64, engine: &Engine) -> Duration {
+        let rate = engine.config().snapshot_write_rate;
+        let (now, added) = (Instant::now(), written - self.written);
+        let passed = now - std::mem::replace(&mut self.last, now);
+        self.written = written;
+        self.delay_at(rate, passed, added)
+    }
+
+    fn delay_at(&mut self, rate: u64, passed: Duration, added: u64) -> Duration {
+        if rate == 0 {
+            self.allowance = 0;
+            return Duration::ZERO;
+        }
+        let earned = (u128::from(rate) * passed.as_micros() / 1_000_000) as i64;
+        self.allowance = (self.allowance + earned).min((rate / BURSTS_PER_SECOND) as i64) - added as i64;
+        let missing = self.allowance.min(0).unsigned_abs();
+        Duration::from_micros((u128::from(missing) * 1_000_000 / u128::from(rate)) as u64)
+    }
+}
+
+/// What was not written in time is made up for within this part of a second.
+const BURSTS_PER_SECOND: u64 = 20;
+
 /// The part of a file between its first facts and its end.
 struct Records {
     dump: DumpFile,
+    counts: Vec<DbCounts>,
+    /// Large values of which pieces are still to come.
+    open: HashMap<Region, Body>,
+    room: Vec<u8>,
     /// Of the last record.
     db: Option<DbIndex>,
     /// Databases whose size was told.
@@ -352,17 +409,31 @@ struct Records {
     version: u32,
 }
 
+/// Where the pieces of a value go.
+struct Body {
+    start: u64,
+    len: u64,
+    filled: u64,
+}
+
 impl Records {
-    fn write(&mut self, block: &Block, counts: &[DbCounts], options: &WriteOptions) -> Result<(), SaveError> {
-        let buffer = &mut self.dump.buffer;
-        if self.db != Some(block.db) {
-            self.db = Some(block.db);
-            write_select_db(buffer, u64::from(block.db.0));
+    fn new(dump: DumpFile, counts: Vec<DbCounts>) -> Records {
+        let announced = vec![false; counts.len()];
+        Records { dump, counts, open: HashMap::new(), room: Vec::new(), db: None, announced, version: 0 }
+    }
+
+    fn write(&mut self, output: &Output, options: &WriteOptions) -> Result<(), SaveError> {
+        match output {
+            Output::Entries(block) => self.write_block(block, options),
+            Output::Opening(opening) => self.open(opening),
+            Output::Piece(piece) => self.fill(piece),
+            Output::Closing(region) => self.close(*region),
+            Output::Garbage(_) | Output::Wait => Ok(()),
         }
-        let index = block.db.0 as usize;
-        if !std::mem::replace(&mut self.announced[index], true) {
-            write_resize_db(buffer, counts[index].keys as u64, counts[index].expires as u64);
-        }
+    }
+
+    fn write_block(&mut self, block: &Block, options: &WriteOptions) -> Result<(), SaveError> {
+        self.select(block.db);
         self.version = self.version.max(block.version);
         for record in block.records() {
             let rest = record.encode(&mut self.dump.buffer, options);
@@ -371,7 +442,56 @@ impl Records {
         }
         Ok(())
     }
+
+    /// Reserves room for a value whose pieces come between other records.
+    fn open(&mut self, opening: &Opening) -> Result<(), SaveError> {
+        self.select(opening.db);
+        self.version = self.version.max(opening.version);
+        self.dump.append(&opening.head)?;
+        let (len, filled) = (opening.body_len, 0);
+        let start = self.dump.reserve(len)?;
+        self.open.insert(opening.region, Body { start, len, filled });
+        Ok(())
+    }
+
+    fn fill(&mut self, piece: &Piece) -> Result<(), SaveError> {
+        let body = self.open.get_mut(&piece.region).ok_or(NOT_OPEN)?;
+        let bytes = piece.bytes(&mut self.room);
+        body.filled += bytes.len() as u64;
+        if piece.at + bytes.len() as u64 > body.len {
+            return Err(SaveError::Inconsistent("a value is longer than was known before"));
+        }
+        self.dump.fill(body.start + piece.at, bytes)
+    }
+
+    fn close(&mut self, region: Region) -> Result<(), SaveError> {
+        let body = self.open.remove(&region).ok_or(NOT_OPEN)?;
+        if body.filled != body.len {
+            return Err(SaveError::Inconsistent("a value is not as long as was known before"));
+        }
+        Ok(())
+    }
+
+    fn check_closed(&self) -> Result<(), SaveError> {
+        if self.open.is_empty() { Ok(()) } else { Err(SaveError::Inconsistent("a value has no end")) }
+    }
+
+    /// Records of this database follow.
+    fn select(&mut self, db: DbIndex) {
+        let buffer = &mut self.dump.buffer;
+        if self.db != Some(db) {
+            self.db = Some(db);
+            write_select_db(buffer, u64::from(db.0));
+        }
+        let index = db.0 as usize;
+        if !std::mem::replace(&mut self.announced[index], true) {
+            let count = self.counts[index];
+            write_resize_db(buffer, count.keys as u64, count.expires as u64);
+        }
+    }
 }
+
+const NOT_OPEN: SaveError = SaveError::Inconsistent("a piece of a value comes before or behind it");
 
 /// What a file says of itself.
 fn write_facts(out: &mut Vec<u8>, at: UnixMs) {
@@ -381,4 +501,21 @@ fn write_facts(out: &mut Vec<u8>, at: UnixMs) {
     write_aux(out, b"ctime", at.seconds().to_string().as_bytes());
     write_aux(out, b"used-mem", used.to_string().as_bytes());
     write_aux(out, b"aof-base", b"0");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_save_keeps_to_its_rate() {
+        let mut pace = Pace::new();
+        let second = Duration::from_secs(1);
+        assert_eq!(pace.delay_at(0, second, 1 << 40), Duration::ZERO);
+        assert_eq!(pace.delay_at(1000, Duration::ZERO, 500), second / 2);
+        assert_eq!(pace.delay_at(1000, second / 2, 500), second / 2);
+        assert_eq!(pace.delay_at(2000, second / 2, 0), Duration::ZERO);
+        // Of what was not used, only a little is left for later.
+        assert_eq!(pace.delay_at(2000, second * 1000, 2100), second);
+    }
 }

@@ -134,8 +134,13 @@ impl Db {
 
     /// Works on the readings of a large value, if it is one: that changes nothing of what it holds.
     pub fn with_readings<R>(&mut self, slot: SlotId, work: impl FnOnce(Readable<'_>) -> R) -> Option<R> {
+        self.edit_aside(slot, |entry| entry.readable().map(work))
+    }
+
+    /// Lets `work` change an entry, but nothing of what it holds.
+    pub(crate) fn edit_aside<R>(&mut self, slot: SlotId, work: impl FnOnce(&mut Entry) -> R) -> R {
         self.table.update(slot, |mut entry| {
-            let result = entry.readable().map(work);
+            let result = work(&mut entry);
             (entry, result)
         })
     }
@@ -159,10 +164,19 @@ impl Db {
 
     #[cold]
     fn capture_slot(&mut self, slot: SlotId) {
-        let capture = self.capture.as_mut().expect("the caller saw a capture");
-        if !self.table.is_done(slot) {
-            capture.pre_image(self.table.view(slot));
-            self.table.mark_done(slot);
+        let Db { table, capture, .. } = self;
+        let capture = capture.as_mut().expect("the caller saw a capture");
+        if table.is_done(slot) {
+            return;
+        }
+        table.mark_done(slot);
+        if capture.takes_in_pieces(table.view(slot)) {
+            table.update(slot, |mut entry| {
+                capture.begin_pieces(&mut entry);
+                (entry, ())
+            });
+        } else {
+            capture.pre_image(table.view(slot));
         }
     }
 

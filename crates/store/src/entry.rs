@@ -6,7 +6,7 @@
 //! clock  3   access clock: seconds for LRU, or minutes and counter for LFU; little endian
 //! expiry 0/6/8  Unix milliseconds, little endian; 8 bytes only beyond 2^48 (the year 10889)
 //! key    varint length, bytes
-//! payload    Packed, Raw: varint length, bytes; Int: 8 bytes; Boxed: an owning 8-byte pointer
+//! payload    Packed, Raw: varint length, bytes; Int: 8 bytes; Boxed, Paged: an owning 8-byte pointer
 //! ```
 //! An entry knows nothing of databases, locks or time: `expires_at` is a number here.
 #![allow(unsafe_code)]
@@ -14,6 +14,7 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
@@ -23,10 +24,14 @@ use ds::hash::FieldTable;
 use ds::intset::Intset;
 use ds::list::PackedList;
 use ds::listpack::Buffer;
+use ds::saving::{Savable, Saver};
 use ds::set::MemberTable;
 use ds::sorted_set::ScoredTable;
 use ds::stream::Stream;
 use ds::table::Item;
+
+use crate::paged::PagedText;
+use crate::snapshot::pieces;
 
 /// A value's type, with the number it has in an entry's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +83,16 @@ enum Form {
     Boxed = 3,
     /// A set of integers, packed.
     Ints = 4,
+    /// A pointer to the box of a string that a snapshot takes page by page.
+    Paged = 5,
+}
+
+impl Form {
+    /// Whether the payload is a pointer that the entry owns.
+    #[inline]
+    fn is_pointer(self) -> bool {
+        matches!(self, Form::Boxed | Form::Paged)
+    }
 }
 
 /// Whether fields of an entry's hash have times of expiry, and whether the key has one besides.
@@ -130,6 +145,7 @@ pub enum NewPayload<'a> {
     Raw(&'a [u8]),
     Int(i64),
     Shared(Arc<Vec<u8>>),
+    Paged(Box<PagedText>),
     Ints(&'a [u8]),
     Nodes(Box<PackedList>),
     Members(Box<MemberTable>),
@@ -211,7 +227,10 @@ impl Entry {
     }
 
     /// The same value under another key. A boxed value moves, nothing is copied but bytes in place.
-    pub fn with_key(self, key: &[u8]) -> Entry {
+    pub fn with_key(mut self, key: &[u8]) -> Entry {
+        if let Some(value) = self.savable() {
+            pieces::moved(value, key);
+        }
         let view = self.view();
         let at = view.payload_at();
         let tail_len = view.block_len() - at;
@@ -228,8 +247,12 @@ impl Entry {
         Entry(block)
     }
 
-    /// The string's own block, for edits in place. Unshares it when a reply or snapshot still reads it.
-    pub fn shared_mut(&mut self) -> Option<&mut Vec<u8>> {
+    /// The string's own block, for edits in place of a range, and behind its end. Unshares it when a reply or
+    /// snapshot still reads it.
+    pub fn shared_mut(&mut self, changed: Range<usize>) -> Option<&mut Vec<u8>> {
+        if self.view().form() == Form::Paged {
+            return self.paged_mut().map(|text| Arc::make_mut(text.text_mut(changed)));
+        }
         let view = self.view();
         if view.form() != Form::Boxed || view.kind() != Type::String {
             return None;
@@ -275,6 +298,58 @@ impl Entry {
         unsafe { self.boxed_mut(Type::Stream) }
     }
 
+    /// The value, if a snapshot can save it in pieces.
+    pub(crate) fn savable(&mut self) -> Option<&mut dyn Savable> {
+        match self.view().kind() {
+            Type::Set => self.members_mut().map(|table| table as &mut dyn Savable),
+            Type::SortedSet => self.scored_mut().map(|table| table as &mut dyn Savable),
+            Type::Hash => self.fields_mut().map(|table| table as &mut dyn Savable),
+            Type::List => self.nodes_mut().map(|list| list as &mut dyn Savable),
+            Type::Stream => self.stream_mut().map(|stream| stream as &mut dyn Savable),
+            Type::String => self.paged_mut().map(|text| text as &mut dyn Savable),
+        }
+    }
+
+    /// A string that a snapshot takes page by page.
+    fn paged_mut(&mut self) -> Option<&mut PagedText> {
+        if self.view().form() != Form::Paged {
+            return None;
+        }
+        // SAFETY: the form says that the pointer is that of such a box, which the entry owns.
+        unsafe { Some(&mut *self.boxed_at().cast::<PagedText>()) }
+    }
+
+    /// Lets a snapshot take a string in a block of its own page by page.
+    pub(crate) fn make_paged(&mut self) {
+        if self.view().kind() == Type::String && self.view().form() == Form::Boxed {
+            // SAFETY: the pointer is overwritten next.
+            if let NewPayload::Shared(text) = unsafe { self.boxed_payload() } {
+                self.set_pointer(NewPayload::Paged(Box::new(PagedText::new(text))));
+            }
+        }
+    }
+
+    /// The snapshot needs no more pages.
+    pub(crate) fn make_unpaged(&mut self) {
+        if self.view().form() == Form::Paged {
+            // SAFETY: the pointer is overwritten next.
+            if let NewPayload::Paged(text) = unsafe { self.boxed_payload() } {
+                self.set_pointer(NewPayload::Shared(text.into_text()));
+            }
+        }
+    }
+
+    /// Puts a pointer in the place of one that is not the entry's any more.
+    fn set_pointer(&mut self, payload: NewPayload<'_>) {
+        debug_assert!(self.view().form().is_pointer() && payload.form().is_pointer());
+        let at = self.view().payload_at();
+        // SAFETY: a pointer stands at `at`, and the payload is one.
+        unsafe {
+            *self.0.as_ptr() = *self.0.as_ptr() & 0x1f | (payload.form() as u8) << 5;
+            payload.write(self.0.as_ptr().add(at));
+        }
+    }
+
     /// What the entry's box holds, if it is a boxed value of type `kind`.
     ///
     /// # Safety
@@ -318,20 +393,34 @@ impl Entry {
         unsafe { self.0.as_ptr().add(self.view().payload_at()).cast::<*mut u8>().read_unaligned() }
     }
 
+    /// Frees what the entry points to, or leaves it to the snapshot that is not done with it.
+    #[inline]
     fn drop_boxed(&mut self) {
-        let view = self.view();
-        if view.form() != Form::Boxed {
-            return;
+        if self.view().form().is_pointer() {
+            // SAFETY: callers overwrite or free the pointer next.
+            pieces::leave(self.view().kind(), unsafe { self.boxed_payload() });
         }
-        // SAFETY: the entry owns what it points to; callers overwrite or free the pointer next.
+    }
+
+    /// What the entry points to.
+    ///
+    /// # Safety
+    /// The entry's payload is a pointer, which is not used again.
+    unsafe fn boxed_payload(&mut self) -> NewPayload<'static> {
+        let at = self.boxed_at();
+        // SAFETY: the entry owns what it points to, and the caller promises that this is the last use; the
+        // type says what it is.
         unsafe {
-            match view.kind() {
-                Type::String => drop(Arc::from_raw(self.boxed_at().cast::<Vec<u8>>())),
-                Type::List => drop(Box::from_raw(self.boxed_at().cast::<PackedList>())),
-                Type::Set => drop(Box::from_raw(self.boxed_at().cast::<MemberTable>())),
-                Type::SortedSet => drop(Box::from_raw(self.boxed_at().cast::<ScoredTable>())),
-                Type::Hash => drop(Box::from_raw(self.boxed_at().cast::<FieldTable>())),
-                Type::Stream => drop(Box::from_raw(self.boxed_at().cast::<Stream>())),
+            match self.view().kind() {
+                Type::String if self.view().form() == Form::Paged => {
+                    NewPayload::Paged(Box::from_raw(at.cast()))
+                }
+                Type::String => NewPayload::Shared(Arc::from_raw(at.cast())),
+                Type::List => NewPayload::Nodes(Box::from_raw(at.cast())),
+                Type::Set => NewPayload::Members(Box::from_raw(at.cast())),
+                Type::SortedSet => NewPayload::Scored(Box::from_raw(at.cast())),
+                Type::Hash => NewPayload::Fields(Box::from_raw(at.cast())),
+                Type::Stream => NewPayload::Stream(Box::from_raw(at.cast())),
             }
         }
     }
@@ -426,7 +515,8 @@ impl<'a> EntryRef<'a> {
             1 => Form::Raw,
             2 => Form::Int,
             3 => Form::Boxed,
-            _ => Form::Ints,
+            4 => Form::Ints,
+            _ => Form::Paged,
         }
     }
 
@@ -522,6 +612,7 @@ impl<'a> EntryRef<'a> {
                 Form::Int => Payload::Int(at.cast::<i64>().read_unaligned()),
                 Form::Boxed => self.boxed(at),
                 Form::Ints => Payload::Ints(read_text(at).0),
+                Form::Paged => Payload::Shared(SharedRef(&*Arc::as_ptr(pointed::<PagedText>(at).text()))),
             }
         }
     }
@@ -555,13 +646,13 @@ impl<'a> EntryRef<'a> {
         match self.form() {
             // SAFETY: as in `payload`.
             Form::Packed | Form::Raw | Form::Ints => unsafe { read_text(self.0.as_ptr().add(at)).1 },
-            Form::Int | Form::Boxed => 8,
+            Form::Int | Form::Boxed | Form::Paged => 8,
         }
     }
 
     /// The block as it is, for a copy that [`EntryRef::from_image`] can read. Boxed payloads have none.
     pub fn image(self) -> Option<&'a [u8]> {
-        if self.form() == Form::Boxed {
+        if self.form().is_pointer() {
             return None;
         }
         // SAFETY: the block has block_len bytes.
@@ -572,9 +663,25 @@ impl<'a> EntryRef<'a> {
     pub fn from_image(image: &'a [u8]) -> EntryRef<'a> {
         assert!(image.len() > HEAD_LEN, "an entry's image has a head");
         let entry = EntryRef(NonNull::from(&image[0]), PhantomData);
-        assert!(entry.form() != Form::Boxed, "an image never holds a pointer");
+        assert!(!entry.form().is_pointer(), "an image never holds a pointer");
         assert_eq!(entry.block_len(), image.len(), "an image is whole");
         entry
+    }
+
+    /// Who is saving the value in pieces, if anybody is.
+    pub(crate) fn saver(self) -> Option<&'a dyn Saver> {
+        match self.payload() {
+            Payload::Members(table) => table.saver(),
+            Payload::Scored(table) => table.saver(),
+            Payload::Fields(table) => table.saver(),
+            Payload::Nodes(list) => list.saver(),
+            Payload::Stream(stream) => stream.saver(),
+            // SAFETY: the form says that such a box stands there, which lives as long as the entry.
+            Payload::Shared(_) if self.form() == Form::Paged => unsafe {
+                pointed::<PagedText>(self.0.as_ptr().add(self.payload_at())).saver()
+            },
+            _ => None,
+        }
     }
 
     /// How many blocks freeing it gives back, about.
@@ -674,12 +781,26 @@ impl Entry {
 }
 
 impl NewPayload<'_> {
+    /// The value, if a snapshot can save it in pieces.
+    pub(crate) fn savable(&mut self) -> Option<&mut dyn Savable> {
+        match self {
+            NewPayload::Members(table) => Some(&mut **table),
+            NewPayload::Scored(table) => Some(&mut **table),
+            NewPayload::Fields(table) => Some(&mut **table),
+            NewPayload::Nodes(list) => Some(&mut **list),
+            NewPayload::Stream(stream) => Some(&mut **stream),
+            NewPayload::Paged(text) => Some(&mut **text),
+            _ => None,
+        }
+    }
+
     fn form(&self) -> Form {
         match self {
             NewPayload::Bytes(_) => Form::Packed,
             NewPayload::Raw(_) => Form::Raw,
             NewPayload::Int(_) => Form::Int,
             NewPayload::Ints(_) => Form::Ints,
+            NewPayload::Paged(_) => Form::Paged,
             NewPayload::Shared(_)
             | NewPayload::Nodes(_)
             | NewPayload::Members(_)
@@ -709,6 +830,7 @@ impl NewPayload<'_> {
                 }
                 NewPayload::Int(value) => at.cast::<i64>().write_unaligned(value),
                 NewPayload::Shared(bytes) => point_to(at, Arc::into_raw(bytes)),
+                NewPayload::Paged(text) => point_to(at, Box::into_raw(text)),
                 NewPayload::Nodes(list) => point_to(at, Box::into_raw(list)),
                 NewPayload::Members(table) => point_to(at, Box::into_raw(table)),
                 NewPayload::Scored(table) => point_to(at, Box::into_raw(table)),
@@ -917,7 +1039,8 @@ mod tests {
                 model.bytes.splice(at..at + remove, insert);
             }
             Op::Append(bytes) => {
-                if let Some(block) = entry.shared_mut() {
+                let len = model.bytes.len();
+                if let Some(block) = entry.shared_mut(len..len) {
                     block.extend_from_slice(&bytes);
                     model.bytes.extend_from_slice(&bytes);
                 }
@@ -982,7 +1105,7 @@ mod tests {
         let mut entry = Entry::new(b"k", Type::String, payload, None, 0);
         let Payload::Shared(shared) = entry.view().payload() else { panic!("it is shared") };
         let kept = shared.to_arc();
-        entry.shared_mut().expect("a string's block").push(b'!');
+        entry.shared_mut(5..6).expect("a string's block").push(b'!');
         let Payload::Shared(shared) = entry.view().payload() else { panic!("it is shared") };
         assert_eq!((shared.bytes(), kept.as_slice()), (b"large!".as_slice(), b"large".as_slice()));
         drop(entry);

@@ -34,6 +34,7 @@ pub struct Store {
     databases: u16,
     /// Bytes that running snapshots hold in memory: above its limit writers are delayed before they lock.
     pub(crate) snapshot_backlog: Arc<AtomicUsize>,
+    snapshot_limit: AtomicUsize,
     pub(crate) snapshot_number: AtomicU32,
 }
 
@@ -44,8 +45,14 @@ impl Store {
         let bits = count.trailing_zeros() as u8;
         let shard = || Shard { dbs: (0..databases).map(|_| Db::new(bits)).collect(), bits };
         let shards = (0..count).map(|_| Slot { shard: Mutex::new(shard()) }).collect();
-        let (snapshot_backlog, snapshot_number) = (Arc::default(), AtomicU32::new(0));
-        Store { shards, bits, databases, snapshot_backlog, snapshot_number }
+        Store {
+            shards,
+            bits,
+            databases,
+            snapshot_backlog: Arc::default(),
+            snapshot_limit: AtomicUsize::new(limits::SNAPSHOT_MEMORY_DEFAULT),
+            snapshot_number: AtomicU32::new(0),
+        }
     }
 
     pub fn shard_count(&self) -> usize {
@@ -69,6 +76,15 @@ impl Store {
     /// Bytes of pre-images and pieces that wait for the snapshot's thread.
     pub fn snapshot_backlog(&self) -> usize {
         self.snapshot_backlog.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that a snapshot may hold in memory (`snapshot-memory-limit`).
+    pub fn snapshot_limit(&self) -> usize {
+        self.snapshot_limit.load(Ordering::Relaxed)
+    }
+
+    pub fn set_snapshot_limit(&self, bytes: usize) {
+        self.snapshot_limit.store(bytes, Ordering::Relaxed);
     }
 
     fn key_count(&self, db: DbIndex, shard: ShardId) -> usize {

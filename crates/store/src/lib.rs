@@ -12,6 +12,7 @@ pub mod hash;
 pub mod keyspace;
 pub mod list;
 pub mod object;
+mod paged;
 pub mod plan;
 pub mod reading;
 pub mod set;

@@ -4,6 +4,8 @@ use ds::hash::FieldTable;
 use ds::set::MemberTable;
 
 use crate::entry::{Entry, EntryRef, Payload, Type};
+use crate::snapshot::pieces;
+pub use crate::snapshot::pieces::Parked;
 
 /// A value that keeps what its readings have not come to.
 pub enum Readable<'a> {
@@ -36,6 +38,12 @@ impl Entry {
             _ => None,
         }
     }
+}
+
+/// Puts an entry that is out of the keyspace away for its readings. A snapshot that has begun to save it goes
+/// on with it there.
+pub fn park(entry: Entry) -> Parked {
+    pieces::park(entry)
 }
 
 /// The ids of the readings that an entry's value is held for.

@@ -2,24 +2,65 @@
 //!
 //! The cut: with all shards locked, every table gets the snapshot's number and every database a
 //! [`Capture`]. From then on an entry is saved exactly once: by the [`Snapshot`]'s walk, or as a pre-image
-//! by the write that changes it first. Nothing is encoded under a lock but a large hash; files, CRC and
+//! by the write that changes it first. A large value is only begun then, and comes out in pieces
+//! (`pieces.rs`). Nothing is encoded under a lock but small collections and pieces; files, CRC and
 //! compression are the caller's.
+
+pub(crate) mod pieces;
+mod sink;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use base::limits;
 use ds::table::{Table, WalkPosition};
 use rdb::{ValueRef, WriteOptions, write_record, write_string_head};
 
-use crate::db::{Db, DbIndex};
+use crate::db::{Db, DbIndex, Garbage, Key};
 use crate::entry::{Entry, EntryRef, Payload, Type};
 use crate::keyspace::{Guard, Shard, Store};
 use crate::plan::{Plan, ShardId};
-use crate::sync::Mutex;
+use crate::snapshot::pieces::{Job, Step};
+pub use crate::snapshot::pieces::{Opening, Piece, Region};
+use crate::snapshot::sink::{Adopted, Left, Sink};
 use crate::value::{Hash, Kind, List, Set, SortedSet, Stream};
+
+/// What a snapshot is made of, as it comes out.
+pub enum Output {
+    Entries(Block),
+    /// A large value follows in pieces.
+    Opening(Opening),
+    Piece(Piece),
+    /// All pieces of a value have come.
+    Closing(Region),
+    /// A value that nobody needs any more.
+    Garbage(Garbage),
+    /// What is left is on its way out of the keyspace: try again a little later.
+    Wait,
+}
+
+impl Output {
+    /// Keys that begin with it.
+    pub fn keys(&self) -> usize {
+        match self {
+            Output::Entries(block) => block.keys,
+            Output::Opening(_) => 1,
+            _ => 0,
+        }
+    }
+
+    /// Bytes that are free again when it is written.
+    fn memory(&self) -> usize {
+        match self {
+            Output::Entries(block) => block.memory,
+            Output::Opening(opening) => opening.head.len(),
+            Output::Piece(piece) => piece.memory(),
+            Output::Closing(_) | Output::Garbage(_) | Output::Wait => 0,
+        }
+    }
+}
 
 /// Entries of one database as they were at the cut, copied, not yet encoded.
 pub struct Block {
@@ -166,64 +207,6 @@ pub fn value_ref(entry: EntryRef<'_>) -> ValueRef<'_> {
     }
 }
 
-/// Where pre-images and flushed tables wait for the walk.
-struct Sink {
-    queue: Mutex<VecDeque<Block>>,
-    adopted: Mutex<VecDeque<Adopted>>,
-    /// A capture hands its block over when it holds so many bytes.
-    block_len: usize,
-    backlog: Arc<AtomicUsize>,
-    pre_images: AtomicUsize,
-    backlog_peak: AtomicUsize,
-    cancelled: AtomicBool,
-}
-
-/// A flushed table, and how far the walk has come in it.
-struct Adopted {
-    db: DbIndex,
-    table: Table<Entry>,
-    walk: WalkPosition,
-}
-
-impl Sink {
-    fn new(store: &Store, captures: usize) -> Arc<Sink> {
-        Arc::new(Sink {
-            queue: Mutex::default(),
-            adopted: Mutex::default(),
-            block_len: block_len(captures),
-            backlog: Arc::clone(&store.snapshot_backlog),
-            pre_images: AtomicUsize::new(0),
-            backlog_peak: AtomicUsize::new(0),
-            cancelled: AtomicBool::new(false),
-        })
-    }
-
-    fn push(&self, block: Block) {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return self.shrink(block.memory);
-        }
-        self.queue.lock().push_back(block);
-    }
-
-    fn grow(&self, bytes: usize) {
-        let now = self.backlog.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.backlog_peak.fetch_max(now, Ordering::Relaxed);
-    }
-
-    fn shrink(&self, bytes: usize) {
-        self.backlog.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Blocks that captures are still filling cannot be written yet: together they stay well below the backlog
-/// at which writers are delayed.
-fn block_len(captures: usize) -> usize {
-    let share = limits::SNAPSHOT_BACKLOG / 4 / captures.max(1);
-    share.clamp(BLOCK_LEN_LEAST, limits::SNAPSHOT_BLOCK_LEN)
-}
-
-const BLOCK_LEN_LEAST: usize = 1024;
-
 /// A running snapshot's ear in one database of one shard.
 pub struct Capture {
     sink: Arc<Sink>,
@@ -250,15 +233,27 @@ impl Capture {
 
     fn hand_over(&mut self) {
         if self.block.keys > 0 {
-            self.sink.push(std::mem::replace(&mut self.block, Block::new(self.db)));
+            let block = std::mem::replace(&mut self.block, Block::new(self.db));
+            self.sink.push(Output::Entries(block));
         }
+    }
+
+    /// Whether an entry is saved in pieces.
+    pub(crate) fn takes_in_pieces(&self, entry: EntryRef<'_>) -> bool {
+        pieces::rdb_len(entry) >= self.sink.large
+    }
+
+    /// Begins to save an entry in pieces, before its first change.
+    pub(crate) fn begin_pieces(&self, entry: &mut Entry) {
+        self.sink.pre_images.fetch_add(1, Ordering::Relaxed);
+        pieces::begin(entry, &self.sink, self.db);
     }
 
     /// Takes over a flushed table: the walk saves what is left in it and frees it.
     pub(crate) fn adopt(mut self, table: Table<Entry>) {
         self.hand_over();
         let (db, walk) = (self.db, WalkPosition::default());
-        self.sink.adopted.lock().push_back(Adopted { db, table, walk });
+        self.sink.adopt(Adopted { db, table, walk });
     }
 }
 
@@ -272,6 +267,8 @@ pub struct DbCounts {
 /// A point-in-time walk. Every entry of the cut comes out of [`Snapshot::next`] exactly once.
 pub struct Snapshot {
     sink: Arc<Sink>,
+    /// Values that are saved in pieces and have not come to their end.
+    jobs: VecDeque<Arc<Job>>,
     /// By database number at the cut.
     pub counts: Vec<DbCounts>,
     place: Place,
@@ -287,12 +284,17 @@ struct Place {
 impl Snapshot {
     /// The cut. `guard` holds every shard.
     pub fn begin(guard: &mut Guard<'_>) -> Snapshot {
+        Snapshot::begin_with(guard, limits::SNAPSHOT_LARGE)
+    }
+
+    /// As `begin`; collections of `large` bytes and more are saved in pieces.
+    pub fn begin_with(guard: &mut Guard<'_>, large: u64) -> Snapshot {
         assert!(guard.holds_all(), "a cut is made under all locks");
         let store = guard.store();
         let number = store.snapshot_number.fetch_add(1, Ordering::Relaxed) + 1;
         let captures =
             guard.shards().map(|(_, shard)| shard.dbs().filter(|(_, db)| !db.is_empty()).count()).sum();
-        let sink = Sink::new(store, captures);
+        let sink = Sink::new(store, number, large, captures);
         let mut counts = vec![DbCounts::default(); store.databases() as usize];
         for (_, shard) in guard.shards() {
             for (index, db) in shard.dbs().filter(|(_, db)| !db.is_empty()) {
@@ -304,7 +306,8 @@ impl Snapshot {
                 db.capture = Some(Capture::new(&sink, index));
             }
         }
-        Snapshot { sink, counts, place: Place { shard: 0, db: 0, walk: WalkPosition::default() } }
+        let jobs = VecDeque::new();
+        Snapshot { sink, jobs, counts, place: Place { shard: 0, db: 0, walk: WalkPosition::default() } }
     }
 
     pub fn keys_total(&self) -> usize {
@@ -321,13 +324,21 @@ impl Snapshot {
         self.sink.backlog_peak.load(Ordering::Relaxed)
     }
 
-    /// The next entries to write; `None` when every entry of the cut has come out. The caller returns the
-    /// block to [`Snapshot::written`] so that its memory is counted as free.
-    pub fn next(&mut self, store: &Store) -> Option<Block> {
+    /// What to write next; `None` when every entry of the cut has come out. The caller returns it to
+    /// [`Snapshot::written`] so that its memory is counted as free.
+    pub fn next(&mut self, store: &Store) -> Option<Output> {
         loop {
-            let queued = self.sink.queue.lock().pop_front();
-            if queued.is_some() {
-                return queued;
+            if let Some(output) = self.sink.pop() {
+                if let Output::Opening(opening) = &output {
+                    self.jobs.push_back(opening.job());
+                }
+                return Some(output);
+            }
+            if let Some(garbage) = self.save_left() {
+                return Some(garbage);
+            }
+            if self.sink.has_left() || self.save_pieces(store) {
+                continue;
             }
             if (self.place.shard as usize) < store.shard_count() {
                 if let Some(block) = self.walk_keyspace(store) {
@@ -335,21 +346,56 @@ impl Snapshot {
                 }
                 continue;
             }
-            let adopted = self.sink.adopted.lock().pop_front();
-            let Some(adopted) = adopted else { return self.sink.queue.lock().pop_front() };
-            if let Some(block) = self.walk_adopted(adopted) {
-                return Some(block);
+            if let Some(adopted) = self.sink.next_adopted() {
+                if let Some(block) = self.walk_adopted(adopted) {
+                    return Some(block);
+                }
+                continue;
             }
+            // Nothing can begin any more: what is queued now was so before the last look.
+            let rest = self.sink.pop();
+            if rest.is_some() || self.jobs.is_empty() {
+                return rest;
+            }
+            return Some(Output::Wait);
         }
     }
 
-    /// The block's memory is free again.
-    pub fn written(&self, block: Block) {
-        self.sink.shrink(block.memory);
+    /// The output's memory is free again.
+    pub fn written(&self, output: Output) {
+        self.sink.shrink(output.memory());
+    }
+
+    /// Goes on with a value that is out of the keyspace: they come first, as the end frees them.
+    fn save_left(&mut self) -> Option<Output> {
+        let mut left = self.sink.next_left()?;
+        if pieces::save_on(&mut left.entry) {
+            self.sink.put_back(left);
+            return None;
+        }
+        let Left { entry, counted } = left;
+        self.sink.shrink(counted);
+        Some(Output::Garbage(Garbage::Entry(entry)))
+    }
+
+    /// Goes on with a value in the keyspace; false if there is none.
+    fn save_pieces(&mut self, store: &Store) -> bool {
+        for _ in 0..self.jobs.len().min(AWAY_MOST) {
+            let Some(job) = self.jobs.front() else { return false };
+            match job.go_on(store) {
+                Step::More => return true,
+                Step::Done => {
+                    self.jobs.pop_front();
+                    return true;
+                }
+                Step::Away => self.jobs.rotate_left(1),
+            }
+        }
+        false
     }
 
     /// One quantum under one shard's lock; moves to the next database or shard at an end.
-    fn walk_keyspace(&mut self, store: &Store) -> Option<Block> {
+    fn walk_keyspace(&mut self, store: &Store) -> Option<Output> {
         let mut guard = store.lock(&Plan::One(ShardId(self.place.shard)));
         let shard = guard.shard(ShardId(self.place.shard));
         let Some(db) = captured_db(shard, DbIndex(self.place.db)) else {
@@ -357,7 +403,11 @@ impl Snapshot {
             return None;
         };
         let mut block = Block::new(DbIndex(self.place.db));
-        match walk_table(db.table_mut(), self.place.walk, &mut block) {
+        let walked = walk_table(db.table_mut(), self.place.walk, &mut block, self.sink.large);
+        if let Some(slot) = walked.large.and_then(|name| db.find(Key::new(&name))) {
+            db.edit_aside(slot, |entry| pieces::begin(entry, &self.sink, DbIndex(self.place.db)));
+        }
+        match walked.next {
             Some(walk) => self.place.walk = walk,
             None => {
                 let mut capture = db.capture.take().expect("found by its capture");
@@ -371,24 +421,31 @@ impl Snapshot {
     }
 
     /// A piece of a table that a flush left to the snapshot; nobody else sees it any more.
-    fn walk_adopted(&mut self, mut adopted: Adopted) -> Option<Block> {
+    fn walk_adopted(&mut self, mut adopted: Adopted) -> Option<Output> {
         let mut block = Block::new(adopted.db);
-        if let Some(walk) = walk_table(&mut adopted.table, adopted.walk, &mut block) {
-            self.sink.adopted.lock().push_front(Adopted { walk, ..adopted });
+        let walked = walk_table(&mut adopted.table, adopted.walk, &mut block, self.sink.large);
+        if let Some(name) = walked.large {
+            let slot = adopted.table.find(Key::new(&name).hash, &name).expect("the walk has seen it");
+            let mut entry = adopted.table.remove(slot);
+            // Dropped, it is left to the snapshot like any other.
+            pieces::begin(&mut entry, &self.sink, adopted.db);
+        }
+        if let Some(walk) = walked.next {
+            self.sink.adopt_again(Adopted { walk, ..adopted });
         }
         self.counted(block)
     }
 
-    fn counted(&self, block: Block) -> Option<Block> {
+    fn counted(&self, block: Block) -> Option<Output> {
         if block.keys == 0 {
             return None;
         }
         self.sink.grow(block.memory);
-        Some(block)
+        Some(Output::Entries(block))
     }
 
     /// Ends a snapshot whose file failed: writers are free of it at once.
-    pub fn cancel(self, store: &Store) {
+    pub fn cancel(mut self, store: &Store) {
         self.sink.cancelled.store(true, Ordering::Relaxed);
         for id in store.ids() {
             let mut guard = store.lock(&Plan::One(id));
@@ -398,8 +455,17 @@ impl Snapshot {
                 db.table_mut().snapshot_end();
             }
         }
-        for block in self.sink.queue.lock().drain(..) {
-            self.sink.shrink(block.memory);
+        while let Some(output) = self.sink.pop() {
+            if let Output::Opening(opening) = &output {
+                self.jobs.push_back(opening.job());
+            }
+            self.written(output);
+        }
+        self.jobs.iter().for_each(|job| job.give_up(store));
+        while self.sink.next_adopted().is_some() {}
+        while let Some(Left { mut entry, counted }) = self.sink.next_left() {
+            self.sink.shrink(counted);
+            pieces::give_up(&mut entry);
         }
     }
 }
@@ -419,13 +485,30 @@ fn captured_db(shard: &mut Shard, at_cut: DbIndex) -> Option<&mut Db> {
     shard.dbs.iter_mut().find(|db| db.capture.as_ref().is_some_and(|capture| capture.db == at_cut))
 }
 
-/// Copies the entries of one quantum; the next position, or `None` when the table is saved.
-fn walk_table(table: &mut Table<Entry>, from: WalkPosition, block: &mut Block) -> Option<WalkPosition> {
-    table.snapshot_walk(from, limits::SNAPSHOT_WALK_LINES, &mut |entry| {
+/// What a quantum of a walk has come to.
+struct Walked {
+    /// `None` when the table is saved.
+    next: Option<WalkPosition>,
+    /// The key of an entry that is not in the block: it is to be saved in pieces.
+    large: Option<Box<[u8]>>,
+}
+
+/// Copies the entries of one quantum, up to the first that is large.
+fn walk_table(table: &mut Table<Entry>, from: WalkPosition, block: &mut Block, large: u64) -> Walked {
+    let mut found = None;
+    let next = table.snapshot_walk(from, limits::SNAPSHOT_WALK_LINES, &mut |entry| {
+        if pieces::rdb_len(entry) >= large {
+            found = Some(entry.key().into());
+            return ControlFlow::Break(());
+        }
         block.push(entry);
         if block.memory >= limits::SNAPSHOT_BLOCK_LEN {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
-    })
+    });
+    Walked { next, large: found }
 }
+
+/// Values looked for in one go that are on their way out of the keyspace.
+const AWAY_MOST: usize = 8;

@@ -1,6 +1,7 @@
 //! Strings in entries: integers stay integers, short ones lie in the entry, long ones in a shared block.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use base::num::{i64_len, parse_i64};
@@ -189,7 +190,7 @@ impl<'a> TextMut<'a> {
             _ => true,
         };
         if !is_raw {
-            self.edit_bytes(0, |_| ());
+            self.edit_bytes(0, 0..0, |_| ());
         }
     }
 
@@ -202,18 +203,25 @@ impl<'a> TextMut<'a> {
 
     /// Overwrites from `offset` on, filling a gap before it with zeros; the new length in bytes.
     pub fn set_range(&mut self, offset: usize, bytes: &[u8]) -> usize {
-        self.edit_bytes(offset + bytes.len(), |all| {
+        let end = offset + bytes.len();
+        self.edit_bytes(end, offset..end, |all| {
             all[offset..offset + bytes.len()].copy_from_slice(bytes);
             all.len()
         })
     }
 
-    /// Applies `change` to the bytes, made `len` long first if they are shorter (zeros are added).
-    pub fn edit_bytes<R>(&mut self, len: usize, change: impl FnOnce(&mut [u8]) -> R) -> R {
+    /// Applies `change` to the bytes, made `len` long first if they are shorter (zeros are added). It changes
+    /// none outside of `changed`.
+    pub fn edit_bytes<R>(
+        &mut self,
+        len: usize,
+        changed: Range<usize>,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
         let missing = len.saturating_sub(self.view().len());
         self.0.db.edit(self.0.slot, |entry| {
             make_raw(entry, len);
-            if let Some(bytes) = entry.shared_mut() {
+            if let Some(bytes) = entry.shared_mut(changed) {
                 reserve(bytes, missing);
                 bytes.resize(bytes.len() + missing, 0);
                 return change(bytes);
@@ -230,7 +238,8 @@ impl<'a> TextMut<'a> {
         let len = self.view().len() - remove + insert.len();
         self.0.db.edit(self.0.slot, |entry| {
             make_raw(entry, len);
-            match entry.shared_mut() {
+            let end = if insert.len() == remove { at + remove } else { usize::MAX };
+            match entry.shared_mut(at..end) {
                 Some(bytes) => splice_block(bytes, at, remove, insert),
                 None => {
                     entry.packed().splice(at, remove, &[insert]);

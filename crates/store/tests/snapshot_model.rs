@@ -3,18 +3,21 @@
 
 mod common;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::random::Rng;
 use common::{Entry, File, Model, Value, check_equal};
 use ds::hash::Ttl;
-use ds::list::End;
+use ds::list::{Direction, End};
+use ds::stream::{NodeLimits, Pending, References, Stream, StreamId, Trim, TrimTo};
 use store::list::ListMut;
-use store::snapshot::Snapshot;
+use store::reading::{Parked, park};
+use store::set::SetMut;
+use store::snapshot::{Output, Snapshot};
 use store::sorted_set::SortedSetMut;
 use store::text::Incoming;
 use store::value::Place;
-use store::{Db, DbIndex, Hash, Key, Kind, List, Plan, SortedSet, Store, Text, Thresholds};
+use store::{Db, DbIndex, Hash, Key, Kind, List, Plan, Set, SortedSet, Store, Text, Thresholds};
 
 const DATABASES: u16 = 3;
 
@@ -28,6 +31,12 @@ struct World {
     running: Option<Running>,
     finished: usize,
     pre_images: usize,
+    /// Values that came in pieces.
+    regions: usize,
+    /// Entries out of the keyspace that wait to be freed, or are kept for their readers.
+    limbo: Vec<store::Entry>,
+    parked: Vec<Parked>,
+    operations: &'static [Operation],
 }
 
 /// A snapshot that is being read out, and what its file should say.
@@ -51,6 +60,8 @@ const OPERATIONS: &[Operation] = &[
     (3, World::fill_list),
     (30, World::change_sorted_set),
     (3, World::fill_sorted_set),
+    (20, World::change_set),
+    (3, World::fill_set),
     (15, World::remove),
     (10, World::expire),
     (10, World::rename),
@@ -64,6 +75,74 @@ const OPERATIONS: &[Operation] = &[
     (20, World::read_on),
     (1, World::cancel),
 ];
+
+/// Few values, nearly all of them large, and everything that can become of one.
+const LARGE_OPERATIONS: &[Operation] = &[
+    (3, World::set_text),
+    (20, World::set_field),
+    (4, World::fill_hash),
+    (20, World::remove_field),
+    (15, World::expire_field),
+    (4, World::remove_due_fields),
+    (20, World::change_sorted_set),
+    (4, World::fill_sorted_set),
+    (4, World::remove_ranks),
+    (20, World::change_set),
+    (4, World::fill_set),
+    (4, World::pop_members),
+    (20, World::change_list),
+    (4, World::fill_list),
+    (6, World::trim_list),
+    (6, World::remove_matching),
+    (4, World::set_large_text),
+    (10, World::append),
+    (15, World::set_range),
+    (15, World::add_to_stream),
+    (10, World::remove_from_stream),
+    (3, World::trim_stream),
+    (5, World::read_stream),
+    (4, World::remove),
+    (4, World::remove_late),
+    (3, World::park),
+    (3, World::forget_parked),
+    (5, World::expire),
+    (8, World::rename),
+    (8, World::move_key),
+    (4, World::copy_key),
+    (1, World::flush),
+    (1, World::flush_all),
+    (3, World::swap),
+    (6, World::begin),
+    (60, World::read_on),
+    (1, World::cancel),
+];
+
+#[test]
+fn large_values_are_saved_in_pieces_as_they_were_at_the_cut() {
+    let (mut regions, mut pre_images) = (0, 0);
+    for seed in 0..RUNS {
+        let mut world = World::new(seed, [2, 5, 12][seed as usize % 3]);
+        world.operations = LARGE_OPERATIONS;
+        (0..5).for_each(|_| {
+            [World::fill_hash, World::fill_set, World::fill_sorted_set, World::fill_list, World::fill_stream]
+                .iter()
+                .for_each(|fill| fill(&mut world));
+        });
+        (0..250).for_each(|_| world.step());
+        world.finish();
+        assert_eq!(world.store.snapshot_backlog(), 0, "seed {seed}");
+        world.limbo.clear();
+        world.parked.clear();
+        let contents = world.contents();
+        check_equal(&contents, &world.model, &format!("seed {seed}, at the end"));
+        regions += world.regions;
+        pre_images += world.pre_images;
+    }
+    assert!(regions as u64 > 3 * RUNS, "{regions} values came in pieces");
+    assert!(pre_images as u64 > RUNS, "{pre_images} entries were changed before they were read");
+}
+
+const RUNS: u64 = 2000;
 
 #[test]
 fn the_file_is_the_state_at_the_cut() {
@@ -112,8 +191,8 @@ fn a_flushed_table_of_many_segments_is_read_to_its_end() {
     drop(guard);
     let mut found = 0;
     while let Some(block) = snapshot.next(&store) {
-        assert!(block.keys > 0, "every block brings the walk on");
-        found += block.keys;
+        assert!(block.keys() > 0, "every block brings the walk on");
+        found += block.keys();
         snapshot.written(block);
     }
     assert_eq!((found, store.snapshot_backlog()), (keys, 0));
@@ -139,7 +218,7 @@ fn large_pre_images_count_and_do_not_wait() {
         assert!(store.snapshot_backlog() >= (key as usize + 1) * LARGE);
     }
     let first = snapshot.next(&store).expect("100 keys are to be read");
-    assert!(first.keys <= 3, "a block is handed over as soon as it is large: {}", first.keys);
+    assert!(first.keys() <= 3, "a block is handed over as soon as it is large: {}", first.keys());
     snapshot.written(first);
     assert!(store.snapshot_backlog() < 100 * LARGE);
     snapshot.cancel(&store);
@@ -151,13 +230,26 @@ const LARGE: usize = 50_000;
 impl World {
     fn new(seed: u64, names: u64) -> World {
         let (store, model, rng) = (Store::new(4, DATABASES), Model::new(), Rng::from_seed(seed));
-        World { seed, store, model, rng, names, running: None, finished: 0, pre_images: 0 }
+        World {
+            seed,
+            store,
+            model,
+            rng,
+            names,
+            running: None,
+            finished: 0,
+            pre_images: 0,
+            regions: 0,
+            limbo: Vec::new(),
+            parked: Vec::new(),
+            operations: OPERATIONS,
+        }
     }
 
     fn step(&mut self) {
-        let total = OPERATIONS.iter().map(|(weight, _)| weight).sum();
+        let total = self.operations.iter().map(|(weight, _)| weight).sum();
         let mut rank = self.rng.below(total);
-        for (weight, operation) in OPERATIONS {
+        for (weight, operation) in self.operations {
             if rank < *weight {
                 return operation(self);
             }
@@ -372,6 +464,247 @@ impl World {
         });
     }
 
+    /// Removes a range of a list, at an end or in the middle.
+    fn trim_list(&mut self) {
+        let Some(place) = self.known_list() else { return };
+        let Some(Entry { value: Value::List(elements), .. }) = self.model.get_mut(&place) else { return };
+        let len = elements.len() as u64;
+        let (index, count) = (self.rng.below(len) as usize, self.rng.below(len.min(150)) as usize);
+        let index = if self.rng.below(3) == 0 { 0 } else { index };
+        elements.drain(index..(index + count).min(len as usize));
+        let emptied = elements.is_empty();
+        self.at(&place, |db, key| edit::<List>(db, key).remove(index, count));
+        if emptied {
+            self.remove_at(&place);
+        }
+    }
+
+    fn remove_matching(&mut self) {
+        let Some(place) = self.known_list() else { return };
+        let element = vec![b'e'; self.rng.below(100) as usize];
+        let Some(Entry { value: Value::List(elements), .. }) = self.model.get_mut(&place) else { return };
+        elements.retain(|other| *other != element);
+        let emptied = elements.is_empty();
+        self.at(&place, |db, key| {
+            let needle = ds::listpack::Needle::new(&element);
+            edit::<List>(db, key).remove_matching(&needle, usize::MAX, Direction::Forward);
+        });
+        if emptied {
+            self.remove_at(&place);
+        }
+    }
+
+    /// A text of several pages.
+    fn set_large_text(&mut self) {
+        let place = self.place();
+        let bytes = vec![b'l'; 16_000 + self.rng.below(200_000) as usize];
+        self.at(&place, |db, key| common::put_text(db, key.bytes, &bytes));
+        self.model.insert(place, common::text(&bytes));
+    }
+
+    fn set_range(&mut self) {
+        let Some(place) = self.known_as(|entry| matches!(entry.value, Value::Text(_))) else { return };
+        let (offset, len) = (self.rng.below(220_000) as usize, self.rng.below(30_000) as usize);
+        let bytes = vec![b'a' + self.rng.below(26) as u8; len];
+        let Some(Entry { value: Value::Text(text), .. }) = self.model.get_mut(&place) else { return };
+        let offset = offset % (text.len() + 100);
+        text.resize(text.len().max(offset + len), 0);
+        text[offset..offset + len].copy_from_slice(&bytes);
+        self.at(&place, |db, key| {
+            edit::<Text>(db, key).set_range(offset, &bytes);
+        });
+    }
+
+    /// Changes a stream, and notes what it is then.
+    fn change_stream(&mut self, place: (u16, Vec<u8>), change: impl FnOnce(&mut Stream, &mut Rng)) {
+        let empty = Entry { value: Value::Stream(Vec::new()), expires_at: None };
+        let mut rng = Rng::from_seed(self.rng.below(u64::MAX));
+        if !matches!(self.model.entry(place.clone()).or_insert(empty).value, Value::Stream(_)) {
+            return;
+        }
+        let bytes = self.at(&place, |db, key| {
+            if db.find(key).is_none() {
+                store::Stream::create(db, key, 0);
+            }
+            let mut stream = edit::<store::Stream>(db, key);
+            stream.edit(|stream| change(stream, &mut rng));
+            common::stream_bytes(stream.view())
+        });
+        self.model.get_mut(&place).expect("it was made above").value = Value::Stream(bytes);
+    }
+
+    fn known_stream(&mut self) -> Option<(u16, Vec<u8>)> {
+        self.known_as(|entry| matches!(entry.value, Value::Stream(_)))
+    }
+
+    /// Enough entries for many nodes.
+    fn fill_stream(&mut self) {
+        let place = self.place();
+        self.change_stream(place, |stream, rng| (0..100).for_each(|_| add_entry(stream, rng)));
+    }
+
+    fn add_to_stream(&mut self) {
+        let place = self.known_stream().unwrap_or_else(|| self.place());
+        self.change_stream(place, add_entry);
+    }
+
+    fn remove_from_stream(&mut self) {
+        let Some(place) = self.known_stream() else { return };
+        self.change_stream(place, |stream, rng| {
+            let rank = rng.below(stream.len() as u64 + 1) as usize;
+            let found = stream.entries().range(StreamId::MIN, StreamId::MAX).nth(rank).map(|entry| entry.id);
+            found.map(|id| stream.remove(id, References::Drop));
+        });
+    }
+
+    /// Trims a stream; an empty one may begin again with lower ids.
+    fn trim_stream(&mut self) {
+        let Some(place) = self.known_stream() else { return };
+        self.change_stream(place, |stream, rng| {
+            let to = TrimTo::Len([0, rng.below(100)][rng.below(2) as usize]);
+            stream.trim(Trim { to, approximate: rng.below(2) == 0, limit: 0 }, References::Keep);
+            if stream.is_empty() && rng.below(2) == 0 {
+                stream.set_last_id(StreamId::new(rng.below(5), 0));
+            }
+        });
+    }
+
+    /// Entries are given to a consumer, or acknowledged.
+    fn read_stream(&mut self) {
+        let Some(place) = self.known_stream() else { return };
+        self.change_stream(place, |stream, rng| {
+            stream.create_group(b"group", StreamId::MIN, None);
+            let ids: Vec<_> =
+                stream.entries().range(StreamId::MIN, StreamId::MAX).take(20).map(|entry| entry.id).collect();
+            let (group, _) = stream.group_mut(b"group").expect("made above");
+            group.create_consumer(b"consumer", 7);
+            let consumer = group.consumer_named(b"consumer");
+            for id in ids {
+                match rng.below(2) {
+                    0 => drop(group.remove_pending(id)),
+                    _ => group
+                        .set_pending(id, Pending { consumer, delivered_at: 5, deliveries: rng.below(99) }),
+                }
+            }
+        });
+    }
+
+    /// Adds or removes a member of a set.
+    fn change_set(&mut self) {
+        let is_set = |entry: &Entry| matches!(entry.value, Value::Set(_));
+        let place = self.known_as(is_set).unwrap_or_else(|| self.place());
+        let (member, removes) = (format!("member:{}", self.rng.below(600)), self.rng.below(2) == 0);
+        let entry = self.model.entry(place.clone()).or_insert_with(empty_set);
+        let Value::Set(members) = &mut entry.value else { return };
+        match removes {
+            true => drop(members.remove(member.as_bytes())),
+            false => drop(members.insert(member.clone().into_bytes())),
+        }
+        let emptied = members.is_empty();
+        self.at(&place, |db, key| {
+            let mut set = set_at(db, key);
+            match removes {
+                true => drop(set.remove(member.as_bytes())),
+                false => drop(set.add(member.as_bytes())),
+            }
+        });
+        if emptied {
+            self.remove_at(&place);
+        }
+    }
+
+    /// Enough members for a table.
+    fn fill_set(&mut self) {
+        let place = self.place();
+        let entry = self.model.entry(place.clone()).or_insert_with(empty_set);
+        let Value::Set(members) = &mut entry.value else { return };
+        let added: Vec<_> = (0..400).map(|index| format!("member:{index}").into_bytes()).collect();
+        members.extend(added.iter().cloned());
+        self.at(&place, |db, key| {
+            let mut set = set_at(db, key);
+            for member in &added {
+                set.add(member);
+            }
+        });
+    }
+
+    /// Removes members of a set by chance, nearly all of them at times.
+    fn pop_members(&mut self) {
+        let Some(place) = self.known_as(|entry| matches!(entry.value, Value::Set(_))) else { return };
+        let Some(Entry { value: Value::Set(members), .. }) = self.model.get_mut(&place) else { return };
+        let most = members.len() as u64 - 1;
+        let count = if self.rng.below(2) == 0 { most } else { self.rng.below(most + 1) };
+        let mut rng = Rng::from_seed(self.rng.below(u64::MAX));
+        let mut removed = Vec::new();
+        self.at(&place, |db, key| {
+            let mut below = |bound| rng.below(bound);
+            let mut set = edit::<Set>(db, key);
+            set.remove_sample(count as usize, &mut below, &mut |member| removed.push(member.to_vec()));
+        });
+        let Some(Entry { value: Value::Set(members), .. }) = self.model.get_mut(&place) else { return };
+        assert!(removed.iter().all(|member| members.remove(member)));
+    }
+
+    /// Removes a range of a sorted set, not all of it.
+    fn remove_ranks(&mut self) {
+        let Some(place) = self.known_as(|entry| matches!(entry.value, Value::SortedSet(_))) else { return };
+        let Some(Entry { value: Value::SortedSet(members), .. }) = self.model.get_mut(&place) else { return };
+        let end = self.rng.below(members.len() as u64) as usize;
+        let start = self.rng.below(end as u64 + 1) as usize;
+        let mut order: Vec<_> =
+            members.iter().map(|(member, bits)| (f64::from_bits(*bits), member)).collect();
+        order.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(other.1)));
+        let gone: Vec<_> = order[start..end].iter().map(|(_, member)| member.to_vec()).collect();
+        gone.iter().for_each(|member| assert!(members.remove(member).is_some()));
+        self.at(&place, |db, key| edit::<SortedSet>(db, key).remove_ranks(start..end));
+    }
+
+    /// Removes fields whose time has come.
+    fn remove_due_fields(&mut self) {
+        let (Some(place), now) = (self.known_hash(), self.time().unwrap_or(0)) else { return };
+        let mut removed = Vec::new();
+        self.at(&place, |db, key| {
+            let slot = db.find(key).expect("the model has it");
+            let mut hash = Hash::edit(Place { db, slot, thresholds: Thresholds::default(), now });
+            hash.remove_due(100, |field| removed.push(field.to_vec()));
+        });
+        let Some(Entry { value: Value::Hash(fields), .. }) = self.model.get_mut(&place) else { return };
+        removed.iter().for_each(|field| drop(fields.remove(field)));
+        if fields.is_empty() {
+            self.remove_at(&place);
+        }
+    }
+
+    fn known_as(&mut self, is: impl Fn(&Entry) -> bool) -> Option<(u16, Vec<u8>)> {
+        let place = self.place();
+        self.model.range(place..).find(|(_, entry)| is(entry)).map(|(place, _)| place.clone())
+    }
+
+    /// A removed entry that another thread frees later.
+    fn remove_late(&mut self) {
+        if let Some(entry) = self.take_known() {
+            self.limbo.push(entry);
+        }
+    }
+
+    /// A removed entry that its readers keep for a while.
+    fn park(&mut self) {
+        if let Some(entry) = self.take_known() {
+            self.parked.push(park(entry));
+        }
+    }
+
+    fn forget_parked(&mut self) {
+        self.parked.pop();
+        self.limbo.pop();
+    }
+
+    fn take_known(&mut self) -> Option<store::Entry> {
+        let place = self.known()?;
+        self.model.remove(&place);
+        Some(self.at(&place, |db, key| db.remove(db.find(key).expect("the model has it"))))
+    }
+
     fn remove(&mut self) {
         if let Some(place) = self.known() {
             self.remove_at(&place);
@@ -489,7 +822,8 @@ impl World {
 
     fn begin(&mut self) {
         if self.running.is_none() {
-            let snapshot = Snapshot::begin(&mut self.store.lock(&Plan::All));
+            let large = [1, 300, 64 * 1024][self.rng.below(3) as usize];
+            let snapshot = Snapshot::begin_with(&mut self.store.lock(&Plan::All), large);
             assert_eq!(snapshot.keys_total(), self.model.len());
             self.running = Some(Running { snapshot, cut: self.model.clone(), file: File::default() });
         }
@@ -498,9 +832,10 @@ impl World {
     fn read_on(&mut self) {
         let Some(running) = &mut self.running else { return };
         match running.snapshot.next(&self.store) {
-            Some(block) => {
-                running.file.add(&block);
-                running.snapshot.written(block);
+            Some(Output::Wait) => self.limbo.clear(),
+            Some(output) => {
+                running.file.add(&output);
+                running.snapshot.written(output);
             }
             None => self.compare(),
         }
@@ -508,6 +843,7 @@ impl World {
 
     fn compare(&mut self) {
         let Running { snapshot, cut, file } = self.running.take().expect("the caller saw it");
+        self.regions += file.regions;
         check_equal(&file.finish(), &cut, &format!("seed {}", self.seed));
         self.pre_images += snapshot.pre_images();
         self.finished += 1;
@@ -518,6 +854,7 @@ impl World {
             && let Some(running) = self.running.take()
         {
             running.snapshot.cancel(&self.store);
+            self.limbo.clear();
             assert_eq!(self.store.snapshot_backlog(), 0);
         }
     }
@@ -535,9 +872,9 @@ impl World {
         let mut snapshot = Snapshot::begin(&mut guard);
         drop(guard);
         let mut file = File::default();
-        while let Some(block) = snapshot.next(&self.store) {
-            file.add(&block);
-            snapshot.written(block);
+        while let Some(output) = snapshot.next(&self.store) {
+            file.add(&output);
+            snapshot.written(output);
         }
         file.finish()
     }
@@ -550,6 +887,24 @@ fn empty_list() -> Entry {
 /// The list, which is made if it is not there.
 fn empty_sorted_set() -> Entry {
     Entry { value: Value::SortedSet(BTreeMap::new()), expires_at: None }
+}
+
+fn add_entry(stream: &mut Stream, rng: &mut Rng) {
+    let (value, last) = (vec![b'v'; rng.below(60) as usize], stream.entries().last_id());
+    let content = [b"field".as_slice(), &value];
+    let id = StreamId::new(last.ms + rng.below(3), last.seq + 1);
+    stream.append(id, content.into_iter(), NodeLimits { bytes: 200, entries: 5 }).expect("the id is above");
+}
+
+fn empty_set() -> Entry {
+    Entry { value: Value::Set(BTreeSet::new()), expires_at: None }
+}
+
+fn set_at<'a>(db: &'a mut Db, key: Key<'_>) -> SetMut<'a> {
+    if db.find(key).is_none() {
+        Set::create(db, key, 0);
+    }
+    edit::<Set>(db, key)
 }
 
 fn sorted_set_at<'a>(db: &'a mut Db, key: Key<'_>) -> SortedSetMut<'a> {
@@ -568,5 +923,7 @@ fn list_at<'a>(db: &'a mut Db, key: Key<'_>) -> ListMut<'a> {
 
 fn edit<'a, K: Kind>(db: &'a mut Db, key: Key<'_>) -> K::Mut<'a> {
     let slot = db.find(key).expect("the model has it");
-    K::edit(Place { db, slot, thresholds: Thresholds::default(), now: 0 })
+    // Short nodes under some names, so that lists have many of them.
+    let list_node_size = if key.hash.is_multiple_of(2) { 2 } else { -2 };
+    K::edit(Place { db, slot, thresholds: Thresholds { list_node_size, ..Thresholds::default() }, now: 0 })
 }

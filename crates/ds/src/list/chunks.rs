@@ -1,12 +1,16 @@
 //! The nodes of a list in order, in chunks: an index is found by the chunks' counts first, and a node put in
 //! the middle moves only its chunk. It keeps the sums over all nodes; it never looks into one.
+//!
+//! While the list is saved, a chunk is handed over as it was before anything in it changes: its nodes are
+//! shared, and who changes one of them does so in a copy.
 
 use std::collections::VecDeque;
 
 use base::alloc::size_class;
 
-use super::End;
 use super::node::{Node, Sums, block_memory};
+use super::{End, SharedNodes};
+use crate::saving::{Piece, Saver};
 
 /// Where a node is. Valid until one is put in or taken out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,8 +25,18 @@ pub(super) struct Chunks {
     node_count: usize,
     len: usize,
     rdb_len: u64,
+    stored_len: u64,
     /// Bytes of the nodes' blocks and of the chunks.
     memory: usize,
+    saving: Option<Box<Saving>>,
+}
+
+struct Saving {
+    saver: Box<dyn Saver>,
+    /// Chunks that are not saved yet.
+    left: usize,
+    /// Where to look for the next one.
+    next: usize,
 }
 
 /// Never without nodes, and never with more than [`CHUNK_NODES`].
@@ -31,6 +45,9 @@ struct Chunk {
     nodes: VecDeque<Node>,
     /// Elements.
     len: usize,
+    stored_len: u64,
+    /// While it is not saved: where its first node stood among the stored bytes of all.
+    unsaved_at: Option<u64>,
 }
 
 impl Chunks {
@@ -49,6 +66,11 @@ impl Chunks {
 
     pub fn rdb_len(&self) -> u64 {
         self.rdb_len
+    }
+
+    /// Bytes of all nodes in an RDB file.
+    pub fn stored_len(&self) -> u64 {
+        self.stored_len
     }
 
     /// Bytes on the heap, as the allocator counts them.
@@ -105,6 +127,7 @@ impl Chunks {
     /// Changes a node, which must have elements afterwards.
     #[inline]
     pub fn edit<R>(&mut self, at: Place, change: impl FnOnce(&mut Node) -> R) -> R {
+        self.keep(at.chunk);
         let chunk = &mut self.chunks[at.chunk];
         let node = &mut chunk.nodes[at.node];
         let before = node.sums();
@@ -113,6 +136,8 @@ impl Chunks {
         chunk.len = chunk.len - before.count + after.count;
         self.len = self.len - before.count + after.count;
         self.rdb_len = self.rdb_len - before.rdb_len + after.rdb_len;
+        chunk.stored_len = chunk.stored_len - before.stored_len + after.stored_len;
+        self.stored_len = self.stored_len - before.stored_len + after.stored_len;
         if before.block_len != after.block_len {
             self.memory = self.memory - block_memory(before.block_len) + block_memory(after.block_len);
         }
@@ -157,14 +182,17 @@ impl Chunks {
 
     /// Takes a node out. The places of those before it stay valid.
     pub fn remove(&mut self, at: Place) -> Node {
+        self.keep(at.chunk);
         let node = self.change_chunk(at.chunk, |chunk| {
             let node = chunk.nodes.remove(at.node).expect("the place is that of a node");
             chunk.len -= node.count();
+            chunk.stored_len -= node.sums().stored_len;
             node
         });
-        let Sums { count, rdb_len, block_len } = node.sums();
+        let Sums { count, rdb_len, stored_len, block_len } = node.sums();
         self.len -= count;
         self.rdb_len -= rdb_len;
+        self.stored_len -= stored_len;
         self.memory -= block_memory(block_len);
         self.node_count -= 1;
         self.join_chunk(at.chunk);
@@ -183,7 +211,10 @@ impl Chunks {
     /// Panics if a sum is wrong.
     pub fn check_invariants(&self) {
         let (mut memory, mut rdb_len, mut len, mut node_count) = (0, 0, 0, 0);
+        let stored = |nodes: &VecDeque<Node>| nodes.iter().map(|node| node.view().stored_len()).sum::<u64>();
+        assert_eq!(self.chunks.iter().map(|chunk| stored(&chunk.nodes)).sum::<u64>(), self.stored_len);
         for chunk in &self.chunks {
+            assert_eq!(stored(&chunk.nodes), chunk.stored_len);
             assert!((1..=CHUNK_NODES).contains(&chunk.nodes.len()));
             memory += chunk.memory();
             node_count += chunk.nodes.len();
@@ -199,15 +230,73 @@ impl Chunks {
         assert_eq!(counted, (self.memory, self.rdb_len, self.len, self.node_count));
     }
 
+    /// From now on every node that is there has to be saved.
+    pub fn begin_saving(&mut self, saver: Box<dyn Saver>) {
+        let mut at = 0;
+        for chunk in &mut self.chunks {
+            chunk.unsaved_at = Some(at);
+            at += chunk.stored_len;
+        }
+        self.saving = Some(Box::new(Saving { saver, left: self.chunks.len(), next: 0 }));
+    }
+
+    /// Saves a chunk; false if none is left.
+    pub fn save_on(&mut self) -> bool {
+        let Some(saving) = self.saving.as_mut().filter(|saving| saving.left > 0) else { return false };
+        let count = self.chunks.len();
+        let unsaved = |index: &usize| self.chunks[*index].unsaved_at.is_some();
+        // Chunks before it may have come and gone meanwhile.
+        let from = saving.next.min(count);
+        let chunk = (from..count).chain(0..from).find(unsaved).expect("some are left");
+        saving.next = chunk + 1;
+        self.save(chunk);
+        true
+    }
+
+    pub fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
+        let saving = self.saving.take()?;
+        self.chunks.iter_mut().for_each(|chunk| chunk.unsaved_at = None);
+        Some(saving.saver)
+    }
+
+    pub fn saver(&self) -> Option<&dyn Saver> {
+        self.saving.as_ref().map(|saving| &*saving.saver)
+    }
+
+    pub fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
+        self.saving.as_mut().map(|saving| &mut *saving.saver)
+    }
+
+    /// A chunk is about to change.
+    #[inline]
+    fn keep(&mut self, chunk: usize) {
+        if self.saving.is_some() {
+            self.save(chunk);
+        }
+    }
+
+    #[cold]
+    fn save(&mut self, chunk: usize) {
+        let (Some(saving), Some(chunk)) = (&mut self.saving, self.chunks.get_mut(chunk)) else { return };
+        let Some(at) = chunk.unsaved_at.take() else { return };
+        saving.left -= 1;
+        let nodes = SharedNodes::new(chunk.nodes.iter().map(Node::share).collect());
+        // A chunk is as much as is saved in one go.
+        let _ = saving.saver.save(Piece::Nodes { at, nodes });
+    }
+
     fn insert_in(&mut self, at: Place, node: Node) -> Place {
-        let Sums { count, rdb_len, block_len } = node.sums();
+        self.keep(at.chunk);
+        let Sums { count, rdb_len, stored_len, block_len } = node.sums();
         self.len += count;
         self.rdb_len += rdb_len;
+        self.stored_len += stored_len;
         self.memory += block_memory(block_len);
         self.node_count += 1;
         self.change_chunk(at.chunk, |chunk| {
             chunk.nodes.insert(at.node, node);
             chunk.len += count;
+            chunk.stored_len += stored_len;
         });
         at
     }
@@ -224,11 +313,14 @@ impl Chunks {
 
     /// Moves the second half of a chunk's nodes to a new one behind it.
     fn split(&mut self, chunk: usize) {
+        self.keep(chunk);
         let moved = self.change_chunk(chunk, |chunk| {
             let nodes = chunk.nodes.split_off(chunk.nodes.len() / 2);
             let len = nodes.iter().map(Node::count).sum();
+            let stored_len = nodes.iter().map(|node| node.sums().stored_len).sum();
             chunk.len -= len;
-            Chunk { nodes, len }
+            chunk.stored_len -= stored_len;
+            Chunk { nodes, len, stored_len, unsaved_at: None }
         });
         self.memory += moved.memory();
         self.chunks.insert(chunk + 1, moved);
@@ -241,10 +333,12 @@ impl Chunks {
         if own == 0 {
             self.take_chunk(chunk);
         } else if node_count(chunk + 1).is_some_and(|next| own + next <= CHUNK_NODES / 2) {
+            self.keep(chunk + 1);
             let next = self.take_chunk(chunk + 1);
             self.change_chunk(chunk, |chunk| {
                 chunk.nodes.extend(next.nodes);
                 chunk.len += next.len;
+                chunk.stored_len += next.stored_len;
             });
         }
     }

@@ -34,6 +34,15 @@ impl<'a> NodeRef<'a> {
         }
     }
 
+    /// Bytes of it in an RDB file as it is: what it is, its length or lengths, its content.
+    pub fn stored_len(self) -> u64 {
+        match self {
+            NodeRef::Packed(pack) => stored_len(pack.bytes().len()),
+            NodeRef::Plain(element) => stored_len(element.len()),
+            NodeRef::Compressed { lzf, len } => stored_compressed_len(lzf.len(), len),
+        }
+    }
+
     /// Visits up to `count` elements, the one at `index` first, until `visit` breaks off.
     #[inline]
     pub(super) fn walk(
@@ -55,11 +64,23 @@ impl<'a> NodeRef<'a> {
     }
 }
 
+/// One byte says what the node is, its content follows as a plain string.
+fn stored_len(content_len: usize) -> u64 {
+    1 + rdb_len(content_len)
+}
+
+/// The content is a compressed string: a mark, and both lengths.
+fn stored_compressed_len(lzf_len: usize, len: usize) -> u64 {
+    1 + 1 + rdb_len(lzf_len) + rdb_len(len) - len as u64
+}
+
 /// What a node adds to the sums over a list.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Sums {
     pub count: usize,
     pub rdb_len: u64,
+    /// Bytes of the node in an RDB file, see `NodeRef::stored_len`.
+    pub stored_len: u64,
     /// Bytes of the node's block that can be used.
     pub block_len: usize,
 }
@@ -150,7 +171,13 @@ impl Node {
             Form::Plain => rdb_len(self.block.len()),
             _ => u64::from(self.rdb_len),
         };
-        Sums { count: self.count(), rdb_len, block_len: self.block.len() }
+        let (block_len, len) = (self.block.len(), self.len as usize);
+        let stored_len = match self.form {
+            Form::Packed => stored_len(len),
+            Form::Plain => stored_len(block_len),
+            Form::Compressed => stored_compressed_len(block_len, len),
+        };
+        Sums { count: self.count(), rdb_len, stored_len, block_len }
     }
 
     #[inline]

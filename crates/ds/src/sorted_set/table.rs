@@ -8,6 +8,7 @@ use std::ops::Range;
 use base::hash::hash;
 
 use crate::listpack::{Element, Listpack};
+use crate::saving::{Part, Piece, Savable, Saver, Saving};
 use crate::sorted_set::Interval;
 use crate::sorted_set::leaf::Target;
 use crate::sorted_set::packed::packed_items;
@@ -21,6 +22,7 @@ pub struct ScoredTable {
     tree: RankTree,
     block_bytes: usize,
     rdb_len: u64,
+    saving: Saving,
 }
 
 /// Where a member stands or would stand. Valid until the set's next change.
@@ -237,6 +239,7 @@ impl ScoredTable {
 
     fn change(&mut self, slot: SlotId, old: f64, new: f64) {
         debug_assert!(!new.is_nan(), "a score is a number");
+        self.saving.keep(&mut self.table, slot);
         self.tree.prefetch(old);
         self.tree.prefetch_rival(new);
         let link = self.link_to(self.table.view(slot));
@@ -263,9 +266,38 @@ impl ScoredTable {
 
     /// Frees a block that the tree no longer has.
     fn drop_block(&mut self, slot: SlotId) {
+        self.saving.keep(&mut self.table, slot);
         let block = self.table.remove(slot);
         self.block_bytes -= block.size();
         self.rdb_len -= rdb_len(block.view().member());
+    }
+}
+
+impl Savable for ScoredTable {
+    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
+        self.saving.begin(&mut self.table, number, saver);
+    }
+
+    fn save_on(&mut self) -> bool {
+        self.saving.go_on(&mut self.table)
+    }
+
+    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
+        self.saving.end(&mut self.table)
+    }
+
+    fn saver(&self) -> Option<&dyn Saver> {
+        self.saving.saver()
+    }
+
+    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
+        self.saving.saver_mut()
+    }
+}
+
+impl Part for Scored {
+    fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a> {
+        Piece::Scored { member: item.member(), score: item.score() }
     }
 }
 

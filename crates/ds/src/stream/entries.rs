@@ -2,9 +2,12 @@
 //!
 //! It knows no consumer groups: whoever deletes is asked, or has decided, whether an entry may go.
 
+use std::ops::ControlFlow;
+
 use base::alloc::size_class;
 
 use crate::listpack::Corrupt;
+use crate::saving::{Piece, Saver};
 use crate::stream::id::StreamId;
 use crate::stream::node::{Content, Entry, Node, Record, Records, Tombstone};
 use crate::stream::sorted::{self, SortedMap};
@@ -79,6 +82,16 @@ pub struct Entries {
     /// Bytes the nodes have allocated, and those they take in plain RDB form.
     node_bytes: usize,
     rdb_bytes: u64,
+    saving: Option<Box<Saving>>,
+}
+
+struct Saving {
+    saver: Box<dyn Saver>,
+    number: u32,
+    /// Nodes before are saved.
+    next: StreamId,
+    /// Nodes behind came later.
+    last: StreamId,
 }
 
 impl Entries {
@@ -277,12 +290,12 @@ impl Entries {
     }
 
     /// Bytes that the nodes with their ids take in plain RDB form.
-    pub(super) fn rdb_bytes(&self) -> u64 {
+    pub fn rdb_bytes(&self) -> u64 {
         self.rdb_bytes
     }
 
     pub(super) fn duplicate(&self) -> Entries {
-        let mut copy = Entries { nodes: SortedMap::default(), node_bytes: 0, ..*self };
+        let mut copy = Entries { nodes: SortedMap::default(), node_bytes: 0, saving: None, ..*self };
         for (master, node) in self.nodes.iter() {
             let node = node.duplicate();
             copy.node_bytes += size_class(node.capacity());
@@ -310,6 +323,63 @@ impl Entries {
         assert_eq!(self.nodes.iter().map(|(_, node)| rdb_len(node)).sum::<u64>(), self.rdb_bytes);
     }
 
+    pub(super) fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
+        let saving = Saving { saver, number, next: StreamId::MIN, last: self.last_id };
+        self.saving = Some(Box::new(saving));
+    }
+
+    /// Saves some nodes; false if none is left.
+    pub(super) fn save_on(&mut self) -> bool {
+        for _ in 0..NODES_AT_ONCE {
+            let Some(Saving { next, last, .. }) = self.saving.as_deref_mut() else { return false };
+            let Some((master, _)) = self.nodes.from(next).next().filter(|(master, _)| master <= last) else {
+                return false;
+            };
+            let behind = master.next();
+            *next = behind.unwrap_or(StreamId::MAX);
+            let full = self.save(master).is_break();
+            if behind.is_none() {
+                return false;
+            }
+            if full {
+                break;
+            }
+        }
+        true
+    }
+
+    pub(super) fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
+        self.saving.take().map(|saving| saving.saver)
+    }
+
+    pub(super) fn saver(&self) -> Option<&dyn Saver> {
+        self.saving.as_ref().map(|saving| &*saving.saver)
+    }
+
+    pub(super) fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
+        self.saving.as_mut().map(|saving| &mut *saving.saver)
+    }
+
+    /// A node is about to be changed or removed.
+    #[inline]
+    fn keep(&mut self, master: StreamId) {
+        if self.saving.is_some() {
+            // A writer saves what it has to, however much that is.
+            let _ = self.save(master);
+        }
+    }
+
+    #[cold]
+    fn save(&mut self, master: StreamId) -> ControlFlow<()> {
+        let (Some(saving), Some(node)) = (&mut self.saving, self.nodes.get_mut(&master)) else {
+            return ControlFlow::Continue(());
+        };
+        if std::mem::replace(&mut node.saved_for, saving.number) == saving.number {
+            return ControlFlow::Continue(());
+        }
+        saving.saver.save(Piece::StreamNode { master, node: node.bytes() })
+    }
+
     /// A live entry and its node's master id.
     fn find(&self, id: StreamId) -> Option<(StreamId, Record<'_>)> {
         let (master, node) = self.nodes.floor(&id)?;
@@ -326,13 +396,19 @@ impl Entries {
         if !self.nodes.is_empty() {
             self.edit_last(|_, node| node.close());
         }
-        let node = Node::new(content, count);
+        let mut node = Node::new(content, count);
+        node.saved_for = self.saving.as_ref().map_or(0, |saving| saving.number);
         self.node_bytes += size_class(node.capacity());
         self.rdb_bytes += rdb_len(&node);
         self.nodes.insert(master, node);
     }
 
     fn edit_last(&mut self, work: impl FnOnce(StreamId, &mut Node)) {
+        if self.saving.is_some()
+            && let Some((master, _)) = self.nodes.last()
+        {
+            self.keep(master);
+        }
         let (master, node) = self.nodes.last_mut().expect("a node was opened");
         let (capacity, rdb) = (node.capacity(), rdb_len(node));
         work(master, node);
@@ -344,6 +420,7 @@ impl Entries {
 
     /// Deletes live records of a node, and the node with its last one.
     fn delete_records(&mut self, master: StreamId, tombstones: &[Tombstone]) {
+        self.keep(master);
         let count = tombstones.len() as u64;
         let node = self.nodes.get_mut(&master).expect("the records are in a node");
         if node.live() == count {
@@ -359,6 +436,7 @@ impl Entries {
     }
 
     fn remove_node(&mut self, master: StreamId, live: u64) {
+        self.keep(master);
         let node = self.nodes.remove(&master).expect("the node is there");
         self.node_bytes -= size_class(node.capacity());
         self.rdb_bytes -= rdb_len(&node);
@@ -455,5 +533,7 @@ fn rdb_len(node: &Node) -> u64 {
     17 + super::rdb_len(node.bytes().len())
 }
 
+/// Nodes looked at in one go while the stream is saved: 64 KB, by default.
+const NODES_AT_ONCE: usize = 16;
 /// No node becomes longer, nor an entry (Redis' STREAM_LISTPACK_MAX_SIZE).
 const NODE_LEN_MAX: usize = 1 << 30;

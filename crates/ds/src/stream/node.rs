@@ -9,7 +9,11 @@
 use crate::listpack::{self, Corrupt, Element, Listpack, Position};
 use crate::stream::id::StreamId;
 
-pub(super) struct Node(Vec<u8>);
+pub(super) struct Node {
+    bytes: Vec<u8>,
+    /// The snapshot that has got it, or did not find it at its beginning.
+    pub saved_for: u32,
+}
 
 /// What an entry is made of: field, value, field, value.
 pub trait Content<'c>: Iterator<Item = &'c [u8]> + Clone {}
@@ -68,9 +72,9 @@ impl Node {
     pub fn new<'c>(content: impl Content<'c>, count: usize) -> Node {
         let mut bytes = Vec::with_capacity(FIRST_LEN);
         bytes.extend_from_slice(&Listpack::new_empty());
-        let mut node = Node(bytes);
+        let mut node = Node { bytes, saved_for: 0 };
         node.reserve(content.clone().map(<[u8]>::len).sum(), count);
-        listpack::append_with(&mut node.0, |out| {
+        listpack::append_with(&mut node.bytes, |out| {
             [0, 0, count as i64].into_iter().for_each(|head| out.int(head));
             content.step_by(2).for_each(|field| out.bytes(field));
             out.int(0);
@@ -101,16 +105,16 @@ impl Node {
         if found != [live, deleted] {
             return Err(Corrupt);
         }
-        Ok(Checked { node: Node(bytes), live, last_id: before.unwrap_or(master) })
+        Ok(Checked { node: Node { bytes, saved_for: 0 }, live, last_id: before.unwrap_or(master) })
     }
 
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// Bytes it has room for.
     pub fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.bytes.capacity()
     }
 
     pub fn live(&self) -> u64 {
@@ -119,7 +123,7 @@ impl Node {
 
     /// Entries, deleted ones included.
     pub fn entry_count(&self) -> u64 {
-        match Listpack::trusted(&self.0).small_ints() {
+        match Listpack::trusted(&self.bytes).small_ints() {
             Some([live, deleted]) => u64::from(live) + u64::from(deleted),
             None => self.head(0) + self.head(1),
         }
@@ -136,7 +140,7 @@ impl Node {
         let same = self.has_fields(content.clone(), count);
         self.reserve(len, if same { count } else { 2 * count });
         self.set_head(0, self.live() as i64 + 1);
-        listpack::append_with(&mut self.0, |out| {
+        listpack::append_with(&mut self.bytes, |out| {
             out.int(if same { SAME_FIELDS } else { 0 });
             out.int(id.ms.wrapping_sub(master.ms) as i64);
             out.int(id.seq.wrapping_sub(master.seq) as i64);
@@ -156,7 +160,7 @@ impl Node {
         let (live, deleted) = (self.live() as i64, self.head(1) as i64);
         // From the last one on: should a flag take another width now, no place still needed moves.
         for at in tombstones.iter().rev() {
-            listpack::replace_int(&mut self.0, at.flags_at, at.flags | DELETED);
+            listpack::replace_int(&mut self.bytes, at.flags_at, at.flags | DELETED);
         }
         self.set_head(0, live - tombstones.len() as i64);
         self.set_head(1, deleted + tombstones.len() as i64);
@@ -164,11 +168,11 @@ impl Node {
 
     /// Gives back the room that entries to come would have had.
     pub fn close(&mut self) {
-        self.0.shrink_to_fit();
+        self.bytes.shrink_to_fit();
     }
 
     pub fn records(&self, master: StreamId) -> Records<'_> {
-        let pack = Listpack::trusted(&self.0);
+        let pack = Listpack::trusted(&self.bytes);
         let mut at = pack.first().expect("a node has a master entry");
         read(pack, &mut at);
         read(pack, &mut at);
@@ -184,12 +188,12 @@ impl Node {
     }
 
     pub fn duplicate(&self) -> Node {
-        Node(self.0.clone())
+        Node { bytes: self.bytes.clone(), saved_for: 0 }
     }
 
     /// One of the two counts the master entry begins with.
     fn head(&self, index: usize) -> u64 {
-        let pack = Listpack::trusted(&self.0);
+        let pack = Listpack::trusted(&self.bytes);
         match pack.small_ints::<2>() {
             Some(heads) => u64::from(heads[index]),
             None => int(pack.element(self.head_at(index))) as u64,
@@ -197,22 +201,22 @@ impl Node {
     }
 
     fn set_head(&mut self, index: usize, value: i64) {
-        if (0..128).contains(&value) && Listpack::trusted(&self.0).small_ints::<2>().is_some() {
-            return listpack::replace_small_int(&mut self.0, index, value as u8);
+        if (0..128).contains(&value) && Listpack::trusted(&self.bytes).small_ints::<2>().is_some() {
+            return listpack::replace_small_int(&mut self.bytes, index, value as u8);
         }
         let at = self.head_at(index);
-        listpack::replace_int(&mut self.0, at, value);
+        listpack::replace_int(&mut self.bytes, at, value);
     }
 
     fn head_at(&self, index: usize) -> Position {
-        let pack = Listpack::trusted(&self.0);
+        let pack = Listpack::trusted(&self.bytes);
         let mut at = pack.first().expect("a node has a master entry");
         skip(pack, &mut at, index);
         at
     }
 
     fn has_fields<'c>(&self, content: impl Content<'c>, count: usize) -> bool {
-        let pack = Listpack::trusted(&self.0);
+        let pack = Listpack::trusted(&self.bytes);
         let mut at = self.head_at(2);
         int(read(pack, &mut at)) as usize == count
             && content.step_by(2).all(|field| read(pack, &mut at).eq_bytes(field))
@@ -221,10 +225,10 @@ impl Node {
     /// Makes room for an entry of so many bytes and elements, and for some more: twice what there is, but
     /// not beyond a usual node's size.
     fn reserve(&mut self, len: usize, elements: usize) {
-        let needed = self.0.len() + len + len / 16 + 2 * elements + HEAD_LEN;
-        if needed > self.0.capacity() {
-            let roomy = (2 * self.0.capacity()).min(ROOMY_LEN).max(needed);
-            self.0.reserve_exact(roomy - self.0.len());
+        let needed = self.bytes.len() + len + len / 16 + 2 * elements + HEAD_LEN;
+        if needed > self.bytes.capacity() {
+            let roomy = (2 * self.bytes.capacity()).min(ROOMY_LEN).max(needed);
+            self.bytes.reserve_exact(roomy - self.bytes.len());
         }
     }
 }

@@ -119,7 +119,7 @@ fn setbit(ctx: &mut Ctx) -> CmdResult {
     let mut text = ctx.keys.write_or_create::<Text>(key)?;
     let was_on = bits::bit(&text.view().bytes(), offset);
     if was_on != on || text.view().len() < len {
-        text.edit_bytes(len, |bytes| bits::set_bit(bytes, offset, on));
+        text.edit_bytes(len, len - 1..len, |bytes| bits::set_bit(bytes, offset, on));
         ctx.keys.changed(key, SETBIT);
     } else {
         text.make_raw();
@@ -399,13 +399,14 @@ fn read_fields(ctx: &mut Ctx, steps: &[Step]) -> CmdResult {
 
 fn change_fields(ctx: &mut Ctx, steps: &[Step]) -> CmdResult {
     let writing = steps.iter().filter(|step| step.writes());
-    let len = writing.map(|step| step.field.end_byte(step.offset)).max().unwrap_or(0) as usize;
+    let len = writing.clone().map(|step| step.field.end_byte(step.offset)).max().unwrap_or(0) as usize;
+    let first = writing.map(|step| step.offset as usize / 8).min().unwrap_or(0);
     let key = ctx.key(1);
     let mut text = ctx.keys.write_or_create::<Text>(key)?;
     let is_grown = text.view().len() < len;
     let reply = &mut *ctx.reply;
     reply.array(steps.len());
-    let changes = text.edit_bytes(len, |bytes| {
+    let changes = text.edit_bytes(len, first..len, |bytes| {
         let mut changes = 0;
         for step in steps {
             let done = step.run(bytes);

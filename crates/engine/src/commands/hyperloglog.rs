@@ -1,6 +1,8 @@
 //! HyperLogLogs: adding to them, counting, merging. What their bytes mean is `ds::hyperloglog`; to the
 //! keyspace they are strings.
 
+use std::ops::Range;
+
 use ds::hyperloglog::{
     Corrupt, EMPTY, Encoding, Mark, REGISTERS, Registers, Sketch, invalidate_count, raise, raise_dense,
     set_cached_count,
@@ -65,6 +67,9 @@ pub static TABLE: &[Command] = &[
     row("pfselftest", 1, pfselftest).flags(flag::ADMIN).docs("Tests the HyperLogLog itself.", "N/A"),
 ];
 
+/// A sketch is short: any part of it may change.
+const ALL: Range<usize> = 0..usize::MAX;
+
 const PFADD: Event = (class::STRING, "pfadd");
 
 const NOT_A_SKETCH: CmdError = CmdError::fixed("WRONGTYPE Key is not a valid HyperLogLog string value.");
@@ -118,7 +123,7 @@ fn add(
     };
     let mut marks = std::iter::once(first).chain(marks);
     if sketch.encoding == Encoding::Dense {
-        return Ok(text.edit_bytes(0, |bytes| {
+        return Ok(text.edit_bytes(0, ALL, |bytes| {
             invalidate_count(bytes);
             marks.filter(|mark| raise_dense(bytes, *mark)).count() as u64
         }));
@@ -158,7 +163,7 @@ fn count_one(ctx: &mut Ctx) -> Result<u64, CmdError> {
     }
     let count = sketch.count()?;
     if let Some(mut text) = ctx.keys.write::<Text>(key)? {
-        text.edit_bytes(0, |bytes| set_cached_count(bytes, count));
+        text.edit_bytes(0, ALL, |bytes| set_cached_count(bytes, count));
     }
     changed_silently(ctx, key);
     Ok(count)

@@ -597,6 +597,25 @@ pub static DIRECTIVES: &[Directive] = &[
         "Send a snapshot to the disk bit by bit while it is written, so that its end causes no burst and no \
          memory fills up with unwritten pages.",
     ),
+    served(
+        "snapshot-memory-limit",
+        Snapshotting,
+        Shape::Memory(1 << 20, LONG_MAX),
+        |c| Value::Bytes(c.snapshot_memory_limit),
+        |c, v| c.snapshot_memory_limit = v.bytes(),
+        "How much memory a running snapshot may take, whatever the size of the data. What commands change \
+         before it is saved waits in it for the disk; when a quarter of it is full, commands that write are \
+         slowed down.",
+    ),
+    served(
+        "snapshot-write-rate",
+        Snapshotting,
+        Shape::Memory(0, LONG_MAX),
+        |c| Value::Bytes(c.snapshot_write_rate),
+        |c, v| c.snapshot_write_rate = v.bytes(),
+        "Bytes that a snapshot writes to the disk in a second at most; 0 means as many as it can. A running \
+         one follows at once.",
+    ),
     harmless(
         "rdb-version-check",
         Snapshotting,

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::limits;
 use engine::host::Level;
 use engine::pipeline::may_write;
 use engine::{Argv, Outcome, Prepared};
@@ -27,7 +26,7 @@ const REPLIES_KEPT: usize = 2 << 20;
 const SPANS_KEPT: usize = 64 * 1024;
 
 /// How long writers are held up, at most, for a snapshot that cannot keep pace: in steps, outside of any
-/// lock. So many steps for each half of the backlog's limit that is filled: the further the snapshot is
+/// lock. So many steps for each quarter of the limit that is filled: the further the snapshot is
 /// behind, the slower they are, and what waits in memory stops growing.
 const SNAPSHOT_DELAY_US: u64 = 200;
 const SNAPSHOT_DELAYS: usize = 10;
@@ -185,13 +184,14 @@ impl Worker {
     #[inline]
     fn wait_for_snapshot(&mut self, batch: &Batch) {
         let store = &self.engine.store;
-        if store.snapshot_backlog() <= limits::SNAPSHOT_BACKLOG / 2 {
+        let bearable = store.snapshot_limit() / 4;
+        if store.snapshot_backlog() <= bearable {
             return;
         }
         let writes = batch.requests.iter().any(|request| request.prepared.command.is_some_and(may_write));
-        let halves = store.snapshot_backlog() / (limits::SNAPSHOT_BACKLOG / 2);
-        for _ in 0..(halves * SNAPSHOT_DELAYS).min(SNAPSHOT_DELAYS_MOST) {
-            if !writes || store.snapshot_backlog() <= limits::SNAPSHOT_BACKLOG / 2 {
+        let times = store.snapshot_backlog() / bearable.max(1);
+        for _ in 0..(times * SNAPSHOT_DELAYS).min(SNAPSHOT_DELAYS_MOST) {
+            if !writes || store.snapshot_backlog() <= bearable {
                 return;
             }
             self.engine.host.sleep_us(SNAPSHOT_DELAY_US);

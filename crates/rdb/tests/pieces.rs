@@ -1,0 +1,262 @@
+//! Values written in pieces: exactly as many bytes as were announced, whatever happens to the value between
+//! the first piece and the last, and what is read back is what was there at the beginning.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use base::crc::crc64;
+use base::random::Rng;
+use ds::hash::{FieldTable, HashRef, Ttl};
+use ds::list::{End, Limits, ListRef, PackedList};
+use ds::saving::{Piece, Savable, Saver};
+use ds::set::{MemberTable, SetRef};
+use ds::sorted_set::{ScoredTable, SortedSetRef};
+use ds::stream::{NodeLimits, Pending, References, Stream, StreamId};
+use rdb::pieces::{Plan, Shape, plan, write_piece};
+use rdb::{Item, Object, ReadOptions, Reader, ValueRef, write_eof, write_header};
+
+/// Puts a body together: pieces stand where they say, or one behind the other.
+#[derive(Clone)]
+struct Body(Arc<Mutex<Parts>>);
+
+struct Parts {
+    shape: Shape,
+    bytes: Vec<Option<u8>>,
+    next: usize,
+}
+
+impl Saver for Body {
+    fn save(&mut self, piece: Piece<'_>) -> ControlFlow<()> {
+        let mut parts = self.0.lock().expect("no panic");
+        let own = match &piece {
+            Piece::Nodes { at, .. } | Piece::Bytes { at, .. } => Some(*at as usize),
+            _ => None,
+        };
+        let mut bytes = Vec::new();
+        write_piece(&mut bytes, piece, parts.shape);
+        let at = own.unwrap_or(parts.next);
+        parts.next = at + bytes.len();
+        parts.put(at, &bytes);
+        ControlFlow::Continue(())
+    }
+}
+
+impl Parts {
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        for (place, byte) in self.bytes[at..][..bytes.len()].iter_mut().zip(bytes) {
+            assert_eq!(place.replace(*byte), None, "a byte comes once");
+        }
+    }
+}
+
+/// Saves a value while `disturb` changes it, and returns what is read back.
+fn save<V: Savable>(value: &mut V, planned: Plan, mut disturb: impl FnMut(&mut V)) -> Object {
+    let Plan { head, body_len, shape, tail, .. } = planned;
+    let parts = Parts { shape, bytes: vec![None; body_len as usize], next: 0 };
+    let body = Body(Arc::new(Mutex::new(parts)));
+    body.0.lock().expect("no panic").put(body_len as usize - tail.len(), &tail);
+    value.begin_saving(1, Box::new(body.clone()));
+    disturb(value);
+    while value.save_on() {
+        disturb(value);
+    }
+    assert!(value.end_saving().is_some());
+    let parts = body.0.lock().expect("no panic");
+    let body: Vec<u8> = parts.bytes.iter().map(|byte| byte.expect("every byte comes")).collect();
+    let mut file = write_header(rdb::format::VERSION_FIELD_TTL).to_vec();
+    file.extend_from_slice(&head);
+    file.extend_from_slice(&body);
+    let crc = crc64(0, &file);
+    write_eof(&mut file, Some(crc));
+    let mut reader = Reader::new(file.as_slice(), &ReadOptions::default()).expect("a header");
+    match reader.next().expect("a whole file") {
+        Item::Record(record) => {
+            assert_eq!((record.key.as_slice(), record.expires_at), (KEY, Some(9)));
+            assert!(matches!(reader.next(), Ok(Item::End)));
+            record.value
+        }
+        other => panic!("a record, not {other:?}"),
+    }
+}
+
+const KEY: &[u8] = b"the key";
+
+fn planned(value: ValueRef<'_>) -> Plan {
+    plan(KEY, Some(9), value).expect("it is written in pieces")
+}
+
+/// A number of any length up to so many bits.
+fn number(rng: &mut Rng, bits: u64) -> u64 {
+    let bits = rng.below(bits);
+    rng.below(1 << bits)
+}
+
+/// Digits too, which must not become numbers, and every form of a length.
+fn text(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(40) {
+        0 => vec![b'a'; 16_000 + rng.below(1000) as usize],
+        1..=10 => number(rng, 60).to_string().into_bytes(),
+        11..=20 => vec![b'b'; 60 + rng.below(10) as usize],
+        _ => vec![b'c'; rng.below(100) as usize],
+    }
+}
+
+fn time(rng: &mut Rng) -> Option<i64> {
+    (rng.below(3) == 0).then(|| number(rng, 62) as i64)
+}
+
+fn fields(table: &FieldTable) -> Vec<(Vec<u8>, Vec<u8>, Option<i64>)> {
+    let mut all: Vec<_> = table.iter().map(|f| (f.field.to_vec(), f.value.to_vec(), f.expires_at)).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn hashes() {
+    for seed in 0..100 {
+        let mut rng = Rng::from_seed(seed);
+        let mut table = FieldTable::default();
+        for field in 0..1 + rng.below(2000) {
+            let expires_at = if seed % 2 == 0 { time(&mut rng) } else { None };
+            table.insert_new(format!("{field}").as_bytes(), &text(&mut rng), expires_at);
+        }
+        let expected = fields(&table);
+        let planned = planned(ValueRef::Hash(HashRef::Table(&table)));
+        let object = save(&mut table, planned, |table| {
+            for _ in 0..20 {
+                let field = rng.below(2500).to_string().into_bytes();
+                match rng.below(3) {
+                    0 => drop(table.set(&field, &text(&mut rng), Ttl::Drop, 0)),
+                    1 => drop(table.remove(&field)),
+                    _ => drop(table.set_expiry(&field, time(&mut rng))),
+                }
+            }
+        });
+        let Object::Hash(read) = object else { panic!("a hash") };
+        let mut found = Vec::new();
+        read.view().for_each(i64::MIN, |pair| {
+            found.push((pair.field.to_vec(), pair.value.to_vec(), pair.expires_at));
+        });
+        found.sort();
+        assert!(found == expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn sets_and_sorted_sets() {
+    for seed in 0..100 {
+        let mut rng = Rng::from_seed(seed);
+        let (mut set, mut sorted) = (MemberTable::default(), ScoredTable::default());
+        for _ in 0..1 + rng.below(2000) {
+            let member = [rng.below(3000).to_string().into_bytes(), text(&mut rng)].concat();
+            set.insert(&member);
+            sorted.set(&member, rng.below(100) as f64 - 0.5);
+        }
+        let members: Vec<Vec<u8>> = set.iter().map(<[u8]>::to_vec).collect();
+        let plan_of_set = planned(ValueRef::Set(SetRef::Table(&set)));
+        let object = save(&mut set, plan_of_set, |set| {
+            let mut below = |bound| rng.below(bound);
+            set.remove_sample(20, &mut below, &mut |_| {});
+            set.insert(b"new");
+        });
+        let Object::Set(read) = object else { panic!("a set") };
+        let sort = |mut all: Vec<Vec<u8>>| {
+            all.sort();
+            all
+        };
+        let found = sort(read.view().iter().map(|member| member.to_vec()).collect());
+        assert!(found == sort(members.clone()), "seed {seed}");
+
+        let scores = |set: SortedSetRef<'_>| -> Vec<(Vec<u8>, u64)> {
+            set.iter().map(|item| (item.member.to_vec(), item.score.to_bits())).collect()
+        };
+        let expected = scores(SortedSetRef::Table(&sorted));
+        let plan_of_sorted = planned(ValueRef::SortedSet(SortedSetRef::Table(&sorted)));
+        let object = save(&mut sorted, plan_of_sorted, |sorted| {
+            for _ in 0..20 {
+                let member = &members[rng.below(members.len() as u64) as usize];
+                match rng.below(2) {
+                    0 => drop(sorted.set(member, rng.below(100) as f64)),
+                    _ => drop(sorted.remove(member)),
+                }
+            }
+            sorted.remove_ranks(0..sorted.len() / 10, |_| {});
+        });
+        let Object::SortedSet(read) = object else { panic!("a sorted set") };
+        assert!(scores(read.view()) == expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn lists() {
+    for seed in 0..200 {
+        let mut rng = Rng::from_seed(seed);
+        let (size, depth) = ([1, 2, 5, -2][seed as usize % 4], seed as usize / 4 % 3);
+        let mut list = PackedList::new(Limits::new(size, depth));
+        for _ in 0..1 + rng.below(1000) {
+            list.push(End::Back, &text(&mut rng));
+        }
+        let elements = |list: ListRef<'_>| {
+            let mut all = Vec::new();
+            list.for_each(|element| all.push(element.to_vec()));
+            all
+        };
+        let expected = elements(ListRef::Nodes(&list));
+        let planned = planned(ValueRef::List(ListRef::Nodes(&list)));
+        let object = save(&mut list, planned, |list| {
+            for _ in 0..rng.below(30) {
+                let index = rng.below(list.len() as u64 + 1) as usize;
+                match rng.below(6) {
+                    0 => list.push(End::Front, &text(&mut rng)),
+                    1 => list.push(End::Back, &text(&mut rng)),
+                    2 => list.insert(index, &text(&mut rng)),
+                    3 if index < list.len() => list.replace(index, &text(&mut rng)),
+                    4 => list.remove(index, rng.below(40) as usize),
+                    _ => list.remove(0, 1),
+                }
+            }
+            list.check_invariants();
+        });
+        let Object::List(read) = object else { panic!("a list") };
+        assert!(elements(read.view()) == expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn streams() {
+    for seed in 0..100 {
+        let mut rng = Rng::from_seed(seed);
+        let mut stream = Stream::default();
+        let add = |stream: &mut Stream, rng: &mut Rng| {
+            let (value, last) = (text(rng), stream.entries().last_id());
+            let id = StreamId::new(last.ms + rng.below(3), last.seq + 1);
+            let content = [b"field".as_slice(), &value];
+            let limits = NodeLimits { bytes: 400, entries: 7 };
+            stream.append(id, content.into_iter(), limits).expect("the id is above");
+        };
+        (0..1 + rng.below(500)).for_each(|_| add(&mut stream, &mut rng));
+        let ids: Vec<StreamId> =
+            stream.entries().range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id).collect();
+        stream.create_group(b"group", StreamId::MIN, None);
+        let (group, _) = stream.group_mut(b"group").expect("made above");
+        let consumer = group.create_consumer(b"consumer", 1);
+        for id in &ids {
+            let deliveries = number(&mut rng, 40);
+            group.set_pending(*id, Pending { consumer, delivered_at: 3, deliveries });
+        }
+        let bytes = |stream: &Stream| rdb::dump(ValueRef::Stream(stream), 10, &PLAIN);
+        let expected = bytes(&stream);
+        let planned = planned(ValueRef::Stream(&stream));
+        let object = save(&mut stream, planned, |stream| {
+            add(stream, &mut rng);
+            for _ in 0..5 {
+                stream.remove(ids[rng.below(ids.len() as u64) as usize], References::Drop);
+            }
+            stream.check_invariants();
+        });
+        let Object::Stream(read) = object else { panic!("a stream") };
+        assert!(bytes(&read) == expected, "seed {seed}");
+    }
+}
+
+const PLAIN: rdb::WriteOptions = rdb::WriteOptions { compress: false };

@@ -1,0 +1,158 @@
+//! Values of many megabytes that are written to while they are saved: the file holds them as they were at the
+//! cut, Redis loads it, and what waits in memory stays small.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use base::random::Rng;
+use common::{info, ok, start, wait_for_info};
+use resp::Value;
+use testkit::{Client, Server};
+
+const ITEMS: usize = 40_000;
+const TEXT_LEN: usize = 8 << 20;
+/// Bytes a second: slow enough that writers come before the walk.
+const RATE: &str = "8mb";
+/// What may wait in memory, more than 20 times smaller than the data.
+const LIMIT: u64 = 1 << 20;
+
+const KEYS: [&str; 6] = ["hash", "set", "zset", "list", "stream", "text"];
+
+fn fill(client: &mut Client) {
+    let value = "v".repeat(80);
+    let mut requests: Vec<Vec<String>> = Vec::new();
+    let mut add = |words: &[&str]| requests.push(words.iter().map(|word| word.to_string()).collect());
+    for item in 0..ITEMS {
+        let (name, score) = (format!("item:{item}:{value}"), (item * 7919 % 1000).to_string());
+        add(&["HSET", "hash", &name, &item.to_string()]);
+        add(&["SADD", "set", &name]);
+        add(&["ZADD", "zset", &score, &name]);
+        add(&["RPUSH", "list", &name]);
+        add(&["XADD", "stream", &format!("{}-1", item + 1), "field", &name]);
+    }
+    add(&["XGROUP", "CREATE", "stream", "group", "0"]);
+    add(&["XREADGROUP", "GROUP", "group", "one", "COUNT", "1000", "STREAMS", "stream", ">"]);
+    add(&["SETRANGE", "text", &(TEXT_LEN - 1).to_string(), "x"]);
+    for requests in requests.chunks(1000) {
+        for reply in client.pipeline(requests) {
+            assert!(!matches!(reply, Value::Error(_)), "{reply:?}");
+        }
+    }
+}
+
+fn digests(client: &mut Client) -> BTreeMap<String, Value> {
+    KEYS.iter().map(|key| (key.to_string(), client.call(&["DEBUG", "DIGEST-VALUE", key]))).collect()
+}
+
+/// Changes all values as fast as it can.
+fn disturb(client: &mut Client, seed: u64, stop: &AtomicBool) -> u64 {
+    let (mut rng, mut count) = (Rng::from_seed(seed), 0);
+    let value = "v".repeat(80);
+    while !stop.load(Ordering::Relaxed) {
+        let requests: Vec<Vec<String>> = (0..50).map(|_| change(&mut rng, &value)).collect();
+        client.pipeline(&requests);
+        count += 50;
+    }
+    count
+}
+
+fn change(rng: &mut Rng, value: &str) -> Vec<String> {
+    let item = rng.below(ITEMS as u64 * 5 / 4);
+    let name = format!("item:{item}:{value}");
+    let words: Vec<String> = match rng.below(16) {
+        0..=1 => ["HSET", "hash", &name, "changed"].map(String::from).to_vec(),
+        2 => ["HDEL", "hash", &name].map(String::from).to_vec(),
+        3 => ["SADD", "set", &name].map(String::from).to_vec(),
+        4 => ["SREM", "set", &name].map(String::from).to_vec(),
+        5 => ["ZADD", "zset", "-5", &name].map(String::from).to_vec(),
+        6 => ["ZREMRANGEBYRANK", "zset", "100", "105"].map(String::from).to_vec(),
+        7 => ["LPUSH", "list", &name].map(String::from).to_vec(),
+        8 => ["RPOP", "list"].map(String::from).to_vec(),
+        9 => ["LSET", "list", "20000", "changed"].map(String::from).to_vec(),
+        10 => ["XDEL", "stream", &format!("{}-1", item + 1)].map(String::from).to_vec(),
+        11 => ["XADD", "stream", "*", "field", &name].map(String::from).to_vec(),
+        12 => ["XACK", "stream", "group", &format!("{}-1", 1 + item % 1000)].map(String::from).to_vec(),
+        13 => ["SETBIT", "text", &(item * 1000).to_string(), "1"].map(String::from).to_vec(),
+        14 => ["APPEND", "text", "tail"].map(String::from).to_vec(),
+        _ => ["SETRANGE", "text", &(item * 100).to_string(), &name].map(String::from).to_vec(),
+    };
+    words
+}
+
+/// The digests of what a program loads from the dump.
+fn loaded_by(mut server: Server, dump: &std::path::Path) -> BTreeMap<String, Value> {
+    server.kill_hard();
+    fs::copy(dump, server.dir().join("dump.rdb")).expect("both directories are there");
+    server.start_again();
+    let mut client = server.client();
+    wait_for_info(&mut client, "loading", "0");
+    digests(&mut client)
+}
+
+/// Saves while `meanwhile` goes on, and compares what is loaded with what was there at the cut.
+fn check(arguments: &[&str], meanwhile: impl Fn(&mut Client) + Sync) {
+    let limit = LIMIT.to_string();
+    let mut all = vec!["--snapshot-memory-limit", &limit];
+    all.extend(arguments);
+    let server = start(&all);
+    let mut client = server.client();
+    fill(&mut client);
+    let expected = digests(&mut client);
+    ok(client.call(&["CONFIG", "SET", "snapshot-write-rate", RATE]));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        assert_eq!(client.run("BGSAVE"), Value::Simple(b"Background saving started".to_vec()));
+        let writers: Vec<_> = (0..2)
+            .map(|seed| {
+                let (mut own, stop) = (server.client(), &stop);
+                scope.spawn(move || disturb(&mut own, seed, stop))
+            })
+            .collect();
+        meanwhile(&mut client);
+        assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1", "the save was too fast to be disturbed");
+        ok(client.call(&["CONFIG", "SET", "snapshot-write-rate", "0"]));
+        wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
+        stop.store(true, Ordering::Relaxed);
+        let changes: u64 = writers.into_iter().map(|writer| writer.join().expect("no panic")).sum();
+        assert!(changes > 1000, "{changes} changes are none");
+    });
+    assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
+    let most: u64 = info(&mut client, "rdb_last_cow_size").parse().expect("a number");
+    println!("{most} bytes waited in memory");
+    assert!(most < 4 * LIMIT, "{most} bytes waited in memory");
+    let dump = server.dir().join("dump.rdb");
+    assert_eq!(loaded_by(start(&[]), &dump), expected, "loaded by ourselves");
+    let Some(redis) = testkit::redis() else { return println!("skipped: redis-server is not installed") };
+    let redis = Server::start(redis, &["--save", "", "--enable-debug-command", "yes"]);
+    assert_eq!(loaded_by(redis, &dump), expected, "loaded by Redis");
+}
+
+#[test]
+fn values_that_change_are_saved_as_they_were() {
+    let changes =
+        |client: &mut Client| info(client, "rdb_changes_since_last_save").parse::<u64>().expect("a number");
+    check(&[], |client| {
+        let before = changes(client);
+        while changes(client) < before + 5000 {}
+    });
+}
+
+#[test]
+fn values_that_go_are_saved_as_they_were() {
+    check(&["--rdbchecksum", "no"], |client| {
+        ok(client.run("RENAME hash other"));
+        ok(client.run("SET set small"));
+        client.run("UNLINK zset");
+        client.run("MOVE list 1");
+        ok(client.run("SWAPDB 0 2"));
+        ok(client.run("SELECT 2"));
+        client.run("DEL stream");
+        ok(client.run("FLUSHDB"));
+        ok(client.run("SELECT 0"));
+        ok(client.run("FLUSHALL SYNC"));
+    });
+}

@@ -1,0 +1,342 @@
+//! Large values that a snapshot saves in pieces while commands go on changing them.
+//!
+//! The value itself knows what of it is saved, and has a [`Courier`] who takes each part to the snapshot
+//! before it changes. So nothing has to be told of moves, swaps, conversions or flushes: the saving goes
+//! where the value goes, and who drops a value in the middle of it leaves it to the snapshot instead. A
+//! [`Job`] is what the snapshot knows of one: under which key to look for it.
+//!
+//! What is still done at once, under the lock: a stream's groups with their pending entries are encoded when
+//! it is begun, and one field, member, element or node is copied whole, however long it is.
+
+use std::any::Any;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use ds::list::SharedNodes;
+use ds::saving::{Savable, Saver};
+use rdb::pieces::{Shape, plan, write_nodes, write_piece};
+
+use crate::db::{Db, DbIndex, Key};
+use crate::entry::{Entry, EntryRef, NewPayload, Payload, Type};
+use crate::keyspace::Store;
+use crate::plan::Plan;
+use crate::snapshot::sink::Sink;
+use crate::snapshot::{Output, value_ref};
+use crate::sync::Mutex;
+
+/// The part of a file that one value gets.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Region(pub u64);
+
+/// A value whose pieces follow.
+pub struct Opening {
+    pub region: Region,
+    pub db: DbIndex,
+    /// The lowest RDB version that holds it.
+    pub version: u32,
+    /// The record up to the pieces.
+    pub head: Vec<u8>,
+    /// Bytes of all pieces.
+    pub body_len: u64,
+    job: Arc<Job>,
+}
+
+impl Opening {
+    pub(crate) fn job(&self) -> Arc<Job> {
+        Arc::clone(&self.job)
+    }
+}
+
+/// A part of a region.
+pub struct Piece {
+    pub region: Region,
+    /// Where it stands in the region's body.
+    pub at: u64,
+    content: Content,
+    /// Bytes.
+    len: usize,
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    Nodes(SharedNodes),
+}
+
+impl Piece {
+    fn new(region: Region, at: u64, bytes: Vec<u8>) -> Piece {
+        Piece { region, at, len: bytes.len(), content: Content::Bytes(bytes) }
+    }
+
+    /// Its bytes, which are put together in `room` if they are in several places.
+    pub fn bytes<'a>(&'a self, room: &'a mut Vec<u8>) -> &'a [u8] {
+        match &self.content {
+            Content::Bytes(bytes) => bytes,
+            Content::Nodes(nodes) => {
+                room.clear();
+                write_nodes(room, nodes);
+                room
+            }
+        }
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.len
+    }
+}
+
+/// Bytes of a value that can be saved in pieces, about; 0 for any other.
+pub(crate) fn rdb_len(entry: EntryRef<'_>) -> u64 {
+    match entry.payload() {
+        Payload::Fields(table) => table.rdb_bytes(),
+        Payload::Members(table) => table.rdb_len(),
+        Payload::Scored(table) => table.rdb_len(),
+        Payload::Nodes(list) => list.stored_len(),
+        Payload::Stream(stream) => stream.rdb_len(),
+        // Up to a megabyte it is shared instead: that way it can be compressed, and who changes it meanwhile
+        // copies no more than that.
+        Payload::Shared(text) => text.bytes().len() as u64 / TEXT_SHARE,
+        Payload::Bytes(_) | Payload::Ints(_) | Payload::Int(_) => 0,
+    }
+}
+
+/// Strings are saved in pieces from so many times the length on that goes for collections.
+const TEXT_SHARE: u64 = 16;
+
+/// Begins to save an entry's value as it is now.
+pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
+    let view = entry.view();
+    let plan = plan(view.key(), view.expires_at(), value_ref(view)).expect("the caller saw its length");
+    let key = Key::new(view.key());
+    let home = Home::Key { name: key.bytes.into(), hash: key.hash };
+    let region = sink.begin_job();
+    let job = Arc::new(Job {
+        region,
+        sink: Arc::clone(sink),
+        home: Mutex::new(home),
+        done: AtomicBool::new(false),
+    });
+    sink.grow(plan.head.len());
+    sink.push(Output::Opening(Opening {
+        region,
+        db,
+        version: plan.version,
+        head: plan.head,
+        body_len: plan.body_len,
+        job: Arc::clone(&job),
+    }));
+    if !plan.tail.is_empty() {
+        let at = plan.body_len - plan.tail.len() as u64;
+        sink.grow(plan.tail.len());
+        sink.push(Output::Piece(Piece::new(region, at, plan.tail)));
+    }
+    let courier = Courier { job, shape: plan.shape, buffer: Vec::new(), at: 0 };
+    entry.make_paged();
+    let value = entry.savable().expect("the caller saw its length");
+    value.begin_saving(sink.number, Box::new(courier));
+}
+
+/// Saves a quantum of a value; false if that was the last one.
+pub(crate) fn save_on(entry: &mut Entry) -> bool {
+    let value = entry.savable().expect("it was begun");
+    if value.save_on() {
+        return true;
+    }
+    let saver: Option<Box<dyn Any>> = value.end_saving().map(|saver| saver as Box<dyn Any>);
+    if let Some(Ok(courier)) = saver.map(|saver| saver.downcast::<Courier>()) {
+        courier.finish();
+    }
+    entry.make_unpaged();
+    false
+}
+
+/// The snapshot does not want the value any more.
+pub(crate) fn give_up(entry: &mut Entry) {
+    if let Some(value) = entry.savable() {
+        drop(value.end_saving());
+        entry.make_unpaged();
+    }
+}
+
+/// A value is out of its entry, and nobody needs it but a snapshot that is not done with it.
+pub(crate) fn leave(kind: Type, mut value: NewPayload<'static>) {
+    let sink = value.savable().and_then(courier_mut).map(|courier| Arc::clone(&courier.job.sink));
+    let Some(sink) = sink else { return };
+    if let Err(mut entry) = sink.take_in(Entry::new(b"", kind, value, None, 0)) {
+        give_up(&mut entry);
+    }
+}
+
+/// The entry's value is under another key now. Both keys' shards are locked, or it is in no table.
+pub(crate) fn moved(value: &mut dyn Savable, name: &[u8]) {
+    if let Some(courier) = courier_mut(value) {
+        let key = Key::new(name);
+        *courier.job.home.lock() = Home::Key { name: name.into(), hash: key.hash };
+    }
+}
+
+/// An entry out of the keyspace that somebody else keeps.
+pub type Parked = Arc<Mutex<Option<Entry>>>;
+
+/// Puts an entry away so that its snapshot finds it.
+pub(crate) fn park(mut entry: Entry) -> Parked {
+    let job = entry.savable().and_then(courier_mut).map(|courier| Arc::clone(&courier.job));
+    let parked = Arc::new(Mutex::new(Some(entry)));
+    if let Some(job) = job {
+        *job.home.lock() = Home::Parked(Arc::downgrade(&parked));
+    }
+    parked
+}
+
+fn courier_mut(value: &mut dyn Savable) -> Option<&mut Courier> {
+    let saver: &mut dyn Any = value.saver_mut()?;
+    saver.downcast_mut()
+}
+
+/// What a snapshot knows of a value that it saves in pieces.
+pub(crate) struct Job {
+    region: Region,
+    sink: Arc<Sink>,
+    home: Mutex<Home>,
+    done: AtomicBool,
+}
+
+/// Where the value is, if it is not left to the snapshot.
+#[derive(Clone)]
+enum Home {
+    /// In one of the databases of the key's shard, or in nobody's hands for a moment.
+    Key {
+        name: Arc<[u8]>,
+        hash: u64,
+    },
+    Parked(Weak<Mutex<Option<Entry>>>),
+}
+
+/// How a job went on.
+pub(crate) enum Step {
+    More,
+    Done,
+    /// The value is not there: it is about to be left to the snapshot.
+    Away,
+}
+
+impl Job {
+    /// One quantum.
+    pub fn go_on(&self, store: &Store) -> Step {
+        if self.done.load(Ordering::Relaxed) {
+            return Step::Done;
+        }
+        match self.with_value(store, save_on) {
+            Some(true) => Step::More,
+            Some(false) => Step::Done,
+            None => Step::Away,
+        }
+    }
+
+    pub fn give_up(&self, store: &Store) {
+        self.with_value(store, give_up);
+    }
+
+    /// Works on the entry, under the lock of its shard.
+    fn with_value<R>(&self, store: &Store, work: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        loop {
+            let home = self.home.lock().clone();
+            match home {
+                Home::Key { name, hash } => {
+                    let shard = store.shard_of(hash);
+                    let mut guard = store.lock(&Plan::One(shard));
+                    // It may have moved before the lock was there, and does not move while it is.
+                    if !self.is_at(&name) {
+                        continue;
+                    }
+                    let key = Key { bytes: &name, hash };
+                    return guard
+                        .shard(shard)
+                        .dbs()
+                        .find_map(|(_, db)| self.part_of(db, key))
+                        .map(|(db, slot)| db.edit_aside(slot, work));
+                }
+                Home::Parked(entry) => return entry.upgrade()?.lock().as_mut().map(work),
+            }
+        }
+    }
+
+    fn is_at(&self, name: &[u8]) -> bool {
+        matches!(&*self.home.lock(), Home::Key { name: own, .. } if **own == *name)
+    }
+
+    /// The database and the slot, if this is the value's key there.
+    fn part_of<'d>(&self, db: &'d mut Db, key: Key<'_>) -> Option<(&'d mut Db, ds::SlotId)> {
+        let slot = db.find(key)?;
+        self.saves(db.view(slot)).then_some((db, slot))
+    }
+
+    fn saves(&self, entry: EntryRef<'_>) -> bool {
+        let saver = entry.saver().map(|saver| saver as &dyn Any);
+        let courier = saver.and_then(|saver| saver.downcast_ref::<Courier>());
+        courier.is_some_and(|courier| std::ptr::eq(&raw const *courier.job, self))
+    }
+}
+
+/// Takes the pieces of a value to its snapshot.
+struct Courier {
+    job: Arc<Job>,
+    shape: Shape,
+    buffer: Vec<u8>,
+    /// Where the buffer begins in the region's body.
+    at: u64,
+}
+
+impl Saver for Courier {
+    fn save(&mut self, piece: ds::saving::Piece<'_>) -> ControlFlow<()> {
+        let piece = match piece {
+            ds::saving::Piece::Nodes { at, nodes } => {
+                let (len, content) = (nodes.stored_len() as usize, Content::Nodes(nodes));
+                return self.send(Piece { region: self.job.region, at, content, len });
+            }
+            ds::saving::Piece::Bytes { at, bytes } => {
+                return self.send(Piece::new(self.job.region, at, bytes.to_vec()));
+            }
+            other => other,
+        };
+        let before = self.buffer.len();
+        write_piece(&mut self.buffer, piece, self.shape);
+        self.job.sink.grow(self.buffer.len() - before);
+        if self.buffer.len() < self.job.sink.piece_len() {
+            return ControlFlow::Continue(());
+        }
+        self.hand_over();
+        ControlFlow::Break(())
+    }
+}
+
+impl Courier {
+    fn hand_over(&mut self) {
+        let bytes = std::mem::take(&mut self.buffer);
+        if !bytes.is_empty() {
+            let piece = Piece::new(self.job.region, self.at, bytes);
+            self.at += piece.len as u64;
+            self.job.sink.push(Output::Piece(piece));
+        }
+    }
+
+    /// Sends a piece whose place is its own.
+    fn send(&self, piece: Piece) -> ControlFlow<()> {
+        self.job.sink.grow(piece.len);
+        self.job.sink.push(Output::Piece(piece));
+        ControlFlow::Break(())
+    }
+
+    fn finish(mut self) {
+        self.hand_over();
+        self.job.done.store(true, Ordering::Relaxed);
+        self.job.sink.push(Output::Closing(self.job.region));
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        self.job.sink.shrink(self.buffer.len());
+        self.job.sink.end_job();
+    }
+}

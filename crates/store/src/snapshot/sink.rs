@@ -1,0 +1,153 @@
+//! Where all that a snapshot has to write waits for its thread, and the count of what that is. It never
+//! looks into a value.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use base::limits;
+use ds::table::{Table, WalkPosition};
+
+use crate::db::DbIndex;
+use crate::entry::Entry;
+use crate::keyspace::Store;
+use crate::snapshot::Output;
+use crate::snapshot::pieces::Region;
+use crate::sync::Mutex;
+
+pub(crate) struct Sink {
+    queue: Mutex<VecDeque<Output>>,
+    adopted: Mutex<VecDeque<Adopted>>,
+    left: Mutex<VecDeque<Left>>,
+    /// The snapshot's.
+    pub number: u32,
+    /// RDB bytes from which a value is saved in pieces.
+    pub large: u64,
+    /// A capture hands its block over when it holds so many bytes.
+    pub block_len: usize,
+    limit: usize,
+    backlog: Arc<AtomicUsize>,
+    /// Values that are being saved in pieces.
+    jobs: AtomicUsize,
+    last_region: AtomicU64,
+    pub pre_images: AtomicUsize,
+    pub backlog_peak: AtomicUsize,
+    pub cancelled: AtomicBool,
+}
+
+/// A flushed table, and how far the walk has come in it.
+pub(crate) struct Adopted {
+    pub db: DbIndex,
+    pub table: Table<Entry>,
+    pub walk: WalkPosition,
+}
+
+/// A value that left the keyspace while it was saved: nobody else has it.
+pub(crate) struct Left {
+    pub entry: Entry,
+    /// Bytes that it counts in the backlog.
+    pub counted: usize,
+}
+
+impl Sink {
+    pub fn new(store: &Store, number: u32, large: u64, captures: usize) -> Arc<Sink> {
+        let limit = store.snapshot_limit();
+        Arc::new(Sink {
+            queue: Mutex::default(),
+            adopted: Mutex::default(),
+            left: Mutex::default(),
+            number,
+            large,
+            block_len: share(limit, captures),
+            limit,
+            backlog: Arc::clone(&store.snapshot_backlog),
+            jobs: AtomicUsize::new(0),
+            last_region: AtomicU64::new(0),
+            pre_images: AtomicUsize::new(0),
+            backlog_peak: AtomicUsize::new(0),
+            cancelled: AtomicBool::new(false),
+        })
+    }
+
+    pub fn push(&self, output: Output) {
+        let mut queue = self.queue.lock();
+        if self.cancelled.load(Ordering::Relaxed) {
+            return self.shrink(output.memory());
+        }
+        queue.push_back(output);
+    }
+
+    pub fn pop(&self) -> Option<Output> {
+        self.queue.lock().pop_front()
+    }
+
+    pub fn adopt(&self, adopted: Adopted) {
+        self.adopted.lock().push_back(adopted);
+    }
+
+    pub fn adopt_again(&self, adopted: Adopted) {
+        self.adopted.lock().push_front(adopted);
+    }
+
+    pub fn next_adopted(&self) -> Option<Adopted> {
+        self.adopted.lock().pop_front()
+    }
+
+    /// Takes over a value that leaves the keyspace, or gives it back if it is not needed any more.
+    pub fn take_in(&self, entry: Entry) -> Result<(), Entry> {
+        // One huge value must not hold up writers until it is saved: it takes no more memory than before.
+        let counted = entry.view().memory().min(self.limit / LEFT_SHARE);
+        let mut left = self.left.lock();
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(entry);
+        }
+        self.grow(counted);
+        left.push_back(Left { entry, counted });
+        Ok(())
+    }
+
+    pub fn next_left(&self) -> Option<Left> {
+        self.left.lock().pop_front()
+    }
+
+    pub fn put_back(&self, value: Left) {
+        self.left.lock().push_front(value);
+    }
+
+    pub fn has_left(&self) -> bool {
+        !self.left.lock().is_empty()
+    }
+
+    pub fn grow(&self, bytes: usize) {
+        let now = self.backlog.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.backlog_peak.fetch_max(now, Ordering::Relaxed);
+    }
+
+    pub fn shrink(&self, bytes: usize) {
+        self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub fn begin_job(&self) -> Region {
+        self.jobs.fetch_add(1, Ordering::Relaxed);
+        Region(self.last_region.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub fn end_job(&self) {
+        self.jobs.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A piece is handed over when it has so many bytes.
+    pub fn piece_len(&self) -> usize {
+        share(self.limit, self.jobs.load(Ordering::Relaxed))
+    }
+}
+
+/// What is still being filled cannot be written yet: together it stays well below the backlog at which
+/// writers are delayed.
+fn share(limit: usize, parts: usize) -> usize {
+    (limit / 8 / parts.max(1)).clamp(BLOCK_LEN_LEAST, limits::SNAPSHOT_BLOCK_LEN)
+}
+
+const BLOCK_LEN_LEAST: usize = 1024;
+/// Values out of the keyspace count with at most this part of the limit each.
+const LEFT_SHARE: usize = 8;
