@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Script, check_as_redis, check_script};
+use common::check_as_redis;
+use engine::testing::checks::{Script, check_scripts};
 use engine::testing::{TestEngine, show};
 use resp::reply::Protocol;
 
@@ -305,7 +306,7 @@ const NEWER: Script = &[
 
 #[test]
 fn what_is_newer_than_redis_7_0() {
-    check_script(&[NEWER]);
+    check_scripts(&[NEWER]);
 }
 
 /// Several places to store at: the last counts, and its shard is held whatever the others are.

@@ -3,7 +3,8 @@
 mod common;
 
 use base::random::Rng;
-use common::{Script, check_as_redis, check_script};
+use common::check_as_redis;
+use engine::testing::checks::{Script, check_scripts};
 use engine::testing::TestEngine;
 use testkit::Server;
 
@@ -115,7 +116,7 @@ fn valkey_debugging() {
         ("PFDEBUG simd off", "+disabled"),
         ("PFDEBUG SIMD k", "-ERR Argument must be ON or OFF"),
     ];
-    check_script(&[SIMD, &[("PFSELFTEST", "+OK")]]);
+    check_scripts(&[SIMD, &[("PFSELFTEST", "+OK")]]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Script, check_as_redis, check_replay};
+use common::check_as_redis;
+use engine::testing::checks::{Script, check_replay};
 use engine::testing::TestEngine;
 
 const SYNTAX: &str = "-ERR syntax error";

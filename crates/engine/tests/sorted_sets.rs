@@ -6,7 +6,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use base::random::Rng;
-use common::{Script, check_as_redis, check_draws, check_replay, check_script, scan_all, texts};
+use common::check_as_redis;
+use engine::testing::checks::{Script, check_draws, check_replay, check_scripts, scan_all, texts};
 use engine::testing::{TestEngine, show};
 use resp::reply::Protocol;
 
@@ -569,7 +570,7 @@ const NEWER: Script = &[
 
 #[test]
 fn what_is_newer_than_redis_7_0() {
-    check_script(&[NEWER]);
+    check_scripts(&[NEWER]);
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! What commands of sorted sets announce: events, effects, counts of changes, and keys to those who wait.
 
-mod common;
-
-use common::{changes, check_wait};
+use engine::testing::checks::{changes, check_wait};
 use engine::config::DebugAccess;
 use engine::testing::{TestEngine, show};
 

@@ -171,10 +171,6 @@ fn bind_address(config: &Config, address: &str, sharing: Sharing) -> io::Result<
     socket.bind(&target.into()).map_err(|error| in_words("bind", &error))?;
     // Set only now, it lets a later `rebind_tcp` share the address, and no other program take it by mistake.
     sockopt::set_socket_reuseport(&socket, true)?;
-    if !config.unixsocketgroup.is_empty() {
-        let group = group_id(&config.unixsocketgroup)?;
-        std::os::unix::fs::chown(temporary, None, Some(group)).map_err(|error| in_words("chown", &error))?;
-    }
     socket.listen(config.tcp_backlog as i32).map_err(|error| in_words("listen", &error))?;
     socket.set_nonblocking(true)?;
     Ok(Listener { socket: socket.into(), place: Place::Tcp })
@@ -277,6 +273,10 @@ fn bind_beside(socket: &Socket, path: &[u8]) -> io::Result<PathBuf> {
 fn open_unix(socket: &Socket, config: &Config, temporary: &Path, path: &Path) -> io::Result<()> {
     if config.unixsocketperm > 0 {
         rustix::fs::chmod(temporary, Mode::from_raw_mode(config.unixsocketperm as u32))?;
+    }
+    if !config.unixsocketgroup.is_empty() {
+        let group = group_id(&config.unixsocketgroup)?;
+        std::os::unix::fs::chown(temporary, None, Some(group)).map_err(|error| in_words("chown", &error))?;
     }
     socket.listen(config.tcp_backlog as i32).map_err(|error| in_words("listen", &error))?;
     socket.set_nonblocking(true)?;

@@ -11,7 +11,6 @@ use crate::acl_categories::category;
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
-use crate::host::{Level, Wait};
 use crate::keys::Keys;
 use crate::watch::Presence;
 
@@ -176,19 +175,10 @@ fn flushdb(ctx: &mut Ctx) -> CmdResult {
     flush(ctx, own..own + 1)
 }
 
-/// With save points the dump is made empty too, so that a crash does not bring the data back. Unlike Redis it
-/// answers before that: the cut needs the shards that are locked here.
+/// Unlike Redis it does not write an empty dump when save points are set.
 fn flushall(ctx: &mut Ctx) -> CmdResult {
     let all = 0..ctx.engine.store.databases();
-    flush(ctx, all)?;
-    if !ctx.config.save.is_empty() {
-        let host = &ctx.engine.host;
-        host.cancel_save(Wait::Not);
-        if let Err(refused) = host.save_in_background(true) {
-            host.log(Level::Warning, &format!("The dump is not emptied after FLUSHALL: {refused}"));
-        }
-    }
-    Ok(())
+    flush(ctx, all)
 }
 
 fn flush(ctx: &mut Ctx, dbs: Range<u16>) -> CmdResult {
@@ -361,20 +351,6 @@ mod tests {
         assert_eq!(show(&test.run("RANDOMKEY")), "\"live\"");
         test.run("DEL live");
         assert_eq!(show(&test.run("RANDOMKEY")), "nil");
-    }
-
-    #[test]
-    fn flushall_empties_the_dump_if_there_are_save_points() {
-        let check = |points: &str, line: &str, calls: &[&str]| {
-            let mut test = TestEngine::new();
-            test.run(&format!("CONFIG SET save '{points}'"));
-            test.run(line);
-            assert_eq!(*test.host.calls.lock(), calls, "{points} {line}");
-        };
-        check("3600 1", "FLUSHALL", &["save in background"]);
-        check("3600 1", "FLUSHALL FOO", &[]);
-        check("3600 1", "FLUSHDB", &[]);
-        check("", "FLUSHALL", &[]);
     }
 
     #[test]
