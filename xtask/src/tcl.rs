@@ -105,7 +105,8 @@ fn jobs(suite: &'static Suite, units: Vec<Unit>) -> Vec<Job> {
 
 /// Runs every job, one for each core at a time, and adds up what they found.
 fn run_jobs(suites: &'static [Suite], server: &Path, jobs: Vec<Job>) -> Result<Count, String> {
-    let lanes = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len()).clamp(1, MOST_LANES);
+    let lanes =
+        std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len()).clamp(1, MOST_LANES);
     let mut total = Count::default();
     for suite in suites {
         (0..lanes).try_for_each(|lane| prepare(suite, server, &suite.copy(lane)))?;

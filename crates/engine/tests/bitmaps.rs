@@ -3,8 +3,8 @@
 mod common;
 
 use common::check_as_redis;
-use engine::testing::checks::{Script, check_scripts};
 use engine::testing::TestEngine;
+use engine::testing::checks::{Script, check_scripts};
 
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
 const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";

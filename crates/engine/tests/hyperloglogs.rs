@@ -4,8 +4,8 @@ mod common;
 
 use base::random::Rng;
 use common::check_as_redis;
-use engine::testing::checks::{Script, check_scripts};
 use engine::testing::TestEngine;
+use engine::testing::checks::{Script, check_scripts};
 use testkit::Server;
 
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";

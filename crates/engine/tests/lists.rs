@@ -4,8 +4,8 @@
 mod common;
 
 use common::check_as_redis;
-use engine::testing::checks::{Script, changes, check_replay, check_scripts, check_wait};
 use engine::config::DebugAccess;
+use engine::testing::checks::{Script, changes, check_replay, check_scripts, check_wait};
 use engine::testing::{TestEngine, show};
 use resp::decode::Value;
 use resp::reply::Protocol;

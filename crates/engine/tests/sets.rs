@@ -6,8 +6,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::check_as_redis;
-use engine::testing::checks::{Script, check_draws, check_replay, check_scripts, scan_all, texts};
 use engine::config::DebugAccess;
+use engine::testing::checks::{Script, check_draws, check_replay, check_scripts, scan_all, texts};
 use engine::testing::{TestEngine, show};
 use resp::reply::Protocol;
 

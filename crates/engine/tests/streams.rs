@@ -4,8 +4,8 @@
 mod common;
 
 use common::check_as_redis;
-use engine::testing::checks::{Script, changes, check_replay, check_scripts};
 use engine::pipeline::Outcome;
+use engine::testing::checks::{Script, changes, check_replay, check_scripts};
 use engine::testing::{TestEngine, show};
 use resp::decode::Value;
 use resp::reply::Protocol;
