@@ -5,11 +5,12 @@ use crate::process::{self, find_program};
 use crate::report::{Count, Step};
 use crate::workspace::{self, Profile, peers_home, root, target};
 use crate::{Outcome, install, skips};
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 pub fn run(arguments: &[String]) -> Outcome {
     let request = parse(arguments)?;
@@ -17,18 +18,25 @@ pub fn run(arguments: &[String]) -> Outcome {
         Some(path) => std::path::absolute(path).map_err(|error| error.to_string())?,
         None => workspace::build_server(Profile::Quick)?,
     };
-    let count = run_units(request.suite, &server, &request.units, request.options)?;
+    if !process::is_program(&request.suite.home().join("runtest")) {
+        install::peers(&[request.suite.part])?;
+    }
+    let mut units = chosen_units(request.suite, &request.units)?;
+    units.iter_mut().for_each(|unit| unit.options.extend_from_slice(request.options));
+    let count = run_jobs(std::slice::from_ref(request.suite), &server, jobs(request.suite, units))?;
     println!("{} passed, {} failed", count.passed, count.failed);
     if count.failed == 0 { Ok(()) } else { Err(String::new()) }
 }
 
-/// The units of tests/tcl/units.txt, as a step of `cargo xtask test`.
+/// The listed units of both suites, as a step of `cargo xtask test`.
 pub fn step(server: &Path) -> Step {
-    let suite = &SUITES[0];
-    if find_program("tclsh").is_none() || !process::is_program(&suite.home().join("runtest")) {
+    let there = |suite: &Suite| process::is_program(&suite.home().join("runtest"));
+    if find_program("tclsh").is_none() || !SUITES.iter().all(there) {
         return Step::LeftOut("no tclsh or no suite".into());
     }
-    run_units(suite, server, &[], &[]).into()
+    let jobs = |suite| Ok(jobs(suite, chosen_units(suite, &[])?));
+    let all: Result<Vec<Vec<Job>>, String> = SUITES.iter().map(jobs).collect();
+    all.and_then(|all| run_jobs(SUITES, server, all.concat())).into()
 }
 
 /// One public suite.
@@ -47,8 +55,13 @@ impl Suite {
         peers_home().join(self.folder)
     }
 
-    fn copy(&self) -> PathBuf {
-        target().join("tcl").join(self.name)
+    /// Each lane has a copy of its own: the suite empties its folder for temporary files when it starts.
+    fn copy(&self, lane: usize) -> PathBuf {
+        target().join("tcl").join(format!("{}-{lane}", self.name))
+    }
+
+    fn log(&self) -> PathBuf {
+        target().join("tcl").join(format!("{}.log", self.name))
     }
 }
 
@@ -79,47 +92,70 @@ fn parse(arguments: &[String]) -> Result<Request<'_>, String> {
     Ok(request)
 }
 
-/// Runs the units with those that have the same options together.
-fn run_units(suite: &Suite, server: &Path, named: &[String], options: &[String]) -> Result<Count, String> {
-    prepare(suite, server)?;
-    let complaints = write_skip_file(suite)?;
-    complaints.iter().for_each(|complaint| println!("{}: {complaint}", suite.skips));
-    let log = target().join("tcl").join(format!("{}.log", suite.name));
-    let mut progress = Progress::new(&log)?;
-    let mut units = chosen_units(suite, named)?;
-    units.iter_mut().for_each(|unit| unit.options.extend_from_slice(options));
-    units.sort_by(|left, right| left.options.cmp(&right.options));
-    for group in units.chunk_by(|left, right| left.options == right.options) {
-        run_group(suite, group, &mut progress)?;
-    }
-    let mut count = progress.conclude(&units);
-    count.failed += complaints.len();
-    println!("suite {}: {} passed, {} failed; {}", suite.name, count.passed, count.failed, log.display());
-    Ok(count)
+/// One unit of one suite.
+#[derive(Clone)]
+struct Job {
+    suite: &'static Suite,
+    unit: Unit,
 }
 
-/// Runs units until each has been started once: an exception in one ends the suite's own run.
-fn run_group(suite: &Suite, units: &[Unit], progress: &mut Progress) -> Outcome {
-    let mut waiting: Vec<&Unit> = units.iter().collect();
-    while !waiting.is_empty() {
-        let before = waiting.len();
-        process::lines(&mut runtest(suite, &waiting), LIMIT, |line| progress.line(line))?;
-        waiting.retain(|unit| !progress.started.contains(&unit.name));
-        if waiting.len() == before {
-            break;
+fn jobs(suite: &'static Suite, units: Vec<Unit>) -> Vec<Job> {
+    units.into_iter().map(|unit| Job { suite, unit }).collect()
+}
+
+/// Runs every job, one for each core at a time, and adds up what they found.
+fn run_jobs(suites: &'static [Suite], server: &Path, jobs: Vec<Job>) -> Result<Count, String> {
+    let lanes =
+        std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len()).clamp(1, MOST_LANES);
+    let mut total = Count::default();
+    for suite in suites {
+        (0..lanes).try_for_each(|lane| prepare(suite, server, &suite.copy(lane)))?;
+        std::fs::write(suite.log(), "").map_err(|error| format!("{}: {error}", suite.log().display()))?;
+        let complaints = complaints(suite)?;
+        complaints.iter().for_each(|complaint| println!("{}: {complaint}", suite.skips));
+        total.failed += complaints.len();
+    }
+    let waiting = Mutex::new(VecDeque::from(jobs));
+    let total = Mutex::new(total);
+    std::thread::scope(|scope| {
+        for lane in 0..lanes {
+            let (waiting, total) = (&waiting, &total);
+            scope.spawn(move || {
+                while let Some(job) = pop(waiting) {
+                    let started = Instant::now();
+                    let count = job.run(lane).conclude(&job, started.elapsed());
+                    total.lock().expect("no lane panics while it adds").add(count);
+                }
+            });
         }
+    });
+    for suite in suites {
+        println!("suite {}: {}", suite.name, suite.log().display());
     }
-    Ok(())
+    Ok(total.into_inner().expect("all lanes have ended"))
 }
 
-fn runtest(suite: &Suite, units: &[&Unit]) -> Command {
-    let mut command = Command::new("./runtest");
-    command.current_dir(suite.copy()).env("TERM", "dumb").args(OPTIONS).args(["--skipfile", SKIP_FILE]);
-    units.iter().for_each(|unit| {
-        command.args(["--single", &unit.name]);
-    });
-    command.args(units.iter().take(1).flat_map(|unit| &unit.options));
-    command
+fn pop(waiting: &Mutex<VecDeque<Job>>) -> Option<Job> {
+    waiting.lock().expect("no lane panics while it takes a job").pop_front()
+}
+
+impl Job {
+    fn run(&self, lane: usize) -> Progress {
+        let mut progress = Progress::default();
+        if let Err(error) = process::lines(&mut self.command(lane), LIMIT, |line| progress.line(line)) {
+            progress.say(&error);
+        }
+        progress
+    }
+
+    fn command(&self, lane: usize) -> Command {
+        let mut command = Command::new("./runtest");
+        let first_port = FIRST_PORT + lane * (LANE_PORTS + SPARE_PORTS);
+        command.current_dir(self.suite.copy(lane)).env("TERM", "dumb").args(OPTIONS);
+        command.args(["--baseport", &first_port.to_string(), "--portcount", &LANE_PORTS.to_string()]);
+        command.args(["--skipfile", SKIP_FILE, "--single", &self.unit.name]).args(&self.unit.options);
+        command
+    }
 }
 
 /// One file of a suite, and how it is run.
@@ -147,7 +183,7 @@ fn chosen_units(suite: &Suite, named: &[String]) -> Result<Vec<Unit>, String> {
 }
 
 fn all_units(suite: &Suite) -> Result<Vec<String>, String> {
-    let listing = process::output(Command::new("./runtest").arg("--list-tests").current_dir(suite.copy()));
+    let listing = process::output(Command::new("./runtest").arg("--list-tests").current_dir(suite.home()));
     let listing = listing.ok_or("runtest --list-tests failed")?;
     Ok(String::from_utf8_lossy(&listing).lines().map(str::to_string).collect())
 }
@@ -156,21 +192,20 @@ fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Copies the suite and links the programs it starts.
-fn prepare(suite: &Suite, server: &Path) -> Outcome {
-    if !process::is_program(&suite.home().join("runtest")) {
-        install::peers(&[suite.part])?;
-    }
-    let copy = suite.copy();
-    let _ = std::fs::remove_dir_all(&copy);
+/// Copies the suite, links the programs it starts and writes the skip list without comments.
+fn prepare(suite: &Suite, server: &Path, copy: &Path) -> Outcome {
+    let _ = std::fs::remove_dir_all(copy);
     std::fs::create_dir_all(copy.join("src")).map_err(|error| error.to_string())?;
     let parts = ["runtest", "tests", "utils"].map(|part| suite.home().join(part));
-    process::run(Command::new("cp").arg("-a").args(parts).arg(&copy), LIMIT)?;
-    PROGRAMS.iter().try_for_each(|program| link(suite, server, program))
+    process::run(Command::new("cp").arg("-a").args(parts).arg(copy), LIMIT)?;
+    let skips = read(&root().join(suite.skips))?;
+    let written = std::fs::write(copy.join(SKIP_FILE), skips::to_skip_file(&skips::parse(&skips)));
+    written.map_err(|error| error.to_string())?;
+    PROGRAMS.iter().try_for_each(|program| link(suite, server, copy, program))
 }
 
 /// Ours where it exists, else the peer's: the suite needs all of them.
-fn link(suite: &Suite, server: &Path, program: &str) -> Outcome {
+fn link(suite: &Suite, server: &Path, copy: &Path, program: &str) -> Outcome {
     let name = format!("{}{program}", suite.program_prefix);
     let ours = server.with_file_name(format!("onefold-{program}"));
     let candidates = [
@@ -181,17 +216,14 @@ fn link(suite: &Suite, server: &Path, program: &str) -> Outcome {
         find_program(&format!("redis-{program}")),
     ];
     let Some(program) = candidates.into_iter().flatten().next() else { return Ok(()) };
-    let link = suite.copy().join("src").join(name);
+    let link = copy.join("src").join(name);
     std::os::unix::fs::symlink(program, &link).map_err(|error| format!("{}: {error}", link.display()))
 }
 
-/// Writes the skip list without comments; returns complaints about its entries.
-fn write_skip_file(suite: &Suite) -> Result<Vec<String>, String> {
+/// What is wrong with the entries of the skip list.
+fn complaints(suite: &Suite) -> Result<Vec<String>, String> {
     let list = read(&root().join(suite.skips))?;
-    let skips = skips::parse(&list);
-    let written = std::fs::write(suite.copy().join(SKIP_FILE), skips::to_skip_file(&skips));
-    written.map_err(|error| error.to_string())?;
-    Ok(skips::check(&skips, &sources(&suite.copy().join("tests"))))
+    Ok(skips::check(&skips::parse(&list), &sources(&suite.home().join("tests"))))
 }
 
 fn sources(folder: &Path) -> Vec<String> {
@@ -209,83 +241,76 @@ fn sources(folder: &Path) -> Vec<String> {
     texts
 }
 
-/// What the suite's output has said so far.
+/// What a unit's output has said so far.
+#[derive(Default)]
 struct Progress {
     count: Count,
-    started: BTreeSet<String>,
-    done: BTreeSet<String>,
-    log: std::fs::File,
-    /// Lines of the last failure that are still worth showing.
+    is_done: bool,
+    output: String,
+    /// What is worth showing of it.
+    told: String,
+    /// Lines of the last failure that still are.
     detail_lines: usize,
 }
 
 impl Progress {
-    fn new(log: &Path) -> Result<Progress, String> {
-        let log = std::fs::File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
-        Ok(Progress {
-            count: Count::default(),
-            started: BTreeSet::new(),
-            done: BTreeSet::new(),
-            log,
-            detail_lines: 0,
-        })
-    }
-
     fn line(&mut self, line: &str) {
-        let _ = writeln!(self.log, "{line}");
+        self.output.push_str(line);
+        self.output.push('\n');
         match event(line) {
             Event::Passed => (self.count.passed, self.detail_lines) = (self.count.passed + 1, 0),
             Event::Failed => (self.count.failed, self.detail_lines) = (self.count.failed + 1, DETAIL_LINES),
-            Event::Started(unit) => {
-                self.started.insert(unit.into());
-            }
-            Event::Done(unit) => {
-                self.done.insert(unit.into());
-                println!("{line}");
-            }
+            Event::Done => self.is_done = true,
             Event::Other => self.detail_lines = 0,
             Event::Text => {}
         }
         if self.detail_lines > 0 {
             self.detail_lines -= 1;
-            println!("{line}");
+            self.say(line);
         }
     }
 
-    /// The count, with one failure more for each unit that never came to its end.
-    fn conclude(&self, units: &[Unit]) -> Count {
-        let mut count = self.count;
-        for unit in units.iter().filter(|unit| !self.done.contains(&unit.name)) {
-            println!("{} did not finish", unit.name);
-            count.failed += 1;
+    fn say(&mut self, line: &str) {
+        self.told.push_str(line);
+        self.told.push('\n');
+    }
+
+    /// Prints and keeps what there is to say; the count, with one failure more if the unit never came to its
+    /// end.
+    fn conclude(mut self, job: &Job, took: Duration) -> Count {
+        if !self.is_done {
+            self.say("did not finish");
+            self.count.failed += 1;
         }
-        count
+        let Count { passed, failed } = self.count;
+        let name = format!("{} {}", job.suite.name, job.unit.name);
+        println!("{}{name}: {passed} passed, {failed} failed, {} s", self.told, took.as_secs());
+        let log = std::fs::OpenOptions::new().append(true).open(job.suite.log());
+        let kept = log.and_then(|mut log| log.write_all(self.output.as_bytes()));
+        kept.unwrap_or_else(|error| println!("{}: {error}", job.suite.log().display()));
+        self.count
     }
 }
 
 #[derive(Debug, PartialEq)]
-enum Event<'a> {
+enum Event {
     Passed,
     Failed,
-    Started(&'a str),
-    Done(&'a str),
+    Done,
     /// A message of another kind; it ends a failure's details.
     Other,
     /// Continues the message before.
     Text,
 }
 
-fn event(line: &str) -> Event<'_> {
-    if let Some(unit) = line.strip_prefix("Testing ") {
-        return Event::Started(unit);
-    }
-    let Some((kind, rest)) = line.strip_prefix('[').and_then(|rest| rest.split_once("]: ")) else {
+fn event(line: &str) -> Event {
+    let Some((kind, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once("]: ")) else {
         return if line.trim() == "The End" { Event::Other } else { Event::Text };
     };
     match kind {
         "ok" => Event::Passed,
         "err" | "exception" | "TIMEOUT" => Event::Failed,
-        _ if kind.ends_with(" done") => Event::Done(rest.split(' ').next().unwrap_or(rest)),
+        _ if kind.ends_with(" done") => Event::Done,
         _ => Event::Other,
     }
 }
@@ -310,8 +335,13 @@ const SUITES: &[Suite] = &[
 ];
 const PROGRAMS: &[&str] = &["server", "cli", "benchmark", "check-rdb", "check-aof", "sentinel"];
 /// `--durable`: an error reply fails its test, not the whole run.
-const OPTIONS: &[&str] =
-    &["--clients", "2", "--baseport", "26000", "--portcount", "3000", "--timeout", "300", "--durable"];
+const OPTIONS: &[&str] = &["--clients", "1", "--timeout", "300", "--durable"];
+const FIRST_PORT: usize = 26_000;
+const LANE_PORTS: usize = 600;
+/// The suite's own server takes a port of the 32 before the first.
+const SPARE_PORTS: usize = 100;
+/// As many as have ports below those that the system gives to clients.
+const MOST_LANES: usize = 8;
 const SKIP_FILE: &str = "skip.txt";
 const DETAIL_LINES: usize = 8;
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
@@ -329,8 +359,8 @@ mod tests {
         check("[ok]: SET and GET an item (1 ms)", Event::Passed);
         check("[err]: SET in tests/unit/type/string.tcl", Event::Failed);
         check("[exception]: Executing test client: ERR.", Event::Failed);
-        check("[3/14 done]: unit/type/string (12 seconds)", Event::Done("unit/type/string"));
-        check("Testing unit/type/hash", Event::Started("unit/type/hash"));
+        check("[1/1 done]: unit/type/string (12 seconds)", Event::Done);
+        check("Testing unit/type/hash", Event::Text);
         check("[skip]: SET", Event::Other);
         check("*** [err]: SET in tests/unit/type/string.tcl", Event::Text);
         check("Expected 'a' to be equal to 'b'", Event::Text);

@@ -25,8 +25,9 @@ pub struct Request<'a> {
 
 type Gate = fn(&Request<'_>) -> Result<(), CmdError>;
 
-/// In Redis' order: what a client learns first when several things are wrong.
-const GATES: [Gate; 7] = [arity, protected, authenticated, memory, disk, subscribed, loading];
+/// In Redis' order: what a client learns first when several things are wrong. But for who it is: as in Valkey,
+/// a stranger learns nothing else.
+const GATES: [Gate; 7] = [authenticated, arity, protected, memory, disk, subscribed, loading];
 
 /// Passes a request through all gates.
 #[inline]
@@ -38,7 +39,10 @@ pub fn admit(request: &Request<'_>) -> Result<(), CmdError> {
 }
 
 /// The text for a request whose command or subcommand does not exist.
-pub fn unknown(argv: &Argv<'_>) -> CmdError {
+pub fn unknown(config: &Config, session: &Session, argv: &Argv<'_>) -> CmdError {
+    if is_stranger(config, session) {
+        return CmdError::NOT_AUTHENTICATED;
+    }
     if let Some(container) = REGISTRY.find(argv.at(0)).filter(|_| argv.len() > 1) {
         let name = container.row.name.to_uppercase();
         let given = repeated(argv.at(1), UNKNOWN_TEXT_LEN);
@@ -109,11 +113,14 @@ pub fn is_local(client: &Client) -> bool {
 }
 
 fn authenticated(request: &Request<'_>) -> Result<(), CmdError> {
-    let open = request.config.requirepass.is_empty();
-    if request.session.authenticated || open || request.command.row.has(flag::NO_AUTH) {
-        return Ok(());
+    if is_stranger(request.config, request.session) && !request.command.row.has(flag::NO_AUTH) {
+        return Err(CmdError::NOT_AUTHENTICATED);
     }
-    Err(CmdError::NOT_AUTHENTICATED)
+    Ok(())
+}
+
+fn is_stranger(config: &Config, session: &Session) -> bool {
+    !session.authenticated && !config.requirepass.is_empty()
 }
 
 fn memory(request: &Request<'_>) -> Result<(), CmdError> {

@@ -111,6 +111,7 @@ pub struct Config {
     /// Path of the Unix socket; empty for none.
     pub unixsocket: Vec<u8>,
     /// File mode of the Unix socket; 0 leaves it to the umask.
+    pub unixsocketgroup: Vec<u8>,
     pub unixsocketperm: i64,
     pub tcp_backlog: i64,
     pub tcp_keepalive_seconds: i64,
@@ -303,6 +304,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     bind: vec![b"*".to_vec(), b"-::*".to_vec()],
     port: 6379,
     unixsocket: Vec::new(),
+    unixsocketgroup: Vec::new(),
     unixsocketperm: 0,
     tcp_backlog: 511,
     tcp_keepalive_seconds: 300,

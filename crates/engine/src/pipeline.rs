@@ -98,7 +98,8 @@ impl Engine {
         reply: &mut Reply,
     ) -> Outcome {
         let Some(command) = prepared.command else {
-            return self.refuse(seat, session, None, &admit::unknown(argv), reply);
+            let refusal = admit::unknown(&seat.config, session, argv);
+            return self.refuse(seat, session, None, &refusal, reply);
         };
         let request = Request { engine: self, config: &seat.config, session, command, argv };
         if let Err(refusal) = admit::admit(&request) {

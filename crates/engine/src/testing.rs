@@ -1,6 +1,8 @@
 //! An engine without a process around it, for tests: a clock that stands still, a host made of vectors,
 //! requests as lines of text. It has no threads and no files, and is never part of what the server runs.
 
+pub mod checks;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Script, check_as_redis, check_script};
+use common::check_as_redis;
 use engine::testing::TestEngine;
+use engine::testing::checks::{Script, check_scripts};
 
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
 const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";
@@ -206,7 +207,7 @@ fn replies_are_those_of_redis() {
 
 #[test]
 fn what_came_later() {
-    check_script(&[COMBINING_SINCE, COUNTING_SINCE]);
+    check_scripts(&[COMBINING_SINCE, COUNTING_SINCE]);
 }
 
 /// Valkey 8.0 made the end optional.
@@ -217,7 +218,7 @@ const COUNTING_SINCE: Script = &[("SET a foobar", "+OK"), ("BITCOUNT a 1", "22")
 fn arguments_are_checked_without_a_key() {
     const MISSING: Script =
         &[("BITCOUNT k 0 x", NOT_INTEGER), ("BITCOUNT k 0 1 X", SYNTAX), ("BITPOS k 1 x", NOT_INTEGER)];
-    check_script(&[MISSING]);
+    check_scripts(&[MISSING]);
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Strings set and deleted on conditions: SET with IFEQ and its kin, DELEX, DELIFEQ, DIGEST, MSETEX. No Redis
 //! that is installed here has them; replies are those of Redis 8.4 and Valkey 9.1.
 
-mod common;
-
-use common::{Script, check_script};
+use engine::testing::checks::{Script, check_scripts};
 use engine::testing::{TestEngine, show};
 
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
@@ -138,7 +136,7 @@ const MSETEX: Script = &[
 
 #[test]
 fn replies() {
-    check_script(&[DIGEST, SET, DELEX, MSETEX]);
+    check_scripts(&[DIGEST, SET, DELEX, MSETEX]);
 }
 
 #[test]
@@ -182,7 +180,7 @@ fn effects_and_events() {
 
 #[test]
 fn keys_and_what_is_done_to_them() {
-    check_script(&[&[
+    check_scripts(&[&[
         ("COMMAND GETKEYS MSETEX 2 a 1 b 2 EX 5", "[\"a\" \"b\"]"),
         ("COMMAND GETKEYS MSETEX 3 a 1 b 2", "-ERR Invalid arguments specified for command"),
         ("COMMAND GETKEYSANDFLAGS DELEX a", "[[\"a\" [+RM +delete]]]"),

@@ -147,6 +147,11 @@ fn a_password_is_asked_for() {
         &mut test,
         &[
             ("PING", "-NOAUTH Authentication required."),
+            ("GET", "-NOAUTH Authentication required."),
+            ("NOSUCH", "-NOAUTH Authentication required."),
+            ("CONFIG NOSUCH", "-NOAUTH Authentication required."),
+            ("DEBUG HELP", "-NOAUTH Authentication required."),
+            ("AUTH", "-ERR wrong number of arguments for 'auth' command"),
             ("HELLO 3", hello),
             ("AUTH wrong", "-WRONGPASS invalid username-password pair or user is disabled."),
             ("AUTH secre", "-WRONGPASS invalid username-password pair or user is disabled."),

@@ -5,7 +5,8 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Script, check_as_redis, check_draws, check_replay, check_script, scan_all};
+use common::check_as_redis;
+use engine::testing::checks::{Script, check_draws, check_replay, check_scripts, scan_all};
 use engine::testing::{START, TestEngine, show};
 use resp::reply::Protocol;
 
@@ -335,7 +336,7 @@ const TOGETHER: Script = &[
 
 #[test]
 fn times_of_fields() {
-    check_script(&[TIMES, TIME_ERRORS, TOGETHER]);
+    check_scripts(&[TIMES, TIME_ERRORS, TOGETHER]);
 }
 
 /// A field whose time has passed is not there for any command, before and after it is removed.

@@ -1,8 +1,6 @@
 //! HIMPORT, as Redis 8.10 answers it; no Redis that is installed here has it.
 
-mod common;
-
-use common::{Script, check_script};
+use engine::testing::checks::{Script, check_scripts};
 use engine::testing::{TestEngine, show};
 
 const UNKNOWN: &str = "-ERR no such fieldset";
@@ -57,7 +55,7 @@ const IMPORT: Script = &[
 
 #[test]
 fn replies() {
-    check_script(&[IMPORT]);
+    check_scripts(&[IMPORT]);
 }
 
 #[test]

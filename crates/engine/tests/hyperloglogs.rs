@@ -3,8 +3,9 @@
 mod common;
 
 use base::random::Rng;
-use common::{Script, check_as_redis, check_script};
+use common::check_as_redis;
 use engine::testing::TestEngine;
+use engine::testing::checks::{Script, check_scripts};
 use testkit::Server;
 
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
@@ -115,7 +116,7 @@ fn valkey_debugging() {
         ("PFDEBUG simd off", "+disabled"),
         ("PFDEBUG SIMD k", "-ERR Argument must be ON or OFF"),
     ];
-    check_script(&[SIMD, &[("PFSELFTEST", "+OK")]]);
+    check_scripts(&[SIMD, &[("PFSELFTEST", "+OK")]]);
 }
 
 #[test]

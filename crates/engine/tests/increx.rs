@@ -1,8 +1,6 @@
 //! INCREX, as Redis 8.8 answers it; no Redis that is installed here has it.
 
-mod common;
-
-use common::{Script, check_script};
+use engine::testing::checks::{Script, check_scripts};
 use engine::testing::{TestEngine, show};
 use resp::reply::Protocol;
 
@@ -117,7 +115,7 @@ const TIMES: Script = &[
 
 #[test]
 fn replies() {
-    check_script(&[WHOLE, FRACTIONS, OPTIONS, TIMES]);
+    check_scripts(&[WHOLE, FRACTIONS, OPTIONS, TIMES]);
 }
 
 #[test]

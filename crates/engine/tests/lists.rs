@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{Script, changes, check_as_redis, check_replay, check_script, check_wait};
+use common::check_as_redis;
 use engine::config::DebugAccess;
+use engine::testing::checks::{Script, changes, check_replay, check_scripts, check_wait};
 use engine::testing::{TestEngine, show};
 use resp::decode::Value;
 use resp::reply::Protocol;
@@ -268,13 +269,13 @@ const MANY_MOVES: Script = &[
 
 #[test]
 fn several_elements_are_moved_at_once() {
-    check_script(&[MANY_MOVES]);
+    check_scripts(&[MANY_MOVES]);
 }
 
 /// Redis 7.0 negates it and goes on with what that gives.
 #[test]
 fn the_lowest_number_has_no_opposite() {
-    check_script(&[&[
+    check_scripts(&[&[
         ("LREM l -9223372036854775808 c", BEYOND_RANGE),
         ("LPOS l c RANK -9223372036854775808", BEYOND_RANGE),
     ]]);
@@ -458,7 +459,7 @@ const WAITS: Script = &[
 #[test]
 fn what_is_there_is_not_waited_for() {
     check_as_redis(&[WAITS]);
-    check_script(&[&[
+    check_scripts(&[&[
         ("RPUSH l a b c d e", "5"),
         ("BLMOVEM l m LEFT LEFT 0", "[\"a\"]"),
         ("BLMOVEM l m LEFT LEFT 0 EXACTLY 2 BULK", "[\"b\" \"c\"]"),

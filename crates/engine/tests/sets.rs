@@ -5,8 +5,9 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Script, check_as_redis, check_draws, check_replay, check_script, scan_all, texts};
+use common::check_as_redis;
 use engine::config::DebugAccess;
+use engine::testing::checks::{Script, check_draws, check_replay, check_scripts, scan_all, texts};
 use engine::testing::{TestEngine, show};
 use resp::reply::Protocol;
 
@@ -232,7 +233,7 @@ fn in_any_order(reply: &str) -> Vec<char> {
 
 #[test]
 fn counts_of_later_versions() {
-    check_script(&[&[
+    check_scripts(&[&[
         ("SADD a 1 2 3 4", "4"),
         ("SADD b 2 4 x", "3"),
         ("SET text 1", "+OK"),

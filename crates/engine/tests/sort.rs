@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Script, check_as_redis, check_replay};
+use common::check_as_redis;
 use engine::testing::TestEngine;
+use engine::testing::checks::{Script, check_replay};
 
 const SYNTAX: &str = "-ERR syntax error";
 const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";

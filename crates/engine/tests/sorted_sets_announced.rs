@@ -1,9 +1,7 @@
 //! What commands of sorted sets announce: events, effects, counts of changes, and keys to those who wait.
 
-mod common;
-
-use common::{changes, check_wait};
 use engine::config::DebugAccess;
+use engine::testing::checks::{changes, check_wait};
 use engine::testing::{TestEngine, show};
 
 /// A request on `z` (a:1 b:2 c:3), `single` (x:5) and the set `s`, its events, and its effects.

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Script, check_as_redis, check_script};
+use common::check_as_redis;
+use engine::testing::checks::{Script, check_replay, check_scripts};
 use engine::testing::{TestEngine, show};
 
 const SYNTAX: &str = "-ERR syntax error";
@@ -285,7 +286,7 @@ fn check_in_time(lines: &[(&str, &str)]) {
         assert_eq!(show(&test.run(line)), *expected, "{line}");
     }
     test.check_invariants();
-    common::check_replay(&mut test);
+    check_replay(&mut test);
 }
 
 #[test]
@@ -370,7 +371,7 @@ fn entries_are_given_back() {
 
 #[test]
 fn all_that_is_known_of_a_stream() {
-    check_script(&[&[
+    check_scripts(&[&[
         ("XADD x 1-1 f 1", "\"1-1\""),
         ("XADD x 2-1 f 2", "\"2-1\""),
         ("XGROUP CREATE x g 0", "+OK"),

@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{Script, changes, check_as_redis, check_replay, check_script};
+use common::check_as_redis;
 use engine::pipeline::Outcome;
+use engine::testing::checks::{Script, changes, check_replay, check_scripts};
 use engine::testing::{TestEngine, show};
 use resp::decode::Value;
 use resp::reply::Protocol;
@@ -332,7 +333,7 @@ fn replies_are_those_of_redis() {
 /// Redis 7.0 says other things here; so does Valkey.
 #[test]
 fn replies_of_later_versions() {
-    check_script(&[&[
+    check_scripts(&[&[
         ("XADD x 5-18446744073709551615 f v", "\"5-18446744073709551615\""),
         ("XADD x 5-* f v", NOT_ABOVE),
         ("XADD x 6-0 f v", "\"6-0\""),
@@ -355,7 +356,7 @@ fn replies_of_later_versions() {
 
 #[test]
 fn the_last_entry_is_read_by_plus() {
-    check_script(&[&[
+    check_scripts(&[&[
         ("XREAD STREAMS x +", "nil"),
         ("XADD x 1-1 f 1", "\"1-1\""),
         ("XADD x 1-2 f 2", "\"1-2\""),
@@ -370,7 +371,7 @@ fn the_last_entry_is_read_by_plus() {
 
 #[test]
 fn a_read_is_bounded_over_all_streams() {
-    check_script(&[&[
+    check_scripts(&[&[
         ("XADD x 1-1 f 1", "\"1-1\""),
         ("XADD x 1-2 f 2", "\"1-2\""),
         ("XADD y 1-1 f 3", "\"1-1\""),
@@ -439,7 +440,7 @@ const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong k
 
 #[test]
 fn removal_regards_where_entries_are_pending() {
-    check_script(&[REFERENCES]);
+    check_scripts(&[REFERENCES]);
 }
 
 /// What a producer sends twice is added once, as long as it is remembered.

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Script, check_as_redis, check_replay, check_script};
+use common::check_as_redis;
+use engine::testing::checks::{Script, check_replay, check_scripts};
 use engine::testing::{START, TestEngine, show};
 use resp::reply::Protocol;
 
@@ -301,7 +302,7 @@ fn conditions_on_the_value() {
         ("SET h 1 IFEQ 1", WRONG_TYPE),
         ("DELIFEQ h 1", WRONG_TYPE),
     ];
-    check_script(&[CONDITIONS]);
+    check_scripts(&[CONDITIONS]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use base::num::write_f64;
+use base::num::write_f64_shortest;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -91,13 +91,6 @@ impl Reply {
         self.bulk(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// A double as a bulk, in either protocol.
-    pub fn bulk_f64(&mut self, value: f64) {
-        let mut text = Vec::with_capacity(DOUBLE_LEN);
-        write_f64(&mut text, value);
-        self.bulk(&text);
-    }
-
     #[inline]
     pub fn null(&mut self) {
         match self.protocol {
@@ -140,9 +133,10 @@ impl Reply {
         self.header(b'|', pairs);
     }
 
+    /// With the fewest digits that read back as the same number, as since Redis 7.2.
     pub fn double(&mut self, value: f64) {
         let mut text = Vec::with_capacity(DOUBLE_LEN);
-        write_f64(&mut text, value);
+        write_f64_shortest(&mut text, value);
         self.double_text(&text);
     }
 

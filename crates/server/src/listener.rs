@@ -274,9 +274,24 @@ fn open_unix(socket: &Socket, config: &Config, temporary: &Path, path: &Path) ->
     if config.unixsocketperm > 0 {
         rustix::fs::chmod(temporary, Mode::from_raw_mode(config.unixsocketperm as u32))?;
     }
+    if !config.unixsocketgroup.is_empty() {
+        let group = group_id(&config.unixsocketgroup)?;
+        std::os::unix::fs::chown(temporary, None, Some(group)).map_err(|error| in_words("chown", &error))?;
+    }
     socket.listen(config.tcp_backlog as i32).map_err(|error| in_words("listen", &error))?;
     socket.set_nonblocking(true)?;
     std::fs::rename(temporary, path)
+}
+
+/// The number of a group by its name, as the system's list of groups has it: `name:password:number:members`.
+fn group_id(name: &[u8]) -> io::Result<u32> {
+    let list = std::fs::read("/etc/group").map_err(|error| in_words("/etc/group", &error))?;
+    let group = list.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let is_named = fields.next() == Some(name);
+        is_named.then(|| std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()).flatten()
+    });
+    group.ok_or_else(|| io::Error::other(format!("there is no group '{}'", String::from_utf8_lossy(name))))
 }
 
 #[cfg(test)]
@@ -362,6 +377,14 @@ mod tests {
         std::os::unix::net::UnixStream::connect(&path).expect("it listens under its name");
         assert_eq!(describe(&config), [format!("listener0:name=unix,bind={}", path.display())]);
         std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn groups_have_numbers() {
+        assert_eq!(group_id(b"root").expect("every system has it"), 0);
+        let error = group_id(b"no such group").expect_err("a group of that name");
+        assert_eq!(error.to_string(), "there is no group 'no such group'");
+        assert!(group_id(b"").is_err());
     }
 
     #[test]

@@ -57,11 +57,12 @@ fn run(protocol: &str, seed: u64) {
         &options[..],
         &["--set-max-intset-entries", "8", "--hll-sparse-max-bytes", "300"],
         &["--zset-max-listpack-entries", "12", "--zset-max-listpack-value", "24"],
-        &["--stream-node-max-entries", "5"],
+        &["--stream-node-max-entries", "5", "--list-max-listpack-size", "4", "--list-compress-depth", "1"],
     ]
     .concat();
-    // Redis 7.0 does not pack sets of names.
-    let ours = [&options[..], &["--set-max-listpack-entries", "6"]].concat();
+    // Redis 7.0 does not pack sets of names, and knows one encoding of lists.
+    let ours = ["--set-max-listpack-entries", "6", "--object-encoding-names", "redis-7.0"];
+    let ours = [&options[..], &ours].concat();
     let (ours, theirs) = (Server::start(onefold(), &ours), Server::start(redis, &options));
     let mut pair = Pair { ours: ours.client(), theirs: theirs.client() };
     pair.both_line(&format!("HELLO {protocol}"));

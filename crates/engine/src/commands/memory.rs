@@ -32,11 +32,16 @@ static SUBCOMMANDS: &[Command] = &[
         .since("4.0.0")
         .tips(SPECIAL)
         .docs("Returns a report on problems with memory for people.", "O(1)"),
-    command("malloc-stats", 2, Group::Server, malloc_stats).since("4.0.0").tips(SPECIAL).docs(
-        "Returns the allocator's own report.",
-        "Depends on how much memory is allocated, could be slow",
-    ),
+    command("malloc-stats", 2, Group::Server, malloc_stats)
+        .flags(flag::LOADING)
+        .since("4.0.0")
+        .tips(SPECIAL)
+        .docs(
+            "Returns the allocator's own report.",
+            "Depends on how much memory is allocated, could be slow",
+        ),
     command("purge", 2, Group::Server, purge)
+        .flags(flag::LOADING)
         .since("4.0.0")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .docs(

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use base::num::{write_f64, write_f64_shortest};
 use ds::sorted_set::{Direction, ScoredMember, SortedSetRef};
 use resp::reply::{Protocol, Reply};
 use smallvec::SmallVec;
@@ -506,7 +507,9 @@ fn zscan(ctx: &mut Ctx) -> CmdResult {
         scores &= !is_flag;
         is_flag
     })?;
-    let is_packed = matches!(set, SortedSetRef::Packed(_));
+    // A pack's scores go out as they are kept, a table's with all their digits.
+    let write_score = if matches!(set, SortedSetRef::Packed(_)) { write_f64_shortest } else { write_f64 };
+    let mut text = Vec::new();
     let mut found = Vec::new();
     let next = set.scan(cursor, options.count, &mut |item| {
         let member = item.member.to_vec();
@@ -520,13 +523,10 @@ fn zscan(ctx: &mut Ctx) -> CmdResult {
     ctx.reply.array(if scores { found.len() * 2 } else { found.len() });
     for (member, score) in found {
         ctx.reply.bulk(&member);
-        match score as i64 {
-            _ if !scores => {}
-            // What a pack holds as an integer is shown as one, however long.
-            integer if is_packed && integer as f64 == score && integer.unsigned_abs() <= 1 << 62 => {
-                ctx.reply.bulk_i64(integer);
-            }
-            _ => ctx.reply.bulk_f64(score),
+        if scores {
+            text.clear();
+            write_score(&mut text, score);
+            ctx.reply.bulk(&text);
         }
     }
     Ok(())

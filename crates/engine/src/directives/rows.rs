@@ -75,13 +75,13 @@ pub static DIRECTIVES: &[Directive] = &[
          the umask decides.",
     )
     .fixed(),
-    later(
+    served(
         "unixsocketgroup",
         Network,
         TEXT_OR_NONE,
-        "",
-        "the group of the Unix socket cannot be chosen",
-        "The group that owns the Unix socket.",
+        |c| Value::Text(c.unixsocketgroup.clone()),
+        |c, v| c.unixsocketgroup = v.text(),
+        "The name of the group that owns the Unix socket. Unset leaves it to the system.",
     )
     .fixed(),
     served(
@@ -1119,8 +1119,7 @@ pub static DIRECTIVES: &[Directive] = &[
         "no",
         "worker threads always read, run and write",
         "Let threads read requests, not only write replies.",
-    )
-    .fixed(),
+    ),
     harmless(
         "io-threads-always-active",
         Threads,

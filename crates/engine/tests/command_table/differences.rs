@@ -7,6 +7,8 @@ pub type Difference = (&'static str, &'static str, &'static str);
 pub const INFO: &[Difference] = &[
     ("command|getkeys", "arity", SHORTER),
     ("command|getkeysandflags", "arity", SHORTER),
+    ("memory|malloc-stats", "flags", LOADING),
+    ("memory|purge", "flags", LOADING),
     ("multi", "flags", NO_MULTI),
     ("sort", "key specs", SORT_KEYS),
     ("sort_ro", "key specs", SORT_KEYS),
@@ -52,6 +54,7 @@ const COUNT: &str = "Redis 8.8 has one aggregate more";
 const WITH_SCORE: &str = "-3 since Redis 7.2: WITHSCORE may follow";
 const SHORTER: &str = "-3 since Redis 7.2: a request of one word has an answer too";
 const NO_MULTI: &str = "flagged as Valkey flags it: its error is that of every command refused in MULTI";
+const LOADING: &str = "allowed while loading since Valkey 9.1";
 const SORT_KEYS: &str = "notes in words of our own; the keys of patterns are called incomplete, as they are";
 const UNIX_TIME: &str = "a time, as in EXPIREAT; Valkey calls it an integer";
 const SUBSCRIPTIONS: &str = "as Valkey measures it: what is asked for counts, not what there is";
