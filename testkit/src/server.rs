@@ -18,6 +18,8 @@ pub struct Server {
     arguments: Vec<String>,
     directory: PathBuf,
     port: u16,
+    /// Bytes of address space the child may have.
+    address_space: Option<u64>,
     child: Option<Child>,
 }
 
@@ -37,20 +39,30 @@ impl Server {
     /// Starts `program` and waits until it answers. `arguments` are further directives (`--save`, `""`...),
     /// in which `{dir}` stands for the server's directory. Panics with the log if it does not come up.
     pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        Self::start_within(program, arguments, None)
+    }
+
+    /// As `start`, with so many bytes of address space at most (RLIMIT_AS).
+    pub fn start_within(
+        program: impl AsRef<Path>,
+        arguments: &[&str],
+        address_space: impl Into<Option<u64>>,
+    ) -> Self {
+        let address_space = address_space.into();
         for _ in 1..ATTEMPTS {
-            let mut server = Self::new(program.as_ref(), arguments);
+            let mut server = Self::new(program.as_ref(), arguments, address_space);
             // Between choosing the port and listening on it someone else may have taken it: then try another.
             if server.spawn().is_ok() || !server.log().contains("in use") {
                 server.wait_until_up();
                 return server;
             }
         }
-        let mut server = Self::new(program.as_ref(), arguments);
+        let mut server = Self::new(program.as_ref(), arguments, address_space);
         server.start_again();
         server
     }
 
-    fn new(program: &Path, arguments: &[&str]) -> Self {
+    fn new(program: &Path, arguments: &[&str], address_space: Option<u64>) -> Self {
         let directory = fresh_directory();
         let shown = directory.to_str().expect("the temporary directory's name is text");
         Self {
@@ -58,6 +70,7 @@ impl Server {
             arguments: arguments.iter().map(|argument| argument.replace("{dir}", shown)).collect(),
             directory,
             port: free_port(),
+            address_space,
             child: None,
         }
     }
@@ -134,7 +147,7 @@ impl Server {
     fn spawn(&mut self) -> Result<(), ()> {
         let log =
             File::options().create(true).append(true).open(self.log_path()).expect("a writable directory");
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .arg("--dir")
@@ -145,6 +158,14 @@ impl Server {
         self.child = Some(child);
         wait_for(|| self.has_ended() || self.answers());
         if self.has_ended() { Err(()) } else { Ok(()) }
+    }
+
+    /// The program, under its limit: the shell that sets it becomes the server.
+    fn command(&self) -> Command {
+        let Some(bytes) = self.address_space else { return Command::new(&self.program) };
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("ulimit -v {} && exec \"$0\" \"$@\"", bytes / 1024)).arg(&self.program);
+        command
     }
 
     fn wait_until_up(&mut self) {
