@@ -15,8 +15,6 @@ pub struct Record {
     pub expires_at: Option<i64>,
     pub idle_s: Option<u64>,
     pub freq: Option<u8>,
-    /// The type as the file had it.
-    pub name: TypeName,
     pub value: Object,
 }
 
@@ -92,7 +90,7 @@ impl Progress {
         let key = self.key.take().unwrap_or_default();
         let Attributes { expires_at, idle_s, freq } = std::mem::take(&mut self.attributes);
         self.empty_count += u64::from(value.is_none());
-        Ok(value.map(|value| Record { key, expires_at, idle_s, freq, name, value }))
+        Ok(value.map(|value| Record { key, expires_at, idle_s, freq, value }))
     }
 }
 
