@@ -97,7 +97,7 @@ impl Progress {
 /// The name of a type of values; other codes are refused.
 pub(crate) fn known_type(code: u8, dialect: Dialect) -> Result<TypeName, ErrorKind> {
     match format::type_name(code, dialect) {
-        Some(name) if code >= format::OPCODE_MIN => Err(ErrorKind::UnsupportedType(name)),
+        Some(name) if code >= format::OPCODE_MIN => Err(ErrorKind::UnsupportedType(Box::new(name))),
         Some(name) => Ok(name),
         None => Err(ErrorKind::UnknownType(code)),
     }
