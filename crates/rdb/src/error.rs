@@ -37,7 +37,8 @@ pub enum ErrorKind {
     NotRdb,
     UnsupportedVersion(u32),
     UnknownType(u8),
-    UnsupportedType(TypeName),
+    /// Boxed, so that a result stays small.
+    UnsupportedType(Box<TypeName>),
     Checksum {
         expected: u64,
         found: u64,
@@ -104,7 +105,8 @@ impl fmt::Display for ErrorKind {
                 let (redis, valkey) = (format::VERSION_REDIS_MAX, format::VERSION_VALKEY);
                 write!(f, "version {version} is not supported (Redis 1 to {redis} and Valkey {valkey} are)")
             }
-            ErrorKind::UnsupportedType(TypeName { code, family, name }) => {
+            ErrorKind::UnsupportedType(unsupported) => {
+                let TypeName { code, family, name } = **unsupported;
                 write!(f, "{family} (type {code}, {name}) is not supported")
             }
             ErrorKind::Checksum { expected, found } => {
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn sentences() {
         let list = TypeName { code: 18, family: "list", name: "LIST_QUICKLIST_2" };
-        let (stage, kind) = (Stage::Value(list), ErrorKind::UnsupportedType(list));
+        let (stage, kind) = (Stage::Value(list), ErrorKind::UnsupportedType(Box::new(list)));
         check(
             Error { offset: 9, item_offset: 2, key: Some(b"a\nb".to_vec()), stage, kind },
             "RDB data cannot be read: list (type 18, LIST_QUICKLIST_2) is not supported at offset 9, \

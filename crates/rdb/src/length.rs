@@ -206,9 +206,9 @@ fn read_lzf<I: Input>(source: &mut I, out: &mut Vec<u8>) -> Result<(), ErrorKind
     if len > MAX_UNPACKED_LEN || len > packed_len.saturating_mul(LZF_MAX_RATIO) {
         return Err(ErrorKind::Corrupt("a compressed string claims an impossible length"));
     }
-    let mut packed = Vec::new();
-    source.append(&mut packed, packed_len)?;
-    *out = lzf::decompress(&packed, len as usize)
+    let mut scratch = Vec::new();
+    let packed = source.bytes(packed_len, &mut scratch)?;
+    *out = lzf::decompress(packed, len as usize)
         .map_err(|_| ErrorKind::Corrupt("a compressed string does not unpack to its length"))?;
     Ok(())
 }

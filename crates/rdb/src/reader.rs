@@ -113,7 +113,8 @@ impl<R: Read> Reader<R> {
     }
 
     /// Fills `batch` with the records that come next. Leaves it empty and returns the next item if that is
-    /// none, or one too large for a batch, or damaged so that where it ends cannot be told.
+    /// none, or one too large for a batch, or damaged so that where it ends cannot be told. It reads ahead,
+    /// and so is for files.
     pub fn next_batch(&mut self, batch: &mut Batch) -> Result<Option<Item>, Error> {
         batch.restart(self.source.offset(), self.progress.rules);
         if self.progress.attributes == Attributes::default() && !self.ended {

@@ -15,8 +15,6 @@ pub struct Record {
     pub expires_at: Option<i64>,
     pub idle_s: Option<u64>,
     pub freq: Option<u8>,
-    /// The type as the file had it.
-    pub name: TypeName,
     pub value: Object,
 }
 
@@ -92,14 +90,14 @@ impl Progress {
         let key = self.key.take().unwrap_or_default();
         let Attributes { expires_at, idle_s, freq } = std::mem::take(&mut self.attributes);
         self.empty_count += u64::from(value.is_none());
-        Ok(value.map(|value| Record { key, expires_at, idle_s, freq, name, value }))
+        Ok(value.map(|value| Record { key, expires_at, idle_s, freq, value }))
     }
 }
 
 /// The name of a type of values; other codes are refused.
 pub(crate) fn known_type(code: u8, dialect: Dialect) -> Result<TypeName, ErrorKind> {
     match format::type_name(code, dialect) {
-        Some(name) if code >= format::OPCODE_MIN => Err(ErrorKind::UnsupportedType(name)),
+        Some(name) if code >= format::OPCODE_MIN => Err(ErrorKind::UnsupportedType(Box::new(name))),
         Some(name) => Ok(name),
         None => Err(ErrorKind::UnknownType(code)),
     }

@@ -18,6 +18,9 @@ pub(crate) trait Input {
     /// for an `out` that was empty.
     fn append(&mut self, out: &mut Vec<u8>, len: u64) -> Result<(), ErrorKind>;
 
+    /// The next `len` bytes, in `scratch` unless they lie in memory already.
+    fn bytes<'s>(&'s mut self, len: u64, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], ErrorKind>;
+
     /// Consumes `len` bytes unseen.
     fn pass(&mut self, len: u64) -> Result<(), ErrorKind>;
 
@@ -82,6 +85,10 @@ impl Input for Slice<'_> {
         out.reserve_exact(taken.len());
         out.extend_from_slice(taken);
         Ok(())
+    }
+
+    fn bytes<'s>(&'s mut self, len: u64, _: &'s mut Vec<u8>) -> Result<&'s [u8], ErrorKind> {
+        self.take(len)
     }
 
     fn pass(&mut self, len: u64) -> Result<(), ErrorKind> {
@@ -255,6 +262,12 @@ impl<R: Read> Input for Source<R> {
             left -= piece as u64;
         }
         Ok(())
+    }
+
+    fn bytes<'s>(&'s mut self, len: u64, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], ErrorKind> {
+        scratch.clear();
+        self.append(scratch, len)?;
+        Ok(scratch)
     }
 
     fn pass(&mut self, len: u64) -> Result<(), ErrorKind> {

@@ -210,7 +210,7 @@ pub(crate) fn read_value<I: Input>(
         "sorted set" => Ok(sorted_set::read(source, code, rules)?.map(Object::SortedSet)),
         "hash" => Ok(hash::read(source, code, rules)?.map(Object::Hash)),
         "stream" => Ok(stream::read(source, code)?.map(Object::Stream)),
-        _ => Err(ErrorKind::UnsupportedType(name)),
+        _ => Err(ErrorKind::UnsupportedType(Box::new(name))),
     }
 }
 
