@@ -91,7 +91,7 @@ pub(crate) fn rdb_len(entry: EntryRef<'_>) -> u64 {
         Payload::Fields(table) => table.rdb_bytes(),
         Payload::Members(table) => table.rdb_len(),
         Payload::Scored(table) => table.rdb_len(),
-        Payload::Nodes(list) => list.stored_len(),
+        Payload::Nodes(list) => list.rdb_len(),
         Payload::Stream(stream) => stream.rdb_len(),
         // Up to a megabyte it is shared instead: that way it can be compressed, and who changes it meanwhile
         // copies no more than that.
