@@ -196,7 +196,7 @@ impl PackedList {
         self.nodes.rdb_len()
     }
 
-    /// Bytes of all nodes in an RDB file, each as it is: see [`NodeRef::stored_len`].
+    /// Bytes of all nodes in an RDB file, each as it is: see [`NodeRef::stored_len`]. Looks at all of them.
     pub fn stored_len(&self) -> u64 {
         self.nodes.stored_len()
     }
@@ -562,7 +562,7 @@ impl SharedNodes {
 
     /// Bytes of them in an RDB file.
     pub fn stored_len(&self) -> u64 {
-        self.0.iter().map(|node| node.sums().stored_len).sum()
+        self.0.iter().map(Node::stored_len).sum()
     }
 }
 

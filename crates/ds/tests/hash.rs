@@ -210,7 +210,9 @@ fn random_fields_are_live_and_all_come_up() {
 
 /// Keeps what it is given: fields and values.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>);
+struct Kept(Arc<Mutex<Vec<Pair>>>);
+
+type Pair = (Vec<u8>, Vec<u8>);
 
 impl Saver for Kept {
     fn save(&mut self, piece: Piece<'_>) -> ControlFlow<()> {

@@ -4,14 +4,20 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{File, Model, check_equal, put_text, text};
+use common::{Entry, File, Model, Value, check_equal, put_text, text};
+use ds::hash::Ttl;
 use shuttle::sync::Mutex;
 use shuttle::thread;
-use store::snapshot::Snapshot;
-use store::{DbIndex, Guard, Key, Plan, ShardId, Store};
+use store::hash::HashMut;
+use store::snapshot::{Output, Snapshot};
+use store::value::Place;
+use store::{DbIndex, Guard, Hash, Key, Kind, Plan, ShardId, Store, Thresholds};
+
+type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 
 const SHARDS: usize = 4;
 const DB: DbIndex = DbIndex(0);
@@ -63,6 +69,12 @@ enum Change {
     Set(u32, &'static [u8]),
     Remove(u32),
     FlushAll,
+    /// Of the hash, wherever it is.
+    SetField(u32, &'static [u8]),
+    RemoveField(u32),
+    /// The hash gets its other name.
+    Rename,
+    RemoveHash,
 }
 
 const CHANGES: [&[Change]; 3] = [
@@ -93,6 +105,36 @@ fn under_every_schedule_the_file_is_the_state_at_the_cut() {
     );
 }
 
+const HASH_CHANGES: [&[Change]; 3] = [
+    &[Change::SetField(1, b"one"), Change::Rename, Change::SetField(2, b"two"), Change::Rename],
+    &[Change::RemoveField(3), Change::RemoveField(1), Change::SetField(3, b"three"), Change::RemoveHash],
+    &[Change::Rename, Change::SetField(4, b"four"), Change::FlushAll],
+];
+
+#[test]
+fn under_every_schedule_a_value_in_pieces_is_as_it_was_at_the_cut() {
+    shuttle::check_random(
+        || {
+            let world = Arc::new(World::new());
+            world.create_hash();
+            let writers: Vec<_> = HASH_CHANGES
+                .into_iter()
+                .map(|changes| {
+                    let world = Arc::clone(&world);
+                    thread::spawn(move || changes.iter().for_each(|change| world.change(*change)))
+                })
+                .collect();
+            let (file, cut) = world.snapshot();
+            check_equal(&file, &cut, "a snapshot");
+            writers.into_iter().for_each(|thread| thread.join().expect("no panic"));
+            assert_eq!(world.store.snapshot_backlog(), 0);
+        },
+        SCHEDULES,
+    );
+}
+
+const HASH_NAMES: [&[u8]; 2] = [b"hash", b"another name"];
+
 /// A store, and what it holds, changed under the same locks.
 struct World {
     store: Store,
@@ -109,6 +151,15 @@ impl World {
             Change::Set(number, value) => self.set(&name(number), value),
             Change::Remove(number) => self.remove(&name(number)),
             Change::FlushAll => self.flush_all(),
+            Change::SetField(field, value) => self.change_hash(|hash, fields| {
+                hash.set(&name(field), value, Ttl::Drop);
+                fields.insert(name(field), (value.to_vec(), None));
+            }),
+            Change::RemoveField(field) => self.change_hash(|hash, fields| {
+                assert_eq!(hash.remove(&name(field)), fields.remove(&name(field)).is_some());
+            }),
+            Change::Rename => self.rename(),
+            Change::RemoveHash => HASH_NAMES.iter().for_each(|name| self.remove(name)),
         }
     }
 
@@ -135,15 +186,60 @@ impl World {
         self.model.lock().expect("no panic").clear();
     }
 
+    /// Fields enough for a table.
+    fn create_hash(&self) {
+        let key = Key::new(HASH_NAMES[0]);
+        let mut guard = self.store.lock(&Plan::All);
+        Hash::create(guard.db(DB, key.hash), key, 0);
+        let entry = Entry { value: Value::Hash(BTreeMap::new()), expires_at: None };
+        self.model.lock().expect("no panic").insert((0, key.bytes.to_vec()), entry);
+        drop(guard);
+        (0..6).for_each(|number| self.change(Change::SetField(number, b"old")));
+    }
+
+    fn change_hash(&self, change: impl FnOnce(&mut HashMut<'_>, &mut Fields)) {
+        for name in HASH_NAMES {
+            let key = Key::new(name);
+            let mut guard = self.store.lock(&Plan::One(self.store.shard_of(key.hash)));
+            let db = guard.db(DB, key.hash);
+            let Some(slot) = db.find(key) else { continue };
+            let thresholds = Thresholds { hash_entries: 2, ..Thresholds::default() };
+            let mut hash = Hash::edit(Place { db, slot, thresholds, now: 0 });
+            let mut model = self.model.lock().expect("no panic");
+            let entry = model.get_mut(&(0, name.to_vec())).expect("the store has it");
+            let Value::Hash(fields) = &mut entry.value else { panic!("it is a hash") };
+            return change(&mut hash, fields);
+        }
+    }
+
+    fn rename(&self) {
+        let keys = HASH_NAMES.map(Key::new);
+        let plan = Plan::of(keys.map(|key| self.store.shard_of(key.hash)));
+        let mut guard = self.store.lock(&plan);
+        let from = keys.iter().position(|key| guard.find(DB, *key));
+        let Some(from) = from else { return };
+        let (from, to) = (keys[from], keys[1 - from]);
+        let db = guard.db(DB, from.hash);
+        let slot = db.find(from).expect("found above");
+        let entry = db.remove(slot).with_key(to.bytes);
+        guard.db(DB, to.hash).insert(to.hash, entry);
+        let mut model = self.model.lock().expect("no panic");
+        let entry = model.remove(&(0, from.bytes.to_vec())).expect("the store has it");
+        model.insert((0, to.bytes.to_vec()), entry);
+    }
+
     fn snapshot(&self) -> (Model, Model) {
         let mut guard = self.store.lock(&Plan::All);
-        let mut snapshot = Snapshot::begin(&mut guard);
+        let mut snapshot = Snapshot::begin_with(&mut guard, 1);
         let cut = self.model.lock().expect("no panic").clone();
         drop(guard);
         let mut file = File::default();
-        while let Some(block) = snapshot.next(&self.store) {
-            file.add(&block);
-            snapshot.written(block);
+        while let Some(output) = snapshot.next(&self.store) {
+            if matches!(output, Output::Wait) {
+                thread::yield_now();
+            }
+            file.add(&output);
+            snapshot.written(output);
         }
         (file.finish(), cut)
     }

@@ -25,7 +25,6 @@ pub(super) struct Chunks {
     node_count: usize,
     len: usize,
     rdb_len: u64,
-    stored_len: u64,
     /// Bytes of the nodes' blocks and of the chunks.
     memory: usize,
     saving: Option<Box<Saving>>,
@@ -33,6 +32,8 @@ pub(super) struct Chunks {
 
 struct Saving {
     saver: Box<dyn Saver>,
+    /// Of each chunk: where its first node stood among the stored bytes of all, or [`SAVED`].
+    at: VecDeque<u64>,
     /// Chunks that are not saved yet.
     left: usize,
     /// Where to look for the next one.
@@ -45,9 +46,6 @@ struct Chunk {
     nodes: VecDeque<Node>,
     /// Elements.
     len: usize,
-    stored_len: u64,
-    /// While it is not saved: where its first node stood among the stored bytes of all.
-    unsaved_at: Option<u64>,
 }
 
 impl Chunks {
@@ -68,9 +66,9 @@ impl Chunks {
         self.rdb_len
     }
 
-    /// Bytes of all nodes in an RDB file.
+    /// Bytes of all nodes in an RDB file. Looks at each of them.
     pub fn stored_len(&self) -> u64 {
-        self.stored_len
+        self.chunks.iter().map(Chunk::stored_len).sum()
     }
 
     /// Bytes on the heap, as the allocator counts them.
@@ -136,8 +134,6 @@ impl Chunks {
         chunk.len = chunk.len - before.count + after.count;
         self.len = self.len - before.count + after.count;
         self.rdb_len = self.rdb_len - before.rdb_len + after.rdb_len;
-        chunk.stored_len = chunk.stored_len - before.stored_len + after.stored_len;
-        self.stored_len = self.stored_len - before.stored_len + after.stored_len;
         if before.block_len != after.block_len {
             self.memory = self.memory - block_memory(before.block_len) + block_memory(after.block_len);
         }
@@ -186,13 +182,11 @@ impl Chunks {
         let node = self.change_chunk(at.chunk, |chunk| {
             let node = chunk.nodes.remove(at.node).expect("the place is that of a node");
             chunk.len -= node.count();
-            chunk.stored_len -= node.sums().stored_len;
             node
         });
-        let Sums { count, rdb_len, stored_len, block_len } = node.sums();
+        let Sums { count, rdb_len, block_len } = node.sums();
         self.len -= count;
         self.rdb_len -= rdb_len;
-        self.stored_len -= stored_len;
         self.memory -= block_memory(block_len);
         self.node_count -= 1;
         self.join_chunk(at.chunk);
@@ -211,10 +205,11 @@ impl Chunks {
     /// Panics if a sum is wrong.
     pub fn check_invariants(&self) {
         let (mut memory, mut rdb_len, mut len, mut node_count) = (0, 0, 0, 0);
-        let stored = |nodes: &VecDeque<Node>| nodes.iter().map(|node| node.view().stored_len()).sum::<u64>();
-        assert_eq!(self.chunks.iter().map(|chunk| stored(&chunk.nodes)).sum::<u64>(), self.stored_len);
+        if let Some(saving) = &self.saving {
+            assert_eq!(saving.at.len(), self.chunks.len());
+            assert_eq!(saving.at.iter().filter(|at| **at != SAVED).count(), saving.left);
+        }
         for chunk in &self.chunks {
-            assert_eq!(stored(&chunk.nodes), chunk.stored_len);
             assert!((1..=CHUNK_NODES).contains(&chunk.nodes.len()));
             memory += chunk.memory();
             node_count += chunk.nodes.len();
@@ -232,19 +227,21 @@ impl Chunks {
 
     /// From now on every node that is there has to be saved.
     pub fn begin_saving(&mut self, saver: Box<dyn Saver>) {
-        let mut at = 0;
-        for chunk in &mut self.chunks {
-            chunk.unsaved_at = Some(at);
-            at += chunk.stored_len;
-        }
-        self.saving = Some(Box::new(Saving { saver, left: self.chunks.len(), next: 0 }));
+        let mut end = 0;
+        let begin = |chunk: &Chunk| {
+            let start = end;
+            end += chunk.stored_len();
+            start
+        };
+        let at: VecDeque<u64> = self.chunks.iter().map(begin).collect();
+        self.saving = Some(Box::new(Saving { saver, left: at.len(), at, next: 0 }));
     }
 
     /// Saves a chunk; false if none is left.
     pub fn save_on(&mut self) -> bool {
         let Some(saving) = self.saving.as_mut().filter(|saving| saving.left > 0) else { return false };
         let count = self.chunks.len();
-        let unsaved = |index: &usize| self.chunks[*index].unsaved_at.is_some();
+        let unsaved = |index: &usize| saving.at[*index] != SAVED;
         // Chunks before it may have come and gone meanwhile.
         let from = saving.next.min(count);
         let chunk = (from..count).chain(0..from).find(unsaved).expect("some are left");
@@ -254,9 +251,7 @@ impl Chunks {
     }
 
     pub fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        let saving = self.saving.take()?;
-        self.chunks.iter_mut().for_each(|chunk| chunk.unsaved_at = None);
-        Some(saving.saver)
+        self.saving.take().map(|saving| saving.saver)
     }
 
     pub fn saver(&self) -> Option<&dyn Saver> {
@@ -277,26 +272,27 @@ impl Chunks {
 
     #[cold]
     fn save(&mut self, chunk: usize) {
-        let (Some(saving), Some(chunk)) = (&mut self.saving, self.chunks.get_mut(chunk)) else { return };
-        let Some(at) = chunk.unsaved_at.take() else { return };
+        let Some(saving) = &mut self.saving else { return };
+        let at = std::mem::replace(&mut saving.at[chunk], SAVED);
+        if at == SAVED {
+            return;
+        }
         saving.left -= 1;
-        let nodes = SharedNodes::new(chunk.nodes.iter().map(Node::share).collect());
+        let nodes = SharedNodes::new(self.chunks[chunk].nodes.iter().map(Node::share).collect());
         // A chunk is as much as is saved in one go.
         let _ = saving.saver.save(Piece::Nodes { at, nodes });
     }
 
     fn insert_in(&mut self, at: Place, node: Node) -> Place {
         self.keep(at.chunk);
-        let Sums { count, rdb_len, stored_len, block_len } = node.sums();
+        let Sums { count, rdb_len, block_len } = node.sums();
         self.len += count;
         self.rdb_len += rdb_len;
-        self.stored_len += stored_len;
         self.memory += block_memory(block_len);
         self.node_count += 1;
         self.change_chunk(at.chunk, |chunk| {
             chunk.nodes.insert(at.node, node);
             chunk.len += count;
-            chunk.stored_len += stored_len;
         });
         at
     }
@@ -309,6 +305,10 @@ impl Chunks {
             End::Front => self.chunks.push_front(Chunk::default()),
             End::Back => self.chunks.push_back(Chunk::default()),
         }
+        if let Some(saving) = &mut self.saving {
+            let place = if end == End::Front { 0 } else { saving.at.len() };
+            saving.at.insert(place, SAVED);
+        }
     }
 
     /// Moves the second half of a chunk's nodes to a new one behind it.
@@ -317,13 +317,14 @@ impl Chunks {
         let moved = self.change_chunk(chunk, |chunk| {
             let nodes = chunk.nodes.split_off(chunk.nodes.len() / 2);
             let len = nodes.iter().map(Node::count).sum();
-            let stored_len = nodes.iter().map(|node| node.sums().stored_len).sum();
             chunk.len -= len;
-            chunk.stored_len -= stored_len;
-            Chunk { nodes, len, stored_len, unsaved_at: None }
+            Chunk { nodes, len }
         });
         self.memory += moved.memory();
         self.chunks.insert(chunk + 1, moved);
+        if let Some(saving) = &mut self.saving {
+            saving.at.insert(chunk + 1, SAVED);
+        }
     }
 
     /// Drops a chunk without nodes; joins one of few with a neighbour of few.
@@ -338,7 +339,6 @@ impl Chunks {
             self.change_chunk(chunk, |chunk| {
                 chunk.nodes.extend(next.nodes);
                 chunk.len += next.len;
-                chunk.stored_len += next.stored_len;
             });
         }
     }
@@ -346,6 +346,9 @@ impl Chunks {
     fn take_chunk(&mut self, chunk: usize) -> Chunk {
         let taken = self.chunks.remove(chunk).expect("the index is that of a chunk");
         self.memory -= taken.memory();
+        if let Some(saving) = &mut self.saving {
+            saving.at.remove(chunk);
+        }
         taken
     }
 
@@ -362,6 +365,10 @@ impl Chunks {
 }
 
 impl Chunk {
+    fn stored_len(&self) -> u64 {
+        self.nodes.iter().map(Node::stored_len).sum()
+    }
+
     fn memory(&self) -> usize {
         chunk_memory(self.nodes.capacity())
     }
@@ -393,6 +400,9 @@ fn find<T>(parts: &VecDeque<T>, total: usize, mut index: usize, len: impl Fn(&T)
 fn chunk_memory(capacity: usize) -> usize {
     size_class(capacity * size_of::<Node>())
 }
+
+/// In place of a chunk's beginning: it is saved, or came later.
+const SAVED: u64 = u64::MAX;
 
 /// 1.5 KB of nodes, by default with 30,000 elements of 16 bytes: a list of ten million has 300 chunks to go
 /// through, and a chunk is quick to move.

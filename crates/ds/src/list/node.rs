@@ -79,8 +79,6 @@ fn stored_compressed_len(lzf_len: usize, len: usize) -> u64 {
 pub(super) struct Sums {
     pub count: usize,
     pub rdb_len: u64,
-    /// Bytes of the node in an RDB file, see `NodeRef::stored_len`.
-    pub stored_len: u64,
     /// Bytes of the node's block that can be used.
     pub block_len: usize,
 }
@@ -97,9 +95,10 @@ pub(super) struct Node {
     /// Packed: the listpack with spare room around it. Else the element or the compressed bytes, exactly. A
     /// reading of the list may hold it too: then the first change is made to a copy.
     block: Arc<Box<[u8]>>,
-    /// Where the listpack begins in the block.
+    /// Where the listpack begins in the block, or how many compressed bytes there are.
     start: u32,
-    /// Bytes of the listpack, or of what the compressed bytes stand for.
+    /// Bytes of the listpack, of what the compressed bytes stand for, or of the one element if they are fewer
+    /// than the greatest number.
     len: u32,
     /// Of all elements of a listpack, see `rdb_len`.
     rdb_len: u32,
@@ -118,7 +117,8 @@ impl Node {
 
     /// One element on its own.
     pub fn plain(content: Box<[u8]>) -> Node {
-        Node { block: Arc::new(content), start: 0, len: 0, rdb_len: 0, count: 1, form: Form::Plain }
+        let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        Node { block: Arc::new(content), start: 0, len, rdb_len: 0, count: 1, form: Form::Plain }
     }
 
     /// The elements of a listpack of at most [`PACK_LEN_MAX`] bytes, which is not empty.
@@ -171,13 +171,18 @@ impl Node {
             Form::Plain => rdb_len(self.block.len()),
             _ => u64::from(self.rdb_len),
         };
-        let (block_len, len) = (self.block.len(), self.len as usize);
-        let stored_len = match self.form {
+        Sums { count: self.count(), rdb_len, block_len: self.block.len() }
+    }
+
+    /// As `NodeRef::stored_len`, without a look into the block.
+    pub fn stored_len(&self) -> u64 {
+        let (start, len) = (self.start as usize, self.len as usize);
+        match self.form {
             Form::Packed => stored_len(len),
-            Form::Plain => stored_len(block_len),
-            Form::Compressed => stored_compressed_len(block_len, len),
-        };
-        Sums { count: self.count(), rdb_len, stored_len, block_len }
+            Form::Plain if self.len == u32::MAX => stored_len(self.block.len()),
+            Form::Plain => stored_len(len),
+            Form::Compressed => stored_compressed_len(start, len),
+        }
     }
 
     #[inline]
@@ -260,8 +265,8 @@ impl Node {
         }
         let mut out = Vec::new();
         if lzf::compress(self.bytes(), &mut out) && out.len() + COMPRESSION_SAVES <= self.bytes().len() {
+            self.start = out.len() as u32;
             self.block = Arc::new(out.into_boxed_slice());
-            self.start = 0;
             self.form = Form::Compressed;
         }
     }
@@ -269,6 +274,7 @@ impl Node {
     pub fn decompress(&mut self) {
         if self.form == Form::Compressed {
             self.block = Arc::new(open(&self.block, self.len as usize).into_boxed_slice());
+            self.start = 0;
             self.form = Form::Packed;
         }
     }
@@ -283,6 +289,7 @@ impl Node {
 
     /// Panics if a count is wrong.
     pub fn check_invariants(&self) {
+        assert_eq!(self.stored_len(), self.view().stored_len());
         let counted = match self.view() {
             NodeRef::Plain(_) => return assert_eq!(self.count, 1),
             NodeRef::Packed(pack) => Node::from_pack(pack.bytes().to_vec()),

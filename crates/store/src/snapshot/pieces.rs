@@ -91,7 +91,7 @@ pub(crate) fn rdb_len(entry: EntryRef<'_>) -> u64 {
         Payload::Fields(table) => table.rdb_bytes(),
         Payload::Members(table) => table.rdb_len(),
         Payload::Scored(table) => table.rdb_len(),
-        Payload::Nodes(list) => list.stored_len(),
+        Payload::Nodes(list) => list.rdb_len(),
         Payload::Stream(stream) => stream.rdb_len(),
         // Up to a megabyte it is shared instead: that way it can be compressed, and who changes it meanwhile
         // copies no more than that.
@@ -117,7 +117,7 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
         done: AtomicBool::new(false),
     });
     sink.grow(plan.head.len());
-    sink.push(Output::Opening(Opening {
+    let begun = sink.push(Output::Opening(Opening {
         region,
         db,
         version: plan.version,
@@ -125,6 +125,9 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
         body_len: plan.body_len,
         job: Arc::clone(&job),
     }));
+    if !begun {
+        return sink.end_job();
+    }
     if !plan.tail.is_empty() {
         let at = plan.body_len - plan.tail.len() as u64;
         sink.grow(plan.tail.len());

@@ -69,12 +69,16 @@ impl Sink {
         })
     }
 
-    pub fn push(&self, output: Output) {
+    /// False if the snapshot was cancelled: nobody is going to write it.
+    pub fn push(&self, output: Output) -> bool {
         let mut queue = self.queue.lock();
-        if self.cancelled.load(Ordering::Relaxed) {
-            return self.shrink(output.memory());
+        let wanted = !self.cancelled.load(Ordering::Relaxed);
+        if wanted {
+            queue.push_back(output);
+        } else {
+            self.shrink(output.memory());
         }
-        queue.push_back(output);
+        wanted
     }
 
     pub fn pop(&self) -> Option<Output> {
