@@ -25,8 +25,8 @@ pub struct Request<'a> {
 
 type Gate = fn(&Request<'_>) -> Result<(), CmdError>;
 
-/// In Redis' order: what a client learns first when several things are wrong. But for who it is: as in Valkey,
-/// a stranger learns nothing else.
+/// In Redis' order: what a client learns first when several things are wrong. But who it is comes first:
+/// as in Valkey, a stranger learns nothing else.
 const GATES: [Gate; 7] = [authenticated, arity, protected, memory, disk, subscribed, loading];
 
 /// Passes a request through all gates.

@@ -81,7 +81,7 @@ const MEMBERS: Script = &[
     ("ZADD z 0x10 hex 1.5e300 big 3.0 three .5 half 5. five 1e-5 tiny 123456789012345678 long", "7"),
     (
         "ZRANGE z 0 -1 WITHSCORES",
-        "[\"a\" \"-inf\" \"j\" \"-inf\" \"b\" \"0\" \"c\" \"0\" \"tiny\" \"1e-5\" \
+        "[\"a\" \"-inf\" \"j\" \"-inf\" \"b\" \"0\" \"c\" \"0\" \"tiny\" \"0.00001\" \
          \"half\" \"0.5\" \"three\" \"3\" \"five\" \"5\" \"hex\" \"16\" \"long\" \
          \"123456789012345680\" \"big\" \"1.5e+300\" \"i\" \"inf\" \"k\" \"inf\"]",
     ),

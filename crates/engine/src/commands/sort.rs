@@ -370,10 +370,16 @@ fn directed(order: Ordering, descending: bool) -> Ordering {
     if descending { order.reverse() } else { order }
 }
 
-/// A number as C's strtod takes it: blanks before it are fine, and no text at all is 0.
+/// A number as C's strtod takes it: up to a zero byte, blanks before it are fine, and no text at all is 0.
 fn score(text: &[u8]) -> Option<f64> {
-    if text.is_empty() { Some(0.0) } else { parse_f64(text.trim_ascii_start()) }
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let text = &text[..end];
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == VERTICAL_TAB;
+    let start = text.iter().position(|byte| !is_blank(byte)).unwrap_or(end);
+    if text.is_empty() { Some(0.0) } else { parse_f64(&text[start..]) }
 }
+
+const VERTICAL_TAB: u8 = 0x0b;
 
 fn reply(
     reply: &mut Reply,

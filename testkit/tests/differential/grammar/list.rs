@@ -67,7 +67,6 @@ pub const TEMPLATES: &[&str] = &[
     "LRANGE|LTRIM {k}|{h} 0 1",
     "LMOVE {lkey} {k}|{h} LEFT LEFT",
     "GET {lkey}",
-    "SADD {lkey} {le}",
     "PUBSUB CHANNELS|SHARDCHANNELS [{p}]",
     "PUBSUB NUMSUB|SHARDNUMSUB [{k}] [{k}]",
     "SPUBLISH {k} {v}",
