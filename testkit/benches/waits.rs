@@ -1,5 +1,6 @@
-//! The longest that a client waits for its reply: while the keyspace grows to 10 million keys, and while it
-//! is saved and overwritten. One thread is all the load, so that no client waits for another.
+//! The longest that a client waits for its reply: while the keyspace grows to 10 million keys, while it is
+//! saved and overwritten, and while one huge value is. One thread is all the load, so that no client waits
+//! for another.
 //!
 //! `cargo bench -p testkit --bench waits [SERVER [KEYS]]`. A virtual machine has pauses of its own: every
 //! figure stands beside the same work without a save.
@@ -24,6 +25,7 @@ fn main() {
     let program = arguments.next().map_or_else(onefold, Into::into);
     let keys = arguments.next().map_or(SAVED_KEYS, |text| text.parse().expect("KEYS is a number"));
     println!("{}", program.display());
+    HUGE.iter().for_each(|huge| saving_one(&program, huge, 3 * keys));
     saving(&program, keys);
     growing(&program);
 }
@@ -133,6 +135,83 @@ fn overwrite(writers: &mut [Client], rng: &mut Rng, keys: u64, waits: &mut Waits
         writer.read_value();
         waits.add(asked.elapsed());
     }
+}
+
+/// A value of which an item is written in random places: how the item of a number comes in first, and how it
+/// is written again.
+struct Huge {
+    name: &'static str,
+    first: fn(u64) -> Vec<Vec<u8>>,
+    again: fn(u64) -> Vec<Vec<u8>>,
+}
+
+const HUGE: [Huge; 4] = [
+    Huge { name: "a hash", first: |item| hset(item, b'a'), again: |item| hset(item, b'b') },
+    Huge { name: "a sorted set", first: |item| zadd(item, item), again: |item| zadd(item, item ^ 0xfff) },
+    Huge {
+        name: "a list",
+        first: |item| words(&["RPUSH", "key", &format!("element:{item:040}")]),
+        again: |item| words(&["LSET", "key", &item.to_string(), &format!("changed:{item:040}")]),
+    },
+    Huge { name: "a string", first: |item| setrange(item, b'a'), again: |item| setrange(item, b'b') },
+];
+
+fn words(words: &[&str]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn hset(item: u64, byte: u8) -> Vec<Vec<u8>> {
+    words(&["HSET", "key", &format!("field:{item:010}"), &char::from(byte).to_string().repeat(64)])
+}
+
+fn zadd(item: u64, score: u64) -> Vec<Vec<u8>> {
+    words(&["ZADD", "key", &score.to_string(), &format!("member:{item:010}")])
+}
+
+/// Of a string an item is 50 bytes.
+fn setrange(item: u64, byte: u8) -> Vec<Vec<u8>> {
+    words(&["SETRANGE", "key", &(item * 50).to_string(), &char::from(byte).to_string().repeat(50)])
+}
+
+/// One value of so many items is written in random places, with and without a save running; and the most that
+/// the process grows by meanwhile.
+fn saving_one(program: &std::path::Path, huge: &Huge, items: u64) {
+    let server = Server::start(program, &["--save", "", "--io-threads", "1"]);
+    let (mut writer, mut control) = (server.client(), server.client());
+    for first in (0..items).step_by(1000) {
+        let requests: Vec<_> = (first..items.min(first + 1000)).map(huge.first).collect();
+        writer.pipeline(&requests);
+    }
+    let mut rng = Rng::from_seed(1);
+    let mut write = |waits: &mut Waits| {
+        let request = encode(&(huge.again)(rng.below(items)));
+        let asked = Instant::now();
+        writer.send_raw(&request);
+        writer.read_value();
+        waits.add(asked.elapsed());
+    };
+    let (mut waits, began) = (Waits::default(), Instant::now());
+    while began.elapsed() < QUIET {
+        write(&mut waits);
+    }
+    waits.print(huge.name, began.elapsed());
+    std::fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own process");
+    let before = kilobytes(&server, "VmRSS");
+    let (mut waits, began) = (Waits::default(), Instant::now());
+    control.run("BGSAVE");
+    while is_saving(&mut control) {
+        (0..ASK_EVERY).for_each(|_| write(&mut waits));
+    }
+    waits.print("  while saved", began.elapsed());
+    let grown = kilobytes(&server, "VmHWM").saturating_sub(before);
+    println!("{:32} {before} kB resident before, {grown} more at most", "");
+}
+
+/// A figure of the process's status.
+fn kilobytes(server: &Server, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).expect("the kernel tells it")
 }
 
 fn is_saving(client: &mut Client) -> bool {

@@ -1,5 +1,5 @@
-//! "Plan twice the memory": under a write load, a fork's copies come near to the size of the data. All keys are
-//! overwritten while they are saved to a slow disk; Onefold's peak grows by a fixed amount.
+//! "Plan twice the memory": under a write load, a fork's copies come near to the size of the data. All keys
+//! are overwritten while they are saved to a slow disk; Onefold's peak grows by a fixed amount.
 
 use std::fs;
 use std::path::Path;

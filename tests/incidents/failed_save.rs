@@ -1,6 +1,6 @@
-//! One failed save stops every write. Where a save truly fails, both servers refuse writes with the same words,
-//! keep the old dump, and take writes again after a good save or a change of the setting; Onefold's saves
-//! have no fork that could fail.
+//! One failed save stops every write. Where a save truly fails, both servers refuse writes with the same
+//! words, keep the old dump, and take writes again after a good save or a change of the setting; Onefold's
+//! saves have no fork that could fail.
 
 use std::fs;
 use std::path::Path;

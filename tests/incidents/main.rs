@@ -1,6 +1,6 @@
-//! Operations reports about Redis, retold as tests: each does to Onefold what broke an instance in production,
-//! and where the cause is the fork, does it to the installed redis-server too, which must show the damage. One
-//! file for each incident; this one has what they share.
+//! Operations reports about Redis, retold as tests: each does to Onefold what broke an instance in
+//! production, and where the cause is the fork, does it to the installed redis-server too, which must show
+//! the damage. One file for each incident; this one has what they share.
 
 mod copy_on_write;
 mod failed_save;

@@ -1,5 +1,6 @@
 //! "Can't save in background: fork: Cannot allocate memory", with half of the memory free: an instance filled
-//! with 1 MB values cannot be saved. Onefold is filled to nine tenths of the address space it may have, and saves.
+//! with 1 MB values cannot be saved. Onefold is filled to nine tenths of the address space it may have, and
+//! saves.
 
 use base::random::Rng;
 use testkit::{Server, Value, onefold};

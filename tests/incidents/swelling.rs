@@ -1,5 +1,6 @@
 //! Memory that swells with every save, and saves that stop the server for as long as the fork takes. Onefold
-//! shows what a save costs in the fields that operators know, forks never, and its dump can be judged and mended.
+//! shows what a save costs in the fields that operators know, forks never, and its dump can be judged and
+//! mended.
 
 use std::fs;
 use std::path::PathBuf;
