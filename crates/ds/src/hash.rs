@@ -166,6 +166,16 @@ pub struct FieldTable {
 }
 
 impl FieldTable {
+    /// Fetches the line at which a search for this hash of a field begins.
+    pub fn prefetch_line(&self, hash: u64) {
+        self.table.prefetch_line(hash);
+    }
+
+    /// Fetches the field that a search for `hash` will most likely end at.
+    pub fn prefetch_item(&self, hash: u64) {
+        self.table.prefetch_item(hash);
+    }
+
     /// The fields of a packed hash; of equal ones, which a well-formed hash does not have, the first.
     pub fn from_packed(pack: Listpack<'_>) -> Self {
         let mut table = FieldTable::default();

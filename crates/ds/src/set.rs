@@ -197,6 +197,16 @@ pub struct MemberTable {
 }
 
 impl MemberTable {
+    /// Fetches the line at which a search for this hash of a member begins.
+    pub fn prefetch_line(&self, hash: u64) {
+        self.table.prefetch_line(hash);
+    }
+
+    /// Fetches the member that a search for `hash` will most likely end at.
+    pub fn prefetch_item(&self, hash: u64) {
+        self.table.prefetch_item(hash);
+    }
+
     /// The distinct ones of `members`.
     pub fn collect<'a>(members: impl Iterator<Item = Element<'a>>) -> Self {
         let mut table = MemberTable::default();

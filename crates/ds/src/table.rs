@@ -162,21 +162,37 @@ impl<T: Item> Table<T> {
     /// Fetches the item that a search for `hash` will most likely end at.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
-        let Some(entry) = self.entry(hash) else { return };
+        if let Some(value) = self.likely_value(hash) {
+            let item = address_in(value);
+            prefetch(item);
+            prefetch(item.wrapping_add(PREFETCH_SECOND));
+        }
+    }
+
+    /// The item that a search for `hash` will most likely end at: its key was not looked at.
+    #[inline]
+    pub fn likely(&self, hash: u64) -> Option<T::Ref<'_>> {
+        // SAFETY: a slot with a tag is live, and the table owns its item.
+        self.likely_value(hash).map(|value| unsafe { view::<T>(value) })
+    }
+
+    /// What the first slot with the hash's tag holds, in the lines where it most likely is.
+    #[inline]
+    fn likely_value(&self, hash: u64) -> Option<u64> {
+        let entry = self.entry(hash)?;
         let tag = tag_of(hash);
         let mut line = home(tag, usize::from(entry.lines));
-        for _ in 0..PREFETCH_LINES {
+        for _ in 0..LIKELY_LINES {
             let slots = &self.lines(entry)[line];
             if let Some(found) = slots.matches(tag).next() {
-                let item = address_in(slots.slot(found));
-                prefetch(item);
-                return prefetch(item.wrapping_add(PREFETCH_SECOND));
+                return Some(slots.slot(found));
             }
             if slots.empty().any() {
-                return;
+                return None;
             }
             line = if line + 1 == usize::from(entry.lines) { 0 } else { line + 1 };
         }
+        None
     }
 
     #[inline]
@@ -514,8 +530,8 @@ unsafe fn expiry<T: Item>(value: u64) -> i64 {
     T::expires_at(unsafe { view::<T>(value) })
 }
 
-/// How many lines `prefetch_item` looks at before it leaves the rest to `find`.
-const PREFETCH_LINES: usize = 2;
+/// How many lines `likely_value` looks at before it leaves the rest to `find`.
+const LIKELY_LINES: usize = 2;
 /// Where the second line to fetch of an item begins: what lies there even if the block is not aligned to 64.
 const PREFETCH_SECOND: usize = 48;
 /// Tries before `random` counts instead; only a table that lost most of its items ever gets that far.

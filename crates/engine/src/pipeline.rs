@@ -43,6 +43,15 @@ pub struct Prepared {
     pub first_key: Option<(usize, u64)>,
 }
 
+impl Prepared {
+    /// The hash of the field or member that the request names first.
+    #[inline]
+    pub fn part(&self, argv: &Argv<'_>) -> Option<u64> {
+        let part = self.command?.part;
+        (part != 0 && part < argv.len()).then(|| base::hash::hash(argv.at(part)))
+    }
+}
+
 /// What a command runs with.
 pub struct Env<'a, 's> {
     pub config: &'a Config,

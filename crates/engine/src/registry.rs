@@ -18,6 +18,8 @@ pub struct Registered {
     pub parent: Option<u16>,
     /// Subcommands, by their place in `REGISTRY.all`.
     pub children: Vec<u16>,
+    /// Which argument names a field or member of the key's value; 0 for none.
+    pub part: usize,
     /// See `name_head`.
     head: u64,
     /// Nothing of the name is lost there.
@@ -40,6 +42,32 @@ pub struct Registry {
 }
 
 pub static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::build);
+
+/// Where commands on fields and members name the first one, so that it can be fetched ahead.
+const PARTS: [(&str, usize); 22] = [
+    ("hdel", 2),
+    ("hexists", 2),
+    ("hget", 2),
+    ("hincrby", 2),
+    ("hincrbyfloat", 2),
+    ("hmget", 2),
+    ("hmset", 2),
+    ("hset", 2),
+    ("hsetnx", 2),
+    ("hstrlen", 2),
+    ("sadd", 2),
+    ("sismember", 2),
+    ("smismember", 2),
+    ("smove", 3),
+    ("srem", 2),
+    ("zadd", 3),
+    ("zincrby", 3),
+    ("zmscore", 2),
+    ("zrank", 2),
+    ("zrem", 2),
+    ("zrevrank", 2),
+    ("zscore", 2),
+];
 
 const EMPTY: u16 = u16::MAX;
 /// Longest name looked up without hashing the whole of it.
@@ -68,7 +96,8 @@ impl Registry {
         };
         let head = name_head(row.name.as_bytes());
         let in_head = row.name.len() <= 8 && row.name.bytes().all(|byte| byte.is_ascii_lowercase());
-        self.all.push(Registered { row, id, full_name, parent, children: Vec::new(), head, in_head });
+        let part = PARTS.iter().find(|part| part.0 == full_name).map_or(0, |part| part.1);
+        self.all.push(Registered { row, id, full_name, parent, children: Vec::new(), part, head, in_head });
         id
     }
 

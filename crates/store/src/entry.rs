@@ -633,6 +633,26 @@ impl<'a> EntryRef<'a> {
         }
     }
 
+    /// Of a value in table form, fetches the line at which a search for this hash of a part begins.
+    pub fn prefetch_line(self, hash: u64) {
+        match self.payload() {
+            Payload::Members(table) => table.prefetch_line(hash),
+            Payload::Fields(table) => table.prefetch_line(hash),
+            Payload::Scored(table) => table.prefetch_line(hash),
+            _ => {}
+        }
+    }
+
+    /// Of a value in table form, fetches the part that a search for this hash will most likely end at.
+    pub fn prefetch_part(self, hash: u64) {
+        match self.payload() {
+            Payload::Members(table) => table.prefetch_item(hash),
+            Payload::Fields(table) => table.prefetch_item(hash),
+            Payload::Scored(table) => table.prefetch_item(hash),
+            _ => {}
+        }
+    }
+
     /// Bytes of the entry's block.
     #[inline]
     pub fn block_len(self) -> usize {

@@ -11,7 +11,7 @@ use base::limits;
 use smallvec::SmallVec;
 
 use crate::db::{Db, DbIndex, Key};
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryRef};
 use crate::plan::{Plan, ShardId, ShardList};
 use crate::sync::{Mutex, MutexGuard};
 use ds::table::Table;
@@ -111,7 +111,7 @@ impl Store {
 
     /// Fetches the lines of the tables where the keys' slots are, then the entries that these lead to. All
     /// shards are taken before, those that are free, so that nothing stands between the fetches and they
-    /// overlap: most of their time goes into address translation.
+    /// overlap: most of their time goes into address translation. Then the same for parts of large values.
     pub fn look_ahead(&self, wanted: &[Wanted]) {
         for wanted in wanted.chunks(LOOK_AHEAD) {
             let mut held = HeldAhead::new();
@@ -128,6 +128,16 @@ impl Store {
             for (&place, wanted) in places.iter().zip(wanted) {
                 if let Some(table) = table(place, wanted.db) {
                     table.prefetch_item(wanted.hash);
+                }
+            }
+            if wanted.iter().all(|wanted| wanted.part.is_none()) {
+                continue;
+            }
+            for stage in [EntryRef::prefetch_line, EntryRef::prefetch_part] {
+                for (&place, wanted) in places.iter().zip(wanted) {
+                    let part = table(place, wanted.db).zip(wanted.part);
+                    let found = part.and_then(|(table, part)| Some((table.likely(wanted.hash)?, part)));
+                    found.inspect(|&(entry, part)| stage(entry, part));
                 }
             }
         }
@@ -203,6 +213,9 @@ impl Store {
 pub struct Wanted {
     pub db: DbIndex,
     pub hash: u64,
+    /// The hash of the field or member of the key's value that is wanted, where the value is worth a look:
+    /// it is near because others want it too.
+    pub part: Option<u64>,
 }
 
 /// So many keys' lines are fetched at once: more would drive each other out of the nearest cache.

@@ -40,6 +40,16 @@ impl Place {
 }
 
 impl ScoredTable {
+    /// Fetches the line at which a search for this hash of a member begins.
+    pub fn prefetch_line(&self, hash: u64) {
+        self.table.prefetch_line(hash);
+    }
+
+    /// Fetches the member that a search for `hash` will most likely end at.
+    pub fn prefetch_item(&self, hash: u64) {
+        self.table.prefetch_item(hash);
+    }
+
     /// The members of a packed set; of equal ones, which a well-formed set does not have, the first.
     pub fn from_packed(pack: Listpack<'_>) -> Self {
         let mut set = ScoredTable::default();

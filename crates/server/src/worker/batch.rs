@@ -154,7 +154,7 @@ impl Worker {
         }
         let mut batch = std::mem::take(&mut self.batch);
         if batch.len() > 1 {
-            self.look_ahead(&mut batch);
+            self.look_ahead(&mut batch, input, big);
         }
         self.wait_for_snapshot(&batch);
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
@@ -168,14 +168,18 @@ impl Worker {
         self.batch = batch;
     }
 
-    /// Fetches what the requests' first keys lead to.
+    /// Fetches what the requests' first keys lead to; of a key that several in a row want, parts too.
     #[inline]
-    fn look_ahead(&mut self, batch: &mut Batch) {
-        batch.wanted.clear();
+    fn look_ahead(&mut self, batch: &mut Batch, input: &[u8], big: &[Arc<Vec<u8>>]) {
+        let mut last = None;
         for request in &batch.requests {
             let Some((_, hash)) = request.prepared.first_key else { continue };
             let Some(connection) = self.connections.at(request.slot) else { continue };
-            batch.wanted.push(Wanted { db: connection.session.db, hash });
+            let part = match last.replace(hash) == Some(hash) {
+                true => request.prepared.part(&request.argv(input, &batch.spans, big)),
+                false => None,
+            };
+            batch.wanted.push(Wanted { db: connection.session.db, hash, part });
         }
         self.engine.store.look_ahead(&batch.wanted);
     }
