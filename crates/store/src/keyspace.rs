@@ -111,33 +111,34 @@ impl Store {
 
     /// Fetches the lines of the tables where the keys' slots are, then the entries that these lead to. All
     /// shards are taken before, those that are free, so that nothing stands between the fetches and they
-    /// overlap: most of their time goes into address translation. Then the same for parts of large values.
-    pub fn look_ahead(&self, wanted: &[Wanted]) {
-        for wanted in wanted.chunks(LOOK_AHEAD) {
-            let mut held = HeldAhead::new();
-            let mut places = [0; LOOK_AHEAD];
-            for (place, wanted) in places.iter_mut().zip(wanted) {
-                *place = self.hold_ahead(&mut held, self.shard_of(wanted.hash));
+    /// overlap: most of their time goes into address translation. Then the same for parts of values. Of many
+    /// keys only the first `LOOK_AHEAD` are fetched.
+    pub fn look_ahead(&self, wanted: &[Wanted], parts: &[WantedPart]) {
+        let wanted = &wanted[..wanted.len().min(LOOK_AHEAD)];
+        let mut held = HeldAhead::new();
+        let mut places = [0; LOOK_AHEAD];
+        for (place, wanted) in places.iter_mut().zip(wanted) {
+            *place = self.hold_ahead(&mut held, self.shard_of(wanted.hash));
+        }
+        let table = |place: usize, db: DbIndex| Some(held.get(place)?.1.dbs[db.0 as usize].table());
+        for (&place, wanted) in places.iter().zip(wanted) {
+            if let Some(table) = table(place, wanted.db) {
+                table.prefetch_line(wanted.hash);
             }
-            let table = |place: usize, db: DbIndex| Some(held.get(place)?.1.dbs[db.0 as usize].table());
-            for (&place, wanted) in places.iter().zip(wanted) {
-                if let Some(table) = table(place, wanted.db) {
-                    table.prefetch_line(wanted.hash);
-                }
+        }
+        for (&place, wanted) in places.iter().zip(wanted) {
+            if let Some(table) = table(place, wanted.db) {
+                table.prefetch_item(wanted.hash);
             }
-            for (&place, wanted) in places.iter().zip(wanted) {
-                if let Some(table) = table(place, wanted.db) {
-                    table.prefetch_item(wanted.hash);
-                }
-            }
-            if wanted.iter().all(|wanted| wanted.part.is_none()) {
-                continue;
-            }
-            for stage in [EntryRef::prefetch_line, EntryRef::prefetch_part] {
-                for (&place, wanted) in places.iter().zip(wanted) {
-                    let part = table(place, wanted.db).zip(wanted.part);
-                    let found = part.and_then(|(table, part)| Some((table.likely(wanted.hash)?, part)));
-                    found.inspect(|&(entry, part)| stage(entry, part));
+        }
+        let entry = |part: &WantedPart| {
+            let wanted = wanted.get(part.of)?;
+            table(places[part.of], wanted.db)?.likely(wanted.hash)
+        };
+        for stage in [EntryRef::prefetch_line, EntryRef::prefetch_part] {
+            for part in parts {
+                if let Some(entry) = entry(part) {
+                    stage(entry, part.hash);
                 }
             }
         }
@@ -213,9 +214,15 @@ impl Store {
 pub struct Wanted {
     pub db: DbIndex,
     pub hash: u64,
-    /// The hash of the field or member of the key's value that is wanted, where the value is worth a look:
-    /// it is near because others want it too.
-    pub part: Option<u64>,
+}
+
+/// A field or member that is about to be looked for. Its value must be worth a look: near, because others want
+/// it too.
+#[derive(Clone, Copy)]
+pub struct WantedPart {
+    /// The place of its key among those wanted.
+    pub of: usize,
+    pub hash: u64,
 }
 
 /// So many keys' lines are fetched at once: more would drive each other out of the nearest cache.

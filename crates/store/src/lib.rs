@@ -25,6 +25,6 @@ pub mod value;
 
 pub use db::{Db, DbIndex, Garbage, Key};
 pub use entry::{Entry, EntryRef, Payload, Type};
-pub use keyspace::{Guard, Shard, Store, Wanted};
+pub use keyspace::{Guard, Shard, Store, Wanted, WantedPart};
 pub use plan::{Plan, ShardId};
 pub use value::{Hash, Kind, List, Set, SortedSet, Stream, Text, Thresholds};

@@ -9,7 +9,7 @@ use engine::pipeline::may_write;
 use engine::{Argv, Outcome, Prepared};
 use resp::reply::Reply;
 use resp::request::Span;
-use store::Wanted;
+use store::{Wanted, WantedPart};
 
 use super::Worker;
 use crate::conn::{OutputVerdict, Slot, add};
@@ -39,6 +39,7 @@ pub struct Batch {
     pub spans: Vec<Span>,
     /// First keys of the requests, of those that have one.
     wanted: Vec<Wanted>,
+    parts: Vec<WantedPart>,
 }
 
 struct Request {
@@ -72,6 +73,7 @@ impl Batch {
     fn clear(&mut self) {
         self.requests.clear();
         self.wanted.clear();
+        self.parts.clear();
         self.spans.clear();
         self.spans.shrink_to(SPANS_KEPT);
     }
@@ -175,13 +177,14 @@ impl Worker {
         for request in &batch.requests {
             let Some((_, hash)) = request.prepared.first_key else { continue };
             let Some(connection) = self.connections.at(request.slot) else { continue };
-            let part = match last.replace(hash) == Some(hash) {
-                true => request.prepared.part(&request.argv(input, &batch.spans, big)),
-                false => None,
-            };
-            batch.wanted.push(Wanted { db: connection.session.db, hash, part });
+            if last.replace(hash) == Some(hash)
+                && let Some(hash) = request.prepared.part(&request.argv(input, &batch.spans, big))
+            {
+                batch.parts.push(WantedPart { of: batch.wanted.len(), hash });
+            }
+            batch.wanted.push(Wanted { db: connection.session.db, hash });
         }
-        self.engine.store.look_ahead(&batch.wanted);
+        self.engine.store.look_ahead(&batch.wanted, &batch.parts);
     }
 
     /// Delays writers while a snapshot's blocks pile up, before they take a lock.
