@@ -216,8 +216,8 @@ pub struct Wanted {
     pub hash: u64,
 }
 
-/// A field or member that is about to be looked for. Its value must be worth a look: near, because others want
-/// it too.
+/// A field or member that is about to be looked for. Its value must be worth a look: near, because others
+/// want it too.
 #[derive(Clone, Copy)]
 pub struct WantedPart {
     /// The place of its key among those wanted.
