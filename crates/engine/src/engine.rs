@@ -229,6 +229,8 @@ pub struct Worker {
     pub(crate) transaction: Option<crate::multi::TransactionLog>,
     /// What a command took out and frees itself, once its shards are unlocked.
     pub(crate) garbage: Vec<Garbage>,
+    /// All was flushed: a dump is not to outlive what it holds.
+    pub(crate) dump_is_stale: bool,
 }
 
 /// A worker with what its commands borrow beside it.
@@ -251,6 +253,7 @@ impl WorkerSeat {
             clock_ns: engine.host.monotonic_ns(),
             transaction: None,
             garbage: Vec::new(),
+            dump_is_stale: false,
         };
         let (effects, deferred) = (Effects::default(), Vec::new());
         WorkerSeat { worker, config: engine.config(), version: 0, effects, deferred }

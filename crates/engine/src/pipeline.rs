@@ -14,6 +14,7 @@ use crate::ctx::Ctx;
 use crate::effects::Effects;
 use crate::engine::{Engine, Worker, WorkerSeat};
 use crate::error::CmdError;
+use crate::host::Wait;
 use crate::keys::Keys;
 use crate::multi;
 use crate::observe;
@@ -134,7 +135,20 @@ impl Engine {
         }
         // Freed here, where it makes nobody wait for a shard.
         seat.worker.garbage.clear();
+        if std::mem::take(&mut seat.worker.dump_is_stale) {
+            self.replace_dump(&seat.config);
+        }
         outcome
+    }
+
+    /// All was flushed: where save points are set, a save of what there was is ended and what there is now is
+    /// saved. The log says how that went; the client is told of its command only.
+    #[cold]
+    fn replace_dump(&self, config: &Config) {
+        if !config.save.is_empty() {
+            self.host.cancel_save(Wait::ForEnd);
+            self.host.save_now().ok();
+        }
     }
 
     /// Runs a command under locks that are held; logs, wakes and observes. EXEC calls it once for each

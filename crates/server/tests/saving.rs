@@ -190,6 +190,29 @@ fn a_flush_during_a_save_is_not_in_the_file() {
     assert_eq!(client.run("DBSIZE"), Value::Integer(1));
 }
 
+/// A dump must not bring back what was flushed.
+#[test]
+fn with_save_points_a_flush_of_all_is_on_the_disk_when_it_is_answered() {
+    let server = start(&["--save", "100000 100000", "--rdb-key-save-delay", "100"]);
+    let mut client = server.client();
+    let path = server.dir().join("dump.rdb");
+    for request in ["FLUSHALL", "FLUSHALL ASYNC", "EXEC"] {
+        write_version(&mut client, 7);
+        save_in_background(&mut client);
+        assert_eq!(version_of(&read_dump(&path).expect("whole")), 7);
+        client.run("BGSAVE");
+        if request == "EXEC" {
+            ok(client.run("MULTI"));
+            client.run("FLUSHALL");
+        }
+        client.run(request);
+        assert_eq!(read_dump(&path).expect("whole").len(), 0, "{request}");
+        assert_eq!(info(&mut client, "rdb_changes_since_last_save"), "0");
+        assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "0");
+    }
+    assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
+}
+
 #[test]
 fn one_save_at_a_time() {
     let server = start(&["--rdb-key-save-delay", "10000000"]);

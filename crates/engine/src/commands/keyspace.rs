@@ -12,6 +12,7 @@ use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, fl
 use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::keys::Keys;
+use crate::session::Origin;
 use crate::watch::Presence;
 
 pub static TABLE: &[Command] = &[
@@ -175,10 +176,12 @@ fn flushdb(ctx: &mut Ctx) -> CmdResult {
     flush(ctx, own..own + 1)
 }
 
-/// Unlike Redis it does not write an empty dump when save points are set.
+/// Where save points are set, an empty dump is written before the reply.
 fn flushall(ctx: &mut Ctx) -> CmdResult {
     let all = 0..ctx.engine.store.databases();
-    flush(ctx, all)
+    flush(ctx, all)?;
+    ctx.worker.dump_is_stale = ctx.session.origin == Origin::Client;
+    Ok(())
 }
 
 fn flush(ctx: &mut Ctx, dbs: Range<u16>) -> CmdResult {
