@@ -243,7 +243,7 @@ impl Engine {
         };
         self.with_readable(id, |value| value.end(id));
         let Some(Home::Left(entry)) = self.readings.end(id) else { return };
-        let last = Arc::into_inner(entry).and_then(Mutex::into_inner);
+        let last = Arc::into_inner(entry).and_then(|entry| entry.lock().take());
         if let Some(entry) = last {
             self.host.reclaim(Garbage::Entry(entry));
         }
