@@ -32,10 +32,7 @@ pub fn cargo(words: &[&str]) -> Command {
 
 /// Builds the programs that tests start, and returns the server's path.
 pub fn build_server(profile: Profile) -> Result<PathBuf, String> {
-    let mut words = vec!["build", "--profile", profile.name(), "-p", "server"];
-    if root().join("crates/tools/Cargo.toml").exists() {
-        words.extend(["-p", "tools"]);
-    }
+    let words = ["build", "--profile", profile.name(), "-p", "server", "-p", "tools"];
     process::run(&mut cargo(&words), BUILD_LIMIT)?;
     let server = target().join(profile.name()).join(SERVER);
     if process::is_program(&server) {
