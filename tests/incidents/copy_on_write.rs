@@ -18,7 +18,7 @@ const BOUND: u64 = (32 << 20) + KEYS as u64 / 5;
 fn the_peak_of_a_save_is_bounded() {
     let (grown, reported) = overwrite_during_save(&onefold(), &["--snapshot-write-rate", "20mb"]);
     assert!(grown <= BOUND, "{grown} bytes more than without a save, {reported} reported");
-    assert!(reported <= BOUND, "{reported}");
+    assert!((1 << 20..=BOUND).contains(&reported), "{reported}: writers come before a slow disk");
     match redis() {
         Some(program) => {
             // A pause after each key makes the disk slow.
@@ -43,7 +43,6 @@ fn overwrite_during_save(program: &Path, arguments: &[&str]) -> (u64, u64) {
     let before = process_bytes(&server, "VmRSS");
     begin_save(&mut client);
     write_all(&mut client, b'c');
-    assert_eq!(number(&mut client, "rdb_bgsave_in_progress"), 1, "all was overwritten during the save");
     let grown = process_bytes(&server, "VmHWM").saturating_sub(before);
     client.set_timeout(None);
     wait_for(&mut client, "rdb_bgsave_in_progress", "0");

@@ -9,7 +9,7 @@ use base::hash::hash;
 pub use crate::field::{Field, FieldRef};
 use crate::listpack::{self, Buffer, Element, Listpack};
 use crate::reading::{Readings, Shown};
-use crate::saving::{Part, Piece, Savable, Saver, Saving};
+use crate::saving::{Part, Piece, Saving, TableSaving};
 use crate::table::{DuePosition, SlotId, Table};
 
 /// A hash in either form.
@@ -418,25 +418,15 @@ impl FieldTable {
     }
 }
 
-impl Savable for FieldTable {
-    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        self.saving.begin(&mut self.table, number, saver);
+impl TableSaving for FieldTable {
+    type Part = Field;
+
+    fn saving(&self) -> &Saving {
+        &self.saving
     }
 
-    fn save_on(&mut self) -> bool {
-        self.saving.go_on(&mut self.table)
-    }
-
-    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        self.saving.end(&mut self.table)
-    }
-
-    fn saver(&self) -> Option<&dyn Saver> {
-        self.saving.saver()
-    }
-
-    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.saving.saver_mut()
+    fn parts(&mut self) -> (&mut Saving, &mut Table<Field>) {
+        (&mut self.saving, &mut self.table)
     }
 }
 

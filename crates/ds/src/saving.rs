@@ -111,13 +111,39 @@ impl Saving {
         table.snapshot_end();
         self.saver.take()
     }
+}
 
-    pub fn saver(&self) -> Option<&dyn Saver> {
-        self.saver.as_deref()
+/// A value whose parts are the items of one table.
+pub(crate) trait TableSaving {
+    type Part: Part;
+
+    fn saving(&self) -> &Saving;
+
+    fn parts(&mut self) -> (&mut Saving, &mut Table<Self::Part>);
+}
+
+impl<V: TableSaving> Savable for V {
+    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
+        let (saving, table) = self.parts();
+        saving.begin(table, number, saver);
     }
 
-    pub fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.saver.as_deref_mut()
+    fn save_on(&mut self) -> bool {
+        let (saving, table) = self.parts();
+        saving.go_on(table)
+    }
+
+    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
+        let (saving, table) = self.parts();
+        saving.end(table)
+    }
+
+    fn saver(&self) -> Option<&dyn Saver> {
+        self.saving().saver.as_deref()
+    }
+
+    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
+        self.parts().0.saver.as_deref_mut()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::intset::{self, Intset};
 use crate::listpack::{self, Buffer, Element, Listpack};
 pub use crate::member::Member;
 use crate::reading::{Readings, Shown};
-use crate::saving::{Part, Piece, Savable, Saver, Saving};
+use crate::saving::{Part, Piece, Saving, TableSaving};
 use crate::table::{SlotId, Table};
 
 /// A set in any form.
@@ -399,25 +399,15 @@ impl MemberTable {
     }
 }
 
-impl Savable for MemberTable {
-    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        self.saving.begin(&mut self.table, number, saver);
+impl TableSaving for MemberTable {
+    type Part = Member;
+
+    fn saving(&self) -> &Saving {
+        &self.saving
     }
 
-    fn save_on(&mut self) -> bool {
-        self.saving.go_on(&mut self.table)
-    }
-
-    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        self.saving.end(&mut self.table)
-    }
-
-    fn saver(&self) -> Option<&dyn Saver> {
-        self.saving.saver()
-    }
-
-    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.saving.saver_mut()
+    fn parts(&mut self) -> (&mut Saving, &mut Table<Member>) {
+        (&mut self.saving, &mut self.table)
     }
 }
 

@@ -4,8 +4,7 @@
 mod common;
 
 use common::check_as_redis;
-use engine::pipeline::Outcome;
-use engine::testing::checks::{Script, changes, check_replay, check_scripts};
+use engine::testing::checks::{Script, changes, check_replay, check_scripts, check_wait_after};
 use engine::testing::{TestEngine, show};
 use resp::decode::Value;
 use resp::reply::Protocol;
@@ -479,27 +478,9 @@ fn entries_of_producers() {
     test.check_invariants();
 }
 
-/// The first line waits; the others are run by somebody else, and then the reply has come. What is logged
-/// replays to the same.
 fn check_wait(waiting: &str, others: &[&str], expected: &str) {
-    let mut test = TestEngine::new();
-    test.collect_effects();
-    let other = test.connect();
-    test.run_as(other, "XADD seen 1-1 f v");
-    test.run_as(other, "XADD seen 2-1 f v");
-    test.run_as(other, "XDEL seen 2-1");
-    test.run_as(other, "XGROUP CREATE x g 0 MKSTREAM");
-    assert_eq!(test.run_raw(0, &waiting.split(' ').collect::<Vec<_>>()), b"", "{waiting} waits");
-    assert_eq!(test.outcome, Outcome::Blocked);
-    for line in others {
-        assert_eq!(test.take_served(), [], "{waiting}, before {line}");
-        assert!(!test.run_as(other, line).is_error(), "{line}");
-    }
-    let served = test.take_served();
-    let replies: Vec<_> = served.iter().map(|(session, reply)| (*session, show(reply))).collect();
-    assert_eq!(replies, [(0, expected.to_owned())], "{waiting}, {others:?}");
-    check_replay(&mut test);
-    test.check_invariants();
+    let before = ["XADD seen 1-1 f v", "XADD seen 2-1 f v", "XDEL seen 2-1", "XGROUP CREATE x g 0 MKSTREAM"];
+    check_wait_after(&before, waiting, others, expected, &[]);
 }
 
 #[test]

@@ -11,10 +11,11 @@
 //! An entry knows nothing of databases, locks or time: `expires_at` is a number here.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+mod block;
+mod boxed;
+
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
@@ -24,12 +25,17 @@ use ds::hash::FieldTable;
 use ds::intset::Intset;
 use ds::list::PackedList;
 use ds::listpack::Buffer;
-use ds::saving::{Savable, Saver};
 use ds::set::MemberTable;
 use ds::sorted_set::ScoredTable;
 use ds::stream::Stream;
 use ds::table::Item;
 
+use self::block::{
+    allocate, expiry_form, expiry_len, free, read_text, reallocate, text_len, varint_len, write_expiry,
+    write_text, write_varint,
+};
+use self::boxed::pointed;
+pub use self::boxed::{NewPayload, SharedRef};
 use crate::paged::PagedText;
 use crate::snapshot::pieces;
 
@@ -116,42 +122,6 @@ pub enum Payload<'a> {
     Scored(&'a ScoredTable),
     Fields(&'a FieldTable),
     Stream(&'a Stream),
-}
-
-/// A string in a block of its own, borrowed from its entry.
-#[derive(Clone, Copy)]
-pub struct SharedRef<'a>(&'a Vec<u8>);
-
-impl<'a> SharedRef<'a> {
-    pub fn bytes(self) -> &'a [u8] {
-        self.0
-    }
-
-    /// Another owner of the same block.
-    pub fn to_arc(self) -> Arc<Vec<u8>> {
-        let raw = std::ptr::from_ref(self.0);
-        // SAFETY: the reference comes from Arc::into_raw (only `EntryRef::boxed` makes a SharedRef), and
-        // the entry's own count keeps the block alive meanwhile.
-        unsafe {
-            Arc::increment_strong_count(raw);
-            Arc::from_raw(raw)
-        }
-    }
-}
-
-/// A value on its way into an entry.
-pub enum NewPayload<'a> {
-    Bytes(&'a [u8]),
-    Raw(&'a [u8]),
-    Int(i64),
-    Shared(Arc<Vec<u8>>),
-    Paged(Box<PagedText>),
-    Ints(&'a [u8]),
-    Nodes(Box<PackedList>),
-    Members(Box<MemberTable>),
-    Scored(Box<ScoredTable>),
-    Fields(Box<FieldTable>),
-    Stream(Box<Stream>),
 }
 
 /// Strings of this length and more live in a block of their own, which replies and snapshots share.
@@ -247,123 +217,6 @@ impl Entry {
         Entry(block)
     }
 
-    /// The string's own block, for edits in place of a range, and behind its end. Unshares it when a reply or
-    /// snapshot still reads it.
-    pub fn shared_mut(&mut self, changed: Range<usize>) -> Option<&mut Vec<u8>> {
-        if self.view().form() == Form::Paged {
-            return self.paged_mut().map(|text| Arc::make_mut(text.text_mut(changed)));
-        }
-        let view = self.view();
-        if view.form() != Form::Boxed || view.kind() != Type::String {
-            return None;
-        }
-        // SAFETY: a boxed string's payload is an Arc<Vec<u8>> that this entry owns; ManuallyDrop keeps
-        // the count, and the pointer is written back in case make_mut moved it.
-        unsafe {
-            let at = self.0.as_ptr().add(view.payload_at()).cast::<*const Vec<u8>>();
-            let mut shared = ManuallyDrop::new(Arc::from_raw(at.read_unaligned()));
-            let raw: *mut Vec<u8> = Arc::make_mut(&mut shared);
-            at.write_unaligned(raw);
-            Some(&mut *raw)
-        }
-    }
-
-    /// A large list, for edits.
-    pub fn nodes_mut(&mut self) -> Option<&mut PackedList> {
-        // SAFETY: a boxed list's payload is a Box<PackedList>.
-        unsafe { self.boxed_mut(Type::List) }
-    }
-
-    /// A large set, for edits.
-    pub fn members_mut(&mut self) -> Option<&mut MemberTable> {
-        // SAFETY: a boxed set's payload is a Box<MemberTable>.
-        unsafe { self.boxed_mut(Type::Set) }
-    }
-
-    /// A large sorted set, for edits.
-    pub fn scored_mut(&mut self) -> Option<&mut ScoredTable> {
-        // SAFETY: a boxed sorted set's payload is a Box<ScoredTable>.
-        unsafe { self.boxed_mut(Type::SortedSet) }
-    }
-
-    /// A large hash, for edits.
-    pub fn fields_mut(&mut self) -> Option<&mut FieldTable> {
-        // SAFETY: a boxed hash's payload is a Box<FieldTable>.
-        unsafe { self.boxed_mut(Type::Hash) }
-    }
-
-    /// A stream, for edits.
-    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
-        // SAFETY: a stream's payload is a Box<Stream>.
-        unsafe { self.boxed_mut(Type::Stream) }
-    }
-
-    /// The value, if a snapshot can save it in pieces.
-    pub(crate) fn savable(&mut self) -> Option<&mut dyn Savable> {
-        match self.view().kind() {
-            Type::Set => self.members_mut().map(|table| table as &mut dyn Savable),
-            Type::SortedSet => self.scored_mut().map(|table| table as &mut dyn Savable),
-            Type::Hash => self.fields_mut().map(|table| table as &mut dyn Savable),
-            Type::List => self.nodes_mut().map(|list| list as &mut dyn Savable),
-            Type::Stream => self.stream_mut().map(|stream| stream as &mut dyn Savable),
-            Type::String => self.paged_mut().map(|text| text as &mut dyn Savable),
-        }
-    }
-
-    /// A string that a snapshot takes page by page.
-    fn paged_mut(&mut self) -> Option<&mut PagedText> {
-        if self.view().form() != Form::Paged {
-            return None;
-        }
-        // SAFETY: the form says that the pointer is that of such a box, which the entry owns.
-        unsafe { Some(&mut *self.boxed_at().cast::<PagedText>()) }
-    }
-
-    /// Lets a snapshot take a string in a block of its own page by page.
-    pub(crate) fn make_paged(&mut self) {
-        if self.view().kind() == Type::String && self.view().form() == Form::Boxed {
-            // SAFETY: the pointer is overwritten next.
-            if let NewPayload::Shared(text) = unsafe { self.boxed_payload() } {
-                self.set_pointer(NewPayload::Paged(Box::new(PagedText::new(text))));
-            }
-        }
-    }
-
-    /// The snapshot needs no more pages.
-    pub(crate) fn make_unpaged(&mut self) {
-        if self.view().form() == Form::Paged {
-            // SAFETY: the pointer is overwritten next.
-            if let NewPayload::Paged(text) = unsafe { self.boxed_payload() } {
-                self.set_pointer(NewPayload::Shared(text.into_text()));
-            }
-        }
-    }
-
-    /// Puts a pointer in the place of one that is not the entry's any more.
-    fn set_pointer(&mut self, payload: NewPayload<'_>) {
-        debug_assert!(self.view().form().is_pointer() && payload.form().is_pointer());
-        let at = self.view().payload_at();
-        // SAFETY: a pointer stands at `at`, and the payload is one.
-        unsafe {
-            *self.0.as_ptr() = *self.0.as_ptr() & 0x1f | (payload.form() as u8) << 5;
-            payload.write(self.0.as_ptr().add(at));
-        }
-    }
-
-    /// What the entry's box holds, if it is a boxed value of type `kind`.
-    ///
-    /// # Safety
-    /// `T` is what entries of that type box.
-    unsafe fn boxed_mut<T>(&mut self, kind: Type) -> Option<&mut T> {
-        let view = self.view();
-        if view.form() != Form::Boxed || view.kind() != kind {
-            return None;
-        }
-        // SAFETY: the entry owns the box, and `&mut self` makes the access unique; the type is the caller's
-        // promise.
-        unsafe { Some(&mut *self.boxed_at().cast::<T>()) }
-    }
-
     /// The packed bytes in place, as a buffer a listpack or a set of integers can be edited in.
     pub fn packed(&mut self) -> PackedMut<'_> {
         debug_assert!(matches!(self.view().form(), Form::Packed | Form::Raw | Form::Ints));
@@ -386,43 +239,6 @@ impl Entry {
         debug_assert!(matches!(self.view().form(), Form::Packed | Form::Raw));
         // SAFETY: the block has a head.
         unsafe { *self.0.as_ptr() = *self.0.as_ptr() & 0x1f | (Form::Raw as u8) << 5 };
-    }
-
-    fn boxed_at(&self) -> *mut u8 {
-        // SAFETY: callers checked that the form is Boxed, so 8 bytes of pointer stand there.
-        unsafe { self.0.as_ptr().add(self.view().payload_at()).cast::<*mut u8>().read_unaligned() }
-    }
-
-    /// Frees what the entry points to, or leaves it to the snapshot that is not done with it.
-    #[inline]
-    fn drop_boxed(&mut self) {
-        if self.view().form().is_pointer() {
-            // SAFETY: callers overwrite or free the pointer next.
-            pieces::leave(self.view().kind(), unsafe { self.boxed_payload() });
-        }
-    }
-
-    /// What the entry points to.
-    ///
-    /// # Safety
-    /// The entry's payload is a pointer, which is not used again.
-    unsafe fn boxed_payload(&mut self) -> NewPayload<'static> {
-        let at = self.boxed_at();
-        // SAFETY: the entry owns what it points to, and the caller promises that this is the last use; the
-        // type says what it is.
-        unsafe {
-            match self.view().kind() {
-                Type::String if self.view().form() == Form::Paged => {
-                    NewPayload::Paged(Box::from_raw(at.cast()))
-                }
-                Type::String => NewPayload::Shared(Arc::from_raw(at.cast())),
-                Type::List => NewPayload::Nodes(Box::from_raw(at.cast())),
-                Type::Set => NewPayload::Members(Box::from_raw(at.cast())),
-                Type::SortedSet => NewPayload::Scored(Box::from_raw(at.cast())),
-                Type::Hash => NewPayload::Fields(Box::from_raw(at.cast())),
-                Type::Stream => NewPayload::Stream(Box::from_raw(at.cast())),
-            }
-        }
     }
 
     /// Makes the `old` bytes at `at` into `new` bytes (the content of the new ones is unspecified).
@@ -617,22 +433,6 @@ impl<'a> EntryRef<'a> {
         }
     }
 
-    /// # Safety
-    /// `at` is the payload of an entry of form Boxed.
-    unsafe fn boxed(self, at: *mut u8) -> Payload<'a> {
-        // SAFETY: what the pointer leads to lives as long as the entry.
-        unsafe {
-            match self.kind() {
-                Type::String => Payload::Shared(SharedRef(pointed(at))),
-                Type::List => Payload::Nodes(pointed(at)),
-                Type::Set => Payload::Members(pointed(at)),
-                Type::SortedSet => Payload::Scored(pointed(at)),
-                Type::Hash => Payload::Fields(pointed(at)),
-                Type::Stream => Payload::Stream(pointed(at)),
-            }
-        }
-    }
-
     /// Of a value in table form, fetches the line at which a search for this hash of a part begins.
     pub fn prefetch_line(self, hash: u64) {
         match self.payload() {
@@ -686,22 +486,6 @@ impl<'a> EntryRef<'a> {
         assert!(!entry.form().is_pointer(), "an image never holds a pointer");
         assert_eq!(entry.block_len(), image.len(), "an image is whole");
         entry
-    }
-
-    /// Who is saving the value in pieces, if anybody is.
-    pub(crate) fn saver(self) -> Option<&'a dyn Saver> {
-        match self.payload() {
-            Payload::Members(table) => table.saver(),
-            Payload::Scored(table) => table.saver(),
-            Payload::Fields(table) => table.saver(),
-            Payload::Nodes(list) => list.saver(),
-            Payload::Stream(stream) => stream.saver(),
-            // SAFETY: the form says that such a box stands there, which lives as long as the entry.
-            Payload::Shared(_) if self.form() == Form::Paged => unsafe {
-                pointed::<PagedText>(self.0.as_ptr().add(self.payload_at())).saver()
-            },
-            _ => None,
-        }
     }
 
     /// How many blocks freeing it gives back, about.
@@ -800,345 +584,5 @@ impl Entry {
     }
 }
 
-impl NewPayload<'_> {
-    /// The value, if a snapshot can save it in pieces.
-    pub(crate) fn savable(&mut self) -> Option<&mut dyn Savable> {
-        match self {
-            NewPayload::Members(table) => Some(&mut **table),
-            NewPayload::Scored(table) => Some(&mut **table),
-            NewPayload::Fields(table) => Some(&mut **table),
-            NewPayload::Nodes(list) => Some(&mut **list),
-            NewPayload::Stream(stream) => Some(&mut **stream),
-            NewPayload::Paged(text) => Some(&mut **text),
-            _ => None,
-        }
-    }
-
-    fn form(&self) -> Form {
-        match self {
-            NewPayload::Bytes(_) => Form::Packed,
-            NewPayload::Raw(_) => Form::Raw,
-            NewPayload::Int(_) => Form::Int,
-            NewPayload::Ints(_) => Form::Ints,
-            NewPayload::Paged(_) => Form::Paged,
-            NewPayload::Shared(_)
-            | NewPayload::Nodes(_)
-            | NewPayload::Members(_)
-            | NewPayload::Scored(_)
-            | NewPayload::Fields(_)
-            | NewPayload::Stream(_) => Form::Boxed,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            NewPayload::Bytes(bytes) | NewPayload::Raw(bytes) | NewPayload::Ints(bytes) => {
-                text_len(bytes.len())
-            }
-            _ => 8,
-        }
-    }
-
-    /// # Safety
-    /// `at` has room for `len()` bytes.
-    unsafe fn write(self, at: *mut u8) -> *mut u8 {
-        // SAFETY: by the contract above.
-        unsafe {
-            match self {
-                NewPayload::Bytes(bytes) | NewPayload::Raw(bytes) | NewPayload::Ints(bytes) => {
-                    return write_text(at, bytes);
-                }
-                NewPayload::Int(value) => at.cast::<i64>().write_unaligned(value),
-                NewPayload::Shared(bytes) => point_to(at, Arc::into_raw(bytes)),
-                NewPayload::Paged(text) => point_to(at, Box::into_raw(text)),
-                NewPayload::Nodes(list) => point_to(at, Box::into_raw(list)),
-                NewPayload::Members(table) => point_to(at, Box::into_raw(table)),
-                NewPayload::Scored(table) => point_to(at, Box::into_raw(table)),
-                NewPayload::Fields(table) => point_to(at, Box::into_raw(table)),
-                NewPayload::Stream(stream) => point_to(at, Box::into_raw(stream)),
-            }
-            at.add(8)
-        }
-    }
-}
-
-/// # Safety
-/// `at` has room for a pointer.
-unsafe fn point_to<T>(at: *mut u8, to: *const T) {
-    // SAFETY: by the contract above.
-    unsafe { at.cast::<*const T>().write_unaligned(to) };
-}
-
-/// # Safety
-/// A pointer to a live `T` stands at `at`, and the `T` does not change during `'a`.
-unsafe fn pointed<'a, T>(at: *const u8) -> &'a T {
-    // SAFETY: by the contract above.
-    unsafe { &*at.cast::<*const T>().read_unaligned() }
-}
-
-fn expiry_form(expires_at: Option<i64>) -> u8 {
-    match expires_at {
-        None => 0,
-        Some(at) if (0..1 << 48).contains(&at) => 1,
-        Some(_) => 2,
-    }
-}
-
-#[inline]
-const fn expiry_len(form: u8) -> usize {
-    match form {
-        0 => 0,
-        1 => 6,
-        _ => 8,
-    }
-}
-
-/// # Safety
-/// `at` has room for the form's bytes.
-unsafe fn write_expiry(at: *mut u8, form: u8, expires_at: i64) -> *mut u8 {
-    let len = expiry_len(form);
-    // SAFETY: at most 8 bytes of the number are copied.
-    unsafe {
-        std::ptr::copy_nonoverlapping(expires_at.to_le_bytes().as_ptr(), at, len);
-        at.add(len)
-    }
-}
-
-#[inline]
-const fn varint_len(value: usize) -> usize {
-    match value {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        0x4000..0x20_0000 => 3,
-        0x20_0000..0x1000_0000 => 4,
-        _ => 5,
-    }
-}
-
-#[inline]
-const fn text_len(len: usize) -> usize {
-    varint_len(len) + len
-}
-
-/// # Safety
-/// `at` has room for `varint_len(value)` bytes.
-#[inline]
-unsafe fn write_varint(mut at: *mut u8, mut value: usize) -> *mut u8 {
-    // SAFETY: one byte for every seven bits, which is what varint_len counts.
-    unsafe {
-        while value >= 0x80 {
-            *at = value as u8 | 0x80;
-            value >>= 7;
-            at = at.add(1);
-        }
-        *at = value as u8;
-        at.add(1)
-    }
-}
-
-/// # Safety
-/// `at` has room for `text_len(bytes.len())` bytes.
-#[inline]
-unsafe fn write_text(at: *mut u8, bytes: &[u8]) -> *mut u8 {
-    // SAFETY: by the contract above.
-    unsafe {
-        let at = write_varint(at, bytes.len());
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
-        at.add(bytes.len())
-    }
-}
-
-/// The text at `at` and the bytes it takes with its length.
-///
-/// # Safety
-/// A text written by `write_text` stands at `at` and lives for `'a`.
-#[inline]
-unsafe fn read_text<'a>(at: *const u8) -> (&'a [u8], usize) {
-    // SAFETY: by the contract above.
-    unsafe {
-        let first = *at;
-        if first < 0x80 {
-            return (slice::from_raw_parts(at.add(1), first as usize), 1 + first as usize);
-        }
-        let (mut len, mut shift, mut used) = ((first & 0x7f) as usize, 7, 1);
-        loop {
-            let byte = *at.add(used);
-            len |= ((byte & 0x7f) as usize) << shift;
-            (shift, used) = (shift + 7, used + 1);
-            if byte < 0x80 {
-                return (slice::from_raw_parts(at.add(used), len), used + len);
-            }
-        }
-    }
-}
-
-fn layout(len: usize) -> Layout {
-    Layout::from_size_align(len, 8).expect("an entry is far smaller than the address space")
-}
-
-fn allocate(len: usize) -> NonNull<u8> {
-    // SAFETY: len is never 0: an entry has a head.
-    let block = unsafe { alloc(layout(len)) };
-    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout(len)))
-}
-
-/// # Safety
-/// `block` was allocated with `old` bytes.
-unsafe fn reallocate(block: NonNull<u8>, old: usize, new: usize) -> NonNull<u8> {
-    // SAFETY: by the contract above; `new` is never 0.
-    let block = unsafe { realloc(block.as_ptr(), layout(old), new) };
-    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout(new)))
-}
-
-/// # Safety
-/// `block` was allocated with `len` bytes and is not used again.
-unsafe fn free(block: NonNull<u8>, len: usize) {
-    // SAFETY: by the contract above.
-    unsafe { dealloc(block.as_ptr(), layout(len)) };
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What an entry should be.
-    #[derive(Clone, Debug)]
-    struct Model {
-        key: Vec<u8>,
-        bytes: Vec<u8>,
-        expires_at: Option<i64>,
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Expire(Option<i64>),
-        Set(Vec<u8>),
-        Share(Vec<u8>),
-        Splice { at: usize, remove: usize, insert: Vec<u8> },
-        Rename(Vec<u8>),
-        Append(Vec<u8>),
-    }
-
-    fn check(entry: &Entry, model: &Model) {
-        let view = entry.view();
-        assert_eq!(view.key(), model.key);
-        assert_eq!(view.expires_at(), model.expires_at);
-        assert_eq!(view.kind(), Type::String);
-        assert_eq!(view.clock(), 0x12_3456);
-        match view.payload() {
-            Payload::Bytes(bytes) => {
-                assert_eq!(bytes, model.bytes);
-                let image = view.image().expect("bytes in place have an image").to_vec();
-                assert_eq!(EntryRef::from_image(&image).key(), model.key);
-            }
-            Payload::Shared(shared) => assert_eq!(shared.bytes(), model.bytes),
-            other => panic!("an unexpected payload: {:?}", std::mem::discriminant(&other)),
-        }
-    }
-
-    fn apply(entry: &mut Entry, model: &mut Model, op: Op) {
-        match op {
-            Op::Expire(at) => {
-                entry.set_expires_at(at);
-                model.expires_at = at;
-            }
-            Op::Set(bytes) => {
-                entry.set_payload(NewPayload::Bytes(&bytes));
-                model.bytes = bytes;
-            }
-            Op::Share(bytes) => {
-                entry.set_payload(NewPayload::Shared(Arc::new(bytes.clone())));
-                model.bytes = bytes;
-            }
-            Op::Splice { at, remove, insert } if entry.view().image().is_some() => {
-                let at = at % (model.bytes.len() + 1);
-                let remove = remove % (model.bytes.len() - at + 1);
-                entry.packed().splice(at, remove, &[&insert]);
-                model.bytes.splice(at..at + remove, insert);
-            }
-            Op::Append(bytes) => {
-                let len = model.bytes.len();
-                if let Some(block) = entry.shared_mut(len..len) {
-                    block.extend_from_slice(&bytes);
-                    model.bytes.extend_from_slice(&bytes);
-                }
-            }
-            Op::Rename(key) => {
-                let old =
-                    std::mem::replace(entry, Entry::new(b"", Type::String, NewPayload::Int(0), None, 0));
-                *entry = old.with_key(&key);
-                model.key = key;
-            }
-            Op::Splice { .. } => {}
-        }
-    }
-
-    fn bytes() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            proptest::collection::vec(any::<u8>(), 0..20),
-            proptest::collection::vec(any::<u8>(), 120..135),
-            proptest::collection::vec(any::<u8>(), 16_380..16_390),
-        ]
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        let expiry = prop_oneof![
-            Just(None),
-            (0..1i64 << 48).prop_map(Some),
-            (1i64 << 48..i64::MAX).prop_map(Some),
-            Just(Some(-5))
-        ];
-        prop_oneof![
-            expiry.prop_map(Op::Expire),
-            bytes().prop_map(Op::Set),
-            bytes().prop_map(Op::Share),
-            bytes().prop_map(Op::Append),
-            bytes().prop_map(Op::Rename),
-            (any::<usize>(), any::<usize>(), bytes()).prop_map(|(at, remove, insert)| Op::Splice {
-                at,
-                remove,
-                insert
-            }),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
-        #[test]
-        fn an_entry_keeps_its_parts(key in bytes(), ops in proptest::collection::vec(op(), 0..20)) {
-            let mut model = Model { key: key.clone(), bytes: b"first".to_vec(), expires_at: None };
-            let payload = NewPayload::Bytes(b"first");
-            let mut entry = Entry::new(&key, Type::String, payload, None, 0x12_3456);
-            check(&entry, &model);
-            for op in ops {
-                apply(&mut entry, &mut model, op);
-                check(&entry, &model);
-            }
-        }
-    }
-
-    #[test]
-    fn a_shared_string_survives_its_entry_and_edits_do_not_reach_it() {
-        let payload = NewPayload::Shared(Arc::new(b"large".to_vec()));
-        let mut entry = Entry::new(b"k", Type::String, payload, None, 0);
-        let Payload::Shared(shared) = entry.view().payload() else { panic!("it is shared") };
-        let kept = shared.to_arc();
-        entry.shared_mut(5..6).expect("a string's block").push(b'!');
-        let Payload::Shared(shared) = entry.view().payload() else { panic!("it is shared") };
-        assert_eq!((shared.bytes(), kept.as_slice()), (b"large!".as_slice(), b"large".as_slice()));
-        drop(entry);
-        assert_eq!(kept.as_slice(), b"large");
-    }
-
-    #[test]
-    fn small_entries_fit_the_blocks_that_the_figures_count_on() {
-        let cases = [(16, 8, None, 32), (16, 32, None, 56), (16, 100, Some(1_700_000_000_000), 128)];
-        for (key, value, expires_at, block) in cases {
-            let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
-            let entry = Entry::new(&key, Type::String, NewPayload::Bytes(&value), expires_at, 0);
-            assert!(entry.view().block_len() <= block, "{}", entry.view().block_len());
-        }
-    }
-}
+mod tests;

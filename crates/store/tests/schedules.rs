@@ -85,24 +85,8 @@ const CHANGES: [&[Change]; 3] = [
 
 #[test]
 fn under_every_schedule_the_file_is_the_state_at_the_cut() {
-    shuttle::check_random(
-        || {
-            let world = Arc::new(World::new());
-            (0..6).for_each(|number| world.change(Change::Set(number, b"old")));
-            let writers: Vec<_> = CHANGES
-                .into_iter()
-                .map(|changes| {
-                    let world = Arc::clone(&world);
-                    thread::spawn(move || changes.iter().for_each(|change| world.change(*change)))
-                })
-                .collect();
-            let (file, cut) = world.snapshot();
-            check_equal(&file, &cut, "a snapshot");
-            writers.into_iter().for_each(|thread| thread.join().expect("no panic"));
-            assert_eq!(world.store.snapshot_backlog(), 0);
-        },
-        SCHEDULES,
-    );
+    let fill = |world: &World| (0..6).for_each(|number| world.change(Change::Set(number, b"old")));
+    check_snapshot(fill, CHANGES);
 }
 
 const HASH_CHANGES: [&[Change]; 3] = [
@@ -113,24 +97,25 @@ const HASH_CHANGES: [&[Change]; 3] = [
 
 #[test]
 fn under_every_schedule_a_value_in_pieces_is_as_it_was_at_the_cut() {
-    shuttle::check_random(
-        || {
-            let world = Arc::new(World::new());
-            world.create_hash();
-            let writers: Vec<_> = HASH_CHANGES
-                .into_iter()
-                .map(|changes| {
-                    let world = Arc::clone(&world);
-                    thread::spawn(move || changes.iter().for_each(|change| world.change(*change)))
-                })
-                .collect();
-            let (file, cut) = world.snapshot();
-            check_equal(&file, &cut, "a snapshot");
-            writers.into_iter().for_each(|thread| thread.join().expect("no panic"));
-            assert_eq!(world.store.snapshot_backlog(), 0);
-        },
-        SCHEDULES,
-    );
+    check_snapshot(World::create_hash, HASH_CHANGES);
+}
+
+/// A snapshot of what `fill` made, while each writer makes its changes.
+fn check_snapshot(fill: impl Fn(&World) + Send + Sync + 'static, changes: [&'static [Change]; 3]) {
+    let schedule = move || {
+        let world = Arc::new(World::new());
+        fill(&world);
+        let writer = |changes: &'static [Change]| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || changes.iter().for_each(|change| world.change(*change)))
+        };
+        let writers = changes.map(writer);
+        let (file, cut) = world.snapshot();
+        check_equal(&file, &cut, "a snapshot");
+        writers.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert_eq!(world.store.snapshot_backlog(), 0);
+    };
+    shuttle::check_random(schedule, SCHEDULES);
 }
 
 const HASH_NAMES: [&[u8]; 2] = [b"hash", b"another name"];

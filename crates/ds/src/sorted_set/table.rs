@@ -8,7 +8,7 @@ use std::ops::Range;
 use base::hash::hash;
 
 use crate::listpack::{Element, Listpack};
-use crate::saving::{Part, Piece, Savable, Saver, Saving};
+use crate::saving::{Part, Piece, Saving, TableSaving};
 use crate::sorted_set::Interval;
 use crate::sorted_set::leaf::Target;
 use crate::sorted_set::packed::packed_items;
@@ -283,25 +283,15 @@ impl ScoredTable {
     }
 }
 
-impl Savable for ScoredTable {
-    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        self.saving.begin(&mut self.table, number, saver);
+impl TableSaving for ScoredTable {
+    type Part = Scored;
+
+    fn saving(&self) -> &Saving {
+        &self.saving
     }
 
-    fn save_on(&mut self) -> bool {
-        self.saving.go_on(&mut self.table)
-    }
-
-    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        self.saving.end(&mut self.table)
-    }
-
-    fn saver(&self) -> Option<&dyn Saver> {
-        self.saving.saver()
-    }
-
-    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.saving.saver_mut()
+    fn parts(&mut self) -> (&mut Saving, &mut Table<Scored>) {
+        (&mut self.saving, &mut self.table)
     }
 }
 

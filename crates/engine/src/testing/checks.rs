@@ -34,9 +34,17 @@ pub fn check_replay(test: &mut TestEngine) {
 /// The first line waits; the others are run by somebody else, and then the reply has come. What is logged
 /// replays to the same.
 pub fn check_wait(waiting: &str, others: &[&str], expected: &str, effects: &[&str]) {
+    check_wait_after(&[], waiting, others, expected, effects);
+}
+
+/// As `check_wait`, after these lines.
+pub fn check_wait_after(before: &[&str], waiting: &str, others: &[&str], expected: &str, effects: &[&str]) {
     let mut test = TestEngine::new();
     test.collect_effects();
     let other = test.connect();
+    for line in before {
+        assert!(!test.run_as(other, line).is_error(), "{line}");
+    }
     assert_eq!(test.run_raw(0, &waiting.split(' ').collect::<Vec<_>>()), b"", "{waiting} waits");
     assert_eq!(test.outcome, Outcome::Blocked);
     for line in others {
@@ -45,7 +53,7 @@ pub fn check_wait(waiting: &str, others: &[&str], expected: &str, effects: &[&st
     }
     let served = test.take_served();
     let replies: Vec<_> = served.iter().map(|(session, reply)| (*session, show(reply))).collect();
-    assert_eq!(replies, [(0, expected.to_owned())], "{waiting}");
+    assert_eq!(replies, [(0, expected.to_owned())], "{waiting}, {others:?}");
     let log = test.take_effects();
     assert_eq!(test.replay(&log).digest(), test.digest(), "{waiting}");
     let lines = String::from_utf8_lossy(&log).into_owned();
