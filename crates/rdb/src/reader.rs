@@ -106,6 +106,11 @@ impl<R: Read> Reader<R> {
         self.progress.item_offset
     }
 
+    /// Expiry of the record that the last fault was found in, in unix ms, as far as it was said.
+    pub fn expires_at(&self) -> Option<i64> {
+        self.progress.attributes.expires_at
+    }
+
     /// The next item; `End` again and again once the checksum held.
     #[allow(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
     pub fn next(&mut self) -> Result<Item, Error> {
@@ -232,16 +237,24 @@ impl<R: Read> Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// Goes on behind the record that `fault` was found in, by its lengths; the checksum is then not checked
-    /// any more. Fails if they lead nowhere: then nothing more can be read.
+    /// Goes on behind the record that `fault` was found in, by its lengths. Behind a damaged one the checksum
+    /// is not checked any more; behind one of a type that is not supported it is. Fails if the lengths lead
+    /// nowhere: then nothing more can be read.
     pub fn pass_damaged(&mut self, fault: &Error) -> Result<(), Error> {
         let dialect = self.progress.rules.dialect;
         self.progress.attributes = Attributes::default();
         (self.progress.item_offset, self.progress.stage) = (fault.item_offset, fault.stage);
-        self.source
-            .seek(fault.item_offset)
-            .and_then(|()| skip::pass_record(&mut self.source, dialect))
-            .map_err(|kind| self.fault(kind))
+        let passed = match (&fault.kind, fault.stage) {
+            // Of its value nothing has been read.
+            (ErrorKind::UnsupportedType(name), Stage::Value(_)) => {
+                skip::pass_value(&mut self.source, name.code, dialect)
+            }
+            _ => {
+                let sought = self.source.seek(fault.item_offset);
+                sought.and_then(|()| skip::pass_record(&mut self.source, dialect))
+            }
+        };
+        passed.map_err(|kind| self.fault(kind))
     }
 }
 

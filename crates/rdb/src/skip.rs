@@ -42,7 +42,8 @@ pub(crate) fn pass_record<I: Input>(input: &mut I, dialect: Dialect) -> Result<(
     }
 }
 
-fn pass_value<I: Input>(input: &mut I, code: u8, dialect: Dialect) -> Result<(), ErrorKind> {
+/// Goes past the value of a record of type `code`.
+pub(crate) fn pass_value<I: Input>(input: &mut I, code: u8, dialect: Dialect) -> Result<(), ErrorKind> {
     match code {
         format::TYPE_MODULE_2 => pass_module_value(input),
         format::TYPE_STREAM_LISTPACKS

@@ -214,9 +214,15 @@ impl<R: Read> Source<R> {
 impl<R: Read + Seek> Source<R> {
     /// Goes to `offset`, back or forth. From then on no sum is kept.
     pub(crate) fn seek(&mut self, offset: u64) -> Result<(), ErrorKind> {
-        self.input.seek(SeekFrom::Start(offset))?;
-        (self.start, self.end, self.summed, self.passed) = (0, 0, 0, offset);
         self.summing = Summing::Off;
+        match offset.checked_sub(self.passed) {
+            Some(start) if start <= self.end as u64 => self.start = start as usize,
+            _ => {
+                self.input.seek(SeekFrom::Start(offset))?;
+                (self.start, self.end, self.passed) = (0, 0, offset);
+            }
+        }
+        self.summed = self.start;
         Ok(())
     }
 }

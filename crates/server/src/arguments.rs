@@ -23,6 +23,9 @@ pub enum Invocation {
     Become(&'static str, Vec<String>),
 }
 
+/// Checks dumps; stands beside the server.
+const CHECK_RDB: &str = "onefold-check-rdb";
+
 /// How the server was started.
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
@@ -43,8 +46,13 @@ pub struct Launch {
 pub fn understand(mut arguments: Vec<String>) -> Invocation {
     let program = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
     let name = program.rsplit('/').next().unwrap_or_default();
+    if name == CHECK_RDB {
+        return Invocation::Refuse(format!(
+            "{CHECK_RDB} is a program of its own: this file is onefold-server.\n"
+        ));
+    }
     if name.ends_with("check-rdb") {
-        return Invocation::Become("onefold-check-rdb", arguments);
+        return Invocation::Become(CHECK_RDB, arguments);
     }
     if OTHER_TOOLS.iter().any(|tool| name.ends_with(tool)) {
         return Invocation::Refuse(format!(

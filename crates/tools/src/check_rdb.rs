@@ -65,8 +65,6 @@ pub enum Checksum {
     /// The writer had it switched off.
     Disabled,
     Holds,
-    /// There are values of modules, whose bytes were not summed.
-    Unsummed,
 }
 
 /// What came of it.
@@ -79,6 +77,8 @@ pub struct Checked {
     pub fault_count: u64,
     /// Whether the end of the file was reached.
     pub ended: bool,
+    /// Whether the file could not be read, whatever is in it.
+    pub unreadable: bool,
 }
 
 impl Checked {
@@ -101,8 +101,9 @@ pub fn check<R: Read + Seek>(
         checksum: Checksum::Unknown,
         fault_count: 0,
         ended: false,
+        unreadable: false,
     };
-    let mut check = Check { checked, db: None, passed_module: false, now, listen };
+    let mut check = Check { checked, db: None, now, listen };
     match Reader::new(input, &ReadOptions::default()) {
         Ok(mut reader) => check.run(&mut reader, at_fault),
         Err(error) => check.note_fault(error),
@@ -113,7 +114,6 @@ pub fn check<R: Read + Seek>(
 struct Check<'a> {
     checked: Checked,
     db: Option<u64>,
-    passed_module: bool,
     now: i64,
     listen: &'a mut dyn FnMut(u64, Event<'_>),
 }
@@ -159,15 +159,17 @@ impl Check<'_> {
         let is_module =
             matches!(&error.kind, ErrorKind::UnsupportedType(name) if name.code == format::TYPE_MODULE_2);
         let passes = is_module || at_fault == AtFault::GoOn && ends_by_its_lengths(&error);
+        let expires_at = reader.expires_at();
         let end = if passes { reader.pass_damaged(&error).err() } else { None };
         if is_module && end.is_none() {
             self.checked.offset = reader.offset();
-            self.passed_module = true;
-            self.checked.statistics.count_module(reader.offset() - error.item_offset);
+            let bytes = reader.offset() - error.item_offset;
+            self.checked.statistics.count_module(bytes, expires_at, self.now);
             (self.listen)(reader.offset(), Event::Whole { from: error.item_offset });
             return true;
         }
         self.note_fault(error);
+        self.checked.unreadable |= end.as_ref().is_some_and(|end| matches!(end.kind, ErrorKind::Io(_)));
         // A second fault in the same record says only that there is no way past it.
         passes && end.is_none()
     }
@@ -175,6 +177,7 @@ impl Check<'_> {
     fn note_fault(&mut self, error: Error) {
         self.checked.offset = error.offset;
         self.checked.fault_count += 1;
+        self.checked.unreadable |= matches!(error.kind, ErrorKind::Io(_));
         if self.db.is_none() && error.key.is_some() {
             self.db = Some(0);
         }
@@ -189,7 +192,6 @@ impl Check<'_> {
             _ if self.checked.fault_count > 0 => Checksum::Unknown,
             None => Checksum::None,
             Some(0) => Checksum::Disabled,
-            Some(_) if self.passed_module => Checksum::Unsummed,
             Some(_) => Checksum::Holds,
         };
     }

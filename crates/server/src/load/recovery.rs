@@ -1,8 +1,9 @@
 //! Loads what is whole of a damaged file, one record after the other. The file keeps a second name, under
 //! which nothing overwrites it; what is wrong with it stands in the log.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -91,16 +92,23 @@ fn pass(input: &mut Input, error: Error, losses: &mut Losses) -> Result<(), (u64
     if let ErrorKind::Io(_) = error.kind {
         return Err((error.offset, error.to_string()));
     }
-    LOG.warning(&error.to_string());
-    losses.note(|| error.to_string());
     let in_record = matches!(error.stage, Stage::Key(_) | Stage::Value(_));
-    if let Stage::Checksum = error.stage {
-        input.ended = true;
-    } else if in_record && input.reader.pass_damaged(&error).is_ok() {
+    let passed = in_record.then(|| input.reader.pass_damaged(&error));
+    if let Some(Err(second)) = &passed
+        && let ErrorKind::Io(_) = second.kind
+    {
+        return Err((second.offset, second.to_string()));
+    }
+    let goes_on = matches!(passed, Some(Ok(())));
+    if !goes_on || losses.records < SHOWN {
+        LOG.warning(&error.to_string());
+    }
+    losses.note(|| error.to_string());
+    if goes_on {
         losses.records += 1;
     } else {
-        losses.gave_up_at = Some(error.item_offset);
         input.ended = true;
+        losses.gave_up_at = (error.stage != Stage::Checksum).then_some(error.item_offset);
     }
     Ok(())
 }
@@ -119,7 +127,8 @@ impl Losses {
              damaged records, {duplicates} duplicates, {functions} function libraries."
         ));
         if let Some(offset) = self.gave_up_at {
-            let known = kept + expired + records + duplicates;
+            let empty = load.progress.keys_empty.load(Ordering::Relaxed);
+            let known = kept + expired + records + duplicates + empty;
             let missing = match announced.checked_sub(known) {
                 Some(missing) if *announced > 0 => format!("at least {missing} keys are"),
                 _ => "it is not known how many keys are".into(),
@@ -138,19 +147,42 @@ fn set_aside(path: &Path, seconds: i64) -> io::Result<()> {
         let other = aside_name(path, seconds, attempt);
         match fs::hard_link(path, &other) {
             Ok(()) => {
+                sync_folder(&other)?;
                 LOG.warning(&format!("The damaged file is kept as {} too.", other.display()));
                 return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            // Where a file cannot have two names, it gets the other one alone.
-            Err(_) => {
-                fs::rename(path, &other)?;
-                LOG.warning(&format!("The damaged file is now {}.", other.display()));
-                return Ok(());
-            }
+            // Not everywhere may a file have two names. It never loses its own: without that, the next start
+            // would be an empty one.
+            Err(_) => match copy(path, &other) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                copied => {
+                    copied?;
+                    LOG.warning(&format!("A copy of the damaged file is kept as {}.", other.display()));
+                    return Ok(());
+                }
+            },
         }
     }
     Err(io::Error::from(io::ErrorKind::AlreadyExists))
+}
+
+/// Copies a file to a name that nobody has, and waits for the disk; a part of a copy is removed again.
+fn copy(path: &Path, other: &Path) -> io::Result<()> {
+    let mut source = File::open(path)?;
+    let mut copy = File::options().write(true).create_new(true).mode(0o600).open(other)?;
+    let copied =
+        io::copy(&mut source, &mut copy).and_then(|_| copy.sync_all()).and_then(|()| sync_folder(other));
+    if copied.is_err() {
+        fs::remove_file(other).ok();
+    }
+    copied
+}
+
+/// A new name is on the disk only when its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn aside_name(path: &Path, seconds: i64, attempt: u32) -> PathBuf {
@@ -163,3 +195,5 @@ fn aside_name(path: &Path, seconds: i64, attempt: u32) -> PathBuf {
 }
 
 const NAMES: u32 = 100;
+/// Damaged records that the log tells of one by one.
+const SHOWN: u64 = 100;

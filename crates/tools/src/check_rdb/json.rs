@@ -100,7 +100,6 @@ fn checksum_name(checksum: Checksum) -> &'static str {
         Checksum::None => "none",
         Checksum::Disabled => "disabled",
         Checksum::Holds => "ok",
-        Checksum::Unsummed => "not checked",
     }
 }
 

@@ -34,7 +34,6 @@ pub fn end(checked: &Checked, trailing: u64) -> String {
     let sum = match checked.checksum {
         Checksum::Holds => "Checksum OK",
         Checksum::Disabled => "RDB file was saved with checksum disabled: no check performed.",
-        Checksum::Unsummed => "The checksum was not checked: the file has values of modules.",
         Checksum::None | Checksum::Unknown => "",
     };
     if !sum.is_empty() {

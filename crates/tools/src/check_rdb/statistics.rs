@@ -24,19 +24,21 @@ impl Statistics {
     /// Counts a record of `bytes` in the file; `now` is unix ms.
     pub fn count(&mut self, record: &Record, bytes: u64, now: i64) {
         let (index, elements) = kind_and_elements(&record.value);
-        let count = &mut self.types[index];
-        count.keys += 1;
-        count.elements += elements;
-        count.bytes += bytes;
-        count.expires += u64::from(record.expires_at.is_some());
-        self.already_expired += u64::from(record.expires_at.is_some_and(|at| at < now));
+        self.types[index].elements += elements;
+        self.count_key(index, bytes, record.expires_at, now);
     }
 
     /// Counts a module's value, of which only its length is known.
-    pub fn count_module(&mut self, bytes: u64) {
-        let count = &mut self.types[MODULE];
+    pub fn count_module(&mut self, bytes: u64, expires_at: Option<i64>, now: i64) {
+        self.count_key(MODULE, bytes, expires_at, now);
+    }
+
+    fn count_key(&mut self, index: usize, bytes: u64, expires_at: Option<i64>, now: i64) {
+        let count = &mut self.types[index];
         count.keys += 1;
         count.bytes += bytes;
+        count.expires += u64::from(expires_at.is_some());
+        self.already_expired += u64::from(expires_at.is_some_and(|at| at < now));
     }
 
     pub fn keys(&self) -> u64 {
