@@ -265,6 +265,9 @@ mod tests {
                 _ => panic!("{name} is not understood"),
             }
         }
+        // Standing in for itself, it would do so again and again.
+        let own = understand(vec!["/usr/bin/onefold-check-rdb".into(), "dump.rdb".into()]);
+        assert!(matches!(own, Invocation::Refuse(reason) if reason.contains("onefold-server")));
     }
 
     #[test]

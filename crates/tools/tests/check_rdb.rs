@@ -276,6 +276,29 @@ fn check_repair(folder: &Folder, bytes: &[u8], header: &[u8], kept: &[u8]) {
     fs::remove_file(&repaired).expect("it is there");
 }
 
+/// A key with a module's value of which only the lengths are understood.
+const MODULE: &[u8] = b"\x07\x01d\x81\0\0\0\0\0\0\0\x01\x02\x05\x05\x02xy\0";
+
+#[test]
+fn the_checksum_holds_over_the_values_of_modules() {
+    let folder = Folder::new("module");
+    let expiry = b"\xfc\x01\0\0\0\0\0\0\0";
+    let sound = file(b"REDIS0010", &[b"\0\x01a\x01b", &expiry[..], MODULE, b"\0\x01k\x01v"].concat());
+    let path = folder.write("dump.rdb", &sound);
+    let (found, _) = ours(&[], &path);
+    let expected = "[info] 3 keys read\n[info] 1 expires\n[info] 1 already expired\n";
+    assert!(found.contains(expected), "{found}");
+    assert!(!found.contains("checksum"), "{found}");
+    let payload = sound.windows(2).position(|bytes| bytes == b"xy").expect("the module's text");
+    for at in [13, payload, sound.len() - 10] {
+        let mut flipped = sound.clone();
+        flipped[at] ^= 1;
+        let (found, code) = ours(&[], &folder.write("dump.rdb", &flipped));
+        assert_eq!(code, 1, "{found}");
+        assert!(found.to_lowercase().contains("checksum"), "byte {at}: {found}");
+    }
+}
+
 #[test]
 fn what_is_whole_is_kept() {
     let folder = Folder::new("repair");
@@ -292,8 +315,7 @@ fn what_is_whole_is_kept() {
     // A listpack that is none; hints; an empty collection; a module's value, which is kept unseen.
     check(&around(b"\xfc\x01\0\0\0\0\0\0\0\x10\x01b\x03abc"), &kept);
     check(&around(b"\xfb\x40\xff\x02\x02\x01s\0"), &kept);
-    let module = b"\x07\x01d\x81\0\0\0\0\0\0\0\x01\x02\x05\x05\x02xy\0";
-    check(&around(module), &[&before[..], module, &behind].concat());
+    check(&around(MODULE), &[&before[..], MODULE, &behind].concat());
     // From what has no shape on all is lost; so is a record that is cut.
     check(&around(b"\x63\x01f\x01v"), &before);
     check(&around(b"\0\x01k\x7f\xff"), &before);
