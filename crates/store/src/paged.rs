@@ -97,6 +97,6 @@ impl Savable for PagedText {
 }
 
 /// What a write to one byte copies, at most.
-const PAGE_LEN: usize = 4 * 1024;
+const PAGE_LEN: usize = 64 * 1024;
 /// Pages copied under one lock.
-const PAGES_AT_ONCE: usize = 16;
+const PAGES_AT_ONCE: usize = 1;
