@@ -246,7 +246,17 @@ impl<'a> Listpack<'a> {
         (at < self.0.len() - 1).then_some(Position(at))
     }
 
+    #[inline]
     fn decode(self, at: Position) -> (Element<'a>, usize) {
+        let first = self.0[at.0];
+        if first & !CODE_STRING_6_LEN == CODE_STRING_6 {
+            let len = usize::from(first & CODE_STRING_6_LEN);
+            return (Element::Bytes(&self.0[at.0 + 1..][..len]), len + 2);
+        }
+        self.decode_any(at)
+    }
+
+    fn decode_any(self, at: Position) -> (Element<'a>, usize) {
         let (element, len) = decode(&self.0[at.0..]).expect("a listpack's elements are whole");
         (element, len + back_len_width(len))
     }
@@ -276,6 +286,7 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = Element<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
         if self.front >= self.back {
             return None;
@@ -488,7 +499,7 @@ fn decode(bytes: &[u8]) -> Option<(Element<'_>, usize)> {
     let first = *bytes.first()?;
     match first {
         0..=0x7f => int(i64::from(first), 1),
-        0x80..=0xbf => string(bytes, 1, usize::from(first & 0x3f)),
+        0x80..=0xbf => string(bytes, 1, usize::from(first & CODE_STRING_6_LEN)),
         0xc0..=0xdf => {
             let raw = u16::from(first & 0x1f) << 8 | u16::from(*bytes.get(1)?);
             int(i64::from((raw << 3) as i16 >> 3), 2)
@@ -618,6 +629,9 @@ pub const MAX_SIZE: usize = 1 << 30;
 const HEADER_LEN: usize = 6;
 const END: u8 = 0xff;
 const COUNT_UNKNOWN: u16 = u16::MAX;
+/// A string of less than 64 bytes, the usual element, and the bits of its length.
+const CODE_STRING_6: u8 = 0x80;
+const CODE_STRING_6_LEN: u8 = 0x3f;
 const CODE_STRING_32: u8 = 0xf0;
 const CODE_INT_16: u8 = 0xf1;
 const CODE_INT_64: u8 = 0xf4;

@@ -1,6 +1,6 @@
 //! Wire grammar of RESP2 and RESP3: requests in, replies out, and replies in again for tools and tests.
 //! Knows bytes only: no sockets, no commands, no data structures.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod decode;
 pub mod reply;

@@ -72,10 +72,32 @@ impl Reply {
 
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if bytes.len() < SHORT_HEADS.len() {
+            return self.short_bulk(bytes);
+        }
         self.buf.reserve(bytes.len() + HEADER_LEN_MAX + LINE_END.len());
         self.header(b'$', bytes.len());
         self.buf.extend_from_slice(bytes);
         self.buf.extend_from_slice(LINE_END);
+    }
+
+    /// One check of the room for all three parts: most of what is read comes this way.
+    #[inline]
+    #[allow(unsafe_code)]
+    fn short_bulk(&mut self, bytes: &[u8]) {
+        let head = &SHORT_HEADS[bytes.len()];
+        let (head_len, len) = (usize::from(head[HEAD_ROOM - 1]), bytes.len());
+        self.buf.reserve(HEAD_ROOM + len + LINE_END.len());
+        // SAFETY: there is room for a whole head, which is longer than the part of it that counts, for the
+        // bytes and for a line end; `bytes` is borrowed, so it is not in that room; all of the new length is
+        // written.
+        unsafe {
+            let at = self.buf.as_mut_ptr().add(self.buf.len());
+            at.cast::<[u8; HEAD_ROOM]>().write_unaligned(*head);
+            at.add(head_len).copy_from_nonoverlapping(bytes.as_ptr(), len);
+            at.add(head_len + len).cast::<[u8; 2]>().write_unaligned([b'\r', b'\n']);
+            self.buf.set_len(self.buf.len() + head_len + len + LINE_END.len());
+        }
     }
 
     /// A bulk whose bytes are not copied; worth it for large ones only.
@@ -321,6 +343,24 @@ fn is_line_end(byte: u8) -> bool {
 }
 
 const LINE_END: &[u8] = b"\r\n";
+const HEAD_ROOM: usize = 8;
+/// The heads of bulks by their length; a head's own length stands in its last byte.
+static SHORT_HEADS: [[u8; HEAD_ROOM]; 100] = short_heads();
+
+const fn short_heads() -> [[u8; HEAD_ROOM]; 100] {
+    let mut heads = [[0; HEAD_ROOM]; 100];
+    let mut len = 0;
+    while len < heads.len() {
+        let (tens, ones) = (b'0' + len as u8 / 10, b'0' + len as u8 % 10);
+        heads[len] = if len < 10 {
+            [b'$', ones, b'\r', b'\n', 0, 0, 0, 4]
+        } else {
+            [b'$', tens, ones, b'\r', b'\n', 0, 0, 5]
+        };
+        len += 1;
+    }
+    heads
+}
 /// A marker, the digits of a `usize`, a line end.
 const HEADER_LEN_MAX: usize = 1 + 20 + 2;
 /// Room for every text of a double.
