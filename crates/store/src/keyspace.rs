@@ -36,6 +36,8 @@ pub struct Store {
     pub(crate) snapshot_backlog: Arc<AtomicUsize>,
     snapshot_limit: AtomicUsize,
     pub(crate) snapshot_number: AtomicU32,
+    /// How many snapshots run.
+    pub(crate) snapshots: Arc<AtomicUsize>,
 }
 
 impl Store {
@@ -52,6 +54,7 @@ impl Store {
             snapshot_backlog: Arc::default(),
             snapshot_limit: AtomicUsize::new(limits::SNAPSHOT_MEMORY_DEFAULT),
             snapshot_number: AtomicU32::new(0),
+            snapshots: Arc::default(),
         }
     }
 
@@ -73,12 +76,12 @@ impl Store {
         ShardId((hash >> 1 >> (63 - self.bits)) as u16)
     }
 
-    /// Bytes of pre-images and pieces that wait for the snapshot's thread.
+    /// Bytes of pre-images and pieces that wait for the snapshots' threads.
     pub fn snapshot_backlog(&self) -> usize {
         self.snapshot_backlog.load(Ordering::Relaxed)
     }
 
-    /// Bytes that a snapshot may hold in memory (`snapshot-memory-limit`).
+    /// Bytes that the running snapshots may hold in memory together (`snapshot-memory-limit`).
     pub fn snapshot_limit(&self) -> usize {
         self.snapshot_limit.load(Ordering::Relaxed)
     }
@@ -339,7 +342,7 @@ impl Shard {
         self.dbs.swap(a.0 as usize, b.0 as usize);
     }
 
-    /// Empties a database; what the running snapshot does not need is handed back.
+    /// Empties a database; what no running snapshot needs is handed back.
     pub fn flush(&mut self, db: DbIndex) -> Option<Table<Entry>> {
         let bits = self.bits;
         self.dbs[db.0 as usize].take_all(bits)

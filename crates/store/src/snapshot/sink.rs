@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use base::limits;
-use ds::table::{Table, WalkPosition};
+use ds::table::WalkPosition;
 
-use crate::db::DbIndex;
+use crate::db::{Db, DbIndex};
 use crate::entry::Entry;
 use crate::keyspace::Store;
 use crate::snapshot::Output;
@@ -26,6 +26,7 @@ pub(crate) struct Sink {
     /// A capture hands its block over when it holds so many bytes.
     pub block_len: usize,
     limit: usize,
+    /// Of all running snapshots.
     backlog: Arc<AtomicUsize>,
     /// Values that are being saved in pieces.
     jobs: AtomicUsize,
@@ -35,16 +36,20 @@ pub(crate) struct Sink {
     pub cancelled: AtomicBool,
 }
 
-/// A flushed table, and how far the walk has come in it.
+/// A flushed database, which belongs to all snapshots that have not saved it: the last one frees it.
+pub(crate) type Flushed = Arc<Mutex<Db>>;
+
+/// A flushed database, and how far this snapshot's walk has come in it.
 pub(crate) struct Adopted {
-    pub db: DbIndex,
-    pub table: Table<Entry>,
+    pub flushed: Flushed,
+    pub at_cut: DbIndex,
     pub walk: WalkPosition,
 }
 
-/// A value that left the keyspace while it was saved: nobody else has it.
+/// A value that left the keyspace while it was saved. It belongs to all snapshots that are saving it: the last
+/// one frees it.
 pub(crate) struct Left {
-    pub entry: Entry,
+    pub entry: Arc<Mutex<Entry>>,
     /// Bytes that it counts in the backlog.
     pub counted: usize,
 }
@@ -97,17 +102,18 @@ impl Sink {
         self.adopted.lock().pop_front()
     }
 
-    /// Takes over a value that leaves the keyspace, or gives it back if it is not needed any more.
-    pub fn take_in(&self, entry: Entry) -> Result<(), Entry> {
+    /// Takes over a value that leaves the keyspace, of so many bytes, together with others; false if it is not
+    /// needed any more.
+    pub fn take_in(&self, entry: &Arc<Mutex<Entry>>, memory: usize, owners: usize) -> bool {
         // One huge value must not hold up writers until it is saved: it takes no more memory than before.
-        let counted = entry.view().memory().min(self.limit / LEFT_SHARE);
+        let counted = memory.min(self.limit / LEFT_SHARE) / owners;
         let mut left = self.left.lock();
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(entry);
+        let wanted = !self.cancelled.load(Ordering::Relaxed);
+        if wanted {
+            self.grow(counted);
+            left.push_back(Left { entry: Arc::clone(entry), counted });
         }
-        self.grow(counted);
-        left.push_back(Left { entry, counted });
-        Ok(())
+        wanted
     }
 
     pub fn next_left(&self) -> Option<Left> {
@@ -146,10 +152,10 @@ impl Sink {
     }
 }
 
-/// What is still being filled cannot be written yet: together it stays well below the backlog at which
-/// writers are delayed.
+/// What is still being filled cannot be written yet: that of all snapshots together stays well below the
+/// backlog at which writers are delayed.
 fn share(limit: usize, parts: usize) -> usize {
-    (limit / 8 / parts.max(1)).clamp(BLOCK_LEN_LEAST, limits::SNAPSHOT_BLOCK_LEN)
+    (limit / 8 / limits::SNAPSHOTS_MOST / parts.max(1)).clamp(BLOCK_LEN_LEAST, limits::SNAPSHOT_BLOCK_LEN)
 }
 
 const BLOCK_LEN_LEAST: usize = 1024;
