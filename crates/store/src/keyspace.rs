@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::db::{Db, DbIndex, Key};
 use crate::entry::{Entry, EntryRef};
 use crate::plan::{Plan, ShardId, ShardList};
+use crate::snapshot::Snapshots;
 use crate::sync::{Mutex, MutexGuard};
 use ds::table::Table;
 
@@ -32,12 +33,9 @@ pub struct Store {
     shards: Box<[Slot]>,
     bits: u8,
     databases: u16,
-    /// Bytes that running snapshots hold in memory: above its limit writers are delayed before they lock.
-    pub(crate) snapshot_backlog: Arc<AtomicUsize>,
+    pub(crate) snapshots: Arc<Snapshots>,
     snapshot_limit: AtomicUsize,
     pub(crate) snapshot_number: AtomicU32,
-    /// How many snapshots run.
-    pub(crate) snapshots: Arc<AtomicUsize>,
 }
 
 impl Store {
@@ -51,10 +49,9 @@ impl Store {
             shards,
             bits,
             databases,
-            snapshot_backlog: Arc::default(),
+            snapshots: Arc::default(),
             snapshot_limit: AtomicUsize::new(limits::SNAPSHOT_MEMORY_DEFAULT),
             snapshot_number: AtomicU32::new(0),
-            snapshots: Arc::default(),
         }
     }
 
@@ -78,7 +75,7 @@ impl Store {
 
     /// Bytes of pre-images and pieces that wait for the snapshots' threads.
     pub fn snapshot_backlog(&self) -> usize {
-        self.snapshot_backlog.load(Ordering::Relaxed)
+        self.snapshots.backlog.load(Ordering::Relaxed)
     }
 
     /// Bytes that the running snapshots may hold in memory together (`snapshot-memory-limit`).

@@ -12,8 +12,8 @@ mod sink;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base::limits;
 use ds::table::{SlotId, WalkPosition};
@@ -25,8 +25,8 @@ use crate::keyspace::{Guard, Shard, Store};
 use crate::plan::{Plan, ShardId};
 use crate::snapshot::pieces::{Job, Step};
 pub use crate::snapshot::pieces::{Opening, Piece, Region};
+pub(crate) use crate::snapshot::sink::Snapshots;
 use crate::snapshot::sink::{Adopted, Flushed, Left, Sink};
-use crate::sync::Mutex;
 use crate::value::{Hash, Kind, List, Set, SortedSet, Stream};
 
 /// What a snapshot is made of, as it comes out.
@@ -259,7 +259,9 @@ impl Capture {
 
 /// Leaves a flushed database to the snapshots that have not saved it: their walks save what is left in it.
 pub(crate) fn adopt(flushed: &Flushed) {
-    for Capture { sink, at_cut, .. } in flushed.lock().captures() {
+    let db = flushed.lock();
+    db.captures().take(1).for_each(|capture| capture.sink.common.add_flushed(flushed));
+    for Capture { sink, at_cut, .. } in db.captures() {
         let walk = WalkPosition::default();
         sink.adopt(Adopted { flushed: Arc::clone(flushed), at_cut: *at_cut, walk });
     }
@@ -279,13 +281,9 @@ pub struct Snapshot {
     sink: Arc<Sink>,
     /// Values that are saved in pieces and have not come to their end.
     jobs: VecDeque<Arc<Job>>,
-    /// Flushed databases that this snapshot is done with, and others are not.
-    flushed: Vec<Weak<Mutex<Db>>>,
     /// By database number at the cut.
     pub counts: Vec<DbCounts>,
     place: Place,
-    /// How many snapshots run.
-    running: Arc<AtomicUsize>,
 }
 
 /// Where the walk is: shard, database, position in its table.
@@ -306,10 +304,10 @@ impl Snapshot {
         assert!(guard.holds_all(), "a cut is made under all locks");
         let store = guard.store();
         // Under all locks nobody else begins one.
-        if store.snapshots.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST {
+        if store.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST {
             return None;
         }
-        store.snapshots.fetch_add(1, Ordering::Relaxed);
+        store.snapshots.count.fetch_add(1, Ordering::Relaxed);
         let number = store.snapshot_number.fetch_add(1, Ordering::Relaxed) + 1;
         let captures =
             guard.shards().map(|(_, shard)| shard.dbs().filter(|(_, db)| !db.is_empty()).count()).sum();
@@ -324,8 +322,7 @@ impl Snapshot {
             }
         }
         let place = Place { shard: 0, db: 0, walk: WalkPosition::default() };
-        let running = Arc::clone(&store.snapshots);
-        Some(Snapshot { sink, jobs: VecDeque::new(), flushed: Vec::new(), counts, place, running })
+        Some(Snapshot { sink, jobs: VecDeque::new(), counts, place })
     }
 
     pub fn keys_total(&self) -> usize {
@@ -414,11 +411,11 @@ impl Snapshot {
         false
     }
 
-    /// Others may take long for a flushed database: its values are not waited for. This one, taken out and
-    /// dropped, is left to the snapshots like any other. False if it is not there.
+    /// A value may lie in a flushed database that another snapshot takes long for: taken out and dropped, it
+    /// is left to the snapshots like any other. False if it is in none.
     fn take_from_flushed(&self, job: &Job) -> bool {
-        let mut flushed = self.flushed.iter().filter_map(Weak::upgrade);
-        flushed.any(|flushed| job.take_from(&mut flushed.lock()).is_some())
+        let flushed = self.sink.common.flushed();
+        flushed.iter().any(|flushed| job.take_from(&mut flushed.lock()).is_some())
     }
 
     /// One quantum under one shard's lock; moves to the next database or shard at an end.
@@ -444,9 +441,8 @@ impl Snapshot {
         drop(db);
         // It is left to the snapshots like any other.
         drop(large);
-        match walked.next {
-            Some(walk) => self.sink.adopt_again(Adopted { flushed, at_cut, walk }),
-            None => self.flushed.push(Arc::downgrade(&flushed)),
+        if let Some(walk) = walked.next {
+            self.sink.adopt_again(Adopted { flushed, at_cut, walk });
         }
         self.counted(walked.block)
     }
@@ -466,10 +462,8 @@ impl Snapshot {
             let mut guard = store.lock(&Plan::One(id));
             guard.shard(id).dbs().for_each(|(_, db)| self.release(db));
         }
-        let adopted: Vec<Adopted> = std::iter::from_fn(|| self.sink.next_adopted()).collect();
-        for Adopted { flushed, .. } in &adopted {
+        while let Some(Adopted { flushed, .. }) = self.sink.next_adopted() {
             self.release(&mut flushed.lock());
-            self.flushed.push(Arc::downgrade(flushed));
         }
         while let Some(output) = self.sink.pop() {
             if let Output::Opening(opening) = &output {
@@ -482,7 +476,6 @@ impl Snapshot {
                 self.take_from_flushed(job);
             }
         }
-        drop(adopted);
         while let Some(Left { entry, counted }) = self.sink.next_left() {
             self.sink.shrink(counted);
             pieces::give_up(&mut entry.lock(), self.sink.number);
@@ -498,7 +491,7 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.sink.common.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

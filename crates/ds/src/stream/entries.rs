@@ -298,7 +298,8 @@ impl Entries {
     }
 
     pub(super) fn duplicate(&self) -> Entries {
-        let mut copy = Entries { nodes: SortedMap::default(), node_bytes: 0, savings: Savings::default(), ..*self };
+        let mut copy =
+            Entries { nodes: SortedMap::default(), node_bytes: 0, savings: Savings::default(), ..*self };
         for (master, node) in self.nodes.iter() {
             let node = node.duplicate();
             copy.node_bytes += size_class(node.capacity());

@@ -1,9 +1,9 @@
-//! Where all that a snapshot has to write waits for its thread, and the count of what that is. It never
-//! looks into a value.
+//! Where all that a snapshot has to write waits for its thread, and the count of what that is; and what the
+//! running snapshots have in common. It never looks into a value.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use base::limits;
 use ds::table::WalkPosition;
@@ -14,6 +14,29 @@ use crate::keyspace::Store;
 use crate::snapshot::Output;
 use crate::snapshot::pieces::Region;
 use crate::sync::Mutex;
+
+/// What all running snapshots share.
+#[derive(Default)]
+pub(crate) struct Snapshots {
+    /// How many run.
+    pub count: AtomicUsize,
+    /// Bytes that they hold in memory: above their limit writers are delayed before they lock.
+    pub backlog: AtomicUsize,
+    /// Databases that are not in the keyspace any more, and not saved by all.
+    flushed: Mutex<Vec<Weak<Mutex<Db>>>>,
+}
+
+impl Snapshots {
+    pub fn add_flushed(&self, flushed: &Flushed) {
+        self.flushed.lock().push(Arc::downgrade(flushed));
+    }
+
+    pub fn flushed(&self) -> Vec<Flushed> {
+        let mut all = self.flushed.lock();
+        all.retain(|flushed| flushed.strong_count() > 0);
+        all.iter().filter_map(Weak::upgrade).collect()
+    }
+}
 
 pub(crate) struct Sink {
     queue: Mutex<VecDeque<Output>>,
@@ -26,8 +49,7 @@ pub(crate) struct Sink {
     /// A capture hands its block over when it holds so many bytes.
     pub block_len: usize,
     limit: usize,
-    /// Of all running snapshots.
-    backlog: Arc<AtomicUsize>,
+    pub common: Arc<Snapshots>,
     /// Values that are being saved in pieces.
     jobs: AtomicUsize,
     last_region: AtomicU64,
@@ -65,7 +87,7 @@ impl Sink {
             large,
             block_len: share(limit, captures),
             limit,
-            backlog: Arc::clone(&store.snapshot_backlog),
+            common: Arc::clone(&store.snapshots),
             jobs: AtomicUsize::new(0),
             last_region: AtomicU64::new(0),
             pre_images: AtomicUsize::new(0),
@@ -129,12 +151,12 @@ impl Sink {
     }
 
     pub fn grow(&self, bytes: usize) {
-        let now = self.backlog.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let now = self.common.backlog.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.backlog_peak.fetch_max(now, Ordering::Relaxed);
     }
 
     pub fn shrink(&self, bytes: usize) {
-        self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+        self.common.backlog.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub fn begin_job(&self) -> Region {
