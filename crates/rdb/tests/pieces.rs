@@ -57,8 +57,8 @@ struct Running<E> {
     expected: E,
 }
 
-/// Saves a value several times at once while `disturb` changes it. Returns what is read back of each, and what
-/// `look` saw when it began.
+/// Saves a value several times at once while `disturb` changes it. Returns what is read back of each, and
+/// what `look` saw when it began.
 fn save<V: Savable, E>(
     value: &mut V,
     look: impl Fn(&V) -> (Plan, E),

@@ -3,9 +3,9 @@
 //! The cut: with all shards locked, every table gets the snapshot's number and every database a
 //! [`Capture`]. From then on an entry is saved exactly once: by the [`Snapshot`]'s walk, or as a pre-image
 //! by the write that changes it first. A large value is only begun then, and comes out in pieces
-//! (`pieces.rs`). Several snapshots run at once, each for itself; what left the keyspace before all of them had
-//! it belongs to them together. Nothing is encoded under a lock but small collections and pieces; files, CRC and
-//! compression are the caller's.
+//! (`pieces.rs`). Several snapshots run at once, each for itself; what leaves the keyspace before all of them
+//! have it belongs to them together. Nothing is encoded under a lock but small collections and pieces;
+//! files, CRC and compression are the caller's.
 
 pub(crate) mod pieces;
 mod sink;
@@ -520,8 +520,8 @@ struct Walked {
     large: Option<SlotId>,
 }
 
-/// Copies the entries of one quantum, up to the first that is large: that one is begun. At the end the snapshot
-/// lets go of the database.
+/// Copies the entries of one quantum, up to the first that is large: that one is begun. At the end the
+/// snapshot lets go of the database.
 fn walk_db(db: &mut Db, sink: &Arc<Sink>, at_cut: DbIndex, from: WalkPosition) -> Walked {
     let mut block = Block::new(at_cut);
     let mut large: Option<Box<[u8]>> = None;

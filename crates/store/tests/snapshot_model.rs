@@ -1,5 +1,5 @@
-//! Snapshots against a model: whatever commands do while they are read out, the file of each is the state at its
-//! own cut.
+//! Snapshots against a model: whatever commands do while they are read out, the file of each is the state at
+//! its own cut.
 #![cfg(not(feature = "shuttle"))]
 
 mod common;

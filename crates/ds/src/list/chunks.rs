@@ -1,8 +1,8 @@
 //! The nodes of a list in order, in chunks: an index is found by the chunks' counts first, and a node put in
 //! the middle moves only its chunk. It keeps the sums over all nodes; it never looks into one.
 //!
-//! While the list is saved, a chunk is handed over as it was before anything in it changes, to everyone who has
-//! not got it: its nodes are shared, and who changes one of them does so in a copy.
+//! While the list is saved, a chunk is handed over as it was before anything in it changes, to everyone who
+//! has not got it: its nodes are shared, and who changes one of them does so in a copy.
 
 use std::collections::VecDeque;
 

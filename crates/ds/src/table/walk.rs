@@ -51,8 +51,8 @@ impl<T: Item> Table<T> {
     }
 
     /// Visits the items of up to `lines` lines that are not done for a snapshot, marks them done, and returns
-    /// where to go on; `None` when every item in the table is done. `Break` stops after the item, which counts
-    /// as done.
+    /// where to go on; `None` when every item in the table is done. `Break` stops after the item, which
+    /// counts as done.
     pub fn snapshot_walk(
         &mut self,
         number: u32,

@@ -1,8 +1,8 @@
 //! Large values that snapshots save in pieces while commands go on changing them.
 //!
-//! The value itself knows what of it is saved, and has a [`Courier`] for each snapshot who takes each part there
-//! before it changes. So nothing has to be told of moves, swaps, conversions or flushes: the saving goes
-//! where the value goes, and who drops a value in the middle of it leaves it to the snapshots instead. A
+//! The value itself knows what of it is saved, and has a [`Courier`] for each snapshot who takes each part
+//! there before it changes. So nothing has to be told of moves, swaps, conversions or flushes: the saving
+//! goes where the value goes, and who drops a value in the middle of it leaves it to the snapshots instead. A
 //! [`Job`] is what a snapshot knows of one: under which key to look for it.
 //!
 //! What is still done at once, under the lock: a stream's groups with their pending entries are encoded when

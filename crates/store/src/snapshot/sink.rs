@@ -68,8 +68,8 @@ pub(crate) struct Adopted {
     pub walk: WalkPosition,
 }
 
-/// A value that left the keyspace while it was saved. It belongs to all snapshots that are saving it: the last
-/// one frees it.
+/// A value that left the keyspace while it was saved. It belongs to all snapshots that are saving it: the
+/// last one frees it.
 pub(crate) struct Left {
     pub entry: Arc<Mutex<Entry>>,
     /// Bytes that it counts in the backlog.
@@ -124,8 +124,8 @@ impl Sink {
         self.adopted.lock().pop_front()
     }
 
-    /// Takes over a value that leaves the keyspace, of so many bytes, together with others; false if it is not
-    /// needed any more.
+    /// Takes over a value that leaves the keyspace, of so many bytes, together with other owners; false if it
+    /// is not needed any more.
     pub fn take_in(&self, entry: &Arc<Mutex<Entry>>, memory: usize, owners: usize) -> bool {
         // One huge value must not hold up writers until it is saved: it takes no more memory than before.
         let counted = memory.min(self.limit / LEFT_SHARE) / owners;
