@@ -29,9 +29,16 @@ impl<'t> Build<'t> {
         for (from, value) in header.slots.live().filter(|&(index, _)| belongs(index)) {
             let to = self.slots.place(value);
             self.count += 1;
-            for lane in self.running.lanes().filter(|&lane| header.marks.is_done(lane, from)) {
-                self.marks.mark(lane, to);
+            if self.running.any() {
+                self.inherit(&header.marks, from, to);
             }
+        }
+    }
+
+    /// An item takes its done marks along.
+    fn inherit(&mut self, marks: &Marks, from: u16, to: u16) {
+        for lane in self.running.lanes().filter(|&lane| marks.is_done(lane, from)) {
+            self.marks.mark(lane, to);
         }
     }
 
