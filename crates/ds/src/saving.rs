@@ -72,6 +72,7 @@ pub struct Saving<P> {
 }
 
 impl<P> Default for Savings<P> {
+    #[inline]
     fn default() -> Self {
         Savings(Vec::new())
     }

@@ -493,6 +493,7 @@ impl<T: Item> Drop for Table<T> {
 }
 
 impl<T: Item> Default for Table<T> {
+    #[inline]
     fn default() -> Self {
         Table::new(0)
     }
