@@ -94,21 +94,22 @@ unsafe impl Send for DirectoryEntry {}
 // SAFETY: as above.
 unsafe impl Sync for DirectoryEntry {}
 
-/// The rest of what is known of a segment.
+/// The rest of what is known of a segment: in this order one cache line, which begins with the slots.
+#[repr(C)]
 struct Header {
-    /// The place (a hash without its skipped bits, shifted up) at which the segment's share begins.
-    place: u64,
     slots: Block,
-    /// No item expires before.
-    next_expiry: i64,
-    /// While `next_due` goes through the segment: no item that it has passed expires before. Else i64::MIN.
-    floor: i64,
-    marks: Marks,
     count: u16,
     expiring: u16,
     /// How many bits of a place the segment's items have in common.
     depth: u8,
     level: u8,
+    /// The place (a hash without its skipped bits, shifted up) at which the segment's share begins.
+    place: u64,
+    /// No item expires before.
+    next_expiry: i64,
+    /// While `next_due` goes through the segment: no item that it has passed expires before. Else i64::MIN.
+    floor: i64,
+    marks: Marks,
 }
 
 const _: () = assert!(size_of::<Header>() == 64, "a segment's header is one cache line");
