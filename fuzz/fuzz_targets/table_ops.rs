@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use base::hash::hash;
+use base::limits::SNAPSHOTS_MOST;
 use ds::hash::{Field, FieldRef};
 use ds::{DuePosition, Table, WalkPosition};
 use fuzz::Choices;
@@ -24,10 +25,7 @@ fuzz_target!(|data: &[u8]| {
 struct State {
     table: Table<Field>,
     model: Model,
-    /// What the snapshot must see; each moves to `saved` once.
-    cut: Model,
-    saved: Model,
-    position: Option<WalkPosition>,
+    running: Vec<Running>,
     due: DuePosition,
     snapshots: u32,
     /// The scan that is under way: its cursor, what was there all the time, what it returned.
@@ -38,14 +36,20 @@ struct State {
     work: usize,
 }
 
+/// A snapshot: what it must see, and what it has seen.
+struct Running {
+    number: u32,
+    cut: Model,
+    saved: Model,
+    position: WalkPosition,
+}
+
 impl State {
     fn new() -> State {
         State {
             table: Table::new(0),
             model: Model::new(),
-            cut: Model::new(),
-            saved: Model::new(),
-            position: None,
+            running: Vec::new(),
             due: DuePosition::default(),
             snapshots: 0,
             cursor: 0,
@@ -61,7 +65,7 @@ impl State {
             0..4 => self.insert_some(choices),
             4 | 5 => self.remove_some(choices),
             6 => self.change(choices),
-            7 => self.snapshot(),
+            7 => self.snapshot(choices),
             8 => self.walk(choices),
             9 => self.scan(choices),
             10 => self.remove_due(choices),
@@ -120,44 +124,52 @@ impl State {
         self.model.insert(key, (value, expires_at));
     }
 
-    /// What a caller does before it changes an item: the snapshot gets the old one.
+    /// What a caller does before it changes an item: the snapshots that have not got it get the old one.
     fn save(&mut self, key: &[u8]) {
-        let (slot, item) = self.table.find_view(hash(key), key).expect("the caller found it");
-        if self.table.snapshot_active() && !self.table.is_done(slot) {
-            see(&mut self.saved, item);
-            self.table.mark_done(slot);
+        let slot = self.table.find(hash(key), key).expect("the caller found it");
+        for Running { number, saved, .. } in &mut self.running {
+            if !self.table.is_done(*number, slot) {
+                see(saved, self.table.view(slot));
+                self.table.mark_done(*number, slot);
+            }
         }
     }
 
-    fn snapshot(&mut self) {
-        if self.table.snapshot_active() {
-            self.table.snapshot_end();
+    /// One begins, and takes the place of another if there are enough.
+    fn snapshot(&mut self, choices: &mut Choices<'_>) {
+        if self.running.len() == SNAPSHOTS_MOST {
+            let ended = self.running.swap_remove(choices.below(SNAPSHOTS_MOST));
+            self.table.snapshot_end(ended.number);
         }
         self.snapshots += 1;
         self.table.snapshot_begin(self.snapshots);
         self.work += self.model.len();
-        self.cut = self.model.clone();
-        self.saved.clear();
-        self.position = Some(WalkPosition::default());
+        let (cut, saved, position) = (self.model.clone(), Model::new(), WalkPosition::default());
+        self.running.push(Running { number: self.snapshots, cut, saved, position });
     }
 
     fn walk(&mut self, choices: &mut Choices<'_>) {
-        let Some(position) = self.position.filter(|_| self.table.snapshot_active()) else { return };
+        if self.running.is_empty() {
+            return;
+        }
+        let index = choices.below(self.running.len());
         let (lines, mut left) = (choices.below(64), choices.below(500));
-        let saved = &mut self.saved;
-        self.position = self.table.snapshot_walk(position, lines, &mut |item| {
+        let Running { number, saved, position, .. } = &mut self.running[index];
+        let next = self.table.snapshot_walk(*number, *position, lines, &mut |item| {
             see(saved, item);
             left = left.saturating_sub(1);
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if self.position.is_none() {
-            self.end_snapshot();
+        match next {
+            Some(next) => *position = next,
+            None => self.end_snapshot(index),
         }
     }
 
-    fn end_snapshot(&mut self) {
-        assert!(self.saved == self.cut, "the snapshot is the state at the cut");
-        self.table.snapshot_end();
+    fn end_snapshot(&mut self, index: usize) {
+        let Running { number, cut, saved, .. } = self.running.swap_remove(index);
+        assert!(saved == cut, "the snapshot is the state at the cut");
+        self.table.snapshot_end(number);
     }
 
     fn scan(&mut self, choices: &mut Choices<'_>) {

@@ -81,9 +81,14 @@ pub const SNAPSHOT_WALK_LINES: usize = 16;
 /// its shard's lock, which takes some ten microseconds.
 pub const SNAPSHOT_LARGE: u64 = 64 * 1024;
 
-/// Bytes that a snapshot holds in memory: the default of `snapshot-memory-limit`. Writers are delayed when a
-/// quarter of it waits for the snapshot's thread; the rest is for what they add meanwhile and for buffers.
+/// Bytes that running snapshots hold in memory, all together: the default of `snapshot-memory-limit`.
+/// Writers are delayed when a quarter of it waits for the snapshots' threads; the rest is for what they add
+/// meanwhile and for buffers.
 pub const SNAPSHOT_MEMORY_DEFAULT: usize = 32 * 1024 * 1024;
+
+/// Snapshots that run at once: a save, a rewrite of the AOF, full syncs. Whoever changes an entry copies it
+/// for each of them, and a segment has done bits for each.
+pub const SNAPSHOTS_MOST: usize = 4;
 
 /// Blocks of memory that a command frees itself; more go to the lazy-free thread.
 pub const LAZY_FREE_EFFORT: usize = 64;

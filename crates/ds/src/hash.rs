@@ -9,7 +9,7 @@ use base::hash::hash;
 pub use crate::field::{Field, FieldRef};
 use crate::listpack::{self, Buffer, Element, Listpack};
 use crate::reading::{Readings, Shown};
-use crate::saving::{Part, Piece, Saving, TableSaving};
+use crate::saving::{Part, Piece, TableSaving, TableSavings};
 use crate::table::{DuePosition, SlotId, Table};
 
 /// A hash in either form.
@@ -162,7 +162,7 @@ pub struct FieldTable {
     item_bytes: usize,
     pair_bytes: u64,
     readings: Readings,
-    saving: Saving,
+    savings: TableSavings,
 }
 
 impl FieldTable {
@@ -394,7 +394,7 @@ impl FieldTable {
             let FieldRef { field, value, .. } = self.table.view(slot);
             self.readings.keep(&self.table, field, &[field, value]);
         }
-        self.saving.keep(&mut self.table, slot);
+        self.savings.keep(&mut self.table, slot);
     }
 
     fn take(&mut self, slot: SlotId) -> Field {
@@ -421,12 +421,12 @@ impl FieldTable {
 impl TableSaving for FieldTable {
     type Part = Field;
 
-    fn saving(&self) -> &Saving {
-        &self.saving
+    fn savings(&self) -> &TableSavings {
+        &self.savings
     }
 
-    fn parts(&mut self) -> (&mut Saving, &mut Table<Field>) {
-        (&mut self.saving, &mut self.table)
+    fn parts(&mut self) -> (&mut TableSavings, &mut Table<Field>) {
+        (&mut self.savings, &mut self.table)
     }
 }
 

@@ -567,24 +567,24 @@ impl SharedNodes {
 }
 
 impl Savable for PackedList {
-    fn begin_saving(&mut self, _: u32, saver: Box<dyn Saver>) {
-        self.nodes.begin_saving(saver);
+    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
+        self.nodes.begin_saving(number, saver);
     }
 
-    fn save_on(&mut self) -> bool {
-        self.nodes.save_on()
+    fn save_on(&mut self, number: u32) -> bool {
+        self.nodes.save_on(number)
     }
 
-    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        self.nodes.end_saving()
+    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
+        self.nodes.savings_mut().end(number)
     }
 
-    fn saver(&self) -> Option<&dyn Saver> {
-        self.nodes.saver()
+    fn saver(&self, number: u32) -> Option<&dyn Saver> {
+        self.nodes.savings().saver(number)
     }
 
-    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.nodes.saver_mut()
+    fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver)) {
+        self.nodes.savings_mut().each_saver(visit);
     }
 }
 

@@ -1,7 +1,10 @@
-//! Which slots of a segment a snapshot has already saved.
+//! Which slots of a segment the running snapshots have already saved.
 //!
-//! Marks belong to one snapshot number and count as absent under any other, so that a snapshot begins and
-//! ends without a pass over the segments. It never decides what is saved or when.
+//! A snapshot has a lane of its table while it runs. Marks belong to a lane and a snapshot number and count
+//! as absent under any other number, so that a snapshot begins and ends without a pass over the segments. It
+//! never decides what is saved or when.
+
+use base::limits::SNAPSHOTS_MOST as LANES;
 
 /// One bit per slot of a segment of the largest size.
 #[derive(Clone, Default)]
@@ -26,78 +29,158 @@ impl Bits {
     }
 }
 
-/// The done bits of one segment, for one snapshot.
+/// The numbers of the snapshots that run over one table, by lane; 0 in a free one.
+#[derive(Default)]
+pub(crate) struct Running(Option<Box<[u32; LANES]>>);
+
+/// A running snapshot, and where its marks are.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane {
+    index: usize,
+    number: u32,
+}
+
+impl Running {
+    pub const fn none() -> Running {
+        Running(None)
+    }
+
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub fn begin(&mut self, number: u32) {
+        assert!(number != 0 && self.lane(number).is_none(), "snapshot numbers are not used twice");
+        let numbers = self.0.get_or_insert_default();
+        let free = numbers.iter_mut().find(|number| **number == 0);
+        *free.expect("whoever begins snapshots keeps to their bound") = number;
+    }
+
+    pub fn end(&mut self, number: u32) {
+        let Some(numbers) = &mut self.0 else { return };
+        numbers.iter_mut().filter(|own| **own == number).for_each(|own| *own = 0);
+        if numbers.iter().all(|own| *own == 0) {
+            self.0 = None;
+        }
+    }
+
+    pub fn lane(&self, number: u32) -> Option<Lane> {
+        self.lanes().find(|lane| lane.number == number)
+    }
+
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
+        let numbers = self.0.iter().flat_map(|numbers| numbers.iter().enumerate());
+        numbers.filter(|(_, number)| **number != 0).map(|(index, &number)| Lane { index, number })
+    }
+}
+
+/// The done bits of one segment. Those of the first lane are at hand; the others' are made when a snapshot
+/// runs in them.
 #[derive(Default)]
 pub(crate) struct Marks {
+    first: Mark,
+    others: Option<Box<[Mark; LANES - 1]>>,
+}
+
+/// The done bits of one segment, for one snapshot.
+#[derive(Default)]
+struct Mark {
     bits: Option<Box<Bits>>,
     snapshot: u32,
     complete: bool,
 }
 
 impl Marks {
-    /// Marks of snapshot `snapshot` with nothing done, or everything.
-    pub fn new(snapshot: u32, complete: bool) -> Self {
-        Marks { bits: None, snapshot, complete }
-    }
-
-    pub fn is_done(&self, snapshot: u32, index: u16) -> bool {
-        self.snapshot == snapshot
-            && (self.complete || self.bits.as_ref().is_some_and(|bits| bits.test(index)))
+    pub fn is_done(&self, lane: Lane, index: u16) -> bool {
+        let is_set = |mark: &Mark| mark.complete || mark.bits.as_ref().is_some_and(|bits| bits.test(index));
+        self.of(lane).is_some_and(is_set)
     }
 
     /// Whether every slot is done, those filled later too.
-    pub fn is_complete(&self, snapshot: u32) -> bool {
-        self.snapshot == snapshot && self.complete
+    pub fn is_complete(&self, lane: Lane) -> bool {
+        self.of(lane).is_some_and(|mark| mark.complete)
     }
 
-    pub fn complete(&mut self, snapshot: u32) {
-        *self = Marks::new(snapshot, true);
+    /// Every slot is done. What snapshots left behind that do not run any more is dropped.
+    pub fn complete(&mut self, lane: Lane, running: &Running) {
+        self.forget_ended(running);
+        *self.of_mut(lane) = Mark { bits: None, snapshot: lane.number, complete: true };
     }
 
-    pub fn mark(&mut self, snapshot: u32, index: u16) {
-        self.adopt(snapshot);
-        if !self.complete {
-            self.bits.get_or_insert_default().set(index);
+    pub fn mark(&mut self, lane: Lane, index: u16) {
+        let mark = self.of_mut(lane);
+        if !mark.complete {
+            mark.bits.get_or_insert_default().set(index);
         }
     }
 
     /// The slot has become empty.
     pub fn clear(&mut self, index: u16) {
-        if let Some(bits) = &mut self.bits {
-            bits.clear(index);
-        }
+        self.all_bits().for_each(|bits| bits.clear(index));
     }
 
     /// The item of slot `from` has moved to the empty slot `to`.
     pub fn shift(&mut self, from: u16, to: u16) {
-        let Some(bits) = &mut self.bits else { return };
-        if bits.test(from) {
-            bits.set(to);
-        } else {
-            bits.clear(to);
+        for bits in self.all_bits() {
+            if bits.test(from) {
+                bits.set(to);
+            } else {
+                bits.clear(to);
+            }
+            bits.clear(from);
         }
-        bits.clear(from);
     }
 
     /// The done bits of one line of slots.
-    pub fn line(&self, snapshot: u32, line: usize) -> u8 {
-        match &self.bits {
-            _ if self.snapshot != snapshot => 0,
-            _ if self.complete => 0xff,
-            Some(bits) => bits.line(line),
-            None => 0,
+    pub fn line(&self, lane: Lane, line: usize) -> u8 {
+        match self.of(lane) {
+            Some(Mark { complete: true, .. }) => 0xff,
+            Some(Mark { bits: Some(bits), .. }) => bits.line(line),
+            _ => 0,
         }
     }
 
     /// Bytes on the heap.
     pub fn memory(&self) -> usize {
-        if self.bits.is_some() { size_of::<Bits>() } else { 0 }
+        let bits = self.all().filter(|mark| mark.bits.is_some()).count() * size_of::<Bits>();
+        bits + self.others.as_ref().map_or(0, |others| size_of_val(&**others))
     }
 
-    /// Drops what an earlier snapshot left behind.
-    fn adopt(&mut self, snapshot: u32) {
-        if self.snapshot != snapshot {
-            *self = Marks::new(snapshot, false);
+    /// The marks of a lane's snapshot, if it has any here.
+    fn of(&self, lane: Lane) -> Option<&Mark> {
+        let mark = match lane.index.checked_sub(1) {
+            None => &self.first,
+            Some(other) => &self.others.as_ref()?[other],
+        };
+        (mark.snapshot == lane.number).then_some(mark)
+    }
+
+    /// As `of`; drops what an earlier snapshot left behind.
+    fn of_mut(&mut self, lane: Lane) -> &mut Mark {
+        let mark = match lane.index.checked_sub(1) {
+            None => &mut self.first,
+            Some(other) => &mut self.others.get_or_insert_default()[other],
+        };
+        if mark.snapshot != lane.number {
+            *mark = Mark { snapshot: lane.number, ..Mark::default() };
         }
+        mark
+    }
+
+    fn forget_ended(&mut self, running: &Running) {
+        let is_over = |mark: &Mark| running.lanes().all(|lane| lane.number != mark.snapshot);
+        let marks = self.others.iter_mut().flat_map(|others| others.iter_mut());
+        marks.chain([&mut self.first]).filter(|mark| is_over(mark)).for_each(|mark| *mark = Mark::default());
+        self.others.take_if(|others| others.iter().all(is_over));
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Mark> {
+        [&self.first].into_iter().chain(self.others.iter().flat_map(|others| others.iter()))
+    }
+
+    fn all_bits(&mut self) -> impl Iterator<Item = &mut Bits> {
+        let others = self.others.iter_mut().flat_map(|others| others.iter_mut());
+        [&mut self.first].into_iter().chain(others).filter_map(|mark| mark.bits.as_deref_mut())
     }
 }

@@ -1,8 +1,9 @@
-//! A large value that is saved as it was at one moment, piece by piece, while it changes.
+//! A large value that is saved as it was at one moment, piece by piece, while it changes. Several snapshots
+//! may save it at once, each as it was at its own moment.
 //!
-//! Whoever changes or removes a part that is not saved yet saves it first; what comes in afterwards is not
-//! saved. Nothing is noted but one bit for each part, so memory does not grow with what is changed. It does
-//! not know what becomes of the pieces.
+//! Whoever changes or removes a part saves it first, for everyone who has not got it yet; what comes in
+//! afterwards is not saved. Nothing is noted but one bit for each part, so memory does not grow with what is
+//! changed. It does not know what becomes of the pieces.
 
 use std::any::Any;
 use std::ops::ControlFlow;
@@ -42,21 +43,80 @@ pub trait Saver: Any + Send + Sync {
     fn save(&mut self, piece: Piece<'_>) -> ControlFlow<()>;
 }
 
-/// A value that can be saved in pieces.
+/// A value that can be saved in pieces, by several snapshots at once: each gets it as it was at its own
+/// beginning.
 pub trait Savable {
     /// From now on every part that is there has to be saved. `number` was never used before.
     fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>);
 
     /// Saves some of the parts that are left; false if none is.
-    fn save_on(&mut self) -> bool;
+    fn save_on(&mut self, number: u32) -> bool;
 
-    /// Ends the saving, finished or not.
-    fn end_saving(&mut self) -> Option<Box<dyn Saver>>;
+    /// Ends a saving, finished or not.
+    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>>;
 
-    /// Who is saving it, if anybody is.
-    fn saver(&self) -> Option<&dyn Saver>;
+    /// Who is saving it under this number, if anybody is.
+    fn saver(&self, number: u32) -> Option<&dyn Saver>;
 
-    fn saver_mut(&mut self) -> Option<&mut dyn Saver>;
+    /// Shows all who are saving it.
+    fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver));
+}
+
+/// The savings of one value, and how far each has come.
+pub struct Savings<P>(Vec<Saving<P>>);
+
+pub struct Saving<P> {
+    pub number: u32,
+    pub saver: Box<dyn Saver>,
+    pub progress: P,
+}
+
+impl<P> Default for Savings<P> {
+    #[inline]
+    fn default() -> Self {
+        Savings(Vec::new())
+    }
+}
+
+impl<P> Savings<P> {
+    #[inline]
+    pub fn any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    pub fn begin(&mut self, number: u32, saver: Box<dyn Saver>, progress: P) {
+        assert!(self.saver(number).is_none(), "snapshot numbers are not used twice");
+        self.0.push(Saving { number, saver, progress });
+    }
+
+    pub fn end(&mut self, number: u32) -> Option<Box<dyn Saver>> {
+        let at = self.0.iter().position(|saving| saving.number == number)?;
+        let saver = self.0.swap_remove(at).saver;
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+        Some(saver)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Saving<P>> {
+        self.0.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Saving<P>> {
+        self.0.iter_mut()
+    }
+
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut Saving<P>> {
+        self.iter_mut().find(|saving| saving.number == number)
+    }
+
+    pub fn saver(&self, number: u32) -> Option<&dyn Saver> {
+        Some(&*self.iter().find(|saving| saving.number == number)?.saver)
+    }
+
+    pub fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver)) {
+        self.iter_mut().for_each(|saving| visit(&mut *saving.saver));
+    }
 }
 
 /// An item of a table as a piece.
@@ -64,52 +124,27 @@ pub(crate) trait Part: Item {
     fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a>;
 }
 
-/// The saving of a table's items.
-#[derive(Default)]
-pub(crate) struct Saving {
-    saver: Option<Box<dyn Saver>>,
-    position: WalkPosition,
-}
+/// The savings of a table's items.
+pub(crate) type TableSavings = Savings<WalkPosition>;
 
-impl Saving {
-    pub fn begin<T: Part>(&mut self, table: &mut Table<T>, number: u32, saver: Box<dyn Saver>) {
-        table.snapshot_begin(number);
-        *self = Saving { saver: Some(saver), position: WalkPosition::default() };
-    }
-
-    #[inline]
-    pub fn is_active(&self) -> bool {
-        self.saver.is_some()
-    }
-
+impl TableSavings {
     /// An item is about to be changed or removed.
     #[inline]
-    pub fn keep<T: Part>(&mut self, table: &mut Table<T>, slot: SlotId) {
-        if self.is_active() {
+    pub(crate) fn keep<T: Part>(&mut self, table: &mut Table<T>, slot: SlotId) {
+        if self.any() {
             self.save(table, slot);
         }
     }
 
     #[cold]
     fn save<T: Part>(&mut self, table: &mut Table<T>, slot: SlotId) {
-        let saver = self.saver.as_mut().expect("the caller saw it");
-        if !table.is_done(slot) {
-            table.mark_done(slot);
-            // A writer saves what it has to, however much that is.
-            let _ = saver.save(T::piece(table.view(slot)));
+        for Saving { number, saver, .. } in self.iter_mut() {
+            if !table.is_done(*number, slot) {
+                table.mark_done(*number, slot);
+                // A writer saves what it has to, however much that is.
+                let _ = saver.save(T::piece(table.view(slot)));
+            }
         }
-    }
-
-    pub fn go_on<T: Part>(&mut self, table: &mut Table<T>) -> bool {
-        let Some(saver) = &mut self.saver else { return false };
-        let next = table.snapshot_walk(self.position, LINES, &mut |item| saver.save(T::piece(item)));
-        self.position = next.unwrap_or(self.position);
-        next.is_some()
-    }
-
-    pub fn end<T: Part>(&mut self, table: &mut Table<T>) -> Option<Box<dyn Saver>> {
-        table.snapshot_end();
-        self.saver.take()
     }
 }
 
@@ -117,33 +152,39 @@ impl Saving {
 pub(crate) trait TableSaving {
     type Part: Part;
 
-    fn saving(&self) -> &Saving;
+    fn savings(&self) -> &TableSavings;
 
-    fn parts(&mut self) -> (&mut Saving, &mut Table<Self::Part>);
+    fn parts(&mut self) -> (&mut TableSavings, &mut Table<Self::Part>);
 }
 
 impl<V: TableSaving> Savable for V {
     fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        let (saving, table) = self.parts();
-        saving.begin(table, number, saver);
+        let (savings, table) = self.parts();
+        table.snapshot_begin(number);
+        savings.begin(number, saver, WalkPosition::default());
     }
 
-    fn save_on(&mut self) -> bool {
-        let (saving, table) = self.parts();
-        saving.go_on(table)
+    fn save_on(&mut self, number: u32) -> bool {
+        let (savings, table) = self.parts();
+        let Some(Saving { saver, progress, .. }) = savings.get_mut(number) else { return false };
+        let next =
+            table.snapshot_walk(number, *progress, LINES, &mut |item| saver.save(V::Part::piece(item)));
+        *progress = next.unwrap_or(*progress);
+        next.is_some()
     }
 
-    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        let (saving, table) = self.parts();
-        saving.end(table)
+    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
+        let (savings, table) = self.parts();
+        table.snapshot_end(number);
+        savings.end(number)
     }
 
-    fn saver(&self) -> Option<&dyn Saver> {
-        self.saving().saver.as_deref()
+    fn saver(&self, number: u32) -> Option<&dyn Saver> {
+        self.savings().saver(number)
     }
 
-    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.parts().0.saver.as_deref_mut()
+    fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver)) {
+        self.parts().0.each_saver(visit);
     }
 }
 

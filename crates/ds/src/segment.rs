@@ -137,7 +137,8 @@ impl Iterator for Mask {
     }
 }
 
-/// The owned lines of one segment.
+/// The owned lines of one segment. Packed, so that a segment's header stays within one cache line.
+#[repr(C, packed(2))]
 pub(crate) struct Block {
     first: NonNull<Line>,
     lines: u16,

@@ -13,7 +13,7 @@ use crate::intset::{self, Intset};
 use crate::listpack::{self, Buffer, Element, Listpack};
 pub use crate::member::Member;
 use crate::reading::{Readings, Shown};
-use crate::saving::{Part, Piece, Saving, TableSaving};
+use crate::saving::{Part, Piece, TableSaving, TableSavings};
 use crate::table::{SlotId, Table};
 
 /// A set in any form.
@@ -193,7 +193,7 @@ pub struct MemberTable {
     item_bytes: usize,
     member_bytes: u64,
     readings: Readings,
-    saving: Saving,
+    savings: TableSavings,
 }
 
 impl MemberTable {
@@ -289,7 +289,7 @@ impl MemberTable {
         removed: &mut dyn FnMut(&[u8]),
     ) {
         let left = self.len().saturating_sub(count);
-        if left.saturating_mul(MOST_SHARE) > count || self.readings.any() || self.saving.is_active() {
+        if left.saturating_mul(MOST_SHARE) > count || self.readings.any() || self.savings.any() {
             for _ in 0..count.min(self.len()) {
                 let member = self.remove_random(below).expect("more members are left than are removed");
                 removed(member.bytes());
@@ -391,7 +391,7 @@ impl MemberTable {
             let member = self.table.view(slot);
             self.readings.keep(&self.table, member, &[member]);
         }
-        self.saving.keep(&mut self.table, slot);
+        self.savings.keep(&mut self.table, slot);
         let member = self.table.remove(slot);
         self.item_bytes -= Member::size_of(member.bytes());
         self.member_bytes -= rdb_len(member.bytes().len());
@@ -402,12 +402,12 @@ impl MemberTable {
 impl TableSaving for MemberTable {
     type Part = Member;
 
-    fn saving(&self) -> &Saving {
-        &self.saving
+    fn savings(&self) -> &TableSavings {
+        &self.savings
     }
 
-    fn parts(&mut self) -> (&mut Saving, &mut Table<Member>) {
-        (&mut self.saving, &mut self.table)
+    fn parts(&mut self) -> (&mut TableSavings, &mut Table<Member>) {
+        (&mut self.savings, &mut self.table)
     }
 }
 

@@ -223,20 +223,20 @@ impl Savable for Stream {
         self.entries.begin_saving(number, saver);
     }
 
-    fn save_on(&mut self) -> bool {
-        self.entries.save_on()
+    fn save_on(&mut self, number: u32) -> bool {
+        self.entries.save_on(number)
     }
 
-    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        self.entries.end_saving()
+    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
+        self.entries.savings_mut().end(number)
     }
 
-    fn saver(&self) -> Option<&dyn Saver> {
-        self.entries.saver()
+    fn saver(&self, number: u32) -> Option<&dyn Saver> {
+        self.entries.savings().saver(number)
     }
 
-    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.entries.saver_mut()
+    fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver)) {
+        self.entries.savings_mut().each_saver(visit);
     }
 }
 

@@ -20,7 +20,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ptr::NonNull;
 
-use crate::marks::Marks;
+use crate::marks::{Marks, Running};
 use crate::segment::{Block, LINE_SLOTS, Line, address_in, home, limit_at, pack, tag_in, tag_of};
 use base::alloc::prefetch;
 use base::hash::hash as hash_of;
@@ -70,8 +70,7 @@ pub struct Table<T: Item> {
     len: usize,
     expiring: usize,
     slot_bytes: usize,
-    /// The running snapshot's number, 0 if there is none.
-    snapshot: u32,
+    running: Running,
     /// Segments as deep as the directory: while there are none, it can be halved.
     deepest: u32,
     /// Passes of `next_due` over a segment so far.
@@ -95,22 +94,25 @@ unsafe impl Send for DirectoryEntry {}
 // SAFETY: as above.
 unsafe impl Sync for DirectoryEntry {}
 
-/// The rest of what is known of a segment: one cache line.
+/// The rest of what is known of a segment: in this order one cache line, which begins with the slots.
+#[repr(C)]
 struct Header {
-    /// The place (a hash without its skipped bits, shifted up) at which the segment's share begins.
-    place: u64,
     slots: Block,
-    /// No item expires before.
-    next_expiry: i64,
-    /// While `next_due` goes through the segment: no item that it has passed expires before. Else i64::MIN.
-    floor: i64,
-    marks: Marks,
     count: u16,
     expiring: u16,
     /// How many bits of a place the segment's items have in common.
     depth: u8,
     level: u8,
+    /// The place (a hash without its skipped bits, shifted up) at which the segment's share begins.
+    place: u64,
+    /// No item expires before.
+    next_expiry: i64,
+    /// While `next_due` goes through the segment: no item that it has passed expires before. Else i64::MIN.
+    floor: i64,
+    marks: Marks,
 }
+
+const _: () = assert!(size_of::<Header>() == 64, "a segment's header is one cache line");
 
 impl<T: Item> Table<T> {
     /// An empty table, for hashes that agree in their `skip_bits` highest bits. Allocates nothing.
@@ -121,7 +123,7 @@ impl<T: Item> Table<T> {
             len: 0,
             expiring: 0,
             slot_bytes: 0,
-            snapshot: 0,
+            running: Running::none(),
             deepest: 0,
             pass: 0,
             depth: 0,
@@ -238,12 +240,11 @@ impl<T: Item> Table<T> {
         // SAFETY: the value was made of an item just now; it is the table's from here on.
         let (expiry, key) = unsafe { (expiry::<T>(value), T::key(view::<T>(value))) };
         debug_assert_eq!(hash_of(key), hash, "the hash is the key's");
-        let snapshot = self.snapshot;
         let header = self.header_mut(segment);
         let index = header.slots.place(value);
         header.count += 1;
-        if snapshot != 0 {
-            header.marks.mark(snapshot, index);
+        if self.running.any() {
+            self.mark_born(segment, index);
         }
         self.len += 1;
         self.add_expiry(segment, expiry);
@@ -395,11 +396,17 @@ impl<T: Item> Table<T> {
 
     /// Removes a slot whose item is gone already.
     fn vacate(&mut self, slot: SlotId, expiry: i64) {
+        // Nobody looks at marks of snapshots that are over.
+        let marked = self.running.any();
         let header = self.header_mut(slot.segment);
         let Header { slots, marks, floor, .. } = header;
-        marks.clear(slot.index);
+        if marked {
+            marks.clear(slot.index);
+        }
         slots.vacate(slot.index, |value, from, to| {
-            marks.shift(from, to);
+            if marked {
+                marks.shift(from, to);
+            }
             if *floor != i64::MIN {
                 // SAFETY: a slot that moves is live.
                 *floor = (*floor).min(unsafe { self::expiry::<T>(value) });
@@ -438,7 +445,7 @@ impl<T: Item> Table<T> {
         }
     }
 
-    /// Back to the state of a new table; a snapshot goes on.
+    /// Back to the state of a new table; snapshots go on.
     fn forget_segments(&mut self) {
         assert_eq!(self.len, 0, "items are dropped before their segments");
         self.headers = Vec::new();
@@ -487,6 +494,7 @@ impl<T: Item> Drop for Table<T> {
 }
 
 impl<T: Item> Default for Table<T> {
+    #[inline]
     fn default() -> Self {
         Table::new(0)
     }

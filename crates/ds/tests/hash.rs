@@ -230,7 +230,7 @@ fn a_snapshot_of_a_hash() {
     }
     let kept = Kept::default();
     let count = || kept.0.lock().expect("no panic").len();
-    assert!(table.saver().is_none());
+    assert!(table.saver(1).is_none());
     table.begin_saving(1, Box::new(kept.clone()));
     table.set(b"f7", b"after", Ttl::Drop, 0);
     assert_eq!(count(), 1);
@@ -242,8 +242,8 @@ fn a_snapshot_of_a_hash() {
     table.set_expiry(b"f9", Some(5));
     assert_eq!(table.remove_due(6, 100, |_| {}), 1);
     assert_eq!(count(), 3);
-    while table.save_on() {}
-    assert!(table.end_saving().is_some() && table.saver().is_none());
+    while table.save_on(1) {}
+    assert!(table.end_saving(1).is_some() && table.saver(1).is_none());
     let mut found = kept.0.lock().expect("no panic").clone();
     assert!(found.iter().all(|(_, value)| value == b"before"));
     found.sort_unstable();

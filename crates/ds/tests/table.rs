@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use base::hash::hash;
+use base::limits;
 use base::random::Rng;
 use ds::hash::Field;
 use ds::{DuePosition, ScanPosition, Table, WalkPosition};
@@ -17,10 +18,17 @@ struct Driver {
     model: Model,
     keys: Vec<Vec<u8>>,
     rng: Rng,
-    /// Values of the cut, by key, once a snapshot has begun: each moves to `seen` when it is saved.
+    running: Vec<Running>,
+    fresh: u64,
+}
+
+/// A snapshot: what it should see, and what it has seen.
+struct Running {
+    number: u32,
     cut: Model,
     seen: Model,
-    fresh: u64,
+    /// None when the walk is through.
+    position: Option<WalkPosition>,
 }
 
 impl Driver {
@@ -30,8 +38,7 @@ impl Driver {
             model: Model::new(),
             keys: Vec::new(),
             rng: Rng::from_seed(seed),
-            cut: Model::new(),
-            seen: Model::new(),
+            running: Vec::new(),
             fresh: 0,
         }
     }
@@ -47,7 +54,7 @@ impl Driver {
         let expiry = self.expiry();
         let slot = self.table.insert_new(hash(&key), Field::new(&key, &value, expiry));
         assert_eq!(self.table.view(slot).field, key);
-        assert!(!self.table.snapshot_active() || self.table.is_done(slot), "born done");
+        assert!(self.running.iter().all(|own| self.table.is_done(own.number, slot)), "born done");
         self.keys.push(key.clone());
         self.model.insert(key, (value, expiry));
     }
@@ -59,10 +66,11 @@ impl Driver {
     /// What a caller does before it changes or removes an item.
     fn save(&mut self, key: &[u8]) {
         let slot = self.table.find(hash(key), key).expect("the key is in the table");
-        if self.table.snapshot_active() && !self.table.is_done(slot) {
-            self.table.mark_done(slot);
-            let item = self.table.view(slot);
-            see(&mut self.seen, item);
+        for Running { number, seen, .. } in &mut self.running {
+            if !self.table.is_done(*number, slot) {
+                self.table.mark_done(*number, slot);
+                see(seen, self.table.view(slot));
+            }
         }
     }
 
@@ -138,18 +146,39 @@ impl Driver {
 
     fn begin_snapshot(&mut self, number: u32) {
         self.table.snapshot_begin(number);
-        self.cut = self.model.clone();
-        self.seen.clear();
+        let (cut, seen, position) = (self.model.clone(), Model::new(), Some(WalkPosition::default()));
+        self.running.push(Running { number, cut, seen, position });
     }
 
-    fn walk(&mut self, position: WalkPosition, lines: usize) -> Option<WalkPosition> {
+    /// A step of a snapshot's walk; false when it is through.
+    fn walk(&mut self, index: usize, lines: usize) -> bool {
         let mut stop = self.rng.below(40);
-        let seen = &mut self.seen;
-        self.table.snapshot_walk(position, lines, &mut |item| {
+        let Running { number, seen, position, .. } = &mut self.running[index];
+        let Some(from) = *position else { return false };
+        *position = self.table.snapshot_walk(*number, from, lines, &mut |item| {
             see(seen, item);
             stop = stop.saturating_sub(1);
             if stop == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
+        });
+        position.is_some()
+    }
+
+    /// Ends or cancels a snapshot.
+    fn end_snapshot(&mut self, index: usize) {
+        let Running { number, cut, seen, position } = self.running.swap_remove(index);
+        assert!(position.is_some() || seen == cut, "snapshot {number} has seen its cut");
+        self.table.snapshot_end(number);
+        assert_eq!(self.table.snapshot_active(), !self.running.is_empty());
+    }
+
+    /// What happens to four snapshots at most: one begins, walks on or comes to an end.
+    fn snapshot_step(&mut self, number: u32, lines: usize) {
+        let index = self.below(limits::SNAPSHOTS_MOST);
+        if index >= self.running.len() {
+            self.begin_snapshot(number);
+        } else if self.below(60) == 0 || !self.walk(index, lines) {
+            self.end_snapshot(index);
+        }
     }
 
     fn check(&self) {
@@ -301,9 +330,7 @@ proptest! {
         for number in 1..=3 {
             driver.begin_snapshot(number);
             let cancelled = number == 2;
-            let mut position = Some(WalkPosition::default());
-            while let Some(at) = position {
-                position = driver.walk(at, lines);
+            while driver.walk(0, lines) {
                 if cancelled && driver.below(50) == 0 {
                     break;
                 }
@@ -311,10 +338,36 @@ proptest! {
                 driver.steps(burst, if driver.model.len() > 15_000 { 20 } else { growth });
             }
             driver.check();
-            prop_assert!(cancelled || driver.seen == driver.cut);
-            driver.table.snapshot_end();
+            driver.end_snapshot(0);
             driver.steps(500, growth);
         }
+    }
+
+    #[test]
+    fn snapshots_at_once_see_their_own_cuts(
+        seed: u64,
+        before in 0..6000usize,
+        growth in prop::sample::select(vec![10usize, 30, 50, 70, 95]),
+        burst in 0..400usize,
+        lines in 1..80usize,
+    ) {
+        let mut driver = Driver::new(seed);
+        driver.steps(before, 90);
+        for number in 1..=400 {
+            driver.snapshot_step(number, lines);
+            let burst = driver.below(burst + 1);
+            driver.steps(burst, if driver.model.len() > 8000 { 20 } else { growth });
+        }
+        driver.check();
+        while !driver.running.is_empty() {
+            while driver.walk(0, lines) {}
+            driver.end_snapshot(0);
+        }
+        // The next one finds what the others left behind.
+        driver.begin_snapshot(1000);
+        while driver.walk(0, lines) {}
+        prop_assert_eq!(driver.table.snapshot_memory(), 0);
+        driver.end_snapshot(0);
     }
 
     #[test]
@@ -555,10 +608,37 @@ fn a_snapshot_leaves_no_marks_behind_the_walk() {
     driver.begin_snapshot(9);
     driver.steps(3000, 50);
     assert!(driver.table.snapshot_memory() > 0);
-    let mut position = Some(WalkPosition::default());
-    while let Some(at) = position {
-        position = driver.walk(at, 64);
-    }
+    while driver.walk(0, 64) {}
     assert_eq!(driver.table.snapshot_memory(), 0);
-    assert_eq!(driver.seen, driver.cut);
+    driver.end_snapshot(0);
+}
+
+#[test]
+fn marks_of_several_snapshots_are_freed_by_the_next_walk() {
+    let mut driver = Driver::new(11);
+    driver.steps(5000, 100);
+    driver.begin_snapshot(1);
+    driver.steps(1000, 50);
+    let one = driver.table.snapshot_memory();
+    (2..=4).for_each(|number| driver.begin_snapshot(number));
+    driver.steps(1000, 50);
+    assert!(driver.table.snapshot_memory() > 2 * one);
+    // Two are cancelled, one stays, one walks on to its end.
+    driver.end_snapshot(3);
+    driver.end_snapshot(2);
+    while driver.walk(0, 64) {}
+    assert!(driver.table.snapshot_memory() < 2 * one);
+    driver.end_snapshot(1);
+    driver.end_snapshot(0);
+    driver.begin_snapshot(5);
+    while driver.walk(0, 64) {}
+    assert_eq!(driver.table.snapshot_memory(), 0);
+    driver.end_snapshot(0);
+}
+
+#[test]
+#[should_panic(expected = "bound")]
+fn no_more_snapshots_run_than_there_is_room_for() {
+    let mut driver = Driver::new(12);
+    (1..=limits::SNAPSHOTS_MOST as u32 + 1).for_each(|number| driver.begin_snapshot(number));
 }

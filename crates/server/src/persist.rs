@@ -352,6 +352,7 @@ impl Cut {
         let mut guard = engine.store.lock(&Plan::All);
         let begin = Instant::now();
         let (dirty, snapshot) = (engine.dirty(), Snapshot::begin(&mut guard));
+        let snapshot = snapshot.expect("saves run one at a time, and nothing else takes snapshots");
         let at = UnixMs(engine.host.unix_us() / 1000);
         drop(guard);
         Cut { snapshot, config: engine.config(), at, dirty, held: begin.elapsed() }

@@ -1,14 +1,17 @@
 //! One logical database's part of one shard: the table of entries, and the one way they are changed.
 //!
 //! Every change to an entry goes through [`Db::edit`], [`Db::replace`] or [`Db::remove`], and each of them
-//! first gives a running snapshot the entry as it was at the cut. There is no other way to change one.
+//! first gives every running snapshot the entry as it was at its cut. There is no other way to change one.
+
+use std::sync::Arc;
 
 use base::hash::hash;
 use ds::table::{SlotId, Table};
 
 use crate::entry::{Entry, EntryRef, FieldsExpire};
 use crate::reading::Readable;
-use crate::snapshot::Capture;
+use crate::snapshot::{Capture, adopt};
+use crate::sync::Mutex;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct DbIndex(pub u16);
@@ -49,13 +52,13 @@ pub struct Db {
     by_fields: usize,
     /// Entries of which fields expire, and the key too.
     by_both: usize,
-    /// The running snapshot's ear, from the cut until this table is saved.
-    pub(crate) capture: Option<Box<Capture>>,
+    /// The running snapshots' ears: each from its cut until this table is saved.
+    captures: Vec<Capture>,
 }
 
 impl Db {
     pub(crate) fn new(shard_bits: u8) -> Db {
-        Db { table: Table::new(shard_bits), by_fields: 0, by_both: 0, capture: None }
+        Db { table: Table::new(shard_bits), by_fields: 0, by_both: 0, captures: Vec::new() }
     }
 
     pub fn table(&self) -> &Table<Entry> {
@@ -157,40 +160,61 @@ impl Db {
 
     #[inline]
     fn save_pre_image(&mut self, slot: SlotId) {
-        if self.capture.is_some() {
+        if !self.captures.is_empty() {
             self.capture_slot(slot);
         }
     }
 
     #[cold]
     fn capture_slot(&mut self, slot: SlotId) {
-        let Db { table, capture, .. } = self;
-        let capture = capture.as_mut().expect("the caller saw a capture");
-        if table.is_done(slot) {
-            return;
-        }
-        table.mark_done(slot);
-        if capture.takes_in_pieces(table.view(slot)) {
-            table.update(slot, |mut entry| {
-                capture.begin_pieces(&mut entry);
-                (entry, ())
-            });
-        } else {
-            capture.pre_image(table.view(slot));
+        let Db { table, captures, .. } = self;
+        for capture in captures {
+            let number = capture.number();
+            if table.is_done(number, slot) {
+                continue;
+            }
+            table.mark_done(number, slot);
+            if capture.takes_in_pieces(table.view(slot)) {
+                table.update(slot, |mut entry| {
+                    capture.begin_pieces(&mut entry);
+                    (entry, ())
+                });
+            } else {
+                capture.pre_image(table.view(slot));
+            }
         }
     }
 
-    /// Empties the database. A running snapshot takes over what it has not saved yet.
+    /// A snapshot begins.
+    pub(crate) fn captured_by(&mut self, capture: Capture) {
+        self.table.snapshot_begin(capture.number());
+        self.captures.push(capture);
+    }
+
+    /// The ear of the snapshot of this number, if it has one here.
+    pub(crate) fn capture(&self, number: u32) -> Option<&Capture> {
+        self.captures.iter().find(|capture| capture.number() == number)
+    }
+
+    /// The snapshot is done with the database.
+    pub(crate) fn release(&mut self, number: u32) -> Option<Capture> {
+        let at = self.captures.iter().position(|capture| capture.number() == number)?;
+        self.table.snapshot_end(number);
+        Some(self.captures.swap_remove(at))
+    }
+
+    /// Empties the database. Running snapshots take over what they have not saved yet.
     pub(crate) fn take_all(&mut self, shard_bits: u8) -> Option<Table<Entry>> {
-        let table = std::mem::replace(&mut self.table, Table::new(shard_bits));
-        (self.by_fields, self.by_both) = (0, 0);
-        match self.capture.take() {
-            Some(capture) => {
-                capture.adopt(table);
-                None
-            }
-            None => Some(table),
+        let flushed = std::mem::replace(self, Db::new(shard_bits));
+        if flushed.captures.is_empty() {
+            return Some(flushed.table);
         }
+        adopt(&Arc::new(Mutex::new(flushed)));
+        None
+    }
+
+    pub(crate) fn captures(&self) -> impl Iterator<Item = &Capture> {
+        self.captures.iter()
     }
 
     /// An entry whose time of expiry has passed, if there is one in the next `budget` items looked at.

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::db::{Db, DbIndex, Key};
 use crate::entry::{Entry, EntryRef};
 use crate::plan::{Plan, ShardId, ShardList};
+use crate::snapshot::Snapshots;
 use crate::sync::{Mutex, MutexGuard};
 use ds::table::Table;
 
@@ -32,8 +33,7 @@ pub struct Store {
     shards: Box<[Slot]>,
     bits: u8,
     databases: u16,
-    /// Bytes that running snapshots hold in memory: above its limit writers are delayed before they lock.
-    pub(crate) snapshot_backlog: Arc<AtomicUsize>,
+    pub(crate) snapshots: Arc<Snapshots>,
     snapshot_limit: AtomicUsize,
     pub(crate) snapshot_number: AtomicU32,
 }
@@ -49,7 +49,7 @@ impl Store {
             shards,
             bits,
             databases,
-            snapshot_backlog: Arc::default(),
+            snapshots: Arc::default(),
             snapshot_limit: AtomicUsize::new(limits::SNAPSHOT_MEMORY_DEFAULT),
             snapshot_number: AtomicU32::new(0),
         }
@@ -73,12 +73,12 @@ impl Store {
         ShardId((hash >> 1 >> (63 - self.bits)) as u16)
     }
 
-    /// Bytes of pre-images and pieces that wait for the snapshot's thread.
+    /// Bytes of pre-images and pieces that wait for the snapshots' threads.
     pub fn snapshot_backlog(&self) -> usize {
-        self.snapshot_backlog.load(Ordering::Relaxed)
+        self.snapshots.backlog.load(Ordering::Relaxed)
     }
 
-    /// Bytes that a snapshot may hold in memory (`snapshot-memory-limit`).
+    /// Bytes that the running snapshots may hold in memory together (`snapshot-memory-limit`).
     pub fn snapshot_limit(&self) -> usize {
         self.snapshot_limit.load(Ordering::Relaxed)
     }
@@ -339,7 +339,7 @@ impl Shard {
         self.dbs.swap(a.0 as usize, b.0 as usize);
     }
 
-    /// Empties a database; what the running snapshot does not need is handed back.
+    /// Empties a database; what no running snapshot needs is handed back.
     pub fn flush(&mut self, db: DbIndex) -> Option<Table<Entry>> {
         let bits = self.bits;
         self.dbs[db.0 as usize].take_all(bits)

@@ -1,18 +1,22 @@
-//! A large string of which a snapshot takes one page after the other while it is edited in place.
+//! A large string of which snapshots take one page after the other while it is edited in place.
 //!
-//! It keeps one bit for each page of the string as it was; it never copies more than the pages that somebody
-//! is about to change.
+//! It keeps one bit for each page of the string as it was at each one's beginning; it never copies more than
+//! the pages that somebody is about to change.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use ds::saving::{Piece, Savable, Saver};
+use ds::saving::{Piece, Savable, Saver, Saving, Savings};
 
 pub struct PagedText {
     text: Arc<Vec<u8>>,
-    /// Bytes that it had at the beginning.
+    savings: Savings<Progress>,
+}
+
+/// How far a saving has come.
+struct Progress {
+    /// Bytes that the string had at the beginning.
     len: usize,
-    saver: Option<Box<dyn Saver>>,
     /// A bit for each page that is saved.
     saved: Vec<u64>,
     /// Pages before are saved.
@@ -21,7 +25,11 @@ pub struct PagedText {
 
 impl PagedText {
     pub(crate) fn new(text: Arc<Vec<u8>>) -> PagedText {
-        PagedText { len: text.len(), text, saver: None, saved: Vec::new(), next: 0 }
+        PagedText { text, savings: Savings::default() }
+    }
+
+    pub(crate) fn is_saved_by_any(&self) -> bool {
+        self.savings.any()
     }
 
     pub(crate) fn text(&self) -> &Arc<Vec<u8>> {
@@ -34,13 +42,18 @@ impl PagedText {
 
     /// The string for changes in a range and behind its end.
     pub(crate) fn text_mut(&mut self, changed: Range<usize>) -> &mut Arc<Vec<u8>> {
-        let end = changed.end.min(self.len);
-        if self.saver.is_some() && changed.start < end {
-            (changed.start / PAGE_LEN..end.div_ceil(PAGE_LEN)).for_each(|page| self.save(page..page + 1));
+        for saving in self.savings.iter_mut() {
+            let end = changed.end.min(saving.progress.len);
+            if changed.start < end {
+                let pages = changed.start / PAGE_LEN..end.div_ceil(PAGE_LEN);
+                pages.for_each(|page| save(saving, &self.text, page..page + 1));
+            }
         }
         &mut self.text
     }
+}
 
+impl Progress {
     fn page_count(&self) -> usize {
         self.len.div_ceil(PAGE_LEN)
     }
@@ -49,50 +62,54 @@ impl PagedText {
         self.saved[page / 64] >> (page % 64) & 1 == 1
     }
 
-    /// Saves neighbouring pages, of which all are saved or none is.
-    fn save(&mut self, pages: Range<usize>) {
-        if self.is_saved(pages.start) {
-            return;
-        }
-        for page in pages.clone() {
-            self.saved[page / 64] |= 1 << (page % 64);
-        }
-        let at = pages.start * PAGE_LEN;
-        let bytes = &self.text[at..(pages.end * PAGE_LEN).min(self.len)];
-        if let Some(saver) = &mut self.saver {
-            let _ = saver.save(Piece::Bytes { at: at as u64, bytes });
-        }
+    /// The next pages that are not saved, as many as are saved in one go.
+    fn next_pages(&self) -> Option<Range<usize>> {
+        let first = (self.next..self.page_count()).find(|page| !self.is_saved(*page))?;
+        let most = self.page_count().min(first + PAGES_AT_ONCE);
+        let end = (first..most).find(|page| self.is_saved(*page)).unwrap_or(most);
+        Some(first..end)
     }
 }
 
+/// Saves neighbouring pages, of which all are saved or none is.
+fn save(saving: &mut Saving<Progress>, text: &[u8], pages: Range<usize>) {
+    let Saving { saver, progress, .. } = saving;
+    if progress.is_saved(pages.start) {
+        return;
+    }
+    for page in pages.clone() {
+        progress.saved[page / 64] |= 1 << (page % 64);
+    }
+    let at = pages.start * PAGE_LEN;
+    let bytes = &text[at..(pages.end * PAGE_LEN).min(progress.len)];
+    let _ = saver.save(Piece::Bytes { at: at as u64, bytes });
+}
+
 impl Savable for PagedText {
-    fn begin_saving(&mut self, _: u32, saver: Box<dyn Saver>) {
-        self.len = self.text.len();
-        self.saved = vec![0; self.page_count().div_ceil(64)];
-        (self.saver, self.next) = (Some(saver), 0);
+    fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
+        let len = self.text.len();
+        let saved = vec![0; len.div_ceil(PAGE_LEN).div_ceil(64)];
+        self.savings.begin(number, saver, Progress { len, saved, next: 0 });
     }
 
-    fn save_on(&mut self) -> bool {
-        let Some(first) = (self.next..self.page_count()).find(|page| !self.is_saved(*page)) else {
-            return false;
-        };
-        let most = self.page_count().min(first + PAGES_AT_ONCE);
-        let end = (first..most).find(|page| self.is_saved(*page)).unwrap_or(most);
-        self.save(first..end);
-        self.next = end;
-        end < self.page_count()
+    fn save_on(&mut self, number: u32) -> bool {
+        let Some(saving) = self.savings.get_mut(number) else { return false };
+        let Some(pages) = saving.progress.next_pages() else { return false };
+        saving.progress.next = pages.end;
+        save(saving, &self.text, pages.clone());
+        pages.end < saving.progress.page_count()
     }
 
-    fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        self.saver.take()
+    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
+        self.savings.end(number)
     }
 
-    fn saver(&self) -> Option<&dyn Saver> {
-        self.saver.as_deref()
+    fn saver(&self, number: u32) -> Option<&dyn Saver> {
+        self.savings.saver(number)
     }
 
-    fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.saver.as_deref_mut()
+    fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver)) {
+        self.savings.each_saver(visit);
     }
 }
 

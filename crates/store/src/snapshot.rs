@@ -3,8 +3,9 @@
 //! The cut: with all shards locked, every table gets the snapshot's number and every database a
 //! [`Capture`]. From then on an entry is saved exactly once: by the [`Snapshot`]'s walk, or as a pre-image
 //! by the write that changes it first. A large value is only begun then, and comes out in pieces
-//! (`pieces.rs`). Nothing is encoded under a lock but small collections and pieces; files, CRC and
-//! compression are the caller's.
+//! (`pieces.rs`). Several snapshots run at once, each for itself; what leaves the keyspace before all of them
+//! have it belongs to them together. Nothing is encoded under a lock but small collections and pieces;
+//! files, CRC and compression are the caller's.
 
 pub(crate) mod pieces;
 mod sink;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base::limits;
-use ds::table::{Table, WalkPosition};
+use ds::table::{SlotId, WalkPosition};
 use rdb::{ValueRef, WriteOptions, write_record, write_string_head};
 
 use crate::db::{Db, DbIndex, Garbage, Key};
@@ -24,7 +25,8 @@ use crate::keyspace::{Guard, Shard, Store};
 use crate::plan::{Plan, ShardId};
 use crate::snapshot::pieces::{Job, Step};
 pub use crate::snapshot::pieces::{Opening, Piece, Region};
-use crate::snapshot::sink::{Adopted, Left, Sink};
+pub(crate) use crate::snapshot::sink::Snapshots;
+use crate::snapshot::sink::{Adopted, Flushed, Left, Sink};
 use crate::value::{Hash, Kind, List, Set, SortedSet, Stream};
 
 /// What a snapshot is made of, as it comes out.
@@ -211,13 +213,18 @@ pub fn value_ref(entry: EntryRef<'_>) -> ValueRef<'_> {
 pub struct Capture {
     sink: Arc<Sink>,
     /// The database's number at the cut; SWAPDB moves the capture with its table.
-    db: DbIndex,
+    at_cut: DbIndex,
     block: Block,
 }
 
 impl Capture {
-    fn new(sink: &Arc<Sink>, db: DbIndex) -> Box<Capture> {
-        Box::new(Capture { sink: Arc::clone(sink), db, block: Block::new(db) })
+    fn new(sink: &Arc<Sink>, at_cut: DbIndex) -> Capture {
+        Capture { sink: Arc::clone(sink), at_cut, block: Block::new(at_cut) }
+    }
+
+    /// The snapshot's.
+    pub(crate) fn number(&self) -> u32 {
+        self.sink.number
     }
 
     /// Keeps an entry as it is now, before its first change after the cut.
@@ -233,7 +240,7 @@ impl Capture {
 
     fn hand_over(&mut self) {
         if self.block.keys > 0 {
-            let block = std::mem::replace(&mut self.block, Block::new(self.db));
+            let block = std::mem::replace(&mut self.block, Block::new(self.at_cut));
             self.sink.push(Output::Entries(block));
         }
     }
@@ -246,14 +253,17 @@ impl Capture {
     /// Begins to save an entry in pieces, before its first change.
     pub(crate) fn begin_pieces(&self, entry: &mut Entry) {
         self.sink.pre_images.fetch_add(1, Ordering::Relaxed);
-        pieces::begin(entry, &self.sink, self.db);
+        pieces::begin(entry, &self.sink, self.at_cut);
     }
+}
 
-    /// Takes over a flushed table: the walk saves what is left in it and frees it.
-    pub(crate) fn adopt(mut self, table: Table<Entry>) {
-        self.hand_over();
-        let (db, walk) = (self.db, WalkPosition::default());
-        self.sink.adopt(Adopted { db, table, walk });
+/// Leaves a flushed database to the snapshots that have not saved it: their walks save what is left in it.
+pub(crate) fn adopt(flushed: &Flushed) {
+    let db = flushed.lock();
+    db.captures().take(1).for_each(|capture| capture.sink.common.add_flushed(flushed));
+    for Capture { sink, at_cut, .. } in db.captures() {
+        let walk = WalkPosition::default();
+        sink.adopt(Adopted { flushed: Arc::clone(flushed), at_cut: *at_cut, walk });
     }
 }
 
@@ -265,6 +275,8 @@ pub struct DbCounts {
 }
 
 /// A point-in-time walk. Every entry of the cut comes out of [`Snapshot::next`] exactly once.
+///
+/// Several run at once and end in any order. One that did not come to its end has to be cancelled.
 pub struct Snapshot {
     sink: Arc<Sink>,
     /// Values that are saved in pieces and have not come to their end.
@@ -282,15 +294,20 @@ struct Place {
 }
 
 impl Snapshot {
-    /// The cut. `guard` holds every shard.
-    pub fn begin(guard: &mut Guard<'_>) -> Snapshot {
+    /// The cut. `guard` holds every shard. `None` if `limits::SNAPSHOTS_MOST` snapshots run already.
+    pub fn begin(guard: &mut Guard<'_>) -> Option<Snapshot> {
         Snapshot::begin_with(guard, limits::SNAPSHOT_LARGE)
     }
 
     /// As `begin`; collections of `large` bytes and more are saved in pieces.
-    pub fn begin_with(guard: &mut Guard<'_>, large: u64) -> Snapshot {
+    pub fn begin_with(guard: &mut Guard<'_>, large: u64) -> Option<Snapshot> {
         assert!(guard.holds_all(), "a cut is made under all locks");
         let store = guard.store();
+        // Under all locks nobody else begins one.
+        if store.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST {
+            return None;
+        }
+        store.snapshots.count.fetch_add(1, Ordering::Relaxed);
         let number = store.snapshot_number.fetch_add(1, Ordering::Relaxed) + 1;
         let captures =
             guard.shards().map(|(_, shard)| shard.dbs().filter(|(_, db)| !db.is_empty()).count()).sum();
@@ -298,16 +315,14 @@ impl Snapshot {
         let mut counts = vec![DbCounts::default(); store.databases() as usize];
         for (_, shard) in guard.shards() {
             for (index, db) in shard.dbs().filter(|(_, db)| !db.is_empty()) {
-                assert!(db.capture.is_none(), "one snapshot at a time");
                 let count = &mut counts[index.0 as usize];
                 count.keys += db.len();
                 count.expires += db.expires_count();
-                db.table_mut().snapshot_begin(number);
-                db.capture = Some(Capture::new(&sink, index));
+                db.captured_by(Capture::new(&sink, index));
             }
         }
-        let jobs = VecDeque::new();
-        Snapshot { sink, jobs, counts, place: Place { shard: 0, db: 0, walk: WalkPosition::default() } }
+        let place = Place { shard: 0, db: 0, walk: WalkPosition::default() };
+        Some(Snapshot { sink, jobs: VecDeque::new(), counts, place })
     }
 
     pub fn keys_total(&self) -> usize {
@@ -368,13 +383,14 @@ impl Snapshot {
 
     /// Goes on with a value that is out of the keyspace: they come first, as the end frees them.
     fn save_left(&mut self) -> Option<Output> {
-        let mut left = self.sink.next_left()?;
-        if pieces::save_on(&mut left.entry) {
+        let left = self.sink.next_left()?;
+        if pieces::save_on(&mut left.entry.lock(), self.sink.number) {
             self.sink.put_back(left);
             return None;
         }
         let Left { entry, counted } = left;
         self.sink.shrink(counted);
+        let entry = Arc::into_inner(entry)?.into_inner();
         Some(Output::Garbage(Garbage::Entry(entry)))
     }
 
@@ -388,52 +404,47 @@ impl Snapshot {
                     self.jobs.pop_front();
                     return true;
                 }
+                Step::Away if self.take_from_flushed(job) => return true,
                 Step::Away => self.jobs.rotate_left(1),
             }
         }
         false
     }
 
-    /// One quantum under one shard's lock; moves to the next database or shard at an end.
-    fn walk_keyspace(&mut self, store: &Store) -> Option<Output> {
-        let mut guard = store.lock(&Plan::One(ShardId(self.place.shard)));
-        let shard = guard.shard(ShardId(self.place.shard));
-        let Some(db) = captured_db(shard, DbIndex(self.place.db)) else {
-            self.place.advance(store.databases());
-            return None;
-        };
-        let mut block = Block::new(DbIndex(self.place.db));
-        let walked = walk_table(db.table_mut(), self.place.walk, &mut block, self.sink.large);
-        if let Some(slot) = walked.large.and_then(|name| db.find(Key::new(&name))) {
-            db.edit_aside(slot, |entry| pieces::begin(entry, &self.sink, DbIndex(self.place.db)));
-        }
-        match walked.next {
-            Some(walk) => self.place.walk = walk,
-            None => {
-                let mut capture = db.capture.take().expect("found by its capture");
-                capture.hand_over();
-                db.table_mut().snapshot_end();
-                self.place.advance(store.databases());
-            }
-        }
-        drop(guard);
-        self.counted(block)
+    /// A value may lie in a flushed database that another snapshot takes long for: taken out and dropped, it
+    /// is left to the snapshots like any other. False if it is in none.
+    fn take_from_flushed(&self, job: &Job) -> bool {
+        let flushed = self.sink.common.flushed();
+        flushed.iter().any(|flushed| job.take_from(&mut flushed.lock()).is_some())
     }
 
-    /// A piece of a table that a flush left to the snapshot; nobody else sees it any more.
-    fn walk_adopted(&mut self, mut adopted: Adopted) -> Option<Output> {
-        let mut block = Block::new(adopted.db);
-        let walked = walk_table(&mut adopted.table, adopted.walk, &mut block, self.sink.large);
-        if let Some(name) = walked.large {
-            let slot = adopted.table.find(Key::new(&name).hash, &name).expect("the walk has seen it");
-            let mut entry = adopted.table.remove(slot);
-            // Dropped, it is left to the snapshot like any other.
-            pieces::begin(&mut entry, &self.sink, adopted.db);
+    /// One quantum under one shard's lock; moves to the next database or shard at an end.
+    fn walk_keyspace(&mut self, store: &Store) -> Option<Output> {
+        let (shard, at_cut) = (ShardId(self.place.shard), DbIndex(self.place.db));
+        let mut guard = store.lock(&Plan::One(shard));
+        let walked = captured_db(guard.shard(shard), self.sink.number, at_cut)
+            .map(|db| walk_db(db, &self.sink, at_cut, self.place.walk));
+        drop(guard);
+        match walked.as_ref().and_then(|walked| walked.next) {
+            Some(walk) => self.place.walk = walk,
+            None => self.place.advance(store.databases()),
         }
+        self.counted(walked?.block)
+    }
+
+    /// A piece of a database that a flush left to the snapshots; nobody else sees it any more.
+    fn walk_adopted(&mut self, adopted: Adopted) -> Option<Output> {
+        let Adopted { flushed, at_cut, walk } = adopted;
+        let mut db = flushed.lock();
+        let walked = walk_db(&mut db, &self.sink, at_cut, walk);
+        let large = walked.large.map(|slot| db.remove(slot));
+        drop(db);
+        // It is left to the snapshots like any other.
+        drop(large);
         if let Some(walk) = walked.next {
-            self.sink.adopt_again(Adopted { walk, ..adopted });
+            self.sink.adopt_again(Adopted { flushed, at_cut, walk });
         }
-        self.counted(block)
+        self.counted(walked.block)
     }
 
     fn counted(&self, block: Block) -> Option<Output> {
@@ -449,11 +460,10 @@ impl Snapshot {
         self.sink.cancelled.store(true, Ordering::Relaxed);
         for id in store.ids() {
             let mut guard = store.lock(&Plan::One(id));
-            for (_, db) in guard.shard(id).dbs().filter(|(_, db)| db.capture.is_some()) {
-                let capture = db.capture.take().expect("filtered by it");
-                self.sink.shrink(capture.block.memory);
-                db.table_mut().snapshot_end();
-            }
+            guard.shard(id).dbs().for_each(|(_, db)| self.release(db));
+        }
+        while let Some(Adopted { flushed, .. }) = self.sink.next_adopted() {
+            self.release(&mut flushed.lock());
         }
         while let Some(output) = self.sink.pop() {
             if let Output::Opening(opening) = &output {
@@ -461,12 +471,27 @@ impl Snapshot {
             }
             self.written(output);
         }
-        self.jobs.iter().for_each(|job| job.give_up(store));
-        while self.sink.next_adopted().is_some() {}
-        while let Some(Left { mut entry, counted }) = self.sink.next_left() {
-            self.sink.shrink(counted);
-            pieces::give_up(&mut entry);
+        for job in &self.jobs {
+            if !job.give_up(store) {
+                self.take_from_flushed(job);
+            }
         }
+        while let Some(Left { entry, counted }) = self.sink.next_left() {
+            self.sink.shrink(counted);
+            pieces::give_up(&mut entry.lock(), self.sink.number);
+        }
+    }
+
+    fn release(&self, db: &mut Db) {
+        if let Some(capture) = db.release(self.sink.number) {
+            self.sink.shrink(capture.block.memory);
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.sink.common.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -481,24 +506,28 @@ impl Place {
 }
 
 /// The database that had this number at the cut, if it is not saved or flushed yet.
-fn captured_db(shard: &mut Shard, at_cut: DbIndex) -> Option<&mut Db> {
-    shard.dbs.iter_mut().find(|db| db.capture.as_ref().is_some_and(|capture| capture.db == at_cut))
+fn captured_db(shard: &mut Shard, number: u32, at_cut: DbIndex) -> Option<&mut Db> {
+    let is_it = |db: &Db| db.capture(number).is_some_and(|capture| capture.at_cut == at_cut);
+    shard.dbs.iter_mut().find(|db| is_it(db))
 }
 
 /// What a quantum of a walk has come to.
 struct Walked {
-    /// `None` when the table is saved.
+    block: Block,
+    /// `None` when the database is saved.
     next: Option<WalkPosition>,
-    /// The key of an entry that is not in the block: it is to be saved in pieces.
-    large: Option<Box<[u8]>>,
+    /// An entry that is not in the block: it was begun to be saved in pieces.
+    large: Option<SlotId>,
 }
 
-/// Copies the entries of one quantum, up to the first that is large.
-fn walk_table(table: &mut Table<Entry>, from: WalkPosition, block: &mut Block, large: u64) -> Walked {
-    let mut found = None;
-    let next = table.snapshot_walk(from, limits::SNAPSHOT_WALK_LINES, &mut |entry| {
-        if pieces::rdb_len(entry) >= large {
-            found = Some(entry.key().into());
+/// Copies the entries of one quantum, up to the first that is large: that one is begun. At the end the
+/// snapshot lets go of the database.
+fn walk_db(db: &mut Db, sink: &Arc<Sink>, at_cut: DbIndex, from: WalkPosition) -> Walked {
+    let mut block = Block::new(at_cut);
+    let mut large: Option<Box<[u8]>> = None;
+    let next = db.table_mut().snapshot_walk(sink.number, from, limits::SNAPSHOT_WALK_LINES, &mut |entry| {
+        if pieces::rdb_len(entry) >= sink.large {
+            large = Some(entry.key().into());
             return ControlFlow::Break(());
         }
         block.push(entry);
@@ -507,7 +536,15 @@ fn walk_table(table: &mut Table<Entry>, from: WalkPosition, block: &mut Block, l
         }
         ControlFlow::Continue(())
     });
-    Walked { next, large: found }
+    let large = large.map(|name| db.find(Key::new(&name)).expect("the walk has seen it"));
+    if let Some(slot) = large {
+        db.edit_aside(slot, |entry| pieces::begin(entry, sink, at_cut));
+    }
+    if next.is_none() {
+        let capture = db.release(sink.number);
+        capture.expect("a walk ends once").hand_over();
+    }
+    Walked { block, next, large }
 }
 
 /// Values looked for in one go that are on their way out of the keyspace.

@@ -25,6 +25,10 @@ mod scheduled {
             self.0.lock().expect("a test ends with the first panic")
         }
 
+        pub fn into_inner(self) -> T {
+            self.0.into_inner().expect("a test ends with the first panic")
+        }
+
         pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok()
         }

@@ -156,7 +156,7 @@ fn take_snapshot(
     model: &[parking_lot::Mutex<common::Model>],
 ) -> (common::Model, common::Model) {
     let mut guard = store.lock(&Plan::All);
-    let mut snapshot = store::snapshot::Snapshot::begin(&mut guard);
+    let mut snapshot = store::snapshot::Snapshot::begin(&mut guard).expect("no other runs");
     let cut = model.iter().flat_map(|shard| shard.lock().clone()).collect();
     drop(guard);
     let mut file = common::File::default();

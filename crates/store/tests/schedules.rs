@@ -86,7 +86,8 @@ const CHANGES: [&[Change]; 3] = [
 #[test]
 fn under_every_schedule_the_file_is_the_state_at_the_cut() {
     let fill = |world: &World| (0..6).for_each(|number| world.change(Change::Set(number, b"old")));
-    check_snapshot(fill, CHANGES);
+    check_snapshot(fill, CHANGES, &[]);
+    check_snapshot(fill, CHANGES, &[World::check_snapshot, World::cancel_snapshot]);
 }
 
 const HASH_CHANGES: [&[Change]; 3] = [
@@ -97,11 +98,17 @@ const HASH_CHANGES: [&[Change]; 3] = [
 
 #[test]
 fn under_every_schedule_a_value_in_pieces_is_as_it_was_at_the_cut() {
-    check_snapshot(World::create_hash, HASH_CHANGES);
+    check_snapshot(World::create_hash, HASH_CHANGES, &[]);
+    check_snapshot(World::create_hash, HASH_CHANGES, &[World::check_snapshot]);
+    check_snapshot(World::create_hash, HASH_CHANGES, &[World::cancel_snapshot, World::check_snapshot]);
 }
 
-/// A snapshot of what `fill` made, while each writer makes its changes.
-fn check_snapshot(fill: impl Fn(&World) + Send + Sync + 'static, changes: [&'static [Change]; 3]) {
+/// A snapshot of what `fill` made, while each writer makes its changes and others do what they do.
+fn check_snapshot(
+    fill: impl Fn(&World) + Send + Sync + 'static,
+    changes: [&'static [Change]; 3],
+    others: &'static [fn(&World)],
+) {
     let schedule = move || {
         let world = Arc::new(World::new());
         fill(&world);
@@ -109,10 +116,13 @@ fn check_snapshot(fill: impl Fn(&World) + Send + Sync + 'static, changes: [&'sta
             let world = Arc::clone(&world);
             thread::spawn(move || changes.iter().for_each(|change| world.change(*change)))
         };
-        let writers = changes.map(writer);
-        let (file, cut) = world.snapshot();
-        check_equal(&file, &cut, "a snapshot");
-        writers.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        let other = |other: &fn(&World)| {
+            let (world, other) = (Arc::clone(&world), *other);
+            thread::spawn(move || other(&world))
+        };
+        let threads: Vec<_> = changes.into_iter().map(writer).chain(others.iter().map(other)).collect();
+        world.check_snapshot();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         assert_eq!(world.store.snapshot_backlog(), 0);
     };
     shuttle::check_random(schedule, SCHEDULES);
@@ -213,11 +223,16 @@ impl World {
         model.insert((0, to.bytes.to_vec()), entry);
     }
 
-    fn snapshot(&self) -> (Model, Model) {
+    fn begin_snapshot(&self) -> (Snapshot, Model) {
         let mut guard = self.store.lock(&Plan::All);
-        let mut snapshot = Snapshot::begin_with(&mut guard, 1);
+        let snapshot = Snapshot::begin_with(&mut guard, 1).expect("no more than four run");
         let cut = self.model.lock().expect("no panic").clone();
-        drop(guard);
+        (snapshot, cut)
+    }
+
+    /// Reads a snapshot to its end.
+    fn check_snapshot(&self) {
+        let (mut snapshot, cut) = self.begin_snapshot();
         let mut file = File::default();
         while let Some(output) = snapshot.next(&self.store) {
             if matches!(output, Output::Wait) {
@@ -226,7 +241,16 @@ impl World {
             file.add(&output);
             snapshot.written(output);
         }
-        (file.finish(), cut)
+        check_equal(&file.finish(), &cut, "a snapshot");
+    }
+
+    /// Reads some of a snapshot.
+    fn cancel_snapshot(&self) {
+        let (mut snapshot, _) = self.begin_snapshot();
+        for _ in 0..4 {
+            snapshot.next(&self.store).into_iter().for_each(|output| snapshot.written(output));
+        }
+        snapshot.cancel(&self.store);
     }
 }
 

@@ -1,10 +1,12 @@
-//! A snapshot against a model: whatever commands do while it is read out, its file is the state at the cut.
+//! Snapshots against a model: whatever commands do while they are read out, the file of each is the state at
+//! its own cut.
 #![cfg(not(feature = "shuttle"))]
 
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use base::limits;
 use base::random::Rng;
 use common::{Entry, File, Model, Value, check_equal};
 use ds::hash::Ttl;
@@ -28,7 +30,9 @@ struct World {
     model: Model,
     rng: Rng,
     names: u64,
-    running: Option<Running>,
+    running: Vec<Running>,
+    /// How many snapshots run at once, at most.
+    most: usize,
     finished: usize,
     pre_images: usize,
     /// Values that came in pieces.
@@ -44,6 +48,8 @@ struct Running {
     snapshot: Snapshot,
     cut: Model,
     file: File,
+    /// How often in a row there was nothing to read.
+    waits: usize,
 }
 
 /// An operation and how often it comes, relative to the others.
@@ -166,14 +172,20 @@ fn the_file_is_the_state_at_the_cut() {
 fn a_cut_of_many_keys_outlives_all_of_them() {
     for destroy in [World::flush_all as fn(&mut World), World::remove_everything, World::overwrite_everything]
     {
-        let mut world = World::new(1, 100_000);
-        (0..20_000).for_each(|_| world.set_text());
-        world.begin();
-        (0..10).for_each(|_| world.read_on());
-        destroy(&mut world);
-        world.finish();
-        assert_eq!(world.finished, 1);
-        assert_eq!(world.store.snapshot_backlog(), 0);
+        for count in 1..=limits::SNAPSHOTS_MOST {
+            let mut world = World::new(count as u64, 100_000);
+            world.most = count;
+            (0..20_000).for_each(|_| world.set_text());
+            for _ in 0..count {
+                world.begin();
+                (0..10).for_each(|_| world.read_on());
+                (0..1000).for_each(|_| world.set_text());
+            }
+            destroy(&mut world);
+            world.finish();
+            assert_eq!(world.finished, count);
+            assert_eq!(world.store.snapshot_backlog(), 0);
+        }
     }
 }
 
@@ -186,7 +198,7 @@ fn a_flushed_table_of_many_segments_is_read_to_its_end() {
         let name = format!("key:{key}");
         common::put_text(guard.db(DbIndex(0), Key::new(name.as_bytes()).hash), name.as_bytes(), b"v");
     }
-    let mut snapshot = Snapshot::begin(&mut guard);
+    let mut snapshot = Snapshot::begin(&mut guard).expect("no other runs");
     guard.shards().for_each(|(_, shard)| assert!(shard.flush(DbIndex(0)).is_none()));
     drop(guard);
     let mut found = 0;
@@ -212,7 +224,7 @@ fn large_pre_images_count_and_do_not_wait() {
         );
     };
     (0..100).for_each(|key| write(key, b'a'));
-    let mut snapshot = Snapshot::begin(&mut store.lock(&Plan::All));
+    let mut snapshot = Snapshot::begin(&mut store.lock(&Plan::All)).expect("no other runs");
     for key in 0..100 {
         write(key, b'b');
         assert!(store.snapshot_backlog() >= (key as usize + 1) * LARGE);
@@ -236,7 +248,8 @@ impl World {
             model,
             rng,
             names,
-            running: None,
+            running: Vec::new(),
+            most: [1, 2, limits::SNAPSHOTS_MOST][seed as usize / 3 % 3],
             finished: 0,
             pre_images: 0,
             regions: 0,
@@ -821,28 +834,47 @@ impl World {
     }
 
     fn begin(&mut self) {
-        if self.running.is_none() {
-            let large = [1, 300, 64 * 1024][self.rng.below(3) as usize];
+        let large = [1, 300, 64 * 1024][self.rng.below(3) as usize];
+        let room = self.running.len() < limits::SNAPSHOTS_MOST;
+        if self.running.len() < self.most || !room {
             let snapshot = Snapshot::begin_with(&mut self.store.lock(&Plan::All), large);
+            assert_eq!(snapshot.is_some(), room);
+            let Some(snapshot) = snapshot else { return };
             assert_eq!(snapshot.keys_total(), self.model.len());
-            self.running = Some(Running { snapshot, cut: self.model.clone(), file: File::default() });
+            let (cut, file) = (self.model.clone(), File::default());
+            self.running.push(Running { snapshot, cut, file, waits: 0 });
         }
     }
 
     fn read_on(&mut self) {
-        let Some(running) = &mut self.running else { return };
-        match running.snapshot.next(&self.store) {
-            Some(Output::Wait) => self.limbo.clear(),
-            Some(output) => {
-                running.file.add(&output);
-                running.snapshot.written(output);
-            }
-            None => self.compare(),
+        if let Some(index) = self.any_running() {
+            self.read(index);
         }
     }
 
-    fn compare(&mut self) {
-        let Running { snapshot, cut, file } = self.running.take().expect("the caller saw it");
+    fn any_running(&mut self) -> Option<usize> {
+        (!self.running.is_empty()).then(|| self.rng.below(self.running.len() as u64) as usize)
+    }
+
+    fn read(&mut self, index: usize) {
+        let running = &mut self.running[index];
+        match running.snapshot.next(&self.store) {
+            Some(Output::Wait) => {
+                running.waits += 1;
+                assert!(running.waits < 1000, "seed {}: a snapshot waits for another", self.seed);
+                self.limbo.clear();
+            }
+            Some(output) => {
+                running.waits = 0;
+                running.file.add(&output);
+                running.snapshot.written(output);
+            }
+            None => self.compare(index),
+        }
+    }
+
+    fn compare(&mut self, index: usize) {
+        let Running { snapshot, cut, file, .. } = self.running.swap_remove(index);
         self.regions += file.regions;
         check_equal(&file.finish(), &cut, &format!("seed {}", self.seed));
         self.pre_images += snapshot.pre_images();
@@ -851,17 +883,19 @@ impl World {
 
     fn cancel(&mut self) {
         if self.rng.below(5) == 0
-            && let Some(running) = self.running.take()
+            && let Some(index) = self.any_running()
         {
-            running.snapshot.cancel(&self.store);
+            self.running.swap_remove(index).snapshot.cancel(&self.store);
             self.limbo.clear();
-            assert_eq!(self.store.snapshot_backlog(), 0);
+            assert!(!self.running.is_empty() || self.store.snapshot_backlog() == 0);
         }
     }
 
     fn finish(&mut self) {
-        while self.running.is_some() {
-            self.read_on();
+        // One after the other, or in turns.
+        let in_turns = self.rng.below(2) == 0;
+        while !self.running.is_empty() {
+            if in_turns { self.read_on() } else { self.read(0) }
         }
     }
 
@@ -869,7 +903,7 @@ impl World {
     fn contents(&mut self) -> Model {
         let mut guard = self.store.lock(&Plan::All);
         guard.shards().for_each(|(_, shard)| shard.dbs().for_each(|(_, db)| db.check_invariants()));
-        let mut snapshot = Snapshot::begin(&mut guard);
+        let mut snapshot = Snapshot::begin(&mut guard).expect("all others have ended");
         drop(guard);
         let mut file = File::default();
         while let Some(output) = snapshot.next(&self.store) {

@@ -1,8 +1,8 @@
 //! The nodes of a list in order, in chunks: an index is found by the chunks' counts first, and a node put in
 //! the middle moves only its chunk. It keeps the sums over all nodes; it never looks into one.
 //!
-//! While the list is saved, a chunk is handed over as it was before anything in it changes: its nodes are
-//! shared, and who changes one of them does so in a copy.
+//! While the list is saved, a chunk is handed over as it was before anything in it changes, to everyone who
+//! has not got it: its nodes are shared, and who changes one of them does so in a copy.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use base::alloc::size_class;
 
 use super::node::{Node, Sums, block_memory};
 use super::{End, SharedNodes};
-use crate::saving::{Piece, Saver};
+use crate::saving::{Piece, Saver, Saving, Savings};
 
 /// Where a node is. Valid until one is put in or taken out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,11 +27,11 @@ pub(super) struct Chunks {
     rdb_len: u64,
     /// Bytes of the nodes' blocks and of the chunks.
     memory: usize,
-    saving: Option<Box<Saving>>,
+    savings: Savings<Progress>,
 }
 
-struct Saving {
-    saver: Box<dyn Saver>,
+/// How far a saving has come.
+pub(super) struct Progress {
     /// Of each chunk: where its first node stood among the stored bytes of all, or [`SAVED`].
     at: VecDeque<u64>,
     /// Chunks that are not saved yet.
@@ -205,9 +205,9 @@ impl Chunks {
     /// Panics if a sum is wrong.
     pub fn check_invariants(&self) {
         let (mut memory, mut rdb_len, mut len, mut node_count) = (0, 0, 0, 0);
-        if let Some(saving) = &self.saving {
-            assert_eq!(saving.at.len(), self.chunks.len());
-            assert_eq!(saving.at.iter().filter(|at| **at != SAVED).count(), saving.left);
+        for Saving { progress, .. } in self.savings.iter() {
+            assert_eq!(progress.at.len(), self.chunks.len());
+            assert_eq!(progress.at.iter().filter(|at| **at != SAVED).count(), progress.left);
         }
         for chunk in &self.chunks {
             assert!((1..=CHUNK_NODES).contains(&chunk.nodes.len()));
@@ -226,7 +226,7 @@ impl Chunks {
     }
 
     /// From now on every node that is there has to be saved.
-    pub fn begin_saving(&mut self, saver: Box<dyn Saver>) {
+    pub fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
         let mut end = 0;
         let begin = |chunk: &Chunk| {
             let start = end;
@@ -234,53 +234,43 @@ impl Chunks {
             start
         };
         let at: VecDeque<u64> = self.chunks.iter().map(begin).collect();
-        self.saving = Some(Box::new(Saving { saver, left: at.len(), at, next: 0 }));
+        self.savings.begin(number, saver, Progress { left: at.len(), at, next: 0 });
     }
 
     /// Saves a chunk; false if none is left.
-    pub fn save_on(&mut self) -> bool {
-        let Some(saving) = self.saving.as_mut().filter(|saving| saving.left > 0) else { return false };
-        let count = self.chunks.len();
-        let unsaved = |index: &usize| saving.at[*index] != SAVED;
+    pub fn save_on(&mut self, number: u32) -> bool {
+        let Some(saving) = self.savings.get_mut(number).filter(|saving| saving.progress.left > 0) else {
+            return false;
+        };
+        let (count, progress) = (self.chunks.len(), &mut saving.progress);
+        let unsaved = |index: &usize| progress.at[*index] != SAVED;
         // Chunks before it may have come and gone meanwhile.
-        let from = saving.next.min(count);
+        let from = progress.next.min(count);
         let chunk = (from..count).chain(0..from).find(unsaved).expect("some are left");
-        saving.next = chunk + 1;
-        self.save(chunk);
+        progress.next = chunk + 1;
+        save(saving, chunk, &self.chunks[chunk]);
         true
     }
 
-    pub fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        self.saving.take().map(|saving| saving.saver)
+    pub fn savings(&self) -> &Savings<Progress> {
+        &self.savings
     }
 
-    pub fn saver(&self) -> Option<&dyn Saver> {
-        self.saving.as_ref().map(|saving| &*saving.saver)
-    }
-
-    pub fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.saving.as_mut().map(|saving| &mut *saving.saver)
+    pub fn savings_mut(&mut self) -> &mut Savings<Progress> {
+        &mut self.savings
     }
 
     /// A chunk is about to change.
     #[inline]
     fn keep(&mut self, chunk: usize) {
-        if self.saving.is_some() {
-            self.save(chunk);
+        if self.savings.any() {
+            self.save_for_all(chunk);
         }
     }
 
     #[cold]
-    fn save(&mut self, chunk: usize) {
-        let Some(saving) = &mut self.saving else { return };
-        let at = std::mem::replace(&mut saving.at[chunk], SAVED);
-        if at == SAVED {
-            return;
-        }
-        saving.left -= 1;
-        let nodes = SharedNodes::new(self.chunks[chunk].nodes.iter().map(Node::share).collect());
-        // A chunk is as much as is saved in one go.
-        let _ = saving.saver.save(Piece::Nodes { at, nodes });
+    fn save_for_all(&mut self, chunk: usize) {
+        self.savings.iter_mut().for_each(|saving| save(saving, chunk, &self.chunks[chunk]));
     }
 
     fn insert_in(&mut self, at: Place, node: Node) -> Place {
@@ -305,9 +295,9 @@ impl Chunks {
             End::Front => self.chunks.push_front(Chunk::default()),
             End::Back => self.chunks.push_back(Chunk::default()),
         }
-        if let Some(saving) = &mut self.saving {
-            let place = if end == End::Front { 0 } else { saving.at.len() };
-            saving.at.insert(place, SAVED);
+        for Saving { progress, .. } in self.savings.iter_mut() {
+            let place = if end == End::Front { 0 } else { progress.at.len() };
+            progress.at.insert(place, SAVED);
         }
     }
 
@@ -322,8 +312,8 @@ impl Chunks {
         });
         self.memory += moved.memory();
         self.chunks.insert(chunk + 1, moved);
-        if let Some(saving) = &mut self.saving {
-            saving.at.insert(chunk + 1, SAVED);
+        for Saving { progress, .. } in self.savings.iter_mut() {
+            progress.at.insert(chunk + 1, SAVED);
         }
     }
 
@@ -346,8 +336,8 @@ impl Chunks {
     fn take_chunk(&mut self, chunk: usize) -> Chunk {
         let taken = self.chunks.remove(chunk).expect("the index is that of a chunk");
         self.memory -= taken.memory();
-        if let Some(saving) = &mut self.saving {
-            saving.at.remove(chunk);
+        for Saving { progress, .. } in self.savings.iter_mut() {
+            progress.at.remove(chunk);
         }
         taken
     }
@@ -372,6 +362,19 @@ impl Chunk {
     fn memory(&self) -> usize {
         chunk_memory(self.nodes.capacity())
     }
+}
+
+/// Saves a chunk, unless that is done.
+fn save(saving: &mut Saving<Progress>, index: usize, chunk: &Chunk) {
+    let Saving { saver, progress, .. } = saving;
+    let at = std::mem::replace(&mut progress.at[index], SAVED);
+    if at == SAVED {
+        return;
+    }
+    progress.left -= 1;
+    let nodes = SharedNodes::new(chunk.nodes.iter().map(Node::share).collect());
+    // A chunk is as much as is saved in one go.
+    let _ = saver.save(Piece::Nodes { at, nodes });
 }
 
 /// The part that the element at `index` of `total` ones is in, and its index there; looked for from the

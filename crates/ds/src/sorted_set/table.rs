@@ -8,7 +8,7 @@ use std::ops::Range;
 use base::hash::hash;
 
 use crate::listpack::{Element, Listpack};
-use crate::saving::{Part, Piece, Saving, TableSaving};
+use crate::saving::{Part, Piece, TableSaving, TableSavings};
 use crate::sorted_set::Interval;
 use crate::sorted_set::leaf::Target;
 use crate::sorted_set::packed::packed_items;
@@ -22,7 +22,7 @@ pub struct ScoredTable {
     tree: RankTree,
     block_bytes: usize,
     rdb_len: u64,
-    saving: Saving,
+    savings: TableSavings,
 }
 
 /// Where a member stands or would stand. Valid until the set's next change.
@@ -249,7 +249,7 @@ impl ScoredTable {
 
     fn change(&mut self, slot: SlotId, old: f64, new: f64) {
         debug_assert!(!new.is_nan(), "a score is a number");
-        self.saving.keep(&mut self.table, slot);
+        self.savings.keep(&mut self.table, slot);
         self.tree.prefetch(old);
         self.tree.prefetch_rival(new);
         let link = self.link_to(self.table.view(slot));
@@ -276,7 +276,7 @@ impl ScoredTable {
 
     /// Frees a block that the tree no longer has.
     fn drop_block(&mut self, slot: SlotId) {
-        self.saving.keep(&mut self.table, slot);
+        self.savings.keep(&mut self.table, slot);
         let block = self.table.remove(slot);
         self.block_bytes -= block.size();
         self.rdb_len -= rdb_len(block.view().member());
@@ -286,12 +286,12 @@ impl ScoredTable {
 impl TableSaving for ScoredTable {
     type Part = Scored;
 
-    fn saving(&self) -> &Saving {
-        &self.saving
+    fn savings(&self) -> &TableSavings {
+        &self.savings
     }
 
-    fn parts(&mut self) -> (&mut Saving, &mut Table<Scored>) {
-        (&mut self.saving, &mut self.table)
+    fn parts(&mut self) -> (&mut TableSavings, &mut Table<Scored>) {
+        (&mut self.savings, &mut self.table)
     }
 }
 

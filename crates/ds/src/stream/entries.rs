@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use base::alloc::size_class;
 
 use crate::listpack::Corrupt;
-use crate::saving::{Piece, Saver};
+use crate::saving::{Piece, Saver, Saving, Savings};
 use crate::stream::id::StreamId;
 use crate::stream::node::{Content, Entry, Node, Record, Records, Tombstone};
 use crate::stream::sorted::{self, SortedMap};
@@ -82,12 +82,15 @@ pub struct Entries {
     /// Bytes the nodes have allocated, and those they take in plain RDB form.
     node_bytes: usize,
     rdb_bytes: u64,
-    saving: Option<Box<Saving>>,
+    savings: Savings<Progress>,
+    /// How many savings were ever begun.
+    begun: u32,
 }
 
-struct Saving {
-    saver: Box<dyn Saver>,
-    number: u32,
+/// How far a saving has come.
+pub(super) struct Progress {
+    /// How many savings had been begun with it.
+    begun: u32,
     /// Nodes before are saved.
     next: StreamId,
     /// Nodes behind came later.
@@ -295,7 +298,8 @@ impl Entries {
     }
 
     pub(super) fn duplicate(&self) -> Entries {
-        let mut copy = Entries { nodes: SortedMap::default(), node_bytes: 0, saving: None, ..*self };
+        let mut copy =
+            Entries { nodes: SortedMap::default(), node_bytes: 0, savings: Savings::default(), ..*self };
         for (master, node) in self.nodes.iter() {
             let node = node.duplicate();
             copy.node_bytes += size_class(node.capacity());
@@ -324,23 +328,21 @@ impl Entries {
     }
 
     pub(super) fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        let saving = Saving { saver, number, next: StreamId::MIN, last: self.last_id };
-        self.saving = Some(Box::new(saving));
+        self.begun += 1;
+        let progress = Progress { begun: self.begun, next: StreamId::MIN, last: self.last_id };
+        self.savings.begin(number, saver, progress);
     }
 
     /// Saves some nodes; false if none is left.
-    pub(super) fn save_on(&mut self) -> bool {
+    pub(super) fn save_on(&mut self, number: u32) -> bool {
+        let Some(saving) = self.savings.get_mut(number) else { return false };
         for _ in 0..NODES_AT_ONCE {
-            let Some(Saving { next, last, .. }) = self.saving.as_deref_mut() else { return false };
-            let Some((master, _)) = self.nodes.from(next).next().filter(|(master, _)| master <= last) else {
-                return false;
-            };
-            let behind = master.next();
-            *next = behind.unwrap_or(StreamId::MAX);
-            let full = self.save(master).is_break();
-            if behind.is_none() {
-                return false;
-            }
+            let progress = &saving.progress;
+            let next = self.nodes.from(&progress.next).next().filter(|(master, _)| *master <= progress.last);
+            let Some((master, node)) = next else { return false };
+            let full = save(saving, master, node).is_break();
+            let Some(behind) = master.next() else { return false };
+            saving.progress.next = behind;
             if full {
                 break;
             }
@@ -348,36 +350,30 @@ impl Entries {
         true
     }
 
-    pub(super) fn end_saving(&mut self) -> Option<Box<dyn Saver>> {
-        self.saving.take().map(|saving| saving.saver)
+    pub(super) fn savings(&self) -> &Savings<Progress> {
+        &self.savings
     }
 
-    pub(super) fn saver(&self) -> Option<&dyn Saver> {
-        self.saving.as_ref().map(|saving| &*saving.saver)
-    }
-
-    pub(super) fn saver_mut(&mut self) -> Option<&mut dyn Saver> {
-        self.saving.as_mut().map(|saving| &mut *saving.saver)
+    pub(super) fn savings_mut(&mut self) -> &mut Savings<Progress> {
+        &mut self.savings
     }
 
     /// A node is about to be changed or removed.
     #[inline]
     fn keep(&mut self, master: StreamId) {
-        if self.saving.is_some() {
-            // A writer saves what it has to, however much that is.
-            let _ = self.save(master);
+        if self.savings.any() {
+            self.save_for_all(master);
         }
     }
 
     #[cold]
-    fn save(&mut self, master: StreamId) -> ControlFlow<()> {
-        let (Some(saving), Some(node)) = (&mut self.saving, self.nodes.get_mut(&master)) else {
-            return ControlFlow::Continue(());
-        };
-        if std::mem::replace(&mut node.saved_for, saving.number) == saving.number {
-            return ControlFlow::Continue(());
+    fn save_for_all(&mut self, master: StreamId) {
+        let Some(node) = self.nodes.get_mut(&master) else { return };
+        for saving in self.savings.iter_mut().filter(|saving| master >= saving.progress.next) {
+            // A writer saves what it has to, however much that is.
+            let _ = save(saving, master, node);
         }
-        saving.saver.save(Piece::StreamNode { master, node: node.bytes() })
+        node.saved_for = self.begun;
     }
 
     /// A live entry and its node's master id.
@@ -397,14 +393,14 @@ impl Entries {
             self.edit_last(|_, node| node.close());
         }
         let mut node = Node::new(content, count);
-        node.saved_for = self.saving.as_ref().map_or(0, |saving| saving.number);
+        node.saved_for = self.begun;
         self.node_bytes += size_class(node.capacity());
         self.rdb_bytes += rdb_len(&node);
         self.nodes.insert(master, node);
     }
 
     fn edit_last(&mut self, work: impl FnOnce(StreamId, &mut Node)) {
-        if self.saving.is_some()
+        if self.savings.any()
             && let Some((master, _)) = self.nodes.last()
         {
             self.keep(master);
@@ -477,6 +473,14 @@ impl Entries {
         }
         result
     }
+}
+
+/// Saves a node that the walk has not passed, unless that is done.
+fn save(saving: &mut Saving<Progress>, master: StreamId, node: &Node) -> ControlFlow<()> {
+    if node.saved_for >= saving.progress.begun {
+        return ControlFlow::Continue(());
+    }
+    saving.saver.save(Piece::StreamNode { master, node: node.bytes() })
 }
 
 type RecordsOf<'a> = fn((StreamId, &'a Node)) -> Records<'a>;

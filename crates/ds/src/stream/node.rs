@@ -11,7 +11,7 @@ use crate::stream::id::StreamId;
 
 pub(super) struct Node {
     bytes: Vec<u8>,
-    /// The snapshot that has got it, or did not find it at its beginning.
+    /// Of the stream's savings, those begun first, so many, have got it or did not find it.
     pub saved_for: u32,
 }
 

@@ -1,48 +1,51 @@
 //! How a table's segments grow, split, shrink and merge, and how the directory follows.
 //!
-//! Everything that moves an item to another slot is here or in `Block::vacate`. A done mark moves with its
+//! Everything that moves an item to another slot is here or in `Block::vacate`. Done marks move with their
 //! item; a `next_due` pass over a segment that is rebuilt learns nothing (`floor`).
 
 use super::{DirectoryEntry, Header, Item, SlotId, Table};
-use crate::marks::{Bits, Marks};
+use crate::marks::{Bits, Marks, Running};
 use crate::segment::{Block, TOP_LEVEL, address_in, level_for, limit_at, slots_at};
 use base::alloc::prefetch;
 use base::hash::hash as hash_of;
 
 /// A segment's slots under construction.
-struct Build {
+struct Build<'t> {
     slots: Block,
     marks: Marks,
-    snapshot: u32,
+    running: &'t Running,
     count: u16,
     level: u8,
 }
 
-impl Build {
-    fn new(count: usize, snapshot: u32) -> Self {
+impl<'t> Build<'t> {
+    fn new(count: usize, running: &'t Running) -> Self {
         let level = level_for(count);
-        Build { slots: Block::new(level), marks: Marks::default(), snapshot, count: 0, level }
-    }
-
-    fn put(&mut self, value: u64, done: bool) {
-        let index = self.slots.place(value);
-        self.count += 1;
-        if done {
-            self.marks.mark(self.snapshot, index);
-        }
+        Build { slots: Block::new(level), marks: Marks::default(), running, count: 0, level }
     }
 
     /// Puts every item of `header` for which `belongs` holds, given its slot.
     fn take_from(&mut self, header: &Header, belongs: impl Fn(u16) -> bool) {
-        for (index, value) in header.slots.live().filter(|&(index, _)| belongs(index)) {
-            let done = self.snapshot != 0 && header.marks.is_done(self.snapshot, index);
-            self.put(value, done);
+        for (from, value) in header.slots.live().filter(|&(index, _)| belongs(index)) {
+            let to = self.slots.place(value);
+            self.count += 1;
+            if self.running.any() {
+                self.inherit(&header.marks, from, to);
+            }
         }
     }
 
-    fn finish(mut self, complete: bool, place: u64, depth: u8, expiry: Expiry) -> Header {
-        if complete {
-            self.marks.complete(self.snapshot);
+    /// An item takes its done marks along.
+    fn inherit(&mut self, marks: &Marks, from: u16, to: u16) {
+        for lane in self.running.lanes().filter(|&lane| marks.is_done(lane, from)) {
+            self.marks.mark(lane, to);
+        }
+    }
+
+    /// The header, of items that had `marks`. Where all of these are complete, its own are.
+    fn finish(mut self, marks: &[&Marks], place: u64, depth: u8, expiry: Expiry) -> Header {
+        for lane in self.running.lanes().filter(|&lane| marks.iter().all(|marks| marks.is_complete(lane))) {
+            self.marks.complete(lane, self.running);
         }
         Header {
             place,
@@ -129,7 +132,7 @@ impl<T: Item> Table<T> {
 
     /// The first segment of an empty table.
     fn plant(&mut self) {
-        let header = Build::new(0, self.snapshot).finish(self.snapshot != 0, 0, 0, Expiry::NONE);
+        let header = Build::new(0, &self.running).finish(&[], 0, 0, Expiry::NONE);
         self.headers.reserve_exact(1);
         self.directory.reserve_exact(1);
         self.directory.push(DirectoryEntry { first: header.slots.first(), segment: 0, lines: 0 });
@@ -140,13 +143,11 @@ impl<T: Item> Table<T> {
 
     /// Rebuilds a segment with the fewest slots that leave room beyond `count` items.
     fn resize(&mut self, segment: u32, count: usize) {
-        let snapshot = self.snapshot;
         let header = &self.headers[segment as usize];
-        let mut build = Build::new(count, snapshot);
+        let mut build = Build::new(count, &self.running);
         build.take_from(header, |_| true);
-        let complete = snapshot != 0 && header.marks.is_complete(snapshot);
         let expiry = Expiry { count: header.expiring, next: header.next_expiry };
-        let header = build.finish(complete, header.place, header.depth, expiry);
+        let header = build.finish(&[&header.marks], header.place, header.depth, expiry);
         self.set_header(segment, header);
     }
 
@@ -158,11 +159,11 @@ impl<T: Item> Table<T> {
         let division = self.divide(segment);
         let header = &self.headers[segment as usize];
         let (place, depth) = (header.place, header.depth + 1);
-        let complete = self.snapshot != 0 && header.marks.is_complete(self.snapshot);
         let half = |side: usize| {
-            let mut build = Build::new(division.counts[side] + SPLIT_SLACK, self.snapshot);
+            let mut build = Build::new(division.counts[side] + SPLIT_SLACK, &self.running);
             build.take_from(header, |index| division.upper.test(index) == (side == 1));
-            build.finish(complete, place | (side as u64) << (64 - depth), depth, division.expiry[side])
+            let place = place | (side as u64) << (64 - depth);
+            build.finish(&[&header.marks], place, depth, division.expiry[side])
         };
         let (lower, upper) = (half(0), half(1));
         if depth == self.depth {
@@ -216,11 +217,9 @@ impl<T: Item> Table<T> {
 
     /// Makes one segment of two buddies and returns its number.
     fn merge(&mut self, lower: u32, upper: u32) -> u32 {
-        let snapshot = self.snapshot;
         let (left, right) = (&self.headers[lower as usize], &self.headers[upper as usize]);
         let count = usize::from(left.count + right.count);
-        let mut build = Build::new(count + count / 4, snapshot);
-        let both_complete = left.marks.is_complete(snapshot) && right.marks.is_complete(snapshot);
+        let mut build = Build::new(count + count / 4, &self.running);
         build.take_from(left, |_| true);
         build.take_from(right, |_| true);
         let expiry =
@@ -228,7 +227,7 @@ impl<T: Item> Table<T> {
         if left.depth == self.depth {
             self.deepest -= 2;
         }
-        let header = build.finish(snapshot != 0 && both_complete, left.place, left.depth - 1, expiry);
+        let header = build.finish(&[&left.marks, &right.marks], left.place, left.depth - 1, expiry);
         self.set_header(lower, header);
         let lower = self.remove_header(upper, lower);
         self.halve_directory();

@@ -1,5 +1,5 @@
 //! The snapshot walk: every item that was in the table when a snapshot began is visited once, unless its
-//! owner marked it done before.
+//! owner marked it done before. Several snapshots may run at once, and know nothing of each other.
 //!
 //! The walk only visits and marks. Whoever changes or removes an item that is not done saves it first and
 //! marks it; items inserted meanwhile are born done. Marks move with their items, so after any change each
@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use super::{Item, SlotId, Table};
-use crate::marks::Marks;
+use crate::marks::Lane;
 use crate::segment::{LINE_SLOTS, Mask, address_in};
 use base::alloc::prefetch;
 
@@ -20,19 +20,20 @@ pub struct WalkPosition {
 }
 
 impl<T: Item> Table<T> {
-    /// From now on every item counts as not done for snapshot `number`, which was never used before.
+    /// From now on every item counts as not done for snapshot `number`, which was never used before. At most
+    /// `limits::SNAPSHOTS_MOST` run at once.
     pub fn snapshot_begin(&mut self, number: u32) {
-        assert!(number != 0 && number != self.snapshot, "snapshot numbers are not used twice");
-        self.snapshot = number;
+        self.running.begin(number);
     }
 
-    /// Ends or cancels the snapshot. Left marks are freed when their segments are touched by a later one.
-    pub fn snapshot_end(&mut self) {
-        self.snapshot = 0;
+    /// Ends or cancels a snapshot. Left marks are freed when a later one's walk comes to their segments.
+    pub fn snapshot_end(&mut self, number: u32) {
+        self.running.end(number);
     }
 
+    /// Whether any snapshot runs.
     pub fn snapshot_active(&self) -> bool {
-        self.snapshot != 0
+        self.running.any()
     }
 
     /// Bytes of marks. Looks at every segment.
@@ -40,35 +41,35 @@ impl<T: Item> Table<T> {
         self.headers.iter().map(|header| header.marks.memory()).sum()
     }
 
-    pub fn is_done(&self, slot: SlotId) -> bool {
-        self.headers[slot.segment as usize].marks.is_done(self.snapshot, slot.index)
+    pub fn is_done(&self, number: u32, slot: SlotId) -> bool {
+        self.headers[slot.segment as usize].marks.is_done(self.lane(number), slot.index)
     }
 
-    pub fn mark_done(&mut self, slot: SlotId) {
-        assert!(self.snapshot != 0, "marks belong to a snapshot");
-        let snapshot = self.snapshot;
-        self.header_mut(slot.segment).marks.mark(snapshot, slot.index);
+    pub fn mark_done(&mut self, number: u32, slot: SlotId) {
+        let lane = self.lane(number);
+        self.header_mut(slot.segment).marks.mark(lane, slot.index);
     }
 
-    /// Visits the items of up to `lines` lines that are not done, marks them done, and returns where to go
-    /// on; `None` when every item in the table is done. `Break` stops after the item, which counts as done.
+    /// Visits the items of up to `lines` lines that are not done for a snapshot, marks them done, and returns
+    /// where to go on; `None` when every item in the table is done. `Break` stops after the item, which
+    /// counts as done.
     pub fn snapshot_walk(
         &mut self,
+        number: u32,
         mut position: WalkPosition,
         lines: usize,
         visit: &mut dyn FnMut(T::Ref<'_>) -> ControlFlow<()>,
     ) -> Option<WalkPosition> {
-        assert!(self.snapshot != 0, "a walk belongs to a snapshot");
+        let lane = self.lane(number);
         for _ in 0..lines.max(1) {
             let segment = self.segment_of(position.place)?;
-            let Some(line) = self.undone_line(segment, usize::from(position.line)) else {
-                let marks = Marks::new(self.snapshot, true);
-                self.header_mut(segment).marks = marks;
+            let Some(line) = self.undone_line(lane, segment, usize::from(position.line)) else {
+                self.headers[segment as usize].marks.complete(lane, &self.running);
                 position = WalkPosition { place: self.end_of(segment)?, line: 0 };
                 continue;
             };
             position.line = line as u16;
-            if self.visit_line(segment, line, visit).is_break() {
+            if self.visit_line(lane, segment, line, visit).is_break() {
                 break;
             }
             position.line += 1;
@@ -76,35 +77,46 @@ impl<T: Item> Table<T> {
         Some(position)
     }
 
+    /// An item that was not there at the cut of any running snapshot.
+    pub(super) fn mark_born(&mut self, segment: u32, index: u16) {
+        let marks = &mut self.headers[segment as usize].marks;
+        self.running.lanes().for_each(|lane| marks.mark(lane, index));
+    }
+
+    fn lane(&self, number: u32) -> Lane {
+        self.running.lane(number).expect("marks belong to a running snapshot")
+    }
+
     /// The first line from `from` on, cyclically, with an item that is not done.
-    fn undone_line(&self, segment: u32, from: usize) -> Option<usize> {
+    fn undone_line(&self, lane: Lane, segment: u32, from: usize) -> Option<usize> {
         let header = &self.headers[segment as usize];
-        if header.marks.is_complete(self.snapshot) {
+        if header.marks.is_complete(lane) {
             return None;
         }
         let lines = header.slots.len();
-        (from..lines).chain(0..from.min(lines)).find(|&line| self.undone(segment, line).any())
+        (from..lines).chain(0..from.min(lines)).find(|&line| self.undone(lane, segment, line).any())
     }
 
     /// The live slots of a line that are not done.
-    fn undone(&self, segment: u32, line: usize) -> Mask {
+    fn undone(&self, lane: Lane, segment: u32, line: usize) -> Mask {
         let header = &self.headers[segment as usize];
-        Mask(header.slots[line].live().0 & !header.marks.line(self.snapshot, line))
+        Mask(header.slots[line].live().0 & !header.marks.line(lane, line))
     }
 
     fn visit_line(
         &mut self,
+        lane: Lane,
         segment: u32,
         line: usize,
         visit: &mut dyn FnMut(T::Ref<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let undone = self.undone(segment, line);
+        let undone = self.undone(lane, segment, line);
         for slot in undone {
             prefetch(address_in(self.headers[segment as usize].slots[line].slot(slot)));
         }
         for slot in undone {
             let slot = SlotId { segment, index: (line * LINE_SLOTS + slot) as u16 };
-            self.mark_done(slot);
+            self.header_mut(segment).marks.mark(lane, slot.index);
             visit(self.view(slot))?;
         }
         ControlFlow::Continue(())

@@ -603,9 +603,9 @@ pub static DIRECTIVES: &[Directive] = &[
         Shape::Memory(1 << 20, LONG_MAX),
         |c| Value::Bytes(c.snapshot_memory_limit),
         |c, v| c.snapshot_memory_limit = v.bytes(),
-        "How much memory a running snapshot may take, whatever the size of the data. What commands change \
-         before it is saved waits in it for the disk; when a quarter of it is full, commands that write are \
-         slowed down.",
+        "How much memory all running snapshots may take together, whatever the size of the data. What \
+         commands change before it is saved waits in it for the disk; when a quarter of it is full, commands \
+         that write are slowed down.",
     ),
     served(
         "snapshot-write-rate",

@@ -137,9 +137,9 @@ impl Entry {
         }
     }
 
-    /// The snapshot needs no more pages.
+    /// A snapshot needs no more pages: if it was the last one, the string is as it was before.
     pub(crate) fn make_unpaged(&mut self) {
-        if self.view().form() == Form::Paged {
+        if self.paged_mut().is_some_and(|text| !text.is_saved_by_any()) {
             // SAFETY: the pointer is overwritten next.
             if let NewPayload::Paged(text) = unsafe { self.boxed_payload() } {
                 self.set_pointer(NewPayload::Shared(text.into_text()));
@@ -177,7 +177,7 @@ impl Entry {
         unsafe { self.0.as_ptr().add(self.view().payload_at()).cast::<*mut u8>().read_unaligned() }
     }
 
-    /// Frees what the entry points to, or leaves it to the snapshot that is not done with it.
+    /// Frees what the entry points to, or leaves it to the snapshots that are not done with it.
     #[inline]
     pub(super) fn drop_boxed(&mut self) {
         if self.view().form().is_pointer() {
@@ -227,17 +227,17 @@ impl<'a> EntryRef<'a> {
         }
     }
 
-    /// Who is saving the value in pieces, if anybody is.
-    pub(crate) fn saver(self) -> Option<&'a dyn Saver> {
+    /// Who is saving the value in pieces under this number, if anybody is.
+    pub(crate) fn saver(self, number: u32) -> Option<&'a dyn Saver> {
         match self.payload() {
-            Payload::Members(table) => table.saver(),
-            Payload::Scored(table) => table.saver(),
-            Payload::Fields(table) => table.saver(),
-            Payload::Nodes(list) => list.saver(),
-            Payload::Stream(stream) => stream.saver(),
+            Payload::Members(table) => table.saver(number),
+            Payload::Scored(table) => table.saver(number),
+            Payload::Fields(table) => table.saver(number),
+            Payload::Nodes(list) => list.saver(number),
+            Payload::Stream(stream) => stream.saver(number),
             // SAFETY: the form says that such a box stands there, which lives as long as the entry.
             Payload::Shared(_) if self.form() == Form::Paged => unsafe {
-                pointed::<PagedText>(self.0.as_ptr().add(self.payload_at())).saver()
+                pointed::<PagedText>(self.0.as_ptr().add(self.payload_at())).saver(number)
             },
             _ => None,
         }

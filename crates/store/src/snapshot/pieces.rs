@@ -1,9 +1,9 @@
-//! Large values that a snapshot saves in pieces while commands go on changing them.
+//! Large values that snapshots save in pieces while commands go on changing them.
 //!
-//! The value itself knows what of it is saved, and has a [`Courier`] who takes each part to the snapshot
-//! before it changes. So nothing has to be told of moves, swaps, conversions or flushes: the saving goes
-//! where the value goes, and who drops a value in the middle of it leaves it to the snapshot instead. A
-//! [`Job`] is what the snapshot knows of one: under which key to look for it.
+//! The value itself knows what of it is saved, and has a [`Courier`] for each snapshot who takes each part
+//! there before it changes. So nothing has to be told of moves, swaps, conversions or flushes: the saving
+//! goes where the value goes, and who drops a value in the middle of it leaves it to the snapshots instead. A
+//! [`Job`] is what a snapshot knows of one: under which key to look for it.
 //!
 //! What is still done at once, under the lock: a stream's groups with their pending entries are encoded when
 //! it is begun, and one field, member, element or node is copied whole, however long it is.
@@ -139,13 +139,13 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
     value.begin_saving(sink.number, Box::new(courier));
 }
 
-/// Saves a quantum of a value; false if that was the last one.
-pub(crate) fn save_on(entry: &mut Entry) -> bool {
+/// Saves a quantum of a value for the snapshot of this number; false if that was the last one.
+pub(crate) fn save_on(entry: &mut Entry, number: u32) -> bool {
     let value = entry.savable().expect("it was begun");
-    if value.save_on() {
+    if value.save_on(number) {
         return true;
     }
-    let saver: Option<Box<dyn Any>> = value.end_saving().map(|saver| saver as Box<dyn Any>);
+    let saver: Option<Box<dyn Any>> = value.end_saving(number).map(|saver| saver as Box<dyn Any>);
     if let Some(Ok(courier)) = saver.map(|saver| saver.downcast::<Courier>()) {
         courier.finish();
     }
@@ -154,27 +154,35 @@ pub(crate) fn save_on(entry: &mut Entry) -> bool {
 }
 
 /// The snapshot does not want the value any more.
-pub(crate) fn give_up(entry: &mut Entry) {
+pub(crate) fn give_up(entry: &mut Entry, number: u32) {
     if let Some(value) = entry.savable() {
-        drop(value.end_saving());
+        drop(value.end_saving(number));
         entry.make_unpaged();
     }
 }
 
-/// A value is out of its entry, and nobody needs it but a snapshot that is not done with it.
+/// A value is out of its entry, and nobody needs it but the snapshots that are not done with it.
 pub(crate) fn leave(kind: Type, mut value: NewPayload<'static>) {
-    let sink = value.savable().and_then(courier_mut).map(|courier| Arc::clone(&courier.job.sink));
-    let Some(sink) = sink else { return };
-    if let Err(mut entry) = sink.take_in(Entry::new(b"", kind, value, None, 0)) {
-        give_up(&mut entry);
+    let Some(savable) = value.savable() else { return };
+    let sinks: Vec<_> = jobs_of(savable).iter().map(|job| Arc::clone(&job.sink)).collect();
+    if sinks.is_empty() {
+        return;
+    }
+    let entry = Entry::new(b"", kind, value, None, 0);
+    let memory = entry.view().memory();
+    let entry = Arc::new(Mutex::new(entry));
+    for sink in &sinks {
+        if !sink.take_in(&entry, memory, sinks.len()) {
+            give_up(&mut entry.lock(), sink.number);
+        }
     }
 }
 
 /// The entry's value is under another key now. Both keys' shards are locked, or it is in no table.
 pub(crate) fn moved(value: &mut dyn Savable, name: &[u8]) {
-    if let Some(courier) = courier_mut(value) {
+    for job in jobs_of(value) {
         let key = Key::new(name);
-        *courier.job.home.lock() = Home::Key { name: name.into(), hash: key.hash };
+        *job.home.lock() = Home::Key { name: name.into(), hash: key.hash };
     }
 }
 
@@ -183,20 +191,25 @@ pub type Parked = Arc<Mutex<Option<Entry>>>;
 
 /// Puts an entry away so that its snapshot finds it.
 pub(crate) fn park(mut entry: Entry) -> Parked {
-    let job = entry.savable().and_then(courier_mut).map(|courier| Arc::clone(&courier.job));
+    let jobs = entry.savable().map(jobs_of).unwrap_or_default();
     let parked = Arc::new(Mutex::new(Some(entry)));
-    if let Some(job) = job {
+    for job in jobs {
         *job.home.lock() = Home::Parked(Arc::downgrade(&parked));
     }
     parked
 }
 
-fn courier_mut(value: &mut dyn Savable) -> Option<&mut Courier> {
-    let saver: &mut dyn Any = value.saver_mut()?;
-    saver.downcast_mut()
+/// What the snapshots know that are saving a value. Mostly none is: that allocates nothing.
+fn jobs_of(value: &mut dyn Savable) -> Vec<Arc<Job>> {
+    let mut jobs = Vec::new();
+    value.each_saver(&mut |saver| {
+        let courier = (saver as &dyn Any).downcast_ref::<Courier>();
+        jobs.extend(courier.map(|courier| Arc::clone(&courier.job)));
+    });
+    jobs
 }
 
-/// What a snapshot knows of a value that it saves in pieces.
+/// What one snapshot knows of a value that it saves in pieces.
 pub(crate) struct Job {
     region: Region,
     sink: Arc<Sink>,
@@ -204,7 +217,7 @@ pub(crate) struct Job {
     done: AtomicBool,
 }
 
-/// Where the value is, if it is not left to the snapshot.
+/// Where the value is, if it is not left to the snapshots.
 #[derive(Clone)]
 enum Home {
     /// In one of the databases of the key's shard, or in nobody's hands for a moment.
@@ -219,7 +232,7 @@ enum Home {
 pub(crate) enum Step {
     More,
     Done,
-    /// The value is not there: it is about to be left to the snapshot.
+    /// The value is not there: it is about to be left to the snapshots.
     Away,
 }
 
@@ -229,15 +242,23 @@ impl Job {
         if self.done.load(Ordering::Relaxed) {
             return Step::Done;
         }
-        match self.with_value(store, save_on) {
+        match self.with_value(store, |entry| save_on(entry, self.sink.number)) {
             Some(true) => Step::More,
             Some(false) => Step::Done,
             None => Step::Away,
         }
     }
 
-    pub fn give_up(&self, store: &Store) {
-        self.with_value(store, give_up);
+    /// False if the value is not there.
+    pub fn give_up(&self, store: &Store) -> bool {
+        self.with_value(store, |entry| give_up(entry, self.sink.number)).is_some()
+    }
+
+    /// Takes the value out of a database that nobody else sees, if it is there.
+    pub fn take_from(&self, db: &mut Db) -> Option<Entry> {
+        let Home::Key { name, hash } = self.home.lock().clone() else { return None };
+        let (db, slot) = self.part_of(db, Key { bytes: &name, hash })?;
+        Some(db.remove(slot))
     }
 
     /// Works on the entry, under the lock of its shard.
@@ -275,7 +296,7 @@ impl Job {
     }
 
     fn saves(&self, entry: EntryRef<'_>) -> bool {
-        let saver = entry.saver().map(|saver| saver as &dyn Any);
+        let saver = entry.saver(self.sink.number).map(|saver| saver as &dyn Any);
         let courier = saver.and_then(|saver| saver.downcast_ref::<Courier>());
         courier.is_some_and(|courier| std::ptr::eq(&raw const *courier.job, self))
     }

@@ -1,19 +1,42 @@
-//! Where all that a snapshot has to write waits for its thread, and the count of what that is. It never
-//! looks into a value.
+//! Where all that a snapshot has to write waits for its thread, and the count of what that is; and what the
+//! running snapshots have in common. It never looks into a value.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use base::limits;
-use ds::table::{Table, WalkPosition};
+use ds::table::WalkPosition;
 
-use crate::db::DbIndex;
+use crate::db::{Db, DbIndex};
 use crate::entry::Entry;
 use crate::keyspace::Store;
 use crate::snapshot::Output;
 use crate::snapshot::pieces::Region;
 use crate::sync::Mutex;
+
+/// What all running snapshots share.
+#[derive(Default)]
+pub(crate) struct Snapshots {
+    /// How many run.
+    pub count: AtomicUsize,
+    /// Bytes that they hold in memory: above their limit writers are delayed before they lock.
+    pub backlog: AtomicUsize,
+    /// Databases that are not in the keyspace any more, and not saved by all.
+    flushed: Mutex<Vec<Weak<Mutex<Db>>>>,
+}
+
+impl Snapshots {
+    pub fn add_flushed(&self, flushed: &Flushed) {
+        self.flushed.lock().push(Arc::downgrade(flushed));
+    }
+
+    pub fn flushed(&self) -> Vec<Flushed> {
+        let mut all = self.flushed.lock();
+        all.retain(|flushed| flushed.strong_count() > 0);
+        all.iter().filter_map(Weak::upgrade).collect()
+    }
+}
 
 pub(crate) struct Sink {
     queue: Mutex<VecDeque<Output>>,
@@ -26,7 +49,7 @@ pub(crate) struct Sink {
     /// A capture hands its block over when it holds so many bytes.
     pub block_len: usize,
     limit: usize,
-    backlog: Arc<AtomicUsize>,
+    pub common: Arc<Snapshots>,
     /// Values that are being saved in pieces.
     jobs: AtomicUsize,
     last_region: AtomicU64,
@@ -35,16 +58,20 @@ pub(crate) struct Sink {
     pub cancelled: AtomicBool,
 }
 
-/// A flushed table, and how far the walk has come in it.
+/// A flushed database, which belongs to all snapshots that have not saved it: the last one frees it.
+pub(crate) type Flushed = Arc<Mutex<Db>>;
+
+/// A flushed database, and how far this snapshot's walk has come in it.
 pub(crate) struct Adopted {
-    pub db: DbIndex,
-    pub table: Table<Entry>,
+    pub flushed: Flushed,
+    pub at_cut: DbIndex,
     pub walk: WalkPosition,
 }
 
-/// A value that left the keyspace while it was saved: nobody else has it.
+/// A value that left the keyspace while it was saved. It belongs to all snapshots that are saving it: the
+/// last one frees it.
 pub(crate) struct Left {
-    pub entry: Entry,
+    pub entry: Arc<Mutex<Entry>>,
     /// Bytes that it counts in the backlog.
     pub counted: usize,
 }
@@ -60,7 +87,7 @@ impl Sink {
             large,
             block_len: share(limit, captures),
             limit,
-            backlog: Arc::clone(&store.snapshot_backlog),
+            common: Arc::clone(&store.snapshots),
             jobs: AtomicUsize::new(0),
             last_region: AtomicU64::new(0),
             pre_images: AtomicUsize::new(0),
@@ -97,17 +124,18 @@ impl Sink {
         self.adopted.lock().pop_front()
     }
 
-    /// Takes over a value that leaves the keyspace, or gives it back if it is not needed any more.
-    pub fn take_in(&self, entry: Entry) -> Result<(), Entry> {
+    /// Takes over a value that leaves the keyspace, of so many bytes, together with other owners; false if it
+    /// is not needed any more.
+    pub fn take_in(&self, entry: &Arc<Mutex<Entry>>, memory: usize, owners: usize) -> bool {
         // One huge value must not hold up writers until it is saved: it takes no more memory than before.
-        let counted = entry.view().memory().min(self.limit / LEFT_SHARE);
+        let counted = memory.min(self.limit / LEFT_SHARE) / owners;
         let mut left = self.left.lock();
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(entry);
+        let wanted = !self.cancelled.load(Ordering::Relaxed);
+        if wanted {
+            self.grow(counted);
+            left.push_back(Left { entry: Arc::clone(entry), counted });
         }
-        self.grow(counted);
-        left.push_back(Left { entry, counted });
-        Ok(())
+        wanted
     }
 
     pub fn next_left(&self) -> Option<Left> {
@@ -123,12 +151,12 @@ impl Sink {
     }
 
     pub fn grow(&self, bytes: usize) {
-        let now = self.backlog.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let now = self.common.backlog.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.backlog_peak.fetch_max(now, Ordering::Relaxed);
     }
 
     pub fn shrink(&self, bytes: usize) {
-        self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+        self.common.backlog.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub fn begin_job(&self) -> Region {
@@ -146,10 +174,10 @@ impl Sink {
     }
 }
 
-/// What is still being filled cannot be written yet: together it stays well below the backlog at which
-/// writers are delayed.
+/// What is still being filled cannot be written yet: that of all snapshots together stays well below the
+/// backlog at which writers are delayed.
 fn share(limit: usize, parts: usize) -> usize {
-    (limit / 8 / parts.max(1)).clamp(BLOCK_LEN_LEAST, limits::SNAPSHOT_BLOCK_LEN)
+    (limit / 8 / limits::SNAPSHOTS_MOST / parts.max(1)).clamp(BLOCK_LEN_LEAST, limits::SNAPSHOT_BLOCK_LEN)
 }
 
 const BLOCK_LEN_LEAST: usize = 1024;
