@@ -174,8 +174,8 @@ pub fn stats() -> Stats {
 pub fn thread_balance() -> i64 {
     THREAD_COUNTERS.with(|counters| {
         let Some([allocated, freed]) = counters else { return 0 };
-        // SAFETY: jemalloc promises that the counters of a thread stay where they are as long as it lives, and
-        // a thread-local value is read by its own thread only.
+        // SAFETY: jemalloc promises that the counters of a thread stay where they are as long as it lives,
+        // and a thread-local value is read by its own thread only.
         unsafe { allocated.read().wrapping_sub(freed.read()) as i64 }
     })
 }

@@ -205,7 +205,7 @@ mod tests {
         test.advance_ms(3_000);
         check_script(&mut test, &[("GET k", "\"v\""), ("OBJECT IDLETIME k", "3"), ("TOUCH k", "1")]);
         check_script(&mut test, &[("OBJECT IDLETIME k", "0")]);
-        test.configure(|config| config.maxmemory_policy = EvictionPolicy::AllkeysLfu);
+        test.configure(|config| config.maxmemory_policy = crate::config::EvictionPolicy::AllkeysLfu);
         check_script(&mut test, &[("OBJECT IDLETIME k", &format!("-{}", IDLE_NOT_TRACKED))]);
     }
 }
