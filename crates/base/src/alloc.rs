@@ -169,6 +169,26 @@ pub fn stats() -> Stats {
     }
 }
 
+/// Bytes that this thread has allocated less those that it has freed, whoever allocated them; rounded up to
+/// size classes. A thread that frees what others allocated comes to a negative number.
+pub fn thread_balance() -> i64 {
+    THREAD_COUNTERS.with(|counters| {
+        let Some([allocated, freed]) = counters else { return 0 };
+        // SAFETY: jemalloc promises that the counters of a thread stay where they are as long as it lives,
+        // and a thread-local value is read by its own thread only.
+        unsafe { allocated.read().wrapping_sub(freed.read()) as i64 }
+    })
+}
+
+thread_local! {
+    static THREAD_COUNTERS: Option<[*const u64; 2]> = thread_counters();
+}
+
+fn thread_counters() -> Option<[*const u64; 2]> {
+    let pointer = |name| mallctl_read::<usize>(name).map(|at| at as *const u64).filter(|at| !at.is_null());
+    Some([pointer(c"thread.allocatedp")?, pointer(c"thread.deallocatedp")?])
+}
+
 /// Gives every unused page of every arena back to the system. False if jemalloc refused.
 pub fn purge() -> bool {
     segment_pool_clear();

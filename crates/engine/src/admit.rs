@@ -21,6 +21,8 @@ pub struct Request<'a> {
     pub session: &'a Session,
     pub command: &'static Registered,
     pub argv: &'a Argv<'a>,
+    /// Memory is used up, no key may give way, and the request would use more.
+    pub cramped: bool,
 }
 
 type Gate = fn(&Request<'_>) -> Result<(), CmdError>;
@@ -124,25 +126,24 @@ fn is_stranger(config: &Config, session: &Session) -> bool {
 }
 
 fn memory(request: &Request<'_>) -> Result<(), CmdError> {
-    if !request.engine.over_memory.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    if !concerned(request, flag::DENY_OOM) && !would_be_queued(request) {
-        return Ok(());
-    }
-    Err(CmdError::OUT_OF_MEMORY)
+    if request.cramped { Err(CmdError::OUT_OF_MEMORY) } else { Ok(()) }
+}
+
+/// Whether the request may need memory.
+pub fn needs_memory(session: &Session, command: &Registered) -> bool {
+    has_or_queued(session, command, flag::DENY_OOM) || would_be_queued(session, command)
 }
 
 /// A transaction's queue must not grow either, whatever is queued.
-fn would_be_queued(request: &Request<'_>) -> bool {
-    let ends = ["exec", "discard", "quit", "reset"].contains(&request.command.row.name);
-    request.session.in_multi() && !ends
+fn would_be_queued(session: &Session, command: &Registered) -> bool {
+    let ends = ["exec", "discard", "quit", "reset"].contains(&command.row.name);
+    session.in_multi() && !ends
 }
 
 /// Whether the command has the flag, or is an EXEC with such a command in its queue.
-fn concerned(request: &Request<'_>, flag: u32) -> bool {
-    let multi = request.session.multi.as_ref().filter(|_| request.command.row.name == "exec");
-    request.command.row.has(flag)
+fn has_or_queued(session: &Session, command: &Registered, flag: u32) -> bool {
+    let multi = session.multi.as_ref().filter(|_| command.row.name == "exec");
+    command.row.has(flag)
         || multi.is_some_and(|multi| multi.queue.iter().any(|queued| queued.command.row.has(flag)))
 }
 
@@ -151,7 +152,7 @@ fn disk(request: &Request<'_>) -> Result<(), CmdError> {
     if !request.engine.writes_stopped.load(Ordering::Relaxed) {
         return Ok(());
     }
-    if request.command.row.name != "ping" && !concerned(request, flag::WRITE) {
+    if request.command.row.name != "ping" && !has_or_queued(request.session, request.command, flag::WRITE) {
         return Ok(());
     }
     if !request.config.stop_writes_on_bgsave_error || request.config.save.is_empty() {

@@ -66,6 +66,8 @@ pub enum EvictionPolicy {
     AllkeysLfu,
     AllkeysRandom,
     NoEviction,
+    VolatileLrm,
+    AllkeysLrm,
 }
 
 /// Whose RESTORE payloads and snapshot files are checked in depth.
@@ -170,7 +172,12 @@ pub struct Config {
     /// Bytes; 0 is no limit.
     pub maxmemory: u64,
     pub maxmemory_policy: EvictionPolicy,
+    pub maxmemory_samples: i64,
+    pub maxmemory_eviction_tenacity: i64,
+    pub lfu_log_factor: i64,
+    pub lfu_decay_time: i64,
     pub active_expire_effort: i64,
+    pub lazyfree_lazy_eviction: bool,
     pub lazyfree_lazy_expire: bool,
     pub lazyfree_lazy_user_flush: bool,
 
@@ -261,7 +268,7 @@ impl Supervisor {
 }
 
 impl EvictionPolicy {
-    pub const ALL: [EvictionPolicy; 8] = [
+    pub const ALL: [EvictionPolicy; 10] = [
         EvictionPolicy::VolatileLru,
         EvictionPolicy::VolatileLfu,
         EvictionPolicy::VolatileRandom,
@@ -270,7 +277,17 @@ impl EvictionPolicy {
         EvictionPolicy::AllkeysLfu,
         EvictionPolicy::AllkeysRandom,
         EvictionPolicy::NoEviction,
+        EvictionPolicy::VolatileLrm,
+        EvictionPolicy::AllkeysLrm,
     ];
+}
+
+impl EvictionPolicy {
+    /// Only keys with a time to live may go.
+    pub fn is_volatile(self) -> bool {
+        use EvictionPolicy::{VolatileLfu, VolatileLrm, VolatileLru, VolatileRandom, VolatileTtl};
+        matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl | VolatileLrm)
+    }
 }
 
 impl SanitizePayload {
@@ -350,7 +367,12 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     rdb_key_save_delay_us: 0,
     maxmemory: 0,
     maxmemory_policy: EvictionPolicy::NoEviction,
+    maxmemory_samples: 5,
+    maxmemory_eviction_tenacity: 10,
+    lfu_log_factor: 10,
+    lfu_decay_time: 1,
     active_expire_effort: 1,
+    lazyfree_lazy_eviction: false,
     lazyfree_lazy_expire: false,
     lazyfree_lazy_user_flush: false,
     hz: 10,

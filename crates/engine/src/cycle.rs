@@ -10,6 +10,7 @@ use base::time::UnixMs;
 use store::expire::ExpireCursor;
 use store::{Key, Plan};
 
+use crate::access::Access;
 use crate::args::OwnedArgv;
 use crate::effects::Effects;
 use crate::engine::Engine;
@@ -109,7 +110,7 @@ impl Cycle {
             db,
             client: NOBODY,
             now,
-            clock: 0,
+            access: Access::at(now, &config, 0),
             no_touch: true,
             replay: false,
             hides_expired: false,

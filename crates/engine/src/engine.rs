@@ -15,9 +15,11 @@ use crate::clients::Clients;
 use crate::command_log::CommandLogs;
 use crate::config::Config;
 use crate::effects::Effects;
+use crate::evict::Evictor;
 use crate::host::{Host, WorkerId};
 use crate::log::Log;
 use crate::long_reply::Readings;
+use crate::memory::Memory;
 use crate::multi::Pause;
 use crate::observe::{LatencyMonitor, Monitors};
 use crate::pubsub::PubSub;
@@ -52,8 +54,8 @@ pub struct Engine {
     pub run_id: String,
     pub started: UnixMs,
     pub loading: AtomicBool,
-    /// Used memory is over `maxmemory`: commands that may grow it are refused.
-    pub over_memory: AtomicBool,
+    /// How much memory is in use, and whether that is too much.
+    pub memory: Memory,
     /// The last save failed: writes are refused if configuration says so.
     pub writes_stopped: AtomicBool,
     pub used_memory_peak: AtomicUsize,
@@ -85,6 +87,7 @@ pub struct DebugSwitches {
 pub struct CycleStats {
     pub expired_keys: Counter,
     pub expired_fields: Counter,
+    pub evicted_keys: Counter,
     pub expired_stale_permille: Counter,
     pub expire_time_cap_reached: Counter,
     pub expire_ns: Counter,
@@ -156,7 +159,7 @@ impl Engine {
             run_id: String::from_utf8_lossy(&hex_id(&mut rng)).into_owned(),
             started: now,
             loading: AtomicBool::new(false),
-            over_memory: AtomicBool::new(false),
+            memory: Memory::default(),
             writes_stopped: AtomicBool::new(false),
             used_memory_peak: AtomicUsize::new(0),
             used_memory_startup: AtomicUsize::new(0),
@@ -241,6 +244,7 @@ pub struct WorkerSeat {
     pub effects: Effects,
     /// Keys whose waiters need shards that were not locked.
     pub(crate) deferred: Vec<Deferred>,
+    pub evictor: Evictor,
 }
 
 impl WorkerSeat {
@@ -255,8 +259,8 @@ impl WorkerSeat {
             garbage: Vec::new(),
             dump_is_stale: false,
         };
-        let (effects, deferred) = (Effects::default(), Vec::new());
-        WorkerSeat { worker, config: engine.config(), version: 0, effects, deferred }
+        let (effects, deferred, evictor) = (Effects::default(), Vec::new(), Evictor::default());
+        WorkerSeat { worker, config: engine.config(), version: 0, effects, deferred, evictor }
     }
 
     /// Takes over a changed configuration.

@@ -14,6 +14,7 @@ use store::text::{self, Expiry, Incoming};
 use store::value::Place;
 use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Thresholds, Type};
 
+use crate::access::Access;
 use crate::blocking::ReadyKey;
 use crate::clients::ClientId;
 use crate::config::Config;
@@ -32,8 +33,8 @@ pub struct Keys<'a, 's> {
     /// Who changes keys.
     pub client: ClientId,
     pub now: UnixMs,
-    /// The access clock as entries keep it.
-    pub clock: u32,
+    /// What entries' access clocks say.
+    pub access: Access,
     /// Reads leave the access clock alone (CLIENT NO-TOUCH).
     pub no_touch: bool,
     /// Effects are replayed: the log itself says what expired.
@@ -71,10 +72,10 @@ impl<'a, 's> Keys<'a, 's> {
             return None;
         };
         self.effects.hits += 1;
-        let (clock, touch) = (self.clock, !self.no_touch);
+        let (access, touch) = (self.access, !self.no_touch);
         let entry = self.part(key).view(slot);
         if touch {
-            entry.touch(clock);
+            entry.touch(access.read(entry.clock()));
         }
         Some(entry)
     }
@@ -105,10 +106,10 @@ impl<'a, 's> Keys<'a, 's> {
 
     /// The entry as a command that may change it finds it: sets the access clock, counts nothing.
     pub fn found(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
-        let (clock, touch) = (self.clock, !self.no_touch);
+        let (access, touch) = (self.access, !self.no_touch);
         let entry = self.peek(key)?;
         if touch {
-            entry.touch(clock);
+            entry.touch(access.changed(entry.clock()));
         }
         Some(entry)
     }
@@ -148,7 +149,7 @@ impl<'a, 's> Keys<'a, 's> {
                 slot
             }
             None => {
-                let clock = self.clock;
+                let clock = self.access.fresh;
                 let slot = K::create(self.part(key), key, clock);
                 self.event(key, (class::NEW, "new"));
                 slot
@@ -178,14 +179,16 @@ impl<'a, 's> Keys<'a, 's> {
     /// the old value's block can hold the new one.
     #[inline]
     pub fn set_text(&mut self, key: Key<'_>, value: Incoming<'_>, expiry: Expiry) -> bool {
-        let clock = self.clock;
+        let access = self.access;
         let Some(slot) = self.live(key) else {
-            self.part(key).insert(key.hash, text::entry(key.bytes, value, expiry.apply(None), clock));
+            let entry = text::entry(key.bytes, value, expiry.apply(None), access.fresh);
+            self.part(key).insert(key.hash, entry);
             self.event(key, (class::NEW, "new"));
             return false;
         };
         let db = self.part(key);
         let old = db.view(slot);
+        let clock = access.changed(old.clock());
         if old.kind() == Type::String {
             db.edit(slot, |entry| text::overwrite(entry, value, expiry, clock));
         } else {
@@ -376,10 +379,11 @@ impl<'a, 's> Keys<'a, 's> {
     fn place(&mut self, key: Key<'_>, slot: SlotId) -> Place<'_> {
         let list_plain_from = self.engine.debug.list_plain_from.load(Ordering::Relaxed);
         let thresholds = Thresholds { list_plain_from, ..thresholds(self.config) };
-        let (now, clock, touch) = (self.field_now(), self.clock, !self.no_touch);
+        let (now, access, touch) = (self.field_now(), self.access, !self.no_touch);
         let db = self.part(key);
         if touch {
-            db.view(slot).touch(clock);
+            let entry = db.view(slot);
+            entry.touch(access.changed(entry.clock()));
         }
         Place { db, slot, thresholds, now }
     }
@@ -414,6 +418,21 @@ impl<'a, 's> Keys<'a, 's> {
         self.invalidate(key, writer);
         self.mark_ready(key);
         self.event(key, (class::EXPIRED, "expired"));
+    }
+
+    /// The key gives way to others: it goes as if a client had deleted it.
+    pub(crate) fn evict(&mut self, key: Key<'_>) {
+        let Some(slot) = self.part(key).find(key) else { return };
+        let entry = self.part(key).remove(slot);
+        let view = entry.view();
+        if view.free_effort() > base::limits::LAZY_FREE_EFFORT {
+            self.engine.memory.owe(view.memory());
+        }
+        self.free(entry);
+        let verb: &[u8] = if self.config.lazyfree_lazy_eviction { b"UNLINK" } else { b"DEL" };
+        self.effects.name(&[verb, key.bytes]);
+        self.touch(key);
+        self.event(key, (class::EVICTED, "evicted"));
     }
 
     /// Removes what is due of an entry that the active cycle found: the key, or fields of its hash.

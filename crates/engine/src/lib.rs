@@ -6,6 +6,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod acl_categories;
 pub mod admit;
 pub mod args;
@@ -24,6 +25,7 @@ pub mod directives;
 pub mod docs;
 pub mod effects;
 pub mod error;
+pub mod evict;
 pub mod fieldsets;
 pub mod host;
 pub mod info;
@@ -31,6 +33,7 @@ pub mod keys;
 pub mod keyspec;
 pub mod log;
 pub mod long_reply;
+pub mod memory;
 pub mod multi;
 pub mod notify;
 pub mod observe;

@@ -6,6 +6,7 @@ use base::time::UnixMs;
 use resp::reply::Reply;
 use store::{Guard, Plan};
 
+use crate::access::Access;
 use crate::admit::{self, Request};
 use crate::args::Argv;
 use crate::command::{PlanInput, PlanRule, flag};
@@ -14,6 +15,7 @@ use crate::ctx::Ctx;
 use crate::effects::Effects;
 use crate::engine::{Engine, Worker, WorkerSeat};
 use crate::error::CmdError;
+use crate::evict::Room;
 use crate::host::Wait;
 use crate::keys::Keys;
 use crate::multi;
@@ -111,7 +113,8 @@ impl Engine {
             let refusal = admit::unknown(&seat.config, session, argv);
             return self.refuse(seat, session, None, &refusal, reply);
         };
-        let request = Request { engine: self, config: &seat.config, session, command, argv };
+        let cramped = self.memory.is_over() && self.is_cramped(seat, session, command);
+        let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
         if let Err(refusal) = admit::admit(&request) {
             return self.refuse(seat, session, Some(command), &refusal, reply);
         }
@@ -139,6 +142,16 @@ impl Engine {
             self.replace_dump(&seat.config);
         }
         outcome
+    }
+
+    /// More memory is in use than may be: whether the request has to be refused because no key can give way.
+    #[cold]
+    fn is_cramped(&self, seat: &mut WorkerSeat, session: &Session, command: &'static Registered) -> bool {
+        if session.origin == Origin::Replay || !admit::needs_memory(session, command) {
+            return false;
+        }
+        let WorkerSeat { worker, config, evictor, .. } = seat;
+        evictor.make_room(self, config, worker.now, &mut worker.rng) == Room::Nothing
     }
 
     /// All was flushed: where save points are set, a save of what there was is ended and what there is now is
@@ -171,7 +184,7 @@ impl Engine {
             db,
             client: env.session.client.id,
             now: env.worker.now,
-            clock: (env.worker.now.seconds() & 0xff_ffff) as u32,
+            access: Access::at(env.worker.now, env.config, began_ns),
             no_touch: env.session.no_touch,
             replay: origin == Origin::Replay,
             hides_expired: self.pause.stops_expiry() && !command.row.has(flag::WRITE),

@@ -152,6 +152,7 @@ impl TestEngine {
         let prepared = self.engine.prepare(&argv);
         self.outcome = self.engine.run(&mut self.seat, session, &prepared, &argv, &mut reply);
         self.engine.broadcast(&mut self.seat);
+        self.seat.evictor.meter.report(&self.engine.memory);
         reply.chunks().collect::<Vec<_>>().concat()
     }
 

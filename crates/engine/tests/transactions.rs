@@ -140,7 +140,7 @@ fn exec_lasts_as_long_as_what_it_ran() {
 fn nothing_is_queued_without_memory() {
     let mut test = TestEngine::new();
     check_script(&mut test, &[("MULTI", "+OK"), ("PING", "+QUEUED")]);
-    test.engine.over_memory.store(true, std::sync::atomic::Ordering::Relaxed);
+    test.engine.memory.set_over(true);
     let reply = show(&test.run("PING"));
     assert!(reply.starts_with("-OOM "), "{reply}");
     assert!(test.sessions[0].client.has_flag(flag::MULTI));

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base::random::Rng;
 use engine::Engine;
 use engine::config::{Config, LogLevel};
 use engine::cycle::Cycle;
 use engine::engine::Rates;
+use engine::evict::Evictor;
 use engine::host::{Event, Shutdown, ShutdownSave};
 use store::{DbIndex, Plan};
 
@@ -42,6 +44,9 @@ pub fn run(process: &Arc<Process>) -> ! {
         let step = if config.maxmemory > 0 { period.min(MEMORY_CHECK) } else { period };
         thread::sleep(step);
         check_memory(process.engine(), config.maxmemory);
+        if config.maxmemory > 0 {
+            timer.make_room(&config);
+        }
         if timer.last_run.elapsed() + step / 2 >= period {
             timer.last_run = Instant::now();
             timer.run(&config, period);
@@ -52,6 +57,8 @@ pub fn run(process: &Arc<Process>) -> ! {
 struct Timer<'a> {
     process: &'a Arc<Process>,
     cycle: Cycle,
+    evictor: Evictor,
+    rng: Rng,
     meter: Meter,
     last_run: Instant,
     last_report: Instant,
@@ -60,7 +67,25 @@ struct Timer<'a> {
 impl<'a> Timer<'a> {
     fn new(process: &'a Arc<Process>) -> Timer<'a> {
         let now = Instant::now();
-        Timer { process, cycle: Cycle::default(), meter: Meter::default(), last_run: now, last_report: now }
+        let rng = Rng::from_seed(process.engine().host.random());
+        Timer {
+            process,
+            cycle: Cycle::default(),
+            evictor: Evictor::default(),
+            rng,
+            meter: Meter::default(),
+            last_run: now,
+            last_report: now,
+        }
+    }
+
+    /// What no command has evicted yet.
+    fn make_room(&mut self, config: &Config) {
+        let engine = self.process.engine();
+        self.evictor.meter.report(&engine.memory);
+        if engine.memory.is_over() && !engine.is_loading() {
+            self.evictor.make_room(engine, config, self.process.now(), &mut self.rng);
+        }
     }
 
     fn run(&mut self, config: &Config, period: Duration) {
@@ -118,7 +143,8 @@ fn count_keys(engine: &Engine, db: DbIndex) -> (usize, usize) {
 pub fn check_memory(engine: &Engine, limit: u64) {
     let used = base::alloc::stats().allocated;
     engine.used_memory_peak.fetch_max(used, Ordering::Relaxed);
-    engine.over_memory.store(limit > 0 && used as u64 > limit, Ordering::Relaxed);
+    let freeing = engine.host.reclaim_counts().0 > 0;
+    engine.memory.refresh(used, limit, freeing, engine.host.monotonic_ns());
 }
 
 /// Runs in a second.

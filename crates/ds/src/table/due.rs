@@ -34,6 +34,30 @@ impl<T: Item> Table<T> {
         self.headers.iter().map(|header| header.next_expiry).min().unwrap_or(i64::MAX)
     }
 
+    /// Shows up to `count` items that have an expiry time, neighbours behind a random place. Looks at one
+    /// segment that has such items, from a random one on.
+    pub fn some_expiring(
+        &self,
+        count: usize,
+        below: &mut dyn FnMut(u64) -> u64,
+        visit: &mut dyn FnMut(T::Ref<'_>),
+    ) {
+        if self.expiring == 0 {
+            return;
+        }
+        let first = below(self.headers.len() as u64) as usize;
+        let segments = (first..self.headers.len()).chain(0..first);
+        let Some(segment) = segments.into_iter().find(|&segment| self.headers[segment].expiring > 0) else {
+            return;
+        };
+        let segment = segment as u32;
+        let slots = self.segment_slots(segment);
+        let from = below(u64::from(self.headers[segment as usize].count).max(1)) as usize;
+        let rotated = slots.skip(from).chain(self.segment_slots(segment).take(from));
+        let items = rotated.map(|slot| self.view(slot));
+        items.filter(|item| T::expires_at(*item) != i64::MAX).take(count).for_each(visit);
+    }
+
     /// The next item with `expires_at <= now`, of a round through all segments that goes on from call to
     /// call. `budget` falls by one for each item looked at and each segment passed over. `None` with budget
     /// left is the end of the round, and the position is at the start again; `None` without is a pause. The

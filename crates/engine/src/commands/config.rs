@@ -138,6 +138,7 @@ fn reset_statistics(engine: &Engine) {
     [
         &cycle.expired_keys,
         &cycle.expired_fields,
+        &cycle.evicted_keys,
         &cycle.expired_stale_permille,
         &cycle.expire_time_cap_reached,
         &cycle.expire_ns,

@@ -397,7 +397,7 @@ fn populate(ctx: &mut Ctx) -> CmdResult {
         let key = Key::new(&name);
         if !ctx.keys.exists(key) {
             let value = filler(number, size as usize);
-            let clock = ctx.keys.clock;
+            let clock = ctx.keys.access.fresh;
             ctx.keys.put(key, entry(&name, Incoming::Slice(&value), None, clock));
             ctx.keys.touch(key);
         }

@@ -6,7 +6,6 @@ use store::{Entry, Key};
 
 use crate::acl_categories::category;
 use crate::command::{CmdResult, Command, Group, command};
-use crate::commands::object::{clock_idle_for, clock_of_frequency, is_lfu};
 use crate::config::SanitizePayload;
 use crate::ctx::Ctx;
 use crate::engine::thresholds;
@@ -160,13 +159,11 @@ impl RestoreOptions {
 
     /// The access clock of the new key; what the policy in force does not use is ignored.
     fn clock(&self, ctx: &Ctx) -> u32 {
-        let now = ctx.keys.clock;
+        let access = ctx.keys.access;
         match (self.idle_s, self.frequency) {
-            (Some(idle), _) if !is_lfu(ctx) => clock_idle_for(now, idle),
-            (_, Some(frequency)) if is_lfu(ctx) => {
-                clock_of_frequency((ctx.now().seconds() / 60) as u32, frequency)
-            }
-            _ => now,
+            (Some(idle), _) if !access.counts() => access.clock_idle_for(idle),
+            (_, Some(frequency)) if access.counts() => access.clock_of_frequency(frequency),
+            _ => access.fresh,
         }
     }
 }

@@ -462,7 +462,7 @@ fn search<'a>(set: Option<SortedSetRef<'a>>, request: &mut Request) -> Vec<Found
 }
 
 fn run(ctx: &mut Ctx, form: Form) -> CmdResult {
-    let (args, clock) = (ctx.args, ctx.keys.clock);
+    let (args, clock) = (ctx.args, ctx.keys.access.fresh);
     let source = ctx.key(if form == Form::SearchStore { 2 } else { 1 });
     let set = ctx.keys.read::<SortedSet>(source)?;
     let mut request = Request::parse(&args, form, set)?;

@@ -79,7 +79,7 @@ fn set(ctx: &mut Ctx) -> CmdResult {
     let key = ctx.key(2);
     let existed = ctx.keys.peek_as::<Hash>(key)?.is_some();
     let empty = Object::Hash(HashObject::Packed(Listpack::new_empty()));
-    let entry = Entry::from_object(key.bytes, empty, None, ctx.keys.clock);
+    let entry = Entry::from_object(key.bytes, empty, None, ctx.keys.access.fresh);
     ctx.keys.put(key, entry);
     let mut hash = ctx.keys.write_or_create::<Hash>(key)?;
     for (field, value) in fields.iter().zip(ctx.args.from(4)) {

@@ -3,7 +3,7 @@
 use store::{EntryRef, Type};
 
 use crate::command::{CmdResult, Command, Group, command, container, flag};
-use crate::config::{EncodingNames, EvictionPolicy};
+use crate::config::EncodingNames;
 use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::keyspec::KeySpec;
@@ -85,28 +85,28 @@ fn refcount(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn idletime(ctx: &mut Ctx) -> CmdResult {
-    let now = ctx.keys.clock;
-    let Some(used) = look(ctx).map(EntryRef::clock) else {
-        ctx.reply.null();
-        return Ok(());
-    };
-    if is_lfu(ctx) {
-        return Err(IDLE_NOT_TRACKED);
-    }
-    ctx.reply.integer(i64::from(elapsed(used, now)));
-    Ok(())
-}
-
-fn freq(ctx: &mut Ctx) -> CmdResult {
-    let now_minutes = (ctx.now().seconds() / 60) as u32;
+    let access = ctx.keys.access;
     let Some(clock) = look(ctx).map(EntryRef::clock) else {
         ctx.reply.null();
         return Ok(());
     };
-    if !is_lfu(ctx) {
+    if access.counts() {
+        return Err(IDLE_NOT_TRACKED);
+    }
+    ctx.reply.integer(i64::from(access.idle_seconds(clock)));
+    Ok(())
+}
+
+fn freq(ctx: &mut Ctx) -> CmdResult {
+    let access = ctx.keys.access;
+    let Some(clock) = look(ctx).map(EntryRef::clock) else {
+        ctx.reply.null();
+        return Ok(());
+    };
+    if !access.counts() {
         return Err(FREQUENCY_NOT_TRACKED);
     }
-    ctx.reply.integer(i64::from(decayed(clock, now_minutes)));
+    ctx.reply.integer(i64::from(access.frequency(clock)));
     Ok(())
 }
 
@@ -120,33 +120,6 @@ fn look<'c>(ctx: &'c mut Ctx) -> Option<EntryRef<'c>> {
     }
     ctx.keys.peek(key)
 }
-
-pub(crate) fn is_lfu(ctx: &Ctx) -> bool {
-    matches!(ctx.config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
-}
-
-/// Seconds between two states of the access clock, whose 24 bits wrap every 194 days.
-fn elapsed(from: u32, to: u32) -> u32 {
-    to.wrapping_sub(from) & CLOCK_MASK
-}
-
-/// An access clock that says: used `idle` seconds ago.
-pub(crate) fn clock_idle_for(now: u32, idle: i64) -> u32 {
-    now.wrapping_sub(idle as u32) & CLOCK_MASK
-}
-
-/// An access clock that says: used so often, counted up to this minute.
-pub(crate) fn clock_of_frequency(now_minutes: u32, frequency: u8) -> u32 {
-    (now_minutes & 0xffff) << 8 | u32::from(frequency)
-}
-
-/// The counter, one less for each minute since it was brought up to date.
-fn decayed(clock: u32, now_minutes: u32) -> u32 {
-    let idle_minutes = now_minutes.wrapping_sub(clock >> 8) & 0xffff;
-    (clock & 0xff).saturating_sub(idle_minutes)
-}
-
-const CLOCK_MASK: u32 = 0xff_ffff;
 
 const IDLE_NOT_TRACKED: CmdError = CmdError::fixed(
     "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching \
@@ -232,18 +205,7 @@ mod tests {
         test.advance_ms(3_000);
         check_script(&mut test, &[("GET k", "\"v\""), ("OBJECT IDLETIME k", "3"), ("TOUCH k", "1")]);
         check_script(&mut test, &[("OBJECT IDLETIME k", "0")]);
-        test.configure(|config| config.maxmemory_policy = EvictionPolicy::AllkeysLfu);
+        test.configure(|config| config.maxmemory_policy = crate::config::EvictionPolicy::AllkeysLfu);
         check_script(&mut test, &[("OBJECT IDLETIME k", &format!("-{}", IDLE_NOT_TRACKED))]);
-    }
-
-    #[test]
-    fn clocks_wrap() {
-        assert_eq!(elapsed(CLOCK_MASK, 2), 3);
-        assert_eq!(elapsed(5, clock_idle_for(5, 0)), 0);
-        assert_eq!(elapsed(clock_idle_for(10, 1000), 10), 1000);
-        let minutes = 0x1_0003;
-        assert_eq!(decayed(clock_of_frequency(minutes, 200), minutes), 200);
-        assert_eq!(decayed(clock_of_frequency(minutes - 7, 200), minutes), 193);
-        assert_eq!(decayed(clock_of_frequency(minutes - 700, 200), minutes), 0);
     }
 }

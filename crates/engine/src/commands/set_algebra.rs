@@ -152,7 +152,7 @@ fn store_members(ctx: &mut Ctx, operation: Operation, event: &'static str) -> Cm
     let len = result.as_ref().map_or(0, |set| set.view().len());
     match result {
         Some(set) => {
-            let entry = Entry::from_object(destination.bytes, Object::Set(set), None, ctx.keys.clock);
+            let entry = Entry::from_object(destination.bytes, Object::Set(set), None, ctx.keys.access.fresh);
             ctx.keys.put(destination, entry);
             ctx.keys.changed(destination, (class::SET, event));
         }

@@ -428,7 +428,7 @@ fn store(ctx: &mut Ctx, options: &Options<'_>, elements: &Elements, range: Range
     }
     if len > 0 {
         let object = Object::List(ListObject::new(list));
-        let entry = Entry::from_object(key.bytes, object, None, ctx.keys.clock);
+        let entry = Entry::from_object(key.bytes, object, None, ctx.keys.access.fresh);
         ctx.keys.put(key, entry);
         ctx.keys.changed_by(key, SORTSTORE, len as u64);
     } else if ctx.keys.delete(key) {

@@ -178,7 +178,7 @@ fn store_members(ctx: &mut Ctx, operation: Operation, event: &'static str) -> Cm
 }
 
 fn stored(ctx: &mut Ctx, destination: Key<'_>, operation: Operation) -> Result<Option<Entry>, CmdError> {
-    let (keys, clock) = (keys(ctx, 2)?, ctx.keys.clock);
+    let (keys, clock) = (keys(ctx, 2)?, ctx.keys.access.fresh);
     let entries = ctx.keys.entries(&keys, SET_TYPES)?;
     let options = Options::parse(&ctx.args, 3 + keys.len(), keys.len(), operation, Purpose::Store)?;
     let mut items = collect(operation, sources(&entries, &options.weights), options.aggregate);

@@ -309,7 +309,7 @@ fn reply_range(ctx: &mut Ctx, by: Option<By>, direction: Option<Direction>) -> C
 
 fn zrangestore(ctx: &mut Ctx) -> CmdResult {
     let request = Request::parse(&ctx.args, 3, Fixed { by: None, direction: None, stores: true })?;
-    let (destination, source, clock) = (ctx.key(1), ctx.key(2), ctx.keys.clock);
+    let (destination, source, clock) = (ctx.key(1), ctx.key(2), ctx.keys.access.fresh);
     let entry = match ctx.keys.read::<SortedSet>(source)? {
         None => None,
         Some(set) => {

@@ -990,7 +990,7 @@ pub static DIRECTIVES: &[Directive] = &[
         "The memory that the server may use. When it is used up, keys are evicted as maxmemory-policy says, or \
          commands that need more are refused. 0 is no limit.",
     ),
-    later_served(
+    served(
         "maxmemory-policy",
         Memory,
         Shape::Choice(&[
@@ -1002,44 +1002,45 @@ pub static DIRECTIVES: &[Directive] = &[
             "allkeys-lfu",
             "allkeys-random",
             "noeviction",
+            "volatile-lrm",
+            "allkeys-lrm",
         ]),
         |c| Value::Choice(c.maxmemory_policy as usize),
         |c, v| c.maxmemory_policy = EvictionPolicy::ALL[v.choice()],
-        "keys are not evicted yet",
         "Which keys give way when memory is used up: of all keys, or of those with a time to live, the least \
-         recently used, the least frequently used, any, or the soonest to expire. With noeviction commands \
-         that need memory are refused.",
+         recently used (lru), the least frequently used (lfu), the least recently modified (lrm), any, or the soonest to \
+         expire. With noeviction commands that need memory are refused.",
     ),
-    harmless(
+    served(
         "maxmemory-samples",
         Memory,
         COUNT_FROM_1,
-        "5",
-        NO_EVICTION,
+        |c| Value::Integer(c.maxmemory_samples),
+        |c, v| c.maxmemory_samples = v.integer(),
         "How many keys are looked at to find one to evict. More is closer to the ideal and costs more time.",
     ),
-    harmless(
+    served(
         "maxmemory-eviction-tenacity",
         Memory,
         Shape::Integer(0, 100),
-        "10",
-        NO_EVICTION,
+        |c| Value::Integer(c.maxmemory_eviction_tenacity),
+        |c, v| c.maxmemory_eviction_tenacity = v.integer(),
         "How long eviction may keep clients waiting: 0 hardly, 100 until memory is below the limit.",
     ),
-    harmless(
+    served(
         "lfu-log-factor",
         Memory,
         COUNT,
-        "10",
-        NO_EVICTION,
+        |c| Value::Integer(c.lfu_log_factor),
+        |c, v| c.lfu_log_factor = v.integer(),
         "How many accesses it takes to count one up: higher tells apart keys that are used very often.",
     ),
-    harmless(
+    served(
         "lfu-decay-time",
         Memory,
         COUNT,
-        "1",
-        NO_EVICTION,
+        |c| Value::Integer(c.lfu_decay_time),
+        |c, v| c.lfu_decay_time = v.integer(),
         "The count of accesses falls by one in so many minutes. 0 is never.",
     ),
     served(
@@ -1052,13 +1053,13 @@ pub static DIRECTIVES: &[Directive] = &[
          sooner and costs more processor time.",
     ),
     // ---- lazy freeing
-    harmless(
+    served(
         "lazyfree-lazy-eviction",
         LazyFreeing,
         Shape::Bool,
-        "no",
-        "nothing is evicted yet",
-        "Free evicted values in the background.",
+        |c| Value::Bool(c.lazyfree_lazy_eviction),
+        |c, v| c.lazyfree_lazy_eviction = v.bool(),
+        "Log evictions as UNLINK instead of DEL. Here large values are freed in the background in any case.",
     ),
     served(
         "lazyfree-lazy-expire",
@@ -2006,7 +2007,6 @@ const NO_REPLICATION: &str = "replication is not served yet";
 const NO_TLS: &str = "used only with tls-port";
 const NO_AOF: &str = "used only with appendonly";
 const NO_CLUSTER: &str = "used only with cluster-enabled";
-const NO_EVICTION: &str = "keys are not evicted yet";
 const NO_DEFRAG: &str = "memory is not defragmented yet";
 const NO_PINNING: &str = "threads are not bound to cores";
 
@@ -2022,19 +2022,6 @@ const fn served(
     doc: &'static str,
 ) -> Directive {
     row(name, section, shape, Place::Field { load, store }, Status::Served, doc)
-}
-
-/// Kept in a field of its own, although only the default is accepted.
-const fn later_served(
-    name: &'static str,
-    section: Section,
-    shape: Shape,
-    load: Load,
-    store: Store,
-    what: &'static str,
-    doc: &'static str,
-) -> Directive {
-    row(name, section, shape, Place::Field { load, store }, Status::Later(what), doc)
 }
 
 const fn harmless(

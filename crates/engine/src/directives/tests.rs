@@ -157,11 +157,6 @@ fn set_errors_of_lists() {
         "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
     );
     related("bind", "a b c d e f g h i j k l m n o p q", "Too many bind addresses specified.");
-    related(
-        "maxmemory-policy",
-        "allkeys-lru",
-        "'maxmemory-policy allkeys-lru' has no effect yet: keys are not evicted yet",
-    );
 }
 
 #[test]

@@ -371,12 +371,20 @@ pub(super) const STATS: &[Field] = &[
         |i| text(i.engine.cycle.expire_ns.value() / 1_000_000),
         "Milliseconds spent in the expiry cycle.",
     ),
-    value("evicted_keys", |_| text(0), "Keys removed because of `maxmemory`."),
+    value(
+        "evicted_keys",
+        |i| text(i.engine.cycle.evicted_keys.value()),
+        "Keys removed because of `maxmemory`.",
+    ),
     value("evicted_clients", |_| text(0), "Connections closed because of `maxmemory-clients`."),
-    value("total_eviction_exceeded_time", |_| text(0), "Milliseconds for which memory was over `maxmemory`."),
+    value(
+        "total_eviction_exceeded_time",
+        |i| text(exceeded_ms(i).0),
+        "Milliseconds for which memory was over `maxmemory`.",
+    ),
     value(
         "current_eviction_exceeded_time",
-        |_| text(0),
+        |i| text(exceeded_ms(i).1),
         "Milliseconds since memory went over `maxmemory`; else 0.",
     ),
     value("keyspace_hits", |i| text(i.sum(|s| s.hits.value())), "Reads of a key that was there."),
@@ -561,6 +569,12 @@ fn supervised(input: &InfoInput<'_>) -> String {
     text(name)
 }
 
+/// In all, and since memory went over the limit.
+fn exceeded_ms(input: &InfoInput<'_>) -> (u64, u64) {
+    let (before, current) = input.engine.memory.exceeded_ns(input.engine.host.monotonic_ns());
+    ((before + current) / 1_000_000, current / 1_000_000)
+}
+
 fn shutdown_ms(input: &InfoInput<'_>) -> Option<String> {
     let at = input.engine.shutdown_at_ms.load(Ordering::Relaxed);
     (at != 0).then(|| text(at.saturating_sub(input.now.0)))
@@ -576,6 +590,8 @@ fn policy(input: &InfoInput<'_>) -> String {
         EvictionPolicy::AllkeysLfu => "allkeys-lfu",
         EvictionPolicy::AllkeysRandom => "allkeys-random",
         EvictionPolicy::NoEviction => "noeviction",
+        EvictionPolicy::VolatileLrm => "volatile-lrm",
+        EvictionPolicy::AllkeysLrm => "allkeys-lrm",
     };
     text(name)
 }

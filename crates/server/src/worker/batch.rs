@@ -168,6 +168,7 @@ impl Worker {
         }
         batch.clear();
         self.batch = batch;
+        self.seat.evictor.meter.report(&self.engine.memory);
     }
 
     /// Fetches what the requests' first keys lead to; of a key that several in a row want, parts too.

@@ -1,0 +1,232 @@
+//! Makes room when more than `maxmemory` is in use: keys that the policy names give way, the best of a few
+//! that are looked at by chance. Each worker does so for itself, a shard at a time, before a command takes
+//! its locks. It never judges how much is in use.
+
+use base::hash::hash;
+use base::random::Rng;
+use base::time::UnixMs;
+use store::{Db, DbIndex, EntryRef, Guard, Key, Plan};
+
+use crate::access::Access;
+use crate::args::OwnedArgv;
+use crate::config::{Config, EvictionPolicy};
+use crate::effects::Effects;
+use crate::engine::Engine;
+use crate::keys::Keys;
+use crate::memory::Meter;
+use crate::tracking::NOBODY;
+
+/// What one worker knows of keys that could go.
+#[derive(Default)]
+pub struct Evictor {
+    /// The best last.
+    pool: Vec<Candidate>,
+    policy: Option<EvictionPolicy>,
+    effects: Effects,
+    pub meter: Meter,
+}
+
+struct Candidate {
+    /// The higher, the sooner it goes.
+    rank: u64,
+    db: DbIndex,
+    key: Box<[u8]>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// There is enough.
+    Enough,
+    /// The time for it was up; it goes on later.
+    Later,
+    /// No key may go.
+    Nothing,
+}
+
+/// Candidates kept from one look to the next: Redis' number.
+const POOL: usize = 16;
+/// Keys evicted between two looks at the clock.
+const KEYS_PER_LOOK: usize = 16;
+/// What `maxmemory-eviction-tenacity` stands for: so long for each step up to ten, and beyond that so much
+/// of a factor for each. Redis' numbers.
+const STEP_NS: f64 = 50_000.0;
+const STEP_FACTOR: f64 = 1.15;
+
+impl Evictor {
+    /// Evicts until there is room or the time for it is up. The caller holds no lock.
+    pub fn make_room(&mut self, engine: &Engine, config: &Config, now: UnixMs, rng: &mut Rng) -> Room {
+        if config.maxmemory_policy == EvictionPolicy::NoEviction {
+            return Room::Nothing;
+        }
+        if engine.pause.stops_expiry() {
+            return Room::Later;
+        }
+        if self.policy.replace(config.maxmemory_policy) != Some(config.maxmemory_policy) {
+            self.pool.clear();
+        }
+        let began = engine.host.monotonic_ns();
+        let end = began.saturating_add(patience_ns(config.maxmemory_eviction_tenacity));
+        loop {
+            for _ in 0..KEYS_PER_LOOK {
+                self.meter.report(&engine.memory);
+                if !engine.memory.is_over() {
+                    return Room::Enough;
+                }
+                if !self.evict_one(engine, config, now, rng) {
+                    return Room::Nothing;
+                }
+            }
+            if engine.host.monotonic_ns() >= end {
+                return Room::Later;
+            }
+        }
+    }
+
+    /// False if no key may go.
+    fn evict_one(&mut self, engine: &Engine, config: &Config, now: UnixMs, rng: &mut Rng) -> bool {
+        let count = engine.store.shard_count() as u64;
+        let first = rng.below(count);
+        // As a rule the first shard has some.
+        for step in 0..count {
+            let shard = engine.store.ids().nth(((first + step) % count) as usize).expect("below the count");
+            let mut guard = engine.store.lock(&Plan::One(shard));
+            for (index, db) in guard.shard(shard).dbs().filter(|(_, db)| !db.is_empty()) {
+                self.look(db, index, config, now, rng);
+            }
+            drop(guard);
+            while let Some(candidate) = self.pool.pop() {
+                if self.evict(engine, config, now, &candidate) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Looks at a few keys of a database, and keeps the best.
+    fn look(&mut self, db: &Db, index: DbIndex, config: &Config, now: UnixMs, rng: &mut Rng) {
+        let ranks = Ranks::new(config, now);
+        let pool = &mut self.pool;
+        let mut keep = |entry: EntryRef<'_>| {
+            if let Some(rank) = ranks.of(entry) {
+                insert(pool, rank, index, entry.key());
+            }
+        };
+        let mut below = |bound| rng.below(bound);
+        let samples = if ranks.any() { 1 } else { config.maxmemory_samples.max(1) as usize };
+        if config.maxmemory_policy.is_volatile() {
+            db.table().some_expiring(samples, &mut below, &mut keep);
+        } else {
+            for _ in 0..samples {
+                if let Some(slot) = db.table().random(&mut below) {
+                    keep(db.view(slot));
+                }
+            }
+        }
+    }
+
+    /// False if the key is not there any more, or was used since it was looked at.
+    fn evict(&mut self, engine: &Engine, config: &Config, now: UnixMs, candidate: &Candidate) -> bool {
+        let (db, key) = (candidate.db, Key { bytes: &candidate.key, hash: hash(&candidate.key) });
+        let shard = engine.store.shard_of(key.hash);
+        let mut guard = engine.store.lock(&Plan::One(shard));
+        let part = guard.shard(shard).db(db);
+        let rank = part.find(key).and_then(|slot| Ranks::new(config, now).of(part.view(slot)));
+        if rank.is_none_or(|rank| rank < candidate.rank) {
+            return false;
+        }
+        self.effects.begin(engine.log.is_active(), db);
+        self.keys(engine, config, now, db, &mut guard).evict(key);
+        engine.cycle.evicted_keys.add(1);
+        if self.effects.any() && self.effects.logged {
+            engine.log.append(db, &self.effects, &OwnedArgv::default().view());
+        }
+        engine.publish_events(config, &self.effects.events);
+        drop(guard);
+        engine.post_ready(&mut self.effects.ready);
+        engine.send_invalidations(&mut self.effects.invalidated);
+        true
+    }
+
+    fn keys<'k, 's>(
+        &'k mut self,
+        engine: &'k Engine,
+        config: &'k Config,
+        now: UnixMs,
+        db: DbIndex,
+        guard: &'k mut Guard<'s>,
+    ) -> Keys<'k, 's> {
+        Keys {
+            guard,
+            engine,
+            effects: &mut self.effects,
+            config,
+            db,
+            client: NOBODY,
+            now,
+            access: Access::at(now, config, 0),
+            no_touch: true,
+            replay: false,
+            hides_expired: false,
+        }
+    }
+}
+
+/// Puts a candidate in its place; the worst of too many is dropped.
+fn insert(pool: &mut Vec<Candidate>, rank: u64, db: DbIndex, key: &[u8]) {
+    let at = pool.partition_point(|other| other.rank < rank);
+    if pool.len() >= POOL && at == 0 || pool.iter().any(|other| other.db == db && *other.key == *key) {
+        return;
+    }
+    pool.insert(at, Candidate { rank, db, key: key.into() });
+    if pool.len() > POOL {
+        pool.remove(0);
+    }
+}
+
+/// In which order keys go.
+struct Ranks {
+    policy: EvictionPolicy,
+    access: Access,
+}
+
+impl Ranks {
+    fn new(config: &Config, now: UnixMs) -> Ranks {
+        Ranks { policy: config.maxmemory_policy, access: Access::at(now, config, 0) }
+    }
+
+    /// One key is as good as another.
+    fn any(&self) -> bool {
+        matches!(self.policy, EvictionPolicy::AllkeysRandom | EvictionPolicy::VolatileRandom)
+    }
+
+    /// `None`: the key may not go.
+    fn of(&self, entry: EntryRef<'_>) -> Option<u64> {
+        use EvictionPolicy::{
+            AllkeysLfu, AllkeysRandom, NoEviction, VolatileLfu, VolatileRandom, VolatileTtl,
+        };
+        let expires_at = entry.expires_at();
+        if self.policy.is_volatile() && expires_at.is_none() {
+            return None;
+        }
+        match self.policy {
+            NoEviction => None,
+            AllkeysRandom | VolatileRandom => Some(0),
+            VolatileTtl => Some(u64::MAX - expires_at.unwrap_or(i64::MAX).max(0) as u64),
+            AllkeysLfu | VolatileLfu => {
+                Some(u64::from(u8::MAX) - u64::from(self.access.frequency(entry.clock())))
+            }
+            _ => Some(u64::from(self.access.idle_seconds(entry.clock()))),
+        }
+    }
+}
+
+/// How long a command may be kept waiting.
+fn patience_ns(tenacity: i64) -> u64 {
+    match tenacity {
+        ..=10 => (STEP_NS * tenacity.max(0) as f64) as u64,
+        11..=99 => (STEP_NS * 10.0 * STEP_FACTOR.powf((tenacity - 10) as f64)) as u64,
+        _ => u64::MAX,
+    }
+}

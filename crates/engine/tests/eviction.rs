@@ -1,0 +1,142 @@
+//! Keys give way when memory is used up: which ones, how many, and what is told of it.
+
+use base::alloc;
+use engine::config::EvictionPolicy;
+use engine::testing::{TestEngine, show};
+
+#[global_allocator]
+static ALLOCATOR: alloc::Jemalloc = alloc::Jemalloc;
+
+const KEYS: usize = 2000;
+const ADDED: usize = 500;
+const VALUE_LEN: usize = 1000;
+
+fn set(test: &mut TestEngine, key: &str) -> String {
+    show(&test.run_words(&[b"SET".to_vec(), key.as_bytes().to_vec(), vec![b'v'; VALUE_LEN]]))
+}
+
+/// An engine with keys `k0` to `k1999`, of which a minute later those of every fourth number are used, and
+/// then so much memory at most as is in use now.
+fn full(policy: EvictionPolicy, prepare: fn(&mut TestEngine, usize)) -> TestEngine {
+    let mut test = TestEngine::with_config(|config| config.maxmemory_policy = policy);
+    for index in 0..KEYS {
+        assert_eq!(set(&mut test, &format!("k{index}")), "+OK");
+        prepare(&mut test, index);
+    }
+    test.advance_ms(60_000);
+    for index in (0..KEYS).step_by(4) {
+        (0..20).for_each(|_| drop(test.run(&format!("GET k{index}"))));
+    }
+    test.advance_ms(1000);
+    limit(&test);
+    test
+}
+
+fn limit(test: &TestEngine) {
+    let used = alloc::stats().allocated;
+    test.engine.memory.refresh(used, used as u64, false, 0);
+}
+
+fn evicted(test: &TestEngine) -> usize {
+    test.engine.cycle.evicted_keys.value() as usize
+}
+
+/// How many of the old keys with such numbers are left.
+fn left(test: &mut TestEngine, wanted: impl Fn(usize) -> bool) -> usize {
+    let numbers = (0..KEYS).filter(|index| wanted(*index));
+    numbers.filter(|index| show(&test.run(&format!("EXISTS k{index}"))) == "1").count()
+}
+
+fn is_used(index: usize) -> bool {
+    index.is_multiple_of(4)
+}
+
+/// Adds keys; as many old ones have to go, about.
+fn add(test: &mut TestEngine) {
+    for index in 0..ADDED {
+        assert_eq!(set(test, &format!("added{index}")), "+OK", "key {index}");
+    }
+    let gone = evicted(test);
+    assert!((ADDED - 50..ADDED + 100).contains(&gone), "{gone} evicted for {ADDED} added");
+    let keys: usize = show(&test.run("DBSIZE")).parse().expect("a number");
+    assert_eq!(keys, KEYS + ADDED - gone, "each evicted key is counted");
+}
+
+fn nothing(_: &mut TestEngine, _: usize) {}
+
+#[test]
+fn the_least_used_go() {
+    for policy in [EvictionPolicy::AllkeysLru, EvictionPolicy::AllkeysLfu] {
+        let mut test = full(policy, nothing);
+        add(&mut test);
+        let used = left(&mut test, is_used);
+        assert!(used >= KEYS / 4 - 5, "{policy:?}: {used} of the used keys are left");
+    }
+}
+
+#[test]
+fn any_may_go() {
+    let mut test = full(EvictionPolicy::AllkeysRandom, nothing);
+    add(&mut test);
+    let used = left(&mut test, is_used);
+    assert!((KEYS / 8..KEYS / 4 - 20).contains(&used), "{used} of the used keys are left");
+}
+
+#[test]
+fn reads_do_not_save_what_is_not_modified() {
+    let mut test = full(EvictionPolicy::AllkeysLrm, nothing);
+    for index in (0..KEYS).step_by(2) {
+        test.run(&format!("APPEND k{index} x"));
+    }
+    limit(&test);
+    test.advance_ms(60_000);
+    (1..KEYS).step_by(2).for_each(|index| drop(test.run(&format!("GET k{index}"))));
+    add(&mut test);
+    let modified = left(&mut test, |index| index.is_multiple_of(2));
+    assert!(modified >= KEYS / 2 - 5, "{modified} of the modified keys are left");
+}
+
+/// Every tenth key has a time to live, the later the higher its number.
+fn expire_some(test: &mut TestEngine, index: usize) {
+    if index.is_multiple_of(10) {
+        test.run(&format!("EXPIRE k{index} {}", 100_000 + index));
+    }
+}
+
+#[test]
+fn only_keys_with_a_time_to_live_go_if_so_it_was_said() {
+    for policy in [
+        EvictionPolicy::VolatileLru,
+        EvictionPolicy::VolatileLfu,
+        EvictionPolicy::VolatileLrm,
+        EvictionPolicy::VolatileRandom,
+        EvictionPolicy::VolatileTtl,
+    ] {
+        let mut test = full(policy, expire_some);
+        (0..100).for_each(|index| assert_eq!(set(&mut test, &format!("added{index}")), "+OK"));
+        if policy == EvictionPolicy::VolatileTtl {
+            let late = left(&mut test, |index| index.is_multiple_of(10) && index >= KEYS / 2 + 300);
+            assert!(late >= 60, "{late} of those that expire last are left");
+        }
+        let reply =
+            (100..KEYS).map(|index| set(&mut test, &format!("added{index}"))).find(|reply| reply != "+OK");
+        let refusal = "-OOM command not allowed when used memory > 'maxmemory'.";
+        assert_eq!(reply.as_deref(), Some(refusal), "{policy:?}: at last there are none");
+        assert_eq!(left(&mut test, |index| index.is_multiple_of(10)), 0, "{policy:?}");
+        assert_eq!(left(&mut test, |index| !index.is_multiple_of(10)), KEYS - KEYS / 10, "{policy:?}");
+        assert_eq!(show(&test.run("DEL k1")), "1", "what needs no memory is served");
+    }
+}
+
+#[test]
+fn an_eviction_is_a_deletion_to_all_who_want_to_know() {
+    let mut test = full(EvictionPolicy::AllkeysLru, nothing);
+    test.configure(|config| config.notify_keyspace_events = engine::notify::class::EVICTED | 3);
+    let watcher = test.connect();
+    (0..KEYS).for_each(|index| drop(test.run_as(watcher, &format!("WATCH k{index}"))));
+    assert_eq!(set(&mut test, "one more"), "+OK");
+    assert_eq!(set(&mut test, "and another"), "+OK");
+    assert!(evicted(&test) > 0);
+    test.run_as(watcher, "MULTI");
+    assert_eq!(show(&test.run_as(watcher, "EXEC")), "nil", "a watched key was evicted");
+}
