@@ -171,6 +171,8 @@ pub struct Config {
     pub maxmemory: u64,
     pub maxmemory_policy: EvictionPolicy,
     pub active_expire_effort: i64,
+    /// Nothing expires: the source of an import says what does.
+    pub import_mode: bool,
     pub lazyfree_lazy_expire: bool,
     pub lazyfree_lazy_user_flush: bool,
 
@@ -351,6 +353,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     maxmemory: 0,
     maxmemory_policy: EvictionPolicy::NoEviction,
     active_expire_effort: 1,
+    import_mode: false,
     lazyfree_lazy_expire: false,
     lazyfree_lazy_user_flush: false,
     hz: 10,

@@ -111,7 +111,7 @@ impl Cycle {
             now,
             clock: 0,
             no_touch: true,
-            replay: false,
+            shows_expired: false,
             hides_expired: false,
         };
         for key in &self.due {
