@@ -36,11 +36,11 @@ pub struct Keys<'a, 's> {
     pub clock: u32,
     /// Reads leave the access clock alone (CLIENT NO-TOUCH).
     pub no_touch: bool,
-    /// What has expired is there as if it had not: who sends the commands says itself what expired, a log that is
-    /// replayed or the source of an import.
+    /// What has expired is there as if it had not: who sends the commands says itself what expired, a log
+    /// that is replayed or the source of an import.
     pub(crate) shows_expired: bool,
-    /// What has expired is not seen, but stays: CLIENT PAUSE or an import holds up deletion, and the command only
-    /// reads.
+    /// What has expired is not seen, but stays: CLIENT PAUSE or an import holds up deletion, and the command
+    /// only reads.
     pub(crate) hides_expired: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Import mode: nothing expires by the clock. The source of the import sees what has expired, all others do not.
+//! Import mode: nothing expires by the clock. The source of the import sees what has expired, all others do
+//! not.
 
 use engine::testing::{TestEngine, check_script, show};
 
