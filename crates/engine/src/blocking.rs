@@ -417,6 +417,7 @@ impl Engine {
         }
         let mut session = Session::new(Arc::clone(&ticket.client), true);
         (session.db, session.protocol, session.serving) = (ticket.db, ticket.protocol, true);
+        session.import_source = ticket.client.has_flag(flag::IMPORT_SOURCE);
         let mut reply = Reply { protocol: ticket.protocol, ..Reply::default() };
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard, session: &mut session, reply: &mut reply };

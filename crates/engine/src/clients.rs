@@ -88,9 +88,10 @@ pub mod flag {
     /// Not stored: it is `ClientTracking::broken`.
     pub const TRACKING_BROKEN: u32 = 1 << 11;
     pub const TRACKING_BROADCAST: u32 = 1 << 12;
+    pub const IMPORT_SOURCE: u32 = 1 << 13;
 
     /// In the order in which CLIENT LIST prints them.
-    pub const LETTERS: [(u32, char); 13] = [
+    pub const LETTERS: [(u32, char); 14] = [
         (MONITOR, 'O'),
         (SUBSCRIBED, 'P'),
         (MULTI, 'x'),
@@ -104,6 +105,7 @@ pub mod flag {
         (UNIX, 'U'),
         (NO_EVICT, 'e'),
         (NO_TOUCH, 'T'),
+        (IMPORT_SOURCE, 'I'),
     ];
 }
 

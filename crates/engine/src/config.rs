@@ -177,6 +177,8 @@ pub struct Config {
     pub lfu_log_factor: i64,
     pub lfu_decay_time: i64,
     pub active_expire_effort: i64,
+    /// Nothing expires: the source of an import says what does.
+    pub import_mode: bool,
     pub lazyfree_lazy_eviction: bool,
     pub lazyfree_lazy_expire: bool,
     pub lazyfree_lazy_user_flush: bool,
@@ -372,6 +374,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     lfu_log_factor: 10,
     lfu_decay_time: 1,
     active_expire_effort: 1,
+    import_mode: false,
     lazyfree_lazy_eviction: false,
     lazyfree_lazy_expire: false,
     lazyfree_lazy_user_flush: false,

@@ -112,7 +112,7 @@ impl Cycle {
             now,
             access: Access::at(now, &config, 0),
             no_touch: true,
-            replay: false,
+            shows_expired: false,
             hides_expired: false,
         };
         for key in &self.due {

@@ -193,10 +193,9 @@ impl Engine {
         self.loading.load(Ordering::Relaxed)
     }
 
-    /// Expired keys stay visible: while loading, time does not delete.
-    #[inline]
+    /// Time deletes nothing: not while loading, nor while an import says what expires.
     pub fn keeps_expired(&self) -> bool {
-        self.is_loading()
+        self.is_loading() || self.config.load().import_mode
     }
 
     /// Sums a counter over the workers.

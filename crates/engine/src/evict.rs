@@ -56,7 +56,7 @@ const STEP_FACTOR: f64 = 1.15;
 impl Evictor {
     /// Evicts until there is room or the time for it is up. The caller holds no lock.
     pub fn make_room(&mut self, engine: &Engine, config: &Config, now: UnixMs, rng: &mut Rng) -> Room {
-        if config.maxmemory_policy == EvictionPolicy::NoEviction {
+        if config.maxmemory_policy == EvictionPolicy::NoEviction || config.import_mode {
             return Room::Nothing;
         }
         if engine.pause.stops_expiry() {
@@ -167,7 +167,7 @@ impl Evictor {
             now,
             access: Access::at(now, config, 0),
             no_touch: true,
-            replay: false,
+            shows_expired: false,
             hides_expired: false,
         }
     }

@@ -37,9 +37,11 @@ pub struct Keys<'a, 's> {
     pub access: Access,
     /// Reads leave the access clock alone (CLIENT NO-TOUCH).
     pub no_touch: bool,
-    /// Effects are replayed: the log itself says what expired.
-    pub(crate) replay: bool,
-    /// What has expired is not seen, but stays: CLIENT PAUSE holds up deletion, and the command only reads.
+    /// What has expired is there as if it had not: who sends the commands says itself what expired, a log
+    /// that is replayed or the source of an import.
+    pub(crate) shows_expired: bool,
+    /// What has expired is not seen, but stays: CLIENT PAUSE or an import holds up deletion, and the command
+    /// only reads.
     pub(crate) hides_expired: bool,
 }
 
@@ -312,17 +314,27 @@ impl<'a, 's> Keys<'a, 's> {
         self.effects.name_none();
     }
 
-    /// The time by which fields of hashes count as expired: none does where expired keys are kept, as a log
-    /// that is replayed says itself what expired.
+    /// The time by which keys and fields of hashes count as expired: none does where they are shown.
     #[inline]
-    pub fn field_now(&self) -> i64 {
-        if self.keeps_expired() { i64::MIN } else { self.now.0 }
+    pub fn expiry_now(&self) -> UnixMs {
+        if self.shows_expired() { UnixMs(i64::MIN) } else { self.now }
     }
 
-    /// Expired keys and fields stay visible: time does not delete.
+    #[inline]
+    pub fn field_now(&self) -> i64 {
+        self.expiry_now().0
+    }
+
+    /// Expired keys and fields are visible: to this command time has removed nothing.
+    #[inline]
+    fn shows_expired(&self) -> bool {
+        self.shows_expired || self.engine.is_loading()
+    }
+
+    /// A time that has passed is a time as any other: what gets it stays.
     #[inline]
     pub fn keeps_expired(&self) -> bool {
-        self.replay || self.engine.keeps_expired()
+        self.shows_expired() || self.config.import_mode
     }
 
     /// Whether effects are written down at all: what is costly to name can be left out otherwise.
@@ -399,7 +411,7 @@ impl<'a, 's> Keys<'a, 's> {
         let now = self.now;
         let db = self.part(key);
         let (slot, entry) = db.find_view(key)?;
-        if !is_expired(entry, now) || self.keeps_expired() {
+        if !is_expired(entry, now) || self.shows_expired() {
             return Some(slot);
         }
         if !self.hides_expired {

@@ -175,6 +175,7 @@ impl Engine {
     ) -> Outcome {
         let (start, began_ns) = (env.reply.len(), env.worker.clock_ns);
         let (db, origin) = (env.session.db, env.session.origin);
+        let imports = env.config.import_mode;
         env.effects.begin(self.log.is_active() && origin == Origin::Client, db);
         let keys = Keys {
             guard: &mut *env.guard,
@@ -186,8 +187,8 @@ impl Engine {
             now: env.worker.now,
             access: Access::at(env.worker.now, env.config, began_ns),
             no_touch: env.session.no_touch,
-            replay: origin == Origin::Replay,
-            hides_expired: self.pause.stops_expiry() && !command.row.has(flag::WRITE),
+            shows_expired: origin == Origin::Replay || imports && env.session.import_source,
+            hides_expired: (imports || self.pause.stops_expiry()) && !command.row.has(flag::WRITE),
         };
         let mut ctx = Ctx {
             command,

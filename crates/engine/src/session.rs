@@ -82,6 +82,8 @@ pub struct Session {
     pub fieldsets: Fieldsets,
     pub reply_mode: ReplyMode,
     pub no_touch: bool,
+    /// It says itself what of its data has expired, while the server is in import mode.
+    pub import_source: bool,
     pub monitor: bool,
     /// Close once the replies so far are out.
     pub closing: bool,
@@ -115,6 +117,7 @@ impl Session {
             fieldsets: Fieldsets::default(),
             reply_mode: ReplyMode::On,
             no_touch: false,
+            import_source: false,
             monitor: false,
             closing: false,
             in_exec: false,
@@ -138,6 +141,11 @@ impl Session {
     pub fn set_no_touch(&mut self, on: bool) {
         self.no_touch = on;
         self.client.set_flag(flag::NO_TOUCH, on);
+    }
+
+    pub fn set_import_source(&mut self, on: bool) {
+        self.import_source = on;
+        self.client.set_flag(flag::IMPORT_SOURCE, on);
     }
 
     pub fn subscriptions(&self) -> usize {

@@ -398,6 +398,23 @@ fn flags_follow_the_state() {
     assert!(list.contains(" flags=N ") && list.contains(" multi=-1 watch=0 "), "{list}");
 }
 
+/// Redis takes any number for an id in CLIENT LIST, and only one above 0 in CLIENT KILL.
+#[test]
+fn an_id_that_nobody_can_have_is_listed_as_nobody() {
+    let mut test = TestEngine::new();
+    check_script(
+        &mut test,
+        &[
+            ("CLIENT LIST ID 0", "\"\""),
+            ("CLIENT LIST ID 2000 -1", "\"\""),
+            ("CLIENT LIST ID x", "-ERR Invalid client ID"),
+            ("CLIENT KILL ID 0", "-ERR client-id should be greater than 0"),
+            ("CLIENT KILL ID x", "-ERR client-id should be greater than 0"),
+        ],
+    );
+    assert_eq!(ids(&show(&test.run("CLIENT LIST ID 0 1"))), [1]);
+}
+
 #[test]
 fn killed_clients_are_not_seen_again() {
     let mut test = three_clients();

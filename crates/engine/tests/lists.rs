@@ -98,6 +98,11 @@ const INDEXES: Script = &[
     ("LTRIM l 1 -2", "+OK"),
     ("LTRIM l 0 -1", "+OK"),
     ("LTRIM l -100 100", "+OK"),
+    // Whoever watches the list sees a change, although nothing is removed.
+    ("WATCH l", "+OK"),
+    ("LTRIM l 0 -1", "+OK"),
+    ("MULTI", "+OK"),
+    ("EXEC", "nil"),
     ("LRANGE l 0 -1", "[\"a\" \"1\" \"B\" \"2\" \"c\" \"d\" \"5\"]"),
     ("LTRIM l x 1", NOT_INTEGER),
     ("LTRIM missing 0 x", NOT_INTEGER),

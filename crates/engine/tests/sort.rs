@@ -111,6 +111,8 @@ const STORED: Script = &[
     ("TYPE s", "+list"),
     ("SORT l STORE s STORE t", "1"),
     ("EXISTS t", "1"),
+    ("SORT l STORE get STORE t", "1"),
+    ("EXISTS get t", "1"),
     ("SORT l LIMIT 5 5 STORE t", "0"),
     ("EXISTS t", "0"),
     ("RPUSH bad x", "1"),
@@ -121,6 +123,8 @@ const STORED: Script = &[
     ("LRANGE m 0 -1", "[\"v\"]"),
     ("COMMAND GETKEYS SORT abc BY store STORE def", "[\"abc\" \"def\"]"),
     ("COMMAND GETKEYS SORT abc STORE def STORE ghi", "[\"abc\" \"ghi\"]"),
+    ("COMMAND GETKEYS SORT abc LIMIT x 1 FOO STORE def ALPHA", "[\"abc\" \"def\"]"),
+    ("COMMAND GETKEYS SORT abc FOO STORE", "[\"abc\"]"),
     ("COMMAND GETKEYSANDFLAGS SORT abc STORE def", "[[\"abc\" [+RO +access]] [\"def\" [+OW +update]]]"),
     ("COMMAND GETKEYS SORT_RO abc", "[\"abc\"]"),
 ];

@@ -25,7 +25,7 @@ use engine::config::{Config, SanitizePayload};
 use engine::engine::thresholds;
 use engine::host::LoadStatus;
 use parking_lot::Mutex;
-use rdb::{Batch, Item, Object, RawValue, ReadOptions, Reader};
+use rdb::{Batch, HashObject, Item, Object, RawValue, ReadOptions, Reader};
 use store::{DbIndex, Entry, Key, Plan, ShardId};
 
 use crate::boot::RESERVE_LEN;
@@ -330,9 +330,9 @@ impl Load<'_> {
         self.insert_all(db, arrivals).map_err(|second| self.duplicate(db, &second))
     }
 
-    /// Makes an entry of a key that has not expired.
+    /// Makes an entry of a key that has not expired, with its last field if it is a hash.
     fn arrive(&self, key: &[u8], expires_at: Option<i64>, value: RawValue<'_>, arrivals: &mut Arrivals) {
-        if expires_at.is_some_and(|at| at <= self.now.0) {
+        if expires_at.is_some_and(|at| at <= self.now.0) || self.has_no_field_left(&value) {
             arrivals.expired += 1;
             return;
         }
@@ -346,6 +346,15 @@ impl Load<'_> {
         let hash = Key::new(key).hash;
         arrivals.shards[usize::from(self.engine.store.shard_of(hash).0)].push((hash, entry));
         arrivals.count += 1;
+    }
+
+    fn has_no_field_left(&self, value: &RawValue<'_>) -> bool {
+        let RawValue::Object(Object::Hash(HashObject::Table(fields))) = value else { return false };
+        // Most tables answer this without a look at their fields.
+        let all_may_expire = fields.expiring_count() == fields.len();
+        all_may_expire
+            && fields.next_expiry() <= self.now.0
+            && fields.iter().all(|field| field.is_expired(self.now.0))
     }
 
     /// Puts what has arrived into its tables; gives back one whose key was there already.

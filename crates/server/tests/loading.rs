@@ -150,6 +150,26 @@ fn among_many(damage: &[u8]) -> (Vec<u8>, usize) {
 /// A hash whose listpack is none.
 const DAMAGED: &[u8] = b"\x10\x06broken\x03abc";
 
+/// Times that have passed are made in import mode, which keeps what they belong to.
+#[test]
+fn a_hash_whose_fields_have_all_expired_is_not_loaded() {
+    let folder = Folder::with_dump("fields", &file(b"REDIS0010", &[]));
+    let (_server, mut client) = started(&folder, &["--import-mode", "yes"]);
+    for line in [
+        "DEBUG SET-ACTIVE-EXPIRE 0",
+        "HSETEX gone PXAT 1 FIELDS 2 f v g v",
+        "HSETEX half PXAT 1 FIELDS 1 f v",
+        "HSET half g v",
+        "CONFIG SET import-mode no",
+    ] {
+        client.call(&line.split(' ').collect::<Vec<_>>());
+    }
+    assert_eq!(client.call(&["DBSIZE"]), Value::Integer(2));
+    client.call(&["DEBUG", "RELOAD"]);
+    assert_eq!(client.call(&["DBSIZE"]), Value::Integer(1));
+    assert_eq!(text(client.call(&["HGET", "half", "g"])), "v");
+}
+
 #[test]
 fn damage_is_refused_with_place_and_reason() {
     let check = |name: &str, bytes: &[u8], expected: &str| {

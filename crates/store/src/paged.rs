@@ -46,7 +46,7 @@ impl PagedText {
             let end = changed.end.min(saving.progress.len);
             if changed.start < end {
                 let pages = changed.start / PAGE_LEN..end.div_ceil(PAGE_LEN);
-                pages.for_each(|page| save(saving, &self.text, page..page + 1));
+                pages.for_each(|page| save(saving, &self.text, page));
             }
         }
         &mut self.text
@@ -62,26 +62,21 @@ impl Progress {
         self.saved[page / 64] >> (page % 64) & 1 == 1
     }
 
-    /// The next pages that are not saved, as many as are saved in one go.
-    fn next_pages(&self) -> Option<Range<usize>> {
-        let first = (self.next..self.page_count()).find(|page| !self.is_saved(*page))?;
-        let most = self.page_count().min(first + PAGES_AT_ONCE);
-        let end = (first..most).find(|page| self.is_saved(*page)).unwrap_or(most);
-        Some(first..end)
+    /// The next page that is not saved.
+    fn next_page(&self) -> Option<usize> {
+        (self.next..self.page_count()).find(|page| !self.is_saved(*page))
     }
 }
 
-/// Saves neighbouring pages, of which all are saved or none is.
-fn save(saving: &mut Saving<Progress>, text: &[u8], pages: Range<usize>) {
+/// Saves a page if it is not saved yet.
+fn save(saving: &mut Saving<Progress>, text: &[u8], page: usize) {
     let Saving { saver, progress, .. } = saving;
-    if progress.is_saved(pages.start) {
+    if progress.is_saved(page) {
         return;
     }
-    for page in pages.clone() {
-        progress.saved[page / 64] |= 1 << (page % 64);
-    }
-    let at = pages.start * PAGE_LEN;
-    let bytes = &text[at..(pages.end * PAGE_LEN).min(progress.len)];
+    progress.saved[page / 64] |= 1 << (page % 64);
+    let at = page * PAGE_LEN;
+    let bytes = &text[at..(at + PAGE_LEN).min(progress.len)];
     let _ = saver.save(Piece::Bytes { at: at as u64, bytes });
 }
 
@@ -94,10 +89,10 @@ impl Savable for PagedText {
 
     fn save_on(&mut self, number: u32) -> bool {
         let Some(saving) = self.savings.get_mut(number) else { return false };
-        let Some(pages) = saving.progress.next_pages() else { return false };
-        saving.progress.next = pages.end;
-        save(saving, &self.text, pages.clone());
-        pages.end < saving.progress.page_count()
+        let Some(page) = saving.progress.next_page() else { return false };
+        saving.progress.next = page + 1;
+        save(saving, &self.text, page);
+        page + 1 < saving.progress.page_count()
     }
 
     fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
@@ -113,7 +108,6 @@ impl Savable for PagedText {
     }
 }
 
-/// What a write to one byte copies, at most.
+/// What a write to one byte copies, at most, and what is copied under one lock. With smaller pages a file
+/// that is written in random places takes many times as long.
 const PAGE_LEN: usize = 64 * 1024;
-/// Pages copied under one lock.
-const PAGES_AT_ONCE: usize = 1;

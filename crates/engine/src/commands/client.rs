@@ -9,7 +9,7 @@ use base::time::UnixMs;
 use crate::blocking::Unblock;
 use crate::clients::{Client, ClientId, flag as client_flag};
 use crate::command::{CmdResult, Command, Group, command, container, flag};
-use crate::commands::client_filter::Filter;
+use crate::commands::client_filter::{BAD_KILLED_ID, BAD_LISTED_ID, Filter};
 use crate::commands::client_tracking::{caching, getredir, tracking, trackinginfo};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
@@ -42,6 +42,10 @@ static CLIENT: &[Command] = &[
         .since("5.0.0")
         .docs("Explains the subcommands.", "O(1)"),
     own("id", 2, id).since("5.0.0").docs("Answers the connection's number.", "O(1)"),
+    own("import-source", 3, import_source)
+        .since("8.1.0")
+        .syntax("ON | OFF")
+        .docs("Says whether this connection decides what of its data has expired, in import mode.", "O(1)"),
     own("info", 2, info)
         .since("6.2.0")
         .docs("Describes this connection.", "O(1)")
@@ -216,7 +220,7 @@ fn info(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn list(ctx: &mut Ctx) -> CmdResult {
-    let filter = Filter::parse(ctx, "ERR Invalid client ID")?;
+    let filter = Filter::parse(ctx, BAD_LISTED_ID)?;
     let (now, own_id) = (ctx.now(), ctx.session.client.id);
     let mut text = String::new();
     show_running_command(ctx);
@@ -322,7 +326,7 @@ fn kill(ctx: &mut Ctx) -> CmdResult {
             }
         };
     }
-    let mut filter = Filter::parse(ctx, "ERR client-id should be greater than 0")?;
+    let mut filter = Filter::parse(ctx, BAD_KILLED_ID)?;
     filter.skip_me.get_or_insert(true);
     let killed = kill_all(ctx, &filter);
     ctx.reply.integer(killed);
@@ -426,6 +430,17 @@ fn no_touch(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
+/// That a connection is no source any more can be said at any time.
+fn import_source(ctx: &mut Ctx) -> CmdResult {
+    if !ctx.config.import_mode && !ctx.args.is(2, "off") {
+        return Err(CmdError::fixed("ERR Server is not in import mode"));
+    }
+    let on = switch(ctx)?;
+    ctx.session.set_import_source(on);
+    ctx.reply.ok();
+    Ok(())
+}
+
 /// The subcommand's argument ON or OFF.
 fn switch(ctx: &Ctx) -> Result<bool, CmdError> {
     match (ctx.args.is(2, "on"), ctx.args.is(2, "off")) {
@@ -467,6 +482,8 @@ const HELP: &[&str] = &[
     "    Answer the name of this connection.",
     "ID",
     "    Answer the number of this connection.",
+    "IMPORT-SOURCE (ON|OFF)",
+    "    Say whether this connection decides what of its data has expired, in import mode.",
     "INFO",
     "    Describe this connection.",
     "KILL <ip:port>",

@@ -109,13 +109,19 @@ fn parse_skip_me(ctx: &Ctx, value: usize) -> Result<bool, CmdError> {
     }
 }
 
+/// What CLIENT LIST and CLIENT KILL answer to an id that is no number.
+pub const BAD_LISTED_ID: &str = "ERR Invalid client ID";
+pub const BAD_KILLED_ID: &str = "ERR client-id should be greater than 0";
+
 /// One id or more: up to the next word that is no number, whose index is returned too.
 fn parse_ids(ctx: &Ctx, first: usize, bad_id: &'static str) -> Result<(BTreeSet<u64>, usize), CmdError> {
     let mut ids = BTreeSet::new();
     for index in first..ctx.args.len() {
         match ctx.args.integer(index) {
             Ok(id @ 1..) => ids.insert(id as u64),
-            Ok(_) => return Err(CmdError::new("ERR client-id should be greater than 0")),
+            // CLIENT LIST finds no such client.
+            Ok(_) if bad_id == BAD_LISTED_ID => true,
+            Ok(_) => return Err(CmdError::new(BAD_KILLED_ID)),
             Err(_) if index == first => return Err(CmdError::new(bad_id)),
             Err(_) => return Ok((ids, index)),
         };

@@ -206,6 +206,7 @@ fn reset(ctx: &mut Ctx) -> CmdResult {
     session.authenticated = ctx.config.requirepass.is_empty();
     session.reply_mode = ReplyMode::On;
     session.set_no_touch(false);
+    session.set_import_source(false);
     session.client.set_no_evict(false);
     session.client.names.lock().name.clear();
     ctx.reply.protocol = Protocol::Resp2;

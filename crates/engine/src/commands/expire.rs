@@ -119,6 +119,7 @@ fn apply(ctx: &mut Ctx, at: i64) {
         ctx.keys.effect(&[verb, key.bytes]);
         ctx.keys.changed(key, (class::GENERIC, "del"));
     } else {
+        let at = at.max(0);
         ctx.keys.set_expires_at(key, Some(at));
         ctx.keys.effect(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(at).as_bytes()]);
         ctx.keys.changed(key, (class::GENERIC, "expire"));

@@ -92,7 +92,7 @@ fn keys(ctx: &mut Ctx) -> CmdResult {
     if is_literal(pattern) {
         return literal_key(ctx);
     }
-    let (db, now, everything) = (ctx.keys.db, ctx.now(), pattern == b"*");
+    let (db, now, everything) = (ctx.keys.db, ctx.keys.expiry_now(), pattern == b"*");
     let mark = ctx.reply.defer();
     let mut count = 0;
     for (_, shard) in ctx.keys.guard.shards() {
@@ -157,7 +157,7 @@ fn random_name(ctx: &mut Ctx) -> Option<Box<[u8]>> {
 }
 
 fn any_live_name(ctx: &mut Ctx) -> Option<Box<[u8]>> {
-    let (db, now) = (ctx.keys.db, ctx.now());
+    let (db, now) = (ctx.keys.db, ctx.keys.expiry_now());
     ctx.keys.guard().shards().find_map(|(_, shard)| {
         let mut live = shard.db(db).table().iter().filter(|entry| !is_expired(*entry, now));
         live.next().map(|entry| entry.key().into())

@@ -583,12 +583,8 @@ fn ltrim(ctx: &mut Ctx) -> CmdResult {
         if kept.start > 0 {
             list.remove(0, kept.start);
         }
-        let removed = len - kept.len();
-        if removed > 0 {
-            ctx.keys.changed_by(key, LTRIM, removed as u64);
-        } else {
-            ctx.keys.event(key, LTRIM);
-        }
+        // For those who watch the key it has changed even if nothing was removed.
+        ctx.keys.changed_by(key, LTRIM, (len - kept.len()) as u64);
         if kept.is_empty() {
             remove_emptied(&mut ctx.keys, key);
         }

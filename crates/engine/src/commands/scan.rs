@@ -126,7 +126,7 @@ fn scan(ctx: &mut Ctx) -> CmdResult {
     let cursor = parse_cursor(ctx.args.at(1))?;
     let args = ctx.args;
     let options = ScanOptions::parse(&args)?;
-    let mut page = Page::new(&options, ctx.now());
+    let mut page = Page::new(&options, ctx.keys.expiry_now());
     let next = walk(ctx, cursor, &mut page);
     for key in &page.expired {
         // Looking removes it.

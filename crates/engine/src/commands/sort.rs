@@ -90,8 +90,23 @@ fn plan(input: &PlanInput<'_>) -> Plan {
     }
 }
 
+/// The key behind the last STORE. Words that are no options are passed over, as Redis does: nothing is stored
+/// then, but COMMAND GETKEYS answers.
 fn stored_key(argv: &Argv<'_>) -> Option<usize> {
-    Options::parse(argv, Storing::Allowed).ok()?.store
+    let (mut index, mut found) = (2, None);
+    while index < argv.len() {
+        let operands = match () {
+            () if argv.is(index, "limit") => 2,
+            () if argv.is(index, "get") || argv.is(index, "by") => 1,
+            () if argv.is(index, "store") && index + 1 < argv.len() => {
+                found = Some(index + 1);
+                1
+            }
+            () => 0,
+        };
+        index += 1 + operands;
+    }
+    found
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -842,13 +842,15 @@ pub static DIRECTIVES: &[Directive] = &[
         "Leave eviction to the primary, whose deletions the replica repeats.",
     )
     .also(&["slave-ignore-maxmemory"]),
-    later(
+    served(
         "import-mode",
         Replication,
         Shape::Bool,
-        "no",
-        "expiry is not left to the source of an import",
-        "While data are being imported, expire and evict nothing except at the wish of the source.",
+        |c| Value::Bool(c.import_mode),
+        |c, v| c.import_mode = v.bool(),
+        "While data are being imported, expire nothing by the clock. A connection that has said CLIENT \
+         IMPORT-SOURCE ON sees keys whose time has passed and removes them itself; to all others they are gone, \
+         and go for good when they write to them.",
     ),
     // ---- security
     served(
@@ -1128,6 +1130,33 @@ pub static DIRECTIVES: &[Directive] = &[
         "no",
         "worker threads are always active",
         "Keep threads busy even when there is little to do.",
+    )
+    .hidden(),
+    harmless(
+        "min-io-threads-avoid-copy-reply",
+        Threads,
+        COUNT,
+        "7",
+        REPLIES_REFER,
+        "From how many threads on replies refer to large values.",
+    )
+    .hidden(),
+    harmless(
+        "min-string-size-avoid-copy-reply",
+        Threads,
+        COUNT,
+        "16384",
+        REPLIES_REFER,
+        "From how many bytes on a reply refers to a value, with one thread.",
+    )
+    .hidden(),
+    harmless(
+        "min-string-size-avoid-copy-reply-threaded",
+        Threads,
+        COUNT,
+        "65536",
+        REPLIES_REFER,
+        "From how many bytes on a reply refers to a value, with several threads.",
     )
     .hidden(),
     harmless(
@@ -2003,6 +2032,7 @@ const TEXT: Shape = Shape::Text(any_text);
 const TEXT_OR_NONE: Shape = Shape::Optional(any_text);
 const DEBUG_ACCESS: Shape = Shape::Choice(&["no", "yes", "local"]);
 
+const REPLIES_REFER: &str = "replies refer to large values whatever is set here";
 const NO_REPLICATION: &str = "replication is not served yet";
 const NO_TLS: &str = "used only with tls-port";
 const NO_AOF: &str = "used only with appendonly";
