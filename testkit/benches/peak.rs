@@ -1,5 +1,6 @@
-//! The most memory that a save takes while every key is overwritten at full speed: that of the whole process
-//! tree with its page cache, as its control group counts it. Once with the disk as it is, once with a slow one.
+//! The most memory that a save takes while every key is overwritten at full speed: that of the whole
+//! process tree with its page cache, as its control group counts it. Once with the disk as it is, once with
+//! a slow one.
 //!
 //! `cargo bench -p testkit --bench peak [SERVER [KEYS]]`. Needs control groups, so usually root.
 
