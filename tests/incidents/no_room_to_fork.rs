@@ -107,11 +107,11 @@ fn a_save_succeeds_at_nine_tenths_of_the_address_space() {
     check_save(&mut server, &mut values, false);
 }
 
-/// Nine tenths leave room for what a save may take, 32 MB, and for what the allocator keeps of values that
-/// were overwritten, save or not.
-const LIMIT: u64 = 1 << 30;
+const LIMIT: u64 = 512 << 20;
 
-/// The kernel ends whoever takes more than the group may have.
+/// The kernel ends whoever takes more than the group may have. Only redis-server is written to meanwhile: so
+/// near to the limit a save may stand still for the disk, and Onefold delays a writer for a bounded time, in
+/// which values of 1 MB can take what is left.
 #[test]
 fn a_save_succeeds_at_nine_tenths_of_a_control_group() {
     let start = |program: &Path| {
@@ -126,7 +126,7 @@ fn a_save_succeeds_at_nine_tenths_of_a_control_group() {
         return;
     };
     let before = group.usage();
-    let ((), peak) = group.peak_during(|| check_save(&mut server, &mut values, true));
+    let ((), peak) = group.peak_during(|| check_save(&mut server, &mut values, false));
     println!("memory control group: {before:?} bytes before, {peak} at most");
     drop((server, group));
     let Some(program) = redis() else {
