@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod group;
 pub mod server;
 
 pub use client::Client;
+pub use group::Group;
 pub use resp::Value;
-pub use server::{Server, onefold, redis};
+pub use server::{Server, onefold, redis, unprivileged};

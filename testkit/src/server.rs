@@ -18,8 +18,8 @@ pub struct Server {
     arguments: Vec<String>,
     directory: PathBuf,
     port: u16,
-    /// Bytes of address space the child may have.
-    address_space: Option<u64>,
+    /// A program and its arguments, which becomes the server when it has changed what the server inherits.
+    wrapper: Vec<String>,
     child: Option<Child>,
 }
 
@@ -35,42 +35,57 @@ pub fn redis() -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// The words that start a program without privileges; `None` where this process has them and cannot give
+/// them up for `program`.
+pub fn unprivileged(program: &Path) -> Option<&'static [&'static str]> {
+    const NOBODY: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    if !rustix::process::geteuid().is_root() {
+        return Some(&[]);
+    }
+    let mut command = Command::new(NOBODY[0]);
+    command.args(&NOBODY[1..]).arg(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success()).then_some(NOBODY)
+}
+
 impl Server {
     /// Starts `program` and waits until it answers. `arguments` are further directives (`--save`, `""`...),
     /// in which `{dir}` stands for the server's directory. Panics with the log if it does not come up.
     pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
-        Self::start_within(program, arguments, None)
+        Self::start_under(program, arguments, &[])
     }
 
-    /// As `start`, with so many bytes of address space at most (RLIMIT_AS).
-    pub fn start_within(
-        program: impl AsRef<Path>,
-        arguments: &[&str],
-        address_space: impl Into<Option<u64>>,
-    ) -> Self {
-        let address_space = address_space.into();
+    /// As `start`, after shell commands such as `ulimit`. The shell becomes the server.
+    pub fn start_after(program: impl AsRef<Path>, arguments: &[&str], commands: &str) -> Self {
+        let line = format!("{commands} && exec \"$0\" \"$@\"");
+        Self::start_under(program, arguments, &["/bin/sh", "-c", &line])
+    }
+
+    /// As `start`, by a program that becomes the server (`setpriv`, `unshare`): its words stand before the
+    /// server's. `{dir}` as in the arguments.
+    pub fn start_under(program: impl AsRef<Path>, arguments: &[&str], wrapper: &[&str]) -> Self {
         for _ in 1..ATTEMPTS {
-            let mut server = Self::new(program.as_ref(), arguments, address_space);
+            let mut server = Self::new(program.as_ref(), arguments, wrapper);
             // Between choosing the port and listening on it someone else may have taken it: then try another.
             if server.spawn().is_ok() || !server.log().contains("in use") {
                 server.wait_until_up();
                 return server;
             }
         }
-        let mut server = Self::new(program.as_ref(), arguments, address_space);
+        let mut server = Self::new(program.as_ref(), arguments, wrapper);
         server.start_again();
         server
     }
 
-    fn new(program: &Path, arguments: &[&str], address_space: Option<u64>) -> Self {
+    fn new(program: &Path, arguments: &[&str], wrapper: &[&str]) -> Self {
         let directory = fresh_directory();
         let shown = directory.to_str().expect("the temporary directory's name is text");
+        let placed = |words: &[&str]| words.iter().map(|word| word.replace("{dir}", shown)).collect();
         Self {
             program: program.to_path_buf(),
-            arguments: arguments.iter().map(|argument| argument.replace("{dir}", shown)).collect(),
+            arguments: placed(arguments),
+            wrapper: placed(wrapper),
             directory,
             port: free_port(),
-            address_space,
             child: None,
         }
     }
@@ -160,11 +175,10 @@ impl Server {
         if self.has_ended() { Err(()) } else { Ok(()) }
     }
 
-    /// The program, under its limit: the shell that sets it becomes the server.
     fn command(&self) -> Command {
-        let Some(bytes) = self.address_space else { return Command::new(&self.program) };
-        let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(format!("ulimit -v {} && exec \"$0\" \"$@\"", bytes / 1024)).arg(&self.program);
+        let Some((first, rest)) = self.wrapper.split_first() else { return Command::new(&self.program) };
+        let mut command = Command::new(first);
+        command.args(rest).arg(&self.program);
         command
     }
 

@@ -30,6 +30,9 @@ pub struct Directive {
     pub hidden: bool,
     /// Cannot be set while the data are being loaded.
     pub denied_while_loading: bool,
+    /// CONFIG SET puts it into effect again although the value is as before: what it names may be another
+    /// thing by now.
+    pub takes_effect_again: bool,
     pub doc: &'static str,
 }
 
@@ -195,8 +198,8 @@ impl Directive {
     }
 }
 
-/// CONFIG SET: all pairs or none. Returns the new configuration and the rows whose value is another than
-/// before.
+/// CONFIG SET: all pairs or none. Returns the new configuration and the rows that have to take effect: whose
+/// value is another than before, or may mean something else.
 pub fn set_many(
     config: &Config,
     pairs: &[(&[u8], &[u8])],
@@ -210,8 +213,8 @@ pub fn set_many(
             return Err(failed(name.as_bytes(), &error));
         }
     }
-    let changed = rows.iter().map(|(_, row)| *row).filter(|row| row.value(config) != row.value(&new));
-    let changed = changed.collect();
+    let concerns = |row: &&Directive| row.takes_effect_again || row.value(config) != row.value(&new);
+    let changed = rows.iter().map(|(_, row)| *row).filter(concerns).collect();
     Ok((new, changed))
 }
 

@@ -125,6 +125,8 @@ pub struct LoadStatus {
     pub started: UnixMs,
     pub total_bytes: u64,
     pub loaded_bytes: u64,
+    /// What the writer of the dump used, as the dump tells.
+    pub rdb_used_memory: u64,
     pub keys_loaded: u64,
     pub keys_expired: u64,
 }

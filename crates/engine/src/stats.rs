@@ -112,6 +112,9 @@ pub struct WorkerStats {
     pub ticks: Counter,
     pub tick_ns: Counter,
     pub command_ns: Counter,
+    /// Batches with writes that waited for a snapshot, and for how long together.
+    pub snapshot_delays: Counter,
+    pub snapshot_delay_us: Counter,
     pub clients_input_peak: Counter,
     pub clients_output_peak: Counter,
 }
@@ -138,6 +141,8 @@ impl Default for WorkerStats {
             ticks: Counter::default(),
             tick_ns: Counter::default(),
             command_ns: Counter::default(),
+            snapshot_delays: Counter::default(),
+            snapshot_delay_us: Counter::default(),
             clients_input_peak: Counter::default(),
             clients_output_peak: Counter::default(),
         }

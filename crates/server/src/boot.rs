@@ -16,10 +16,11 @@ use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::Launch;
+use crate::disk::HostDisk;
 use crate::host::{Process, ServerHost, random, unix_now};
 use crate::inbox::{Inbox, Message};
 use crate::listener::{self, Listener};
-use crate::load::{self, AtDamage, Loaded};
+use crate::load::{self, AtDamage, Dump, Loaded};
 use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::supervise::{self, Supervision};
@@ -44,6 +45,7 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
         supervise::leave_session();
     }
     system::share_library_heap();
+    system::ignore_file_size_signal();
     base::hash::set_seed(random(), random());
     crash::enable(config.crash_log_enabled);
     crash::install()?;
@@ -90,7 +92,7 @@ fn fatal(what: &str, error: &io::Error) -> Fatal {
 fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<Arc<Process>, Fatal> {
     let workers = config.workers();
     let inboxes = (0..workers).map(|_| Inbox::new().map(Arc::new)).collect::<io::Result<Arc<[_]>>>()?;
-    let process = Arc::new(Process::new(launch, supervision, inboxes)?);
+    let process = Arc::new(Process::new(launch, &HostDisk, supervision, inboxes)?);
     let engine = Engine::new(config, Box::new(ServerHost(Arc::clone(&process))), workers, unix_now());
     engine.loading.store(true, Ordering::Relaxed);
     process.set_engine(Arc::new(engine));
@@ -162,7 +164,8 @@ fn load_data(process: &Arc<Process>, listeners: Vec<Listener>) {
         }
     };
     let at_damage = if process.launch.recover { AtDamage::Recover } else { AtDamage::Refuse };
-    match load::load(engine, &file, &process.load, process.now(), at_damage, &mut serve) {
+    let dump = Dump { disk: process.disk, path: &file, at_damage };
+    match load::load(engine, dump, &process.load, process.now(), &mut serve) {
         Ok(Loaded::Yes) => {
             let seconds = begin.elapsed().as_secs_f64();
             LOG.notice(&format!("DB loaded from disk: {seconds:.3} seconds"));

@@ -2,19 +2,17 @@
 //! dump's place only when it is whole and synced. Room can be reserved for what is written later. It knows
 //! nothing of keys; page cache is given back as it goes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use base::crc::{crc64, crc64_combine};
 use rdb::{write_eof, write_header};
-use rustix::fs::{Advice, fadvise};
 
+use crate::disk::{AnyDisk, sync_folder, write_all_at};
 use crate::log::reason;
 use crate::runs::Runs;
-use crate::system;
 
 /// What could not be done, as the log tells it.
 #[derive(Debug)]
@@ -73,6 +71,7 @@ pub struct DumpOptions {
 
 /// A dump file that is being written. Dropped before [`DumpFile::commit`], it leaves nothing behind.
 pub struct DumpFile {
+    disk: AnyDisk,
     file: File,
     folder: PathBuf,
     temporary: PathBuf,
@@ -110,18 +109,18 @@ const HEADER_LEN: usize = rdb::format::MAGIC_LEN;
 
 impl DumpFile {
     /// Begins a file of the lowest version; the real one is known at the end.
-    pub fn create(folder: &Path, options: DumpOptions) -> Result<DumpFile, SaveError> {
+    pub fn create(disk: AnyDisk, options: DumpOptions) -> Result<DumpFile, SaveError> {
         // One save at a time, so one name is enough.
-        let name = format!("temp-{}.rdb", std::process::id());
+        let (name, folder) = (format!("temp-{}.rdb", std::process::id()), disk.folder());
         let temporary = folder.join(&name);
-        let file = File::create(&temporary).map_err(|error| {
+        let file = disk.create(&temporary).map_err(|error| {
             let folder = folder.display().to_string();
             SaveError::Open { file: name, folder, error }
         })?;
         let mut buffer = Vec::with_capacity(BUFFER_LEN);
         buffer.extend_from_slice(&write_header(rdb::format::VERSION_PLAIN));
-        let folder = folder.to_path_buf();
         Ok(DumpFile {
+            disk,
             file,
             folder,
             temporary,
@@ -174,7 +173,7 @@ impl DumpFile {
         };
         behind.len += bytes.len() as u64;
         if self.options.incremental_sync && behind.len >= SYNC_LEN {
-            self.write_out_behind();
+            self.write_out_behind()?;
         }
         Ok(())
     }
@@ -184,51 +183,65 @@ impl DumpFile {
             return Err(SaveError::Inconsistent("a part of the file would be written twice"));
         }
         self.written += bytes.len() as u64;
-        self.file.write_all_at(bytes, from).map_err(failed("write"))
+        self.write_plain(from, bytes)
+    }
+
+    fn write_plain(&self, from: u64, bytes: &[u8]) -> Result<(), SaveError> {
+        write_all_at(self.disk, &self.file, bytes, from).map_err(failed("write"))
     }
 
     fn flush(&mut self) -> Result<(), SaveError> {
         let buffer = std::mem::take(&mut self.buffer);
         // The header is written anew at the end, and counts only then.
         let header = HEADER_LEN.saturating_sub(self.position as usize).min(buffer.len());
-        self.file.write_all_at(&buffer[..header], self.position).map_err(failed("write"))?;
+        self.write_plain(self.position, &buffer[..header])?;
         self.write_at(self.position + header as u64, &buffer[header..])?;
         self.position += buffer.len() as u64;
         self.buffer = buffer;
         self.buffer.clear();
         self.buffer.shrink_to(2 * BUFFER_LEN);
         if self.options.incremental_sync && self.position - self.begun >= SYNC_LEN {
-            self.write_out();
+            self.write_out()?;
         }
         Ok(())
     }
 
     /// Begins to write out what is new, and waits for what was begun before, so that its pages can be
     /// dropped.
-    fn write_out(&mut self) {
-        system::begin_write_out(&self.file, self.begun, self.position - self.begun);
-        let len = self.begun - self.finished;
-        if len > 0 {
-            system::finish_write_out(&self.file, self.finished, len);
-            self.drop_cache(self.finished, len);
-        }
+    fn write_out(&mut self) -> Result<(), SaveError> {
+        self.begin_write_out(self.begun..self.position)?;
+        self.finish_write_out(self.finished..self.begun)?;
         (self.finished, self.begun) = (self.begun, self.position);
+        Ok(())
     }
 
     /// As `write_out`, for what lies behind.
-    fn write_out_behind(&mut self) {
+    fn write_out_behind(&mut self) -> Result<(), SaveError> {
         let Behind { range, begun, .. } = std::mem::take(&mut self.behind);
-        system::begin_write_out(&self.file, range.start, range.end - range.start);
-        if !begun.is_empty() {
-            system::finish_write_out(&self.file, begun.start, begun.end - begun.start);
-            self.drop_cache(begun.start, begun.end - begun.start);
-        }
+        self.begin_write_out(range.clone())?;
+        self.finish_write_out(begun)?;
         self.behind.begun = range;
+        Ok(())
+    }
+
+    fn begin_write_out(&self, range: Range<u64>) -> Result<(), SaveError> {
+        let begun = self.disk.begin_write_out(&self.file, range.start, range.end - range.start);
+        written_out(begun).map_err(failed("sync_file_range"))
+    }
+
+    fn finish_write_out(&self, range: Range<u64>) -> Result<(), SaveError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let finished = self.disk.finish_write_out(&self.file, range.start, range.end - range.start);
+        written_out(finished).map_err(failed("sync_file_range"))?;
+        self.drop_cache(range.start, range.end - range.start);
+        Ok(())
     }
 
     /// A hint; the file is right without it. A length of 0 means: to the end.
     fn drop_cache(&self, from: u64, len: u64) {
-        fadvise(&self.file, from, std::num::NonZeroU64::new(len), Advice::DontNeed).ok();
+        self.disk.drop_cache(&self.file, from, len).ok();
     }
 
     /// Ends the file: checksum, the header with its real version, sync, and the change of names. Returns
@@ -243,17 +256,16 @@ impl DumpFile {
         let whole = crc64_combine(crc64(0, &header), crc, len);
         write_eof(&mut self.buffer, self.options.checksum.then_some(whole));
         self.flush()?;
-        self.file.write_all_at(&header, 0).map_err(failed("write"))?;
-        self.file.sync_all().map_err(failed("fsync"))?;
+        self.write_plain(0, &header)?;
+        self.disk.sync(&self.file).map_err(failed("fsync"))?;
         self.drop_cache(0, 0);
         self.rename(name)?;
-        // The new name is on the disk only when its folder is.
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed("fsyncFileDir"))?;
+        sync_folder(self.disk, &self.folder).map_err(failed("fsyncFileDir"))?;
         Ok(self.position)
     }
 
     fn rename(&mut self, name: &Path) -> Result<(), SaveError> {
-        fs::rename(&self.temporary, self.folder.join(name)).map_err(|error| SaveError::Rename {
+        self.disk.rename(&self.temporary, &self.folder.join(name)).map_err(|error| SaveError::Rename {
             file: self.temporary.display().to_string(),
             target: name.display().to_string(),
             folder: self.folder.display().to_string(),
@@ -267,10 +279,21 @@ impl DumpFile {
 impl Drop for DumpFile {
     fn drop(&mut self) {
         if !self.committed {
-            fs::remove_file(&self.temporary).ok();
+            self.disk.remove(&self.temporary).ok();
         }
     }
 }
+
+/// A file system or a sandbox that has no such call loses nothing: the file is synced at its end. Whatever
+/// else goes wrong is a write that failed.
+fn written_out(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.raw_os_error().is_some_and(|number| NOT_SERVED.contains(&number)) => Ok(()),
+        done => done,
+    }
+}
+
+const NOT_SERVED: [i32; 5] = [libc::ENOSYS, libc::EINVAL, libc::ESPIPE, libc::EOPNOTSUPP, libc::EPERM];
 
 fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> SaveError {
     move |error| SaveError::Write { operation, error }
@@ -279,6 +302,9 @@ fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> SaveError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    use crate::disk::Disk;
     use rdb::{Item, ReadOptions, Reader, ValueRef, WriteOptions, write_record, write_select_db};
 
     fn folder(name: &str) -> PathBuf {
@@ -287,9 +313,21 @@ mod tests {
         path
     }
 
+    struct Folder(PathBuf);
+
+    impl Disk for Folder {
+        fn folder(&self) -> PathBuf {
+            self.0.clone()
+        }
+    }
+
+    fn disk(folder: &Path) -> AnyDisk {
+        Box::leak(Box::new(Folder(folder.to_path_buf())))
+    }
+
     fn write(folder: &Path, checksum: bool, keys: usize) -> u64 {
         let options = DumpOptions { checksum, incremental_sync: true };
-        let mut dump = DumpFile::create(folder, options).expect("the folder is there");
+        let mut dump = DumpFile::create(disk(folder), options).expect("the folder is there");
         write_select_db(&mut dump.buffer, 0);
         for key in 0..keys {
             let value = vec![b'v'; 5000];
@@ -334,10 +372,10 @@ mod tests {
     fn a_file_given_up_leaves_nothing() {
         let folder = folder("given-up");
         let options = DumpOptions { checksum: true, incremental_sync: false };
-        drop(DumpFile::create(&folder, options).expect("the folder is there"));
+        drop(DumpFile::create(disk(&folder), options).expect("the folder is there"));
         assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 0);
         fs::remove_dir_all(&folder).expect("it is there");
-        let error = DumpFile::create(&folder, options).err().expect("the folder is gone");
+        let error = DumpFile::create(disk(&folder), options).err().expect("the folder is gone");
         let expected = format!(
             "Failed opening the temp RDB file temp-{}.rdb (in server root dir {}) for saving: No such \
              file or directory",

@@ -20,10 +20,11 @@ use parking_lot::{Condvar, Mutex};
 use store::Garbage;
 
 use crate::arguments::Launch;
+use crate::disk::AnyDisk;
 use crate::inbox::{Inbox, Message};
 use crate::lazyfree::Reclaimer;
 use crate::listener::Listener;
-use crate::load::{self, AtDamage, Progress};
+use crate::load::{self, AtDamage, Dump, Loaded, Progress};
 use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::stopwatch::Stopwatch;
@@ -33,6 +34,7 @@ use crate::{boot, crash, facts, listener, timer};
 /// What the threads of the process share.
 pub struct Process {
     pub launch: Launch,
+    pub disk: AnyDisk,
     pub supervision: Supervision,
     pub saver: Saver,
     pub load: Progress,
@@ -87,11 +89,17 @@ impl Workers {
 }
 
 impl Process {
-    pub fn new(launch: Launch, supervision: Supervision, inboxes: Arc<[Arc<Inbox>]>) -> io::Result<Process> {
+    pub fn new(
+        launch: Launch,
+        disk: AnyDisk,
+        supervision: Supervision,
+        inboxes: Arc<[Arc<Inbox>]>,
+    ) -> io::Result<Process> {
         Ok(Process {
             launch,
+            disk,
             supervision,
-            saver: Saver::new(unix_now()),
+            saver: Saver::new(disk, unix_now()),
             load: Progress::default(),
             reclaimer: Reclaimer::start()?,
             inboxes,
@@ -192,10 +200,15 @@ impl Host for ServerHost {
     fn reload(&self) -> Result<(), String> {
         let engine = self.0.engine();
         engine.loading.store(true, Ordering::Relaxed);
-        let file = path(&engine.config().dbfilename);
-        let loaded = load::load(engine, &file, &self.0.load, unix_now(), AtDamage::Refuse, &mut || {});
+        let name = path(&engine.config().dbfilename);
+        let dump = Dump { disk: self.0.disk, path: &name, at_damage: AtDamage::Refuse };
+        let loaded = load::load(engine, dump, &self.0.load, unix_now(), &mut || {});
         engine.loading.store(false, Ordering::Relaxed);
-        loaded.map(drop).inspect_err(|error| LOG.warning(error))
+        let loaded = loaded.and_then(|loaded| match loaded {
+            Loaded::Yes => Ok(()),
+            Loaded::Absent => Err(format!("There is no file {}", name.display())),
+        });
+        loaded.inspect_err(|error| LOG.warning(error))
     }
 
     fn shutdown(&self, how: Shutdown) -> Result<(), String> {

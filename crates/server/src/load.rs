@@ -10,7 +10,6 @@
 mod recovery;
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io;
 use std::mem;
 use std::path::Path;
@@ -29,6 +28,7 @@ use rdb::{Batch, HashObject, Item, Object, RawValue, ReadOptions, Reader};
 use store::{DbIndex, Entry, Key, Plan, ShardId};
 
 use crate::boot::RESERVE_LEN;
+use crate::disk::{AnyDisk, FileReader};
 use crate::log::{LOG, reason};
 
 /// How far the load is; read by INFO while it goes on.
@@ -37,6 +37,7 @@ pub struct Progress {
     started: AtomicI64,
     total_bytes: AtomicU64,
     loaded_bytes: AtomicU64,
+    rdb_used_memory: AtomicU64,
     keys_loaded: AtomicU64,
     keys_expired: AtomicU64,
     keys_empty: AtomicU64,
@@ -46,9 +47,14 @@ impl Progress {
     fn begin(&self, now: UnixMs, total_bytes: u64) {
         self.started.store(now.0, Ordering::Relaxed);
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
-        for count in [&self.loaded_bytes, &self.keys_loaded, &self.keys_expired, &self.keys_empty] {
-            count.store(0, Ordering::Relaxed);
-        }
+        let counts = [
+            &self.loaded_bytes,
+            &self.rdb_used_memory,
+            &self.keys_loaded,
+            &self.keys_expired,
+            &self.keys_empty,
+        ];
+        counts.into_iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
     fn log_state(&self) {
@@ -76,6 +82,7 @@ impl Progress {
             started: UnixMs(self.started.load(Ordering::Relaxed)),
             total_bytes: self.total_bytes.load(Ordering::Relaxed),
             loaded_bytes: self.loaded_bytes.load(Ordering::Relaxed),
+            rdb_used_memory: self.rdb_used_memory.load(Ordering::Relaxed),
             keys_loaded: self.keys_loaded.load(Ordering::Relaxed),
             keys_expired: self.keys_expired.load(Ordering::Relaxed),
         }
@@ -98,38 +105,45 @@ pub enum AtDamage {
     Recover,
 }
 
-/// Loads `path` into the keyspace, which holds none of its keys. The error says what is wrong, and where.
+/// The file, and what is done with it.
+#[derive(Clone, Copy)]
+pub struct Dump<'a> {
+    pub disk: AnyDisk,
+    pub path: &'a Path,
+    pub at_damage: AtDamage,
+}
+
+/// Loads a dump into the keyspace, which holds none of its keys. The error says what is wrong, and where.
 /// If it takes long enough for somebody to notice, `takes_long` is called, again and again.
 pub fn load(
     engine: &Engine,
-    path: &Path,
+    dump: Dump<'_>,
     progress: &Progress,
     now: UnixMs,
-    at_damage: AtDamage,
     takes_long: &mut dyn FnMut(),
 ) -> Result<Loaded, String> {
-    let file = match File::open(path) {
+    let file = match dump.disk.open(&dump.disk.folder().join(dump.path)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Absent),
         Err(error) => return Err(reason(&error)),
     };
     let config = engine.config();
     progress.begin(now, file.metadata().map_or(0, |metadata| metadata.len()));
+    let file = FileReader { disk: dump.disk, file };
     let reader = Reader::new(file, &read_options(&config)).map_err(|error| error.to_string())?;
-    let input = Input { reader, db: DbIndex(0), ended: false };
     let load = Load {
         engine,
         progress,
         now,
         clock: (now.seconds() & 0xff_ffff) as u32,
         key_delay: config.key_load_delay_us,
-        input: Mutex::new(input),
+        input: Mutex::new(Input { reader, db: DbIndex(0), ended: false }),
         fault: Mutex::new(None),
         stopped: AtomicBool::new(false),
     };
-    match at_damage {
+    match dump.at_damage {
         AtDamage::Refuse => load.on_threads(threads(&config), takes_long, Load::run),
-        AtDamage::Recover => load.on_threads(1, takes_long, |load| recovery::run(load, path)),
+        AtDamage::Recover => load.on_threads(1, takes_long, |load| recovery::run(load, dump)),
     }
     if let Some((_, text)) = load.fault.into_inner() {
         return Err(text);
@@ -175,7 +189,7 @@ struct Load<'a> {
 
 /// The file, in the hands of one thread at a time.
 struct Input {
-    reader: Reader<File>,
+    reader: Reader<FileReader>,
     db: DbIndex,
     ended: bool,
 }
@@ -288,7 +302,7 @@ impl Load<'_> {
                 *db = DbIndex(number as u16)
             }
             Item::SelectDb(number) => return Err(self.too_many_databases(number)),
-            Item::Aux { key, value } => note_aux(&key, &value, self.now),
+            Item::Aux { key, value } => self.note_aux(&key, &value),
             Item::ModuleAux { module } => LOG.warning(&format!(
                 "The RDB file contains AUX module data I can't load: no matching module '{module}'"
             )),
@@ -296,6 +310,24 @@ impl Load<'_> {
             Item::ResizeDb { .. } | Item::SlotInfo { .. } | Item::Record(_) | Item::End => {}
         }
         Ok(())
+    }
+
+    fn note_aux(&self, key: &[u8], value: &[u8]) {
+        let text = String::from_utf8_lossy(value);
+        match key {
+            b"redis-ver" | b"valkey-ver" => LOG.notice(&format!("Loading RDB produced by version {text}")),
+            b"ctime" => {
+                let age = self.now.seconds() - text.parse::<i64>().unwrap_or_default();
+                LOG.notice(&format!("RDB age {} seconds", age.max(0)));
+            }
+            b"used-mem" => {
+                let bytes: u64 = text.parse().unwrap_or_default();
+                self.progress.rdb_used_memory.store(bytes, Ordering::Relaxed);
+                let megabytes = bytes as f64 / (1024.0 * 1024.0);
+                LOG.notice(&format!("RDB memory usage when created {megabytes:.2} Mb"));
+            }
+            _ => {}
+        }
     }
 
     fn too_many_databases(&self, db: u64) -> String {
@@ -412,22 +444,6 @@ impl Drop for Ended<'_> {
     fn drop(&mut self) {
         self.running.fetch_sub(1, Ordering::Release);
         self.watcher.unpark();
-    }
-}
-
-fn note_aux(key: &[u8], value: &[u8], now: UnixMs) {
-    let text = String::from_utf8_lossy(value);
-    match key {
-        b"redis-ver" | b"valkey-ver" => LOG.notice(&format!("Loading RDB produced by version {text}")),
-        b"ctime" => {
-            let age = now.seconds() - text.parse::<i64>().unwrap_or_default();
-            LOG.notice(&format!("RDB age {} seconds", age.max(0)));
-        }
-        b"used-mem" => {
-            let bytes = text.parse::<f64>().unwrap_or_default();
-            LOG.notice(&format!("RDB memory usage when created {:.2} Mb", bytes / (1024.0 * 1024.0)));
-        }
-        _ => {}
     }
 }
 

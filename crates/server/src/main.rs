@@ -5,8 +5,11 @@ mod arguments;
 mod boot;
 mod conn;
 mod crash;
+mod disk;
 mod dumpfile;
 mod facts;
+#[cfg(test)]
+mod faults;
 mod host;
 mod inbox;
 mod lazyfree;

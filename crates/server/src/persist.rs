@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -20,12 +19,14 @@ use rdb::{WriteOptions, write_aux, write_resize_db, write_select_db};
 use store::snapshot::{Block, DbCounts, Opening, Output, Piece, Region, Snapshot};
 use store::{DbIndex, Plan};
 
+use crate::disk::AnyDisk;
 use crate::dumpfile::{DumpFile, DumpOptions, SaveError};
 use crate::host::Process;
 use crate::load::delay;
 use crate::log::{LOG, path};
 
 pub struct Saver {
+    disk: AnyDisk,
     state: Mutex<State>,
     /// A save has ended.
     ended: Condvar,
@@ -38,6 +39,8 @@ pub struct Saver {
 
 struct State {
     status: SaveStatus,
+    /// Of the save that is in progress.
+    kind: Kind,
     last_try: Option<UnixMs>,
 }
 
@@ -60,7 +63,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Saver {
-    pub fn new(now: UnixMs) -> Saver {
+    pub fn new(disk: AnyDisk, now: UnixMs) -> Saver {
         let status = SaveStatus {
             in_progress: false,
             scheduled: false,
@@ -76,9 +79,9 @@ impl Saver {
             cut_us: 0,
             cuts: 0,
         };
-        let state = Mutex::new(State { status, last_try: None });
+        let state = Mutex::new(State { status, kind: Kind::Background, last_try: None });
         let (cancelled, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Saver { state, ended: Condvar::new(), cancelled, closed, jobs: OnceLock::new() }
+        Saver { disk, state, ended: Condvar::new(), cancelled, closed, jobs: OnceLock::new() }
     }
 
     pub fn status(&self) -> SaveStatus {
@@ -89,7 +92,7 @@ impl Saver {
     /// scheduled, the caller may sit on locks (EXEC), and the state is that of the moment when it lets go.
     pub fn start(&self, process: &Arc<Process>, schedule: bool) -> Result<SaveStarted, SaveRefused> {
         let now = process.now();
-        if !self.claim(now) {
+        if !self.claim(now, Kind::Background) {
             return self.follow(schedule);
         }
         LOG.notice(&format!("Background saving started by pid {}", std::process::id()));
@@ -118,17 +121,20 @@ impl Saver {
         process.saver.jobs.set(jobs).map_err(|_| io::Error::other("the thread runs already"))
     }
 
+    /// A save that comes after another. None follows a background save, as with Redis: there, only what
+    /// blocks the server or writes another file is waited for.
     fn follow(&self, schedule: bool) -> Result<SaveStarted, SaveRefused> {
-        if schedule {
-            self.state.lock().status.scheduled = true;
-            return Ok(SaveStarted::Scheduled);
+        let mut state = self.state.lock();
+        if !schedule || (state.status.in_progress && state.kind == Kind::Background) {
+            return Err(IN_PROGRESS);
         }
-        Err(IN_PROGRESS)
+        state.status.scheduled = true;
+        Ok(SaveStarted::Scheduled)
     }
 
     /// Saves on the calling thread, which holds no lock.
     pub fn save_now(&self, process: &Arc<Process>) -> Result<(), SaveRefused> {
-        if !self.claim(process.now()) {
+        if !self.claim(process.now(), Kind::Foreground) {
             return Err(IN_PROGRESS);
         }
         let cut = Cut::make(process.engine());
@@ -163,8 +169,7 @@ impl Saver {
     }
 
     /// The timer's part: saves that were scheduled, or that the save points ask for.
-    pub fn tick(&self, process: &Arc<Process>, config: &Config) {
-        let now = process.now();
+    pub fn tick(&self, process: &Arc<Process>, config: &Config, now: UnixMs) {
         let (status, rested) = {
             let state = self.state.lock();
             let waited = state.last_try.map_or(i64::MAX, |last| now.since(last));
@@ -186,18 +191,17 @@ impl Saver {
     }
 
     /// Makes the caller the one who saves; false if somebody else is.
-    fn claim(&self, now: UnixMs) -> bool {
+    fn claim(&self, now: UnixMs, kind: Kind) -> bool {
         let mut state = self.state.lock();
-        let State { status, last_try } = &mut *state;
-        if status.in_progress || self.closed.load(Ordering::Relaxed) {
+        if state.status.in_progress || self.closed.load(Ordering::Relaxed) {
             return false;
         }
-        *last_try = Some(now);
+        (state.kind, state.last_try) = (kind, Some(now));
+        let status = &mut state.status;
         status.in_progress = true;
         status.scheduled = false;
         status.started = Some(now);
         status.saves += 1;
-        (status.keys_done, status.keys_total, status.snapshot_bytes) = (0, 0, 0);
         self.cancelled.store(false, Ordering::Relaxed);
         true
     }
@@ -246,8 +250,11 @@ impl Saver {
         } else if kind == Kind::Background && failed {
             status.last_ok = false;
         }
-        status.last_snapshot_bytes = status.snapshot_bytes;
-        (status.in_progress, status.snapshot_bytes) = (false, 0);
+        if kind == Kind::Background && good {
+            status.last_snapshot_bytes = status.snapshot_bytes;
+        }
+        status.in_progress = false;
+        (status.keys_done, status.keys_total, status.snapshot_bytes) = (0, 0, 0);
         self.ended.notify_all();
     }
 
@@ -268,11 +275,9 @@ impl Saver {
         config: &Config,
         at: UnixMs,
     ) -> Result<(), SaveError> {
-        // A folder that was removed has no name any more; opening a file in it gives the reason.
-        let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("unknown"));
         let options =
             DumpOptions { checksum: config.rdbchecksum, incremental_sync: config.rdb_save_incremental_fsync };
-        let dump = DumpFile::create(&folder, options)?;
+        let dump = DumpFile::create(self.disk, options)?;
         let mut records = Records::new(dump, snapshot.counts.clone());
         write_facts(&mut records.dump.buffer, at);
         let compress = WriteOptions { compress: config.rdbcompression };

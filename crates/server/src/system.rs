@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 
@@ -54,21 +55,28 @@ fn seconds(time: libc::timeval) -> f64 {
 }
 
 /// Begins to write a range of a file to the disk, without waiting.
-pub fn begin_write_out(file: &File, from: u64, len: u64) {
-    write_out(file, from, len, libc::SYNC_FILE_RANGE_WRITE);
+pub fn begin_write_out(file: &File, from: u64, len: u64) -> io::Result<()> {
+    write_out(file, from, len, libc::SYNC_FILE_RANGE_WRITE)
 }
 
 /// Waits until a range of a file is on its way to the disk no more, so that its pages can be dropped.
-pub fn finish_write_out(file: &File, from: u64, len: u64) {
+pub fn finish_write_out(file: &File, from: u64, len: u64) -> io::Result<()> {
     let wait =
         libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-    write_out(file, from, len, wait);
+    write_out(file, from, len, wait)
 }
 
-/// A hint: an error (a file system without the call) costs nothing, the file is synced at its end anyway.
-fn write_out(file: &File, from: u64, len: u64, flags: libc::c_uint) {
+/// A write that fails here is told here and nowhere else: a later fsync of the same descriptor succeeds.
+fn write_out(file: &File, from: u64, len: u64, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: the descriptor is open for as long as `file` is borrowed; no memory is passed.
-    unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, len as i64, flags) };
+    let done = unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, len as i64, flags) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A file may reach its limit (RLIMIT_FSIZE): the write fails, which says so, and the process goes on.
+pub fn ignore_file_size_signal() {
+    // SAFETY: no handler is installed; SIG_IGN is a valid disposition for this signal.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Keeps the C library from reserving 64 MB of address space for each thread: its own allocator serves next

@@ -225,6 +225,83 @@ fn one_save_at_a_time() {
     ok(client.run("CONFIG SET rdb-key-save-delay 0"));
 }
 
+/// Redis schedules a save behind the rewrite of an append-only file, never behind another save.
+#[test]
+fn no_background_save_follows_another() {
+    let server = start(&["--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    client.run("BGSAVE");
+    assert_eq!(error(client.run("BGSAVE SCHEDULE")), "ERR Background save already in progress");
+    ok(client.run("MULTI"));
+    client.run("BGSAVE");
+    let replies = client.run("EXEC");
+    let error = Value::Error(b"ERR Background save already in progress".to_vec());
+    assert_eq!(replies.as_items(), Some(&[error][..]));
+    assert_eq!(client.run("BGSAVE CANCEL"), Value::Simple(b"Background saving cancelled".to_vec()));
+    assert_eq!(info(&mut client, "rdb_saves"), "1");
+}
+
+/// What INFO says of a save while it runs, and after a good one, a failed one and one in the foreground: as
+/// Redis.
+#[test]
+fn info_follows_a_save_and_forgets_it() {
+    let server = start(&["--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    write_version(&mut client, 1);
+    let check = |client: &mut Client, expected: &[(&str, &str)]| {
+        for (field, value) in expected {
+            assert_eq!(info(client, field), *value, "{field}");
+        }
+    };
+    let idle = [
+        ("current_cow_peak", "0"),
+        ("current_cow_size", "0"),
+        ("current_cow_size_age", "0"),
+        ("current_fork_perc", "0.00"),
+        ("current_save_keys_processed", "0"),
+        ("current_save_keys_total", "0"),
+        ("rdb_bgsave_in_progress", "0"),
+        ("rdb_current_bgsave_time_sec", "-1"),
+        ("latest_fork_usec", "0"),
+    ];
+    check(&mut client, &idle);
+    check(&mut client, &[("rdb_last_bgsave_time_sec", "-1"), ("rdb_last_cow_size", "0")]);
+    client.run("BGSAVE");
+    wait_for_info(&mut client, "current_save_keys_total", "1000");
+    wait_for_field(&mut client, "current_save_keys_processed", |keys| keys > 0);
+    assert_ne!(info(&mut client, "current_fork_perc"), "0.00");
+    assert_ne!(info(&mut client, "current_cow_peak"), "0");
+    check(&mut client, &[("rdb_bgsave_in_progress", "1"), ("rdb_saves", "1")]);
+    client.run("BGSAVE CANCEL");
+    check(&mut client, &idle);
+    // One that was cancelled is none that failed, and has saved nothing.
+    check(&mut client, &[("rdb_last_bgsave_status", "ok"), ("rdb_changes_since_last_save", "1000")]);
+    check(&mut client, &[("rdb_last_cow_size", "0")]);
+    ok(client.run("CONFIG SET rdb-key-save-delay 0"));
+    save_in_background(&mut client);
+    check(&mut client, &idle);
+    check(&mut client, &[("rdb_changes_since_last_save", "0"), ("rdb_saves", "2")]);
+    let held = info(&mut client, "rdb_last_cow_size");
+    assert_ne!(held, "0");
+    // Neither a save in the foreground nor one that fails says anything of its memory.
+    ok(client.run("SAVE"));
+    check(&mut client, &idle);
+    check(&mut client, &[("rdb_last_cow_size", &held), ("rdb_saves", "3")]);
+    fs::create_dir(server.dir().join(format!("temp-{}.rdb", server.pid()))).expect("nothing has that name");
+    save_in_background(&mut client);
+    check(&mut client, &idle);
+    check(
+        &mut client,
+        &[("rdb_last_cow_size", &held), ("rdb_last_bgsave_status", "err"), ("rdb_saves", "4")],
+    );
+}
+
+/// Asks until a number of INFO is as wanted.
+fn wait_for_field(client: &mut Client, field: &str, wanted: impl Fn(u64) -> bool) {
+    while !wanted(info(client, field).parse().expect("a number")) {}
+}
+
 /// The save needs the shards that the transaction holds: EXEC must not wait for its end.
 #[test]
 fn a_save_is_cancelled_in_a_transaction() {

@@ -251,6 +251,14 @@ mod tests {
         test.run("CONFIG SET port 7000 maxmemory 5 timeout 0");
         let calls = |test: &TestEngine| std::mem::take(&mut *test.host.calls.lock());
         assert_eq!(calls(&test), ["apply port", "apply maxmemory"], "what did not change is not applied");
+        test.configure(|config| config.enable_protected_configs = DebugAccess::Yes);
+        for (name, dir) in
+            [("/data", "/data"), ("/data", "/data"), ("./new/", "/data/new"), (".", "/data/new")]
+        {
+            check_script(&mut test, &[(&format!("CONFIG SET dir {name}"), "+OK")]);
+            assert_eq!(calls(&test), ["apply dir"], "the folder of that name may be another one by now");
+            check_script(&mut test, &[("CONFIG GET dir", &format!("[\"dir\" \"{dir}\"]"))]);
+        }
         test.host.refused.lock().push("apply maxmemory");
         let reply = test.run("CONFIG SET port 7001 maxmemory 6 hz 20");
         let expected = "-ERR CONFIG SET failed (possibly related to argument 'maxmemory') - refused";

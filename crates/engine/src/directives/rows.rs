@@ -583,11 +583,13 @@ pub static DIRECTIVES: &[Directive] = &[
         Snapshotting,
         TEXT,
         |c| Value::Text(c.dir.clone()),
-        |c, v| c.dir = v.text(),
-        "The working directory, in which snapshots are written and read.",
+        |c, v| c.dir = inside_of(&c.dir, &v.text()),
+        "The working directory, in which snapshots are written and read. One that does not begin with `/` is \
+         inside of the one before.",
     )
     .protected()
-    .denied_while_loading(),
+    .denied_while_loading()
+    .takes_effect_again(),
     served(
         "rdb-save-incremental-fsync",
         Snapshotting,
@@ -2095,6 +2097,7 @@ const fn row(
         sensitive: false,
         hidden: false,
         denied_while_loading: false,
+        takes_effect_again: false,
         doc,
     }
 }
@@ -2128,6 +2131,26 @@ impl Directive {
     const fn denied_while_loading(mut self) -> Directive {
         self.denied_while_loading = true;
         self
+    }
+
+    const fn takes_effect_again(mut self) -> Directive {
+        self.takes_effect_again = true;
+        self
+    }
+}
+
+/// A folder as seen from another, by its name alone.
+fn inside_of(outer: &[u8], name: &[u8]) -> Vec<u8> {
+    let outer = if name.starts_with(b"/") { b"/" } else { outer };
+    let steps = |path: &[u8]| -> Vec<Vec<u8>> {
+        let named = path.split(|byte| *byte == b'/').filter(|step| !step.is_empty() && *step != b".");
+        named.map(<[u8]>::to_vec).collect()
+    };
+    let inner = [steps(outer), steps(name)].concat().join(&b'/');
+    match (outer.starts_with(b"/"), inner.is_empty()) {
+        (true, _) => [b"/", &inner[..]].concat(),
+        (false, true) => b".".to_vec(),
+        (false, false) => inner,
     }
 }
 

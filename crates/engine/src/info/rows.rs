@@ -222,10 +222,16 @@ pub(super) const PERSISTENCE: &[Field] = &[
     value("loading", |i| flag(i.engine.is_loading()), "1 while the data set is loaded."),
     value("async_loading", |_| text(0), "1 while a replica loads a new data set and serves the old one."),
     value(
+        "current_cow_peak",
+        |i| text(i.save().snapshot_bytes),
+        "The most bytes that the running snapshot has held.",
+    ),
+    value(
         "current_cow_size",
         |i| text(i.engine.store.snapshot_backlog()),
         "Bytes that the running snapshot holds.",
     ),
+    value("current_cow_size_age", |_| text(0), "Always 0: `current_cow_size` is that of this moment."),
     value(
         "current_fork_perc",
         |i| format!("{:.2}", save_percent(i)),
@@ -277,11 +283,32 @@ pub(super) const PERSISTENCE: &[Field] = &[
         "Microseconds for which the last snapshot's cut held every lock.",
     ),
     value("snapshot_cuts", |i| text(i.save().cuts), "Snapshots begun since the start."),
+    value(
+        "snapshot_delayed_writes",
+        |i| text(i.engine.sum(|stats| stats.snapshot_delays.value())),
+        "Times that commands which write waited until a snapshot had brought its backlog to the disk.",
+    ),
+    value(
+        "snapshot_delay_usec",
+        |i| text(i.engine.sum(|stats| stats.snapshot_delay_us.value())),
+        "Microseconds they waited, in all.",
+    ),
     value("aof_enabled", |_| text(0), "1 if an append-only file is written."),
     value("aof_rewrite_in_progress", |_| text(0), "1 while it is rewritten."),
     value("aof_rewrite_scheduled", |_| text(0), "1 if a rewrite follows the running save."),
+    value("aof_last_rewrite_time_sec", |_| text(-1), "Seconds the last rewrite took; -1 if there was none."),
+    value(
+        "aof_current_rewrite_time_sec",
+        |_| text(-1),
+        "Seconds the running one has taken; -1 if there is none.",
+    ),
     value("aof_last_bgrewrite_status", |_| text("ok"), "`ok`, or `err` if the last rewrite failed."),
+    value("aof_rewrites", |_| text(0), "Rewrites since the start."),
+    value("aof_rewrites_consecutive_failures", |_| text(0), "Rewrites that failed since the last good one."),
     value("aof_last_write_status", |_| text("ok"), "`ok`, or `err` if the last write failed."),
+    value("aof_last_cow_size", |_| text(0), "The most bytes that the last rewrite's snapshot held."),
+    value("module_fork_in_progress", |_| text(0), "Always 0: there are no modules that fork."),
+    value("module_fork_last_cow_size", |_| text(0), "Always 0, as `module_fork_in_progress`."),
     maybe(
         "loading_start_time",
         |i| while_loading(i, |load| load.started.seconds()),
@@ -291,6 +318,11 @@ pub(super) const PERSISTENCE: &[Field] = &[
         "loading_total_bytes",
         |i| while_loading(i, |load| load.total_bytes),
         "While loading: bytes of the file.",
+    ),
+    maybe(
+        "loading_rdb_used_mem",
+        |i| while_loading(i, |load| load.rdb_used_memory),
+        "While loading: memory that the dump says its writer used.",
     ),
     maybe(
         "loading_loaded_bytes",

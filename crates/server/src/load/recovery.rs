@@ -1,9 +1,7 @@
 //! Loads what is whole of a damaged file, one record after the other. The file keeps a second name, under
 //! which nothing overwrites it; what is wrong with it stands in the log.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -11,7 +9,8 @@ use base::bytes::escape;
 use rdb::{Error, ErrorKind, Item, RawValue, Stage};
 use store::DbIndex;
 
-use super::{Arrivals, Input, Load};
+use super::{Arrivals, Dump, Input, Load};
+use crate::disk::{AnyDisk, FileReader, sync_folder, write_all_at};
 use crate::log::{LOG, reason};
 
 /// What could not be loaded.
@@ -30,8 +29,8 @@ struct Losses {
     gave_up_at: Option<u64>,
 }
 
-/// Fills the keyspace from the file at `path`. Only what no file can help against is a fault.
-pub(super) fn run(load: &Load<'_>, path: &Path) {
+/// Fills the keyspace from a file. Only what no file can help against is a fault.
+pub(super) fn run(load: &Load<'_>, dump: Dump<'_>) {
     let mut losses = Losses::default();
     let (mut input, mut arrivals) = (load.input.lock(), load.no_arrivals());
     while !input.ended {
@@ -44,7 +43,7 @@ pub(super) fn run(load: &Load<'_>, path: &Path) {
     load.progress.keys_empty.fetch_add(empty, Ordering::Relaxed);
     if losses.first.is_some() {
         losses.report(load);
-        if let Err(error) = set_aside(path, load.now.seconds()) {
+        if let Err(error) = set_aside(dump, load.now.seconds()) {
             load.fail(0, format!("The damaged file cannot be given a second name: {}", reason(&error)));
         }
     }
@@ -142,19 +141,20 @@ impl Losses {
 }
 
 /// Gives the file a second name beside its own, which nobody else has.
-fn set_aside(path: &Path, seconds: i64) -> io::Result<()> {
+fn set_aside(dump: Dump<'_>, seconds: i64) -> io::Result<()> {
+    let (disk, path) = (dump.disk, dump.disk.folder().join(dump.path));
     for attempt in 0..NAMES {
-        let other = aside_name(path, seconds, attempt);
-        match fs::hard_link(path, &other) {
+        let other = aside_name(&path, seconds, attempt);
+        match disk.link(&path, &other) {
             Ok(()) => {
-                sync_folder(&other)?;
+                sync_name(disk, &other)?;
                 LOG.warning(&format!("The damaged file is kept as {} too.", other.display()));
                 return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             // Not everywhere may a file have two names. It never loses its own: without that, the next start
             // would be an empty one.
-            Err(_) => match copy(path, &other) {
+            Err(_) => match copy(disk, &path, &other) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 copied => {
                     copied?;
@@ -168,21 +168,28 @@ fn set_aside(path: &Path, seconds: i64) -> io::Result<()> {
 }
 
 /// Copies a file to a name that nobody has, and waits for the disk; a part of a copy is removed again.
-fn copy(path: &Path, other: &Path) -> io::Result<()> {
-    let mut source = File::open(path)?;
-    let mut copy = File::options().write(true).create_new(true).mode(0o600).open(other)?;
-    let copied =
-        io::copy(&mut source, &mut copy).and_then(|_| copy.sync_all()).and_then(|()| sync_folder(other));
-    if copied.is_err() {
-        fs::remove_file(other).ok();
-    }
-    copied
+fn copy(disk: AnyDisk, path: &Path, other: &Path) -> io::Result<()> {
+    let file = disk.open(path)?;
+    let copy = disk.create_new(other)?;
+    let (mut source, mut room, mut at) = (FileReader { disk, file }, vec![0; COPY_LEN], 0);
+    let mut write = || -> io::Result<()> {
+        loop {
+            match source.read(&mut room) {
+                Ok(0) => break,
+                Ok(len) => write_all_at(disk, &copy, &room[..len], at).map(|()| at += len as u64)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        disk.sync(&copy)?;
+        sync_name(disk, other)
+    };
+    write().inspect_err(|_| drop(disk.remove(other)))
 }
 
-/// A new name is on the disk only when its folder is.
-fn sync_folder(path: &Path) -> io::Result<()> {
+fn sync_name(disk: AnyDisk, path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    sync_folder(disk, folder.unwrap_or(Path::new(".")))
 }
 
 fn aside_name(path: &Path, seconds: i64, attempt: u32) -> PathBuf {
@@ -195,5 +202,6 @@ fn aside_name(path: &Path, seconds: i64, attempt: u32) -> PathBuf {
 }
 
 const NAMES: u32 = 100;
+const COPY_LEN: usize = 256 << 10;
 /// Damaged records that the log tells of one by one.
 const SHOWN: u64 = 100;

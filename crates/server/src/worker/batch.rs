@@ -196,14 +196,25 @@ impl Worker {
         if store.snapshot_backlog() <= bearable {
             return;
         }
-        let writes = batch.requests.iter().any(|request| request.prepared.command.is_some_and(may_write));
+        if batch.requests.iter().any(|request| request.prepared.command.is_some_and(may_write)) {
+            self.delay_writers(bearable);
+        }
+    }
+
+    #[cold]
+    fn delay_writers(&mut self, bearable: usize) {
+        let (store, host) = (&self.engine.store, &self.engine.host);
+        let begin_ns = host.monotonic_ns();
         let times = store.snapshot_backlog() / bearable.max(1);
         for _ in 0..(times * times * SNAPSHOT_DELAYS).min(SNAPSHOT_DELAYS_MOST) {
-            if !writes || store.snapshot_backlog() <= bearable {
-                return;
+            if store.snapshot_backlog() <= bearable {
+                break;
             }
-            self.engine.host.sleep_us(SNAPSHOT_DELAY_US);
+            host.sleep_us(SNAPSHOT_DELAY_US);
         }
+        let stats = &self.seat.worker.stats;
+        stats.snapshot_delays.add(1);
+        stats.snapshot_delay_us.add(host.monotonic_ns().saturating_sub(begin_ns) / 1000);
     }
 
     /// Runs one request of a connection that may be gone, closing, or held up.
