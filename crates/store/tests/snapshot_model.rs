@@ -18,7 +18,7 @@ use store::reading::{Parked, park};
 use store::set::SetMut;
 use store::snapshot::{Output, Snapshot};
 use store::sorted_set::SortedSetMut;
-use store::text::Incoming;
+use store::text::{Expiry, Incoming};
 use store::value::Place;
 use store::{Db, DbIndex, Hash, Key, Kind, List, Plan, Set, SortedSet, Store, Text, Thresholds};
 
@@ -103,6 +103,7 @@ const LARGE_OPERATIONS: &[Operation] = &[
     (6, World::remove_matching),
     (4, World::set_large_text),
     (10, World::append),
+    (4, World::overwrite_text),
     (15, World::set_range),
     (15, World::add_to_stream),
     (10, World::remove_from_stream),
@@ -324,6 +325,18 @@ impl World {
             }
         });
         self.model.insert(place, Entry { value: Value::Text(bytes), expires_at });
+    }
+
+    /// As SET does over another string: in the same entry.
+    fn overwrite_text(&mut self) {
+        let Some(place) = self.known_as(|entry| matches!(entry.value, Value::Text(_))) else { return };
+        let (bytes, time) = (self.bytes(), self.time());
+        self.at(&place, |db, key| {
+            let slot = db.find(key).expect("the model has it");
+            let expiry = time.map_or(Expiry::Drop, Expiry::At);
+            db.edit(slot, |entry| store::text::overwrite(entry, Incoming::Slice(&bytes), expiry, 0));
+        });
+        self.model.insert(place, Entry { value: Value::Text(bytes), expires_at: time });
     }
 
     fn append(&mut self) {
