@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use crate::hash::FieldRef;
 use crate::list::SharedNodes;
-use crate::stream::StreamId;
+use crate::stream::{Consumer, Group, Pending, StreamId};
 use crate::table::{Item, SlotId, Table, WalkPosition};
 
 /// A part of a value as it was.
@@ -30,11 +30,31 @@ pub enum Piece<'a> {
         master: StreamId,
         node: &'a [u8],
     },
+    /// A part of a stream's groups, which begins at `at` among the bytes of all.
+    OfGroup {
+        at: u64,
+        part: GroupPart<'a>,
+    },
     /// Bytes of a string.
     Bytes {
         at: u64,
         bytes: &'a [u8],
     },
+}
+
+/// A part of a consumer group.
+pub enum GroupPart<'a> {
+    /// All before its pending entries.
+    Head {
+        name: &'a [u8],
+        group: &'a Group,
+    },
+    Pending(&'a mut dyn Iterator<Item = (StreamId, Pending)>),
+    /// How many consumers follow, or entries that were given back.
+    Count(u64),
+    /// All before the ids of its entries.
+    Consumer(&'a Consumer),
+    Ids(&'a mut dyn Iterator<Item = StreamId>),
 }
 
 /// Takes the pieces of one value.

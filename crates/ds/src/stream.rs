@@ -5,9 +5,11 @@
 
 mod entries;
 mod group;
+mod group_mut;
 mod id;
 mod node;
 mod producers;
+mod saving;
 mod sorted;
 
 use std::collections::BTreeMap;
@@ -17,9 +19,11 @@ use base::alloc::size_class;
 use self::entries::Verdict;
 pub use self::entries::{AppendError, Entries, NodeLimits, Range, Trim, TrimTo, Trimmed};
 pub use self::group::{Consumer, ConsumerId, Group, Pending};
+pub use self::group_mut::GroupMut;
 pub use self::id::{IdText, StreamId};
 pub use self::node::{Content, Entry};
 pub use self::producers::{IdempotenceLimits, Producers};
+use self::saving::{StreamSavings, save_groups};
 use crate::listpack::Corrupt;
 use crate::saving::{Savable, Saver};
 
@@ -44,11 +48,27 @@ pub enum Removal {
     Referenced,
 }
 
+/// What a file has to say of groups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// What Redis 7.0 knows.
+    Plain,
+    /// Also when consumers last got something.
+    Active,
+    /// And which entries were given back.
+    Returned,
+}
+
 #[derive(Default)]
 pub struct Stream {
     entries: Entries,
-    groups: BTreeMap<Box<[u8]>, Box<Group>>,
+    groups: Groups,
+    /// How many groups were ever made.
+    groups_made: u32,
     producers: Option<Box<Producers>>,
+    savings: StreamSavings,
+    /// Groups that were removed before they were saved for all.
+    left: Vec<LeftGroup>,
 }
 
 impl Stream {
@@ -72,7 +92,7 @@ impl Stream {
         content: impl Content<'c>,
         limits: NodeLimits,
     ) -> Result<(), AppendError> {
-        self.entries.append(id, content, limits)
+        self.entries.append(id, content, limits, &mut self.savings)
     }
 
     pub fn remove(&mut self, id: StreamId, references: References) -> Removal {
@@ -85,24 +105,26 @@ impl Stream {
         if references == References::Acked && judge(&self.groups, id) != Verdict::Remove {
             return Removal::Referenced;
         }
-        self.entries.delete(id);
+        self.entries.delete(id, &mut self.savings);
         Removal::Removed
     }
 
     /// Removes entries from the front.
     pub fn trim(&mut self, trim: Trim, references: References) -> Trimmed {
-        let (entries, groups) = (&mut self.entries, &mut self.groups);
+        let (entries, groups, savings) = (&mut self.entries, &mut self.groups, &mut self.savings);
         match references {
-            _ if groups.is_empty() => entries.trim(trim, NOBODY),
-            References::Keep => entries.trim(trim, NOBODY),
+            _ if groups.is_empty() => entries.trim(trim, savings, NOBODY),
+            References::Keep => entries.trim(trim, savings, NOBODY),
             References::Drop => {
-                let forget = |id| {
-                    forget(groups, id);
+                let forget = |id, savings: &mut StreamSavings| {
+                    forget(groups, id, savings);
                     Verdict::Remove
                 };
-                entries.trim(trim, Some(forget))
+                entries.trim(trim, savings, Some(forget))
             }
-            References::Acked => entries.trim(trim, Some(|id| judge(groups, id))),
+            References::Acked => {
+                entries.trim(trim, savings, Some(|id, _: &mut StreamSavings| judge(groups, id)))
+            }
         }
     }
 
@@ -129,8 +151,9 @@ impl Stream {
     }
 
     /// A group for changes, and the entries it reads.
-    pub fn group_mut(&mut self, name: &[u8]) -> Option<(&mut Group, &Entries)> {
-        Some((self.groups.get_mut(name)?, &self.entries))
+    pub fn group_mut(&mut self, name: &[u8]) -> Option<(GroupMut<'_>, &Entries)> {
+        let group = self.groups.get_mut(name)?;
+        Some((GroupMut::new(name, group, &mut self.savings), &self.entries))
     }
 
     /// A new group; `None` if there is one of this name.
@@ -139,16 +162,23 @@ impl Stream {
         name: &[u8],
         last_id: StreamId,
         entries_read: Option<u64>,
-    ) -> Option<&mut Group> {
+    ) -> Option<GroupMut<'_>> {
         if self.groups.contains_key(name) {
             return None;
         }
-        let group = Box::new(Group::new(last_id, entries_read));
-        Some(self.groups.entry(name.into()).or_insert(group))
+        self.groups_made = self.groups_made.wrapping_add(1);
+        let born = self.savings.mark();
+        let group = Box::new(Group::new(self.groups_made, born, last_id, entries_read));
+        let group = self.groups.entry(name.into()).or_insert(group);
+        Some(GroupMut::new(name, group, &mut self.savings))
     }
 
     pub fn remove_group(&mut self, name: &[u8]) -> bool {
-        self.groups.remove(name).is_some()
+        let Some((name, group)) = self.groups.remove_entry(name) else { return false };
+        if self.savings.open(&name, &group) {
+            self.left.push((name, group));
+        }
+        true
     }
 
     /// What is known of entries added under ids of their producers', if anything ever was.
@@ -178,9 +208,10 @@ impl Stream {
 
     /// Bytes it has allocated beyond itself, about.
     pub fn memory(&self) -> usize {
-        let group = |(name, group): (&[u8], &Group)| size_class(name.len()) + GROUP_COST + group.memory();
+        let left = self.left.iter().map(|(name, group)| (&**name, &**group));
+        let groups = self.groups().chain(left);
         self.entries.memory()
-            + self.groups().map(group).sum::<usize>()
+            + groups.map(|(name, group)| size_class(name.len()) + GROUP_COST + group.memory()).sum::<usize>()
             + self.producers.as_ref().map_or(0, |producers| producers.memory())
     }
 
@@ -188,12 +219,30 @@ impl Stream {
     pub fn free_effort(&self) -> usize {
         self.entries.blocks()
             + self.groups.values().map(|group| 2 + group.blocks()).sum::<usize>()
+            + self.left.iter().map(|(_, group)| 2 + group.blocks()).sum::<usize>()
             + self.producers.as_ref().map_or(0, |producers| producers.blocks())
     }
 
-    /// Bytes that nodes and pending entries take in plain RDB form; what stands around them comes on top.
+    /// The form that holds what is to be said of its groups.
+    pub fn form(&self) -> Form {
+        if self.groups.values().any(|group| group.returned_len() > 0) {
+            Form::Returned
+        } else if self.producers.is_some() {
+            Form::Active
+        } else {
+            Form::Plain
+        }
+    }
+
+    /// Bytes that all groups take in plain RDB form.
+    pub fn groups_rdb_len(&self) -> u64 {
+        let form = self.form();
+        self.groups.iter().map(|(name, group)| group.rdb_len(name.len(), form)).sum()
+    }
+
+    /// Bytes that nodes and groups take in plain RDB form; what stands around them comes on top.
     pub fn rdb_len(&self) -> u64 {
-        self.entries.rdb_bytes() + self.groups.values().map(|group| group.rdb_bytes()).sum::<u64>()
+        self.entries.rdb_bytes() + self.groups_rdb_len()
     }
 
     pub fn duplicate(&self) -> Stream {
@@ -201,7 +250,10 @@ impl Stream {
         Stream {
             entries: self.entries.duplicate(),
             groups: self.groups().map(group).collect(),
+            groups_made: self.groups_made,
             producers: self.producers.clone(),
+            savings: StreamSavings::default(),
+            left: Vec::new(),
         }
     }
 
@@ -213,42 +265,49 @@ impl Stream {
     }
 
     fn forget(&mut self, id: StreamId) {
-        forget(&mut self.groups, id);
+        forget(&mut self.groups, id, &mut self.savings);
     }
 }
 
-/// The nodes are saved in pieces; all else is told at the beginning.
+/// The nodes come first, then the groups; all else is told at the beginning.
 impl Savable for Stream {
     fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        self.entries.begin_saving(number, saver);
+        let (form, last_node, left) = (self.form(), self.entries.last_id(), self.left.len());
+        self.savings.begin(number, saver, form, last_node, left);
     }
 
     fn save_on(&mut self, number: u32) -> bool {
-        self.entries.save_on(number)
+        let Some(saving) = self.savings.get_mut(number) else { return false };
+        self.entries.save_on(saving) || save_groups(saving, &self.groups, &self.left)
     }
 
     fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
-        self.entries.savings_mut().end(number)
+        let saver = self.savings.end(number);
+        if !self.savings.any() {
+            self.left = Vec::new();
+        }
+        saver
     }
 
     fn saver(&self, number: u32) -> Option<&dyn Saver> {
-        self.entries.savings().saver(number)
+        self.savings.saver(number)
     }
 
     fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver)) {
-        self.entries.savings_mut().each_saver(visit);
+        self.savings.iter_mut().for_each(|saving| visit(&mut *saving.saver));
     }
 }
 
 /// Nobody is asked before a trim removes an entry.
-const NOBODY: Option<fn(StreamId) -> Verdict> = None;
+const NOBODY: Option<fn(StreamId, &mut StreamSavings) -> Verdict> = None;
 
 type Groups = BTreeMap<Box<[u8]>, Box<Group>>;
+type LeftGroup = (Box<[u8]>, Box<Group>);
 
 /// No group has the entry pending any more.
-fn forget(groups: &mut Groups, id: StreamId) {
-    for group in groups.values_mut() {
-        group.remove_pending(id);
+fn forget(groups: &mut Groups, id: StreamId, savings: &mut StreamSavings) {
+    for (name, group) in groups.iter_mut().filter(|(_, group)| group.pending(id).is_some()) {
+        GroupMut::new(name, group, savings).remove_pending(id);
     }
 }
 

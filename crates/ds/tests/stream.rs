@@ -235,7 +235,7 @@ fn apply_to_group(stream: &mut Stream, model: &mut Model, name: &[u8], op: Group
 }
 
 fn change_group(stream: &mut Stream, model: &mut ModelGroup, entries: &[StreamId], name: &[u8], op: GroupOp) {
-    let (group, own_entries) = stream.group_mut(name).expect("both have the group");
+    let (mut group, own_entries) = stream.group_mut(name).expect("both have the group");
     let pending_id = |at| nth(&mut model.pending.keys().copied(), at);
     match op {
         GroupOp::Create(_) | GroupOp::Destroy => unreachable!("the caller did it"),
@@ -514,7 +514,7 @@ fn lag() {
 #[test]
 fn memory_of_a_million_pending_entries() {
     let mut stream = Stream::default();
-    let group = stream.create_group(b"g", StreamId::MIN, None).expect("is new");
+    let mut group = stream.create_group(b"g", StreamId::MIN, None).expect("is new");
     let consumer = group.create_consumer(b"c", 0);
     for number in 1..=1_000_000 {
         group.set_pending(StreamId::new(number, 0), Pending { consumer, delivered_at: 5, deliveries: 1 });

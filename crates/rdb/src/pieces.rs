@@ -12,6 +12,7 @@ use ds::list::{ListRef, SharedNodes};
 use ds::saving::Piece;
 use ds::set::SetRef;
 use ds::sorted_set::SortedSetRef;
+use ds::stream::{Form, Stream};
 
 /// What is known of a record before its pieces.
 pub struct Plan {
@@ -21,8 +22,8 @@ pub struct Plan {
     /// The lowest version that knows the form.
     pub version: u32,
     pub shape: Shape,
-    /// What ends the body, behind all pieces.
-    pub tail: Vec<u8>,
+    /// What no piece brings, and where it stands in the body.
+    pub fixed: Vec<(u64, Vec<u8>)>,
 }
 
 /// What pieces have to know of the whole.
@@ -33,36 +34,63 @@ pub enum Shape {
     Timed {
         least: i64,
     },
+    /// A stream whose groups begin at `groups_at` in the body.
+    Stream {
+        groups_at: u64,
+        form: Form,
+    },
 }
 
 /// The plan for a value; `None` for one that is not written in pieces.
 pub fn plan(key: &[u8], expires_at: Option<i64>, value: ValueRef<'_>) -> Option<Plan> {
-    let mut tail = Vec::new();
-    let (len, count) = match value {
+    let (body_len, count) = match value {
         ValueRef::Hash(HashRef::Table(table)) => (body_len(table), table.len()),
         ValueRef::Set(SetRef::Table(table)) => (table.rdb_len(), table.len()),
         ValueRef::SortedSet(SortedSetRef::Table(table)) => (table.rdb_len(), table.len()),
         ValueRef::List(ListRef::Nodes(list)) => (list.stored_len(), list.node_count()),
-        ValueRef::Stream(stream) => {
-            stream::write_tail(&mut tail, stream, &PLAIN);
-            (stream.entries().rdb_bytes(), stream.entries().node_count())
-        }
+        ValueRef::Stream(stream) => (stream.entries().rdb_bytes(), stream.entries().node_count()),
         ValueRef::Bytes(bytes) => (bytes.len() as u64, bytes.len()),
         _ => return None,
     };
     let mut head = Vec::new();
     writer::write_head(&mut head, key, expires_at, value, &PLAIN);
-    let shape = match value {
+    let version = values::version_needed(value);
+    let mut plan = Plan { head, body_len, version, shape: Shape::Plain, fixed: Vec::new() };
+    match value {
         ValueRef::Hash(HashRef::Table(table)) if table.expiring_count() > 0 => {
             let least = hash::least_expiry(table);
-            head.extend_from_slice(&least.to_le_bytes());
-            Shape::Timed { least }
+            plan.head.extend_from_slice(&least.to_le_bytes());
+            plan.shape = Shape::Timed { least };
         }
-        _ => Shape::Plain,
-    };
-    length::write_len(&mut head, count as u64);
-    let body_len = len + tail.len() as u64;
-    Some(Plan { head, body_len, version: values::version_needed(value), shape, tail })
+        ValueRef::Stream(stream) => plan_groups(&mut plan, stream),
+        _ => {}
+    }
+    length::write_len(&mut plan.head, count as u64);
+    Some(plan)
+}
+
+/// Behind the nodes: counts, the groups, which come in pieces, and what is known of producers.
+fn plan_groups(plan: &mut Plan, stream: &Stream) {
+    let (mut counts, mut end) = (Vec::new(), Vec::new());
+    stream::write_counts(&mut counts, stream);
+    stream::write_end(&mut end, stream, &PLAIN);
+    let groups_at = plan.body_len + counts.len() as u64;
+    let end_at = groups_at + stream.groups_rdb_len();
+    plan.shape = Shape::Stream { groups_at, form: stream.form() };
+    plan.fixed.push((plan.body_len, counts));
+    plan.body_len = end_at + end.len() as u64;
+    if !end.is_empty() {
+        plan.fixed.push((end_at, end));
+    }
+}
+
+/// Where a piece stands in the body; `None`: behind the last one of its kind.
+pub fn place(piece: &Piece<'_>, shape: Shape) -> Option<u64> {
+    match (piece, shape) {
+        (Piece::Nodes { at, .. } | Piece::Bytes { at, .. }, _) => Some(*at),
+        (Piece::OfGroup { at, .. }, Shape::Stream { groups_at, .. }) => Some(groups_at + at),
+        _ => None,
+    }
 }
 
 /// Appends a piece of a body.
@@ -83,6 +111,10 @@ pub fn write_piece(out: &mut Vec<u8>, piece: Piece<'_>, shape: Shape) {
         Piece::StreamNode { master, node } => {
             length::write_plain(out, &master.to_bytes());
             length::write_plain(out, node);
+        }
+        Piece::OfGroup { part, .. } => {
+            let Shape::Stream { form, .. } = shape else { unreachable!("only streams have groups") };
+            stream::write_part(out, part, form);
         }
         Piece::Nodes { nodes, .. } => write_nodes(out, &nodes),
         Piece::Bytes { bytes, .. } => out.extend_from_slice(bytes),

@@ -11,15 +11,17 @@ use crate::error::ErrorKind;
 use crate::format;
 use crate::length::{self, WriteOptions};
 use crate::source::Input;
-use ds::stream::{ConsumerId, Entries, Group, IdempotenceLimits, Pending, Producers, Stream, StreamId};
+use ds::saving::GroupPart;
+use ds::stream::{
+    Consumer, ConsumerId, Entries, Form, Group, GroupMut, IdempotenceLimits, Pending, Producers, Stream,
+    StreamId,
+};
 
 pub(crate) fn type_code(stream: &Stream) -> u8 {
-    if stream.groups().any(|(_, group)| group.returned_len() > 0) {
-        format::TYPE_STREAM_LISTPACKS_5
-    } else if stream.producers().is_some() {
-        format::TYPE_STREAM_LISTPACKS_4
-    } else {
-        format::TYPE_STREAM_LISTPACKS_2
+    match stream.form() {
+        Form::Plain => format::TYPE_STREAM_LISTPACKS_2,
+        Form::Active => format::TYPE_STREAM_LISTPACKS_4,
+        Form::Returned => format::TYPE_STREAM_LISTPACKS_5,
     }
 }
 
@@ -38,23 +40,29 @@ pub(crate) fn write(out: &mut Vec<u8>, stream: &Stream, options: &WriteOptions) 
         length::write_string(out, &master.to_bytes(), options);
         length::write_string(out, node, options);
     }
-    write_tail(out, stream, options);
+    write_counts(out, stream);
+    let form = stream.form();
+    for (name, group) in stream.groups() {
+        length::write_string(out, name, options);
+        write_group(out, group, form, options);
+    }
+    write_end(out, stream, options);
 }
 
-/// All that follows the nodes.
-pub(crate) fn write_tail(out: &mut Vec<u8>, stream: &Stream, options: &WriteOptions) {
-    let (code, entries) = (type_code(stream), stream.entries());
+/// What stands between the nodes and the groups.
+pub(crate) fn write_counts(out: &mut Vec<u8>, stream: &Stream) {
+    let entries = stream.entries();
     length::write_len(out, entries.len());
     [entries.last_id(), entries.first_id(), entries.max_deleted_id()]
         .into_iter()
         .for_each(|id| write_id(out, id));
     length::write_len(out, entries.added());
     length::write_len(out, stream.groups().len() as u64);
-    for (name, group) in stream.groups() {
-        length::write_string(out, name, options);
-        write_group(out, group, code, options);
-    }
-    if code >= format::TYPE_STREAM_LISTPACKS_4 {
+}
+
+/// What follows the groups.
+pub(crate) fn write_end(out: &mut Vec<u8>, stream: &Stream, options: &WriteOptions) {
+    if stream.form() != Form::Plain {
         let limits = IdempotenceLimits::default();
         match stream.producers() {
             Some(producers) => write_producers(out, producers, options),
@@ -63,29 +71,58 @@ pub(crate) fn write_tail(out: &mut Vec<u8>, stream: &Stream, options: &WriteOpti
     }
 }
 
-fn write_group(out: &mut Vec<u8>, group: &Group, code: u8, options: &WriteOptions) {
-    write_id(out, group.last_id);
-    length::write_len(out, group.entries_read.unwrap_or(READ_UNKNOWN));
-    length::write_len(out, group.pending_len() as u64);
-    for (id, pending) in group.pending_from(StreamId::MIN) {
-        out.extend_from_slice(&id.to_bytes());
-        out.extend_from_slice(&pending.delivered_at.to_le_bytes());
-        length::write_len(out, pending.deliveries);
+/// A part of the groups as it stands between others.
+pub(crate) fn write_part(out: &mut Vec<u8>, part: GroupPart<'_>, form: Form) {
+    match part {
+        GroupPart::Head { name, group } => {
+            length::write_plain(out, name);
+            write_group_head(out, group);
+        }
+        GroupPart::Pending(entries) => entries.for_each(|(id, pending)| write_pending(out, id, pending)),
+        GroupPart::Count(count) => length::write_len(out, count),
+        GroupPart::Consumer(consumer) => {
+            length::write_plain(out, consumer.name());
+            write_consumer_head(out, consumer, form);
+        }
+        GroupPart::Ids(ids) => ids.for_each(|id| out.extend_from_slice(&id.to_bytes())),
     }
+}
+
+fn write_group(out: &mut Vec<u8>, group: &Group, form: Form, options: &WriteOptions) {
+    write_group_head(out, group);
+    group.pending_from(StreamId::MIN).for_each(|(id, pending)| write_pending(out, id, pending));
     length::write_len(out, group.consumer_count() as u64);
     for (_, consumer) in group.consumers() {
         length::write_string(out, consumer.name(), options);
-        out.extend_from_slice(&consumer.seen_at.to_le_bytes());
-        if code >= format::TYPE_STREAM_LISTPACKS_3 {
-            out.extend_from_slice(&consumer.active_at.unwrap_or(NEVER).to_le_bytes());
-        }
-        length::write_len(out, consumer.pending_len() as u64);
+        write_consumer_head(out, consumer, form);
         consumer.pending_ids(StreamId::MIN).for_each(|id| out.extend_from_slice(&id.to_bytes()));
     }
-    if code >= format::TYPE_STREAM_LISTPACKS_5 {
+    if form == Form::Returned {
         length::write_len(out, group.returned_len() as u64);
         group.returned_ids().for_each(|id| out.extend_from_slice(&id.to_bytes()));
     }
+}
+
+/// Between a group's name and its pending entries.
+fn write_group_head(out: &mut Vec<u8>, group: &Group) {
+    write_id(out, group.last_id);
+    length::write_len(out, group.entries_read.unwrap_or(READ_UNKNOWN));
+    length::write_len(out, group.pending_len() as u64);
+}
+
+fn write_pending(out: &mut Vec<u8>, id: StreamId, pending: Pending) {
+    out.extend_from_slice(&id.to_bytes());
+    out.extend_from_slice(&pending.delivered_at.to_le_bytes());
+    length::write_len(out, pending.deliveries);
+}
+
+/// Between a consumer's name and its ids.
+fn write_consumer_head(out: &mut Vec<u8>, consumer: &Consumer, form: Form) {
+    out.extend_from_slice(&consumer.seen_at.to_le_bytes());
+    if form != Form::Plain {
+        out.extend_from_slice(&consumer.active_at.unwrap_or(NEVER).to_le_bytes());
+    }
+    length::write_len(out, consumer.pending_len() as u64);
 }
 
 fn write_producers(out: &mut Vec<u8>, producers: &Producers, options: &WriteOptions) {
@@ -158,12 +195,12 @@ fn read_group<I: Input>(source: &mut I, code: u8, stream: &mut Stream) -> Result
     } else {
         Entries::reads_up_to(stream.entries(), last_id)
     };
-    let group = stream
+    let mut group = stream
         .create_group(&name, last_id, entries_read)
         .ok_or(ErrorKind::Corrupt("a stream has a group twice"))?;
     let mut pending = read_pending(source)?;
     for _ in 0..length::read_len(source)? {
-        read_consumer(source, code, group, &mut pending)?;
+        read_consumer(source, code, &mut group, &mut pending)?;
     }
     let returned = if code >= format::TYPE_STREAM_LISTPACKS_5 { read_ids(source)? } else { Vec::new() };
     for (id, kept) in &pending {
@@ -204,7 +241,7 @@ fn read_pending<I: Input>(source: &mut I) -> Result<Vec<(StreamId, Pending)>, Er
 fn read_consumer<I: Input>(
     source: &mut I,
     code: u8,
-    group: &mut Group,
+    group: &mut GroupMut<'_>,
     pending: &mut [(StreamId, Pending)],
 ) -> Result<(), ErrorKind> {
     let name = length::read_string(source)?;

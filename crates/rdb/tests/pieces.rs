@@ -1,6 +1,9 @@
 //! Values written in pieces: exactly as many bytes as were announced, whatever happens to the value between
 //! the first piece and the last, and what is read back is what was there at the beginning.
 
+#[path = "../../store/tests/common/groups.rs"]
+mod groups;
+
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +14,8 @@ use ds::list::{End, Limits, ListRef, PackedList};
 use ds::saving::{Piece, Savable, Saver};
 use ds::set::{MemberTable, SetRef};
 use ds::sorted_set::{ScoredTable, SortedSetRef};
-use ds::stream::{NodeLimits, Pending, References, Stream, StreamId};
-use rdb::pieces::{Plan, Shape, plan, write_piece};
+use ds::stream::{IdempotenceLimits, NodeLimits, Pending, References, Stream, StreamId};
+use rdb::pieces::{Plan, Shape, place, plan, write_piece};
 use rdb::{Item, Object, ReadOptions, Reader, ValueRef, write_eof, write_header};
 
 /// Puts a body together: pieces stand where they say, or one behind the other.
@@ -28,14 +31,11 @@ struct Parts {
 impl Saver for Body {
     fn save(&mut self, piece: Piece<'_>) -> ControlFlow<()> {
         let mut parts = self.0.lock().expect("no panic");
-        let own = match &piece {
-            Piece::Nodes { at, .. } | Piece::Bytes { at, .. } => Some(*at as usize),
-            _ => None,
-        };
+        let own = place(&piece, parts.shape).map(|at| at as usize);
         let mut bytes = Vec::new();
         write_piece(&mut bytes, piece, parts.shape);
         let at = own.unwrap_or(parts.next);
-        parts.next = at + bytes.len();
+        parts.next += if own.is_none() { bytes.len() } else { 0 };
         parts.put(at, &bytes);
         ControlFlow::Continue(())
     }
@@ -88,9 +88,9 @@ fn save<V: Savable, E>(
 const SAVINGS: u32 = 3;
 
 fn begin<V: Savable, E>(value: &mut V, number: u32, (planned, expected): (Plan, E)) -> Running<E> {
-    let Plan { head, body_len, shape, tail, .. } = planned;
+    let Plan { head, body_len, shape, fixed, .. } = planned;
     let mut parts = Parts { shape, bytes: vec![None; body_len as usize], next: 0 };
-    parts.put(body_len as usize - tail.len(), &tail);
+    fixed.iter().for_each(|(at, bytes)| parts.put(*at as usize, bytes));
     let body = Body(Arc::new(Mutex::new(parts)));
     value.begin_saving(number, Box::new(body.clone()));
     Running { number, body, head, expected }
@@ -279,9 +279,40 @@ fn lists() {
     }
 }
 
+/// The chunk behind which another one begins does not change.
+#[test]
+fn pending_entries_behind_full_chunks() {
+    for count in 120..=270 {
+        let mut stream = Stream::default();
+        let set = |stream: &mut Stream, range: std::ops::Range<u64>| {
+            let mut group = stream.group_mut(b"group").expect("is there").0;
+            let consumer = group.consumer_named(b"consumer");
+            for number in range {
+                let consumer = consumer.filter(|_| number % 2 == 0);
+                let id = StreamId::new(number, 0);
+                group.set_pending(id, Pending { consumer, delivered_at: 3, deliveries: 1 });
+            }
+        };
+        let mut group = stream.create_group(b"group", StreamId::MIN, None).expect("is new");
+        group.create_consumer(b"consumer", 1);
+        set(&mut stream, 0..count);
+        let bytes = |stream: &Stream| rdb::dump(ValueRef::Stream(stream), VERSION, &PLAIN);
+        let look = |stream: &Stream| (planned(ValueRef::Stream(stream)), bytes(stream));
+        let mut next = count;
+        let saved = save(&mut stream, look, |stream| {
+            set(stream, next..next + 2);
+            next += 2;
+        });
+        for (object, expected) in saved {
+            let Object::Stream(read) = object else { panic!("a stream") };
+            assert!(bytes(&read) == expected, "{count}");
+        }
+    }
+}
+
 #[test]
 fn streams() {
-    for seed in 0..100 {
+    for seed in 0..400 {
         let mut rng = Rng::from_seed(seed);
         let mut stream = Stream::default();
         let add = |stream: &mut Stream, rng: &mut Rng| {
@@ -294,20 +325,18 @@ fn streams() {
         (0..1 + rng.below(500)).for_each(|_| add(&mut stream, &mut rng));
         let ids: Vec<StreamId> =
             stream.entries().range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id).collect();
-        stream.create_group(b"group", StreamId::MIN, None);
-        let (group, _) = stream.group_mut(b"group").expect("made above");
-        let consumer = group.create_consumer(b"consumer", 1);
-        for id in &ids {
-            let deliveries = number(&mut rng, 40);
-            group.set_pending(*id, Pending { consumer, delivered_at: 3, deliveries });
+        groups::fill_groups(&mut stream, &mut rng);
+        if seed % 5 == 0 {
+            stream.producers_mut(IdempotenceLimits::default()).record(b"producer", b"id", ids[0], 0);
         }
-        let bytes = |stream: &Stream| rdb::dump(ValueRef::Stream(stream), 10, &PLAIN);
+        let bytes = |stream: &Stream| rdb::dump(ValueRef::Stream(stream), VERSION, &PLAIN);
         let look = |stream: &Stream| (planned(ValueRef::Stream(stream)), bytes(stream));
         let saved = save(&mut stream, look, |stream| {
             add(stream, &mut rng);
             for _ in 0..5 {
                 stream.remove(ids[rng.below(ids.len() as u64) as usize], References::Drop);
             }
+            (0..rng.below(8)).for_each(|_| groups::change_groups(stream, &mut rng));
             stream.check_invariants();
         });
         for (object, expected) in saved {
@@ -317,4 +346,5 @@ fn streams() {
     }
 }
 
+const VERSION: u32 = rdb::format::VERSION_FIELD_TTL;
 const PLAIN: rdb::WriteOptions = rdb::WriteOptions { compress: false };

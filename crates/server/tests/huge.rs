@@ -14,6 +14,7 @@ use resp::Value;
 use testkit::{Client, Server};
 
 const ITEMS: usize = 40_000;
+const CONSUMERS: usize = 4;
 const TEXT_LEN: usize = 8 << 20;
 /// Bytes a second: slow enough that writers come before the walk.
 const RATE: &str = "2mb";
@@ -34,8 +35,12 @@ fn fill(client: &mut Client) {
         add(&["RPUSH", "list", &name]);
         add(&["XADD", "stream", &format!("{}-1", item + 1), "field", &name]);
     }
+    add(&["XGROUP", "CREATE", "stream", "17", "5-5"]);
     add(&["XGROUP", "CREATE", "stream", "group", "0"]);
-    add(&["XREADGROUP", "GROUP", "group", "one", "COUNT", "1000", "STREAMS", "stream", ">"]);
+    for consumer in 0..30 {
+        let name = (consumer % CONSUMERS).to_string();
+        add(&["XREADGROUP", "GROUP", "group", &name, "COUNT", "1000", "STREAMS", "stream", ">"]);
+    }
     add(&["SETRANGE", "text", &(TEXT_LEN - 1).to_string(), "x"]);
     for requests in requests.chunks(1000) {
         for reply in client.pipeline(requests) {
@@ -45,7 +50,24 @@ fn fill(client: &mut Client) {
 }
 
 fn digests(client: &mut Client) -> BTreeMap<String, Value> {
-    KEYS.iter().map(|key| (key.to_string(), client.call(&["DEBUG", "DIGEST-VALUE", key]))).collect()
+    let mut digests: BTreeMap<String, Value> =
+        KEYS.iter().map(|key| (key.to_string(), client.call(&["DEBUG", "DIGEST-VALUE", key]))).collect();
+    // The digest of a stream knows no groups.
+    digests.insert("pending".into(), pending(client));
+    digests.insert("by consumer".into(), client.run("XPENDING stream group"));
+    digests
+}
+
+/// All pending entries, without the time that has passed.
+fn pending(client: &mut Client) -> Value {
+    let Value::Array(Some(mut entries)) = client.run("XPENDING stream group - + 100000") else {
+        panic!("there is a group");
+    };
+    for entry in &mut entries {
+        let Value::Array(Some(parts)) = entry else { panic!("an id, a consumer, a time and a count") };
+        parts.remove(2);
+    }
+    Value::Array(Some(entries))
 }
 
 /// Changes all values as fast as it can.
@@ -75,12 +97,27 @@ fn change(rng: &mut Rng, value: &str) -> Vec<String> {
         9 => ["LSET", "list", "20000", "changed"].map(String::from).to_vec(),
         10 => ["XDEL", "stream", &format!("{}-1", item + 1)].map(String::from).to_vec(),
         11 => ["XADD", "stream", "*", "field", &name].map(String::from).to_vec(),
-        12 => ["XACK", "stream", "group", &format!("{}-1", 1 + item % 1000)].map(String::from).to_vec(),
+        12 => change_group(rng, &format!("{}-1", item + 1)),
         13 => ["SETBIT", "text", &(item * 1000).to_string(), "1"].map(String::from).to_vec(),
         14 => ["APPEND", "text", "tail"].map(String::from).to_vec(),
         _ => ["SETRANGE", "text", &(item * 100).to_string(), &name].map(String::from).to_vec(),
     };
     words
+}
+
+fn change_group(rng: &mut Rng, id: &str) -> Vec<String> {
+    let consumer = &rng.below(2 * CONSUMERS as u64).to_string();
+    let words = match rng.below(400) {
+        0 => "XGROUP DESTROY stream group".to_string(),
+        1 => format!("XGROUP DELCONSUMER stream group {consumer}"),
+        2..=20 => "XGROUP CREATE stream group 100-0".to_string(),
+        21..=40 => format!("XGROUP CREATECONSUMER stream 17 {consumer}"),
+        41..=100 => format!("XREADGROUP GROUP group {consumer} COUNT 10 STREAMS stream >"),
+        101..=150 => format!("XAUTOCLAIM stream group {consumer} 0 {id} COUNT 10 JUSTID"),
+        151..=250 => format!("XCLAIM stream group {consumer} 0 {id}"),
+        _ => format!("XACK stream group {id}"),
+    };
+    words.split(' ').map(String::from).collect()
 }
 
 /// The digests of what a program loads from the dump.

@@ -8,16 +8,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::limits;
 use base::random::Rng;
+use common::groups::{change_groups, fill_groups};
 use common::{Entry, File, Model, Value, check_equal};
 use ds::hash::Ttl;
 use ds::list::{Direction, End};
-use ds::stream::{NodeLimits, Pending, References, Stream, StreamId, Trim, TrimTo};
+use ds::stream::{NodeLimits, References, Stream, StreamId, Trim, TrimTo};
 use store::list::ListMut;
 use store::reading::{Parked, park};
 use store::set::SetMut;
 use store::snapshot::{Output, Snapshot};
 use store::sorted_set::SortedSetMut;
-use store::text::Incoming;
+use store::text::{Expiry, Incoming};
 use store::value::Place;
 use store::{Db, DbIndex, Hash, Key, Kind, List, Plan, Set, SortedSet, Store, Text, Thresholds};
 
@@ -102,11 +103,13 @@ const LARGE_OPERATIONS: &[Operation] = &[
     (6, World::remove_matching),
     (4, World::set_large_text),
     (10, World::append),
+    (4, World::overwrite_text),
     (15, World::set_range),
     (15, World::add_to_stream),
     (10, World::remove_from_stream),
     (3, World::trim_stream),
-    (5, World::read_stream),
+    (3, World::fill_groups),
+    (25, World::change_groups),
     (4, World::remove),
     (4, World::remove_late),
     (3, World::park),
@@ -130,9 +133,7 @@ fn large_values_are_saved_in_pieces_as_they_were_at_the_cut() {
         let mut world = World::new(seed, [2, 5, 12][seed as usize % 3]);
         world.operations = LARGE_OPERATIONS;
         (0..5).for_each(|_| {
-            [World::fill_hash, World::fill_set, World::fill_sorted_set, World::fill_list, World::fill_stream]
-                .iter()
-                .for_each(|fill| fill(&mut world));
+            FILLS.iter().for_each(|fill| fill(&mut world));
         });
         (0..250).for_each(|_| world.step());
         world.finish();
@@ -149,6 +150,14 @@ fn large_values_are_saved_in_pieces_as_they_were_at_the_cut() {
 }
 
 const RUNS: u64 = 2000;
+const FILLS: [fn(&mut World); 6] = [
+    World::fill_hash,
+    World::fill_set,
+    World::fill_sorted_set,
+    World::fill_list,
+    World::fill_stream,
+    World::fill_groups,
+];
 
 #[test]
 fn the_file_is_the_state_at_the_cut() {
@@ -316,6 +325,18 @@ impl World {
             }
         });
         self.model.insert(place, Entry { value: Value::Text(bytes), expires_at });
+    }
+
+    /// As SET does over another string: in the same entry.
+    fn overwrite_text(&mut self) {
+        let Some(place) = self.known_as(|entry| matches!(entry.value, Value::Text(_))) else { return };
+        let (bytes, time) = (self.bytes(), self.time());
+        self.at(&place, |db, key| {
+            let slot = db.find(key).expect("the model has it");
+            let expiry = time.map_or(Expiry::Drop, Expiry::At);
+            db.edit(slot, |entry| store::text::overwrite(entry, Incoming::Slice(&bytes), expiry, 0));
+        });
+        self.model.insert(place, Entry { value: Value::Text(bytes), expires_at: time });
     }
 
     fn append(&mut self) {
@@ -582,23 +603,16 @@ impl World {
         });
     }
 
-    /// Entries are given to a consumer, or acknowledged.
-    fn read_stream(&mut self) {
+    /// Enough pending entries for many chunks.
+    fn fill_groups(&mut self) {
+        let place = self.known_stream().unwrap_or_else(|| self.place());
+        self.change_stream(place, fill_groups);
+    }
+
+    fn change_groups(&mut self) {
         let Some(place) = self.known_stream() else { return };
         self.change_stream(place, |stream, rng| {
-            stream.create_group(b"group", StreamId::MIN, None);
-            let ids: Vec<_> =
-                stream.entries().range(StreamId::MIN, StreamId::MAX).take(20).map(|entry| entry.id).collect();
-            let (group, _) = stream.group_mut(b"group").expect("made above");
-            group.create_consumer(b"consumer", 7);
-            let consumer = group.consumer_named(b"consumer");
-            for id in ids {
-                match rng.below(2) {
-                    0 => drop(group.remove_pending(id)),
-                    _ => group
-                        .set_pending(id, Pending { consumer, delivered_at: 5, deliveries: rng.below(99) }),
-                }
-            }
+            (0..1 + rng.below(4)).for_each(|_| change_groups(stream, rng));
         });
     }
 

@@ -7,9 +7,10 @@ use std::ops::ControlFlow;
 use base::alloc::size_class;
 
 use crate::listpack::Corrupt;
-use crate::saving::{Piece, Saver, Saving, Savings};
+use crate::saving::{Piece, Saving};
 use crate::stream::id::StreamId;
 use crate::stream::node::{Content, Entry, Node, Record, Records, Tombstone};
+use crate::stream::saving::{Progress, StreamSavings};
 use crate::stream::sorted::{self, SortedMap};
 
 /// When a node is full: the next entry would bring it to so many bytes, or it has so many entries. 0: no
@@ -70,6 +71,11 @@ pub(super) enum Verdict {
     Stop,
 }
 
+/// Says what becomes of an entry before a trim removes it.
+pub(super) trait Judge: FnMut(StreamId, &mut StreamSavings) -> Verdict {}
+
+impl<F: FnMut(StreamId, &mut StreamSavings) -> Verdict> Judge for F {}
+
 #[derive(Default)]
 pub struct Entries {
     /// By the id of the first entry each ever had. None is without a live entry.
@@ -82,19 +88,6 @@ pub struct Entries {
     /// Bytes the nodes have allocated, and those they take in plain RDB form.
     node_bytes: usize,
     rdb_bytes: u64,
-    savings: Savings<Progress>,
-    /// How many savings were ever begun.
-    begun: u32,
-}
-
-/// How far a saving has come.
-pub(super) struct Progress {
-    /// How many savings had been begun with it.
-    begun: u32,
-    /// Nodes before are saved.
-    next: StreamId,
-    /// Nodes behind came later.
-    last: StreamId,
 }
 
 impl Entries {
@@ -186,11 +179,12 @@ impl Entries {
     }
 
     /// Adds an entry of fields and values.
-    pub fn append<'c>(
+    pub(super) fn append<'c>(
         &mut self,
         id: StreamId,
         content: impl Content<'c>,
         limits: NodeLimits,
+        savings: &mut StreamSavings,
     ) -> Result<(), AppendError> {
         if id <= self.last_id {
             return Err(AppendError::NotAbove);
@@ -201,8 +195,13 @@ impl Entries {
         if len > NODE_LEN_MAX {
             return Err(AppendError::TooLarge);
         }
+        if savings.any()
+            && let Some((master, _)) = self.nodes.last()
+        {
+            self.keep(master, savings);
+        }
         if self.nodes.last().is_none_or(|(_, node)| is_full(node, len, limits)) {
-            self.open_node(id, content.clone(), parts / 2);
+            self.open_node(id, content.clone(), parts / 2, savings.mark());
         }
         self.edit_last(|master, node| node.append(master, id, content, (parts / 2, len)));
         self.len += 1;
@@ -215,10 +214,10 @@ impl Entries {
     }
 
     /// Deletes an entry; false if it is not there.
-    pub fn delete(&mut self, id: StreamId) -> bool {
+    pub(super) fn delete(&mut self, id: StreamId, savings: &mut StreamSavings) -> bool {
         let Some((master, record)) = self.find(id) else { return false };
         let tombstone = record.tombstone();
-        self.delete_records(master, &[tombstone]);
+        self.delete_records(master, &[tombstone], savings);
         self.max_deleted_id = self.max_deleted_id.max(id);
         if id == self.first_id || self.len == 0 {
             self.find_first();
@@ -227,7 +226,12 @@ impl Entries {
     }
 
     /// Removes entries from the front as far as `trim` says; `judge` is asked of each, if there is one.
-    pub(super) fn trim(&mut self, trim: Trim, mut judge: Option<impl FnMut(StreamId) -> Verdict>) -> Trimmed {
+    pub(super) fn trim(
+        &mut self,
+        trim: Trim,
+        savings: &mut StreamSavings,
+        mut judge: Option<impl Judge>,
+    ) -> Trimmed {
         let (before, mut looked_at, mut from) = (self.len, 0, StreamId::MIN);
         let stopped_at = loop {
             let Some((master, node)) = self.nodes.from(&from).next() else { break None };
@@ -244,10 +248,10 @@ impl Entries {
             }
             looked_at += live;
             if whole && judge.is_none() {
-                self.remove_node(master, live);
+                self.remove_node(master, live, savings);
                 continue;
             }
-            if self.trim_node(master, trim.to, &mut judge) == Verdict::Stop {
+            if self.trim_node(master, trim.to, savings, &mut judge) == Verdict::Stop {
                 break None;
             }
             let Some(behind) = master.next() else { break None };
@@ -298,8 +302,7 @@ impl Entries {
     }
 
     pub(super) fn duplicate(&self) -> Entries {
-        let mut copy =
-            Entries { nodes: SortedMap::default(), node_bytes: 0, savings: Savings::default(), ..*self };
+        let mut copy = Entries { nodes: SortedMap::default(), node_bytes: 0, ..*self };
         for (master, node) in self.nodes.iter() {
             let node = node.duplicate();
             copy.node_bytes += size_class(node.capacity());
@@ -327,22 +330,13 @@ impl Entries {
         assert_eq!(self.nodes.iter().map(|(_, node)| rdb_len(node)).sum::<u64>(), self.rdb_bytes);
     }
 
-    pub(super) fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        self.begun += 1;
-        let progress = Progress { begun: self.begun, next: StreamId::MIN, last: self.last_id };
-        self.savings.begin(number, saver, progress);
-    }
-
     /// Saves some nodes; false if none is left.
-    pub(super) fn save_on(&mut self, number: u32) -> bool {
-        let Some(saving) = self.savings.get_mut(number) else { return false };
+    pub(super) fn save_on(&self, saving: &mut Saving<Progress>) -> bool {
         for _ in 0..NODES_AT_ONCE {
-            let progress = &saving.progress;
-            let next = self.nodes.from(&progress.next).next().filter(|(master, _)| *master <= progress.last);
-            let Some((master, node)) = next else { return false };
-            let full = save(saving, master, node).is_break();
-            let Some(behind) = master.next() else { return false };
-            saving.progress.next = behind;
+            let Progress { next_node: Some(from), last_node, .. } = &saving.progress else { return false };
+            let next = self.nodes.from(from).next().filter(|(master, _)| master <= last_node);
+            let full = next.is_some_and(|(master, node)| save(saving, master, node).is_break());
+            saving.progress.next_node = next.and_then(|(master, _)| master.next());
             if full {
                 break;
             }
@@ -350,30 +344,24 @@ impl Entries {
         true
     }
 
-    pub(super) fn savings(&self) -> &Savings<Progress> {
-        &self.savings
-    }
-
-    pub(super) fn savings_mut(&mut self) -> &mut Savings<Progress> {
-        &mut self.savings
-    }
-
     /// A node is about to be changed or removed.
     #[inline]
-    fn keep(&mut self, master: StreamId) {
-        if self.savings.any() {
-            self.save_for_all(master);
+    fn keep(&mut self, master: StreamId, savings: &mut StreamSavings) {
+        if savings.any() {
+            self.save_for_all(master, savings);
         }
     }
 
     #[cold]
-    fn save_for_all(&mut self, master: StreamId) {
+    fn save_for_all(&mut self, master: StreamId, savings: &mut StreamSavings) {
         let Some(node) = self.nodes.get_mut(&master) else { return };
-        for saving in self.savings.iter_mut().filter(|saving| master >= saving.progress.next) {
+        let is_ahead =
+            |saving: &&mut Saving<Progress>| saving.progress.next_node.is_some_and(|next| master >= next);
+        for saving in savings.iter_mut().filter(is_ahead) {
             // A writer saves what it has to, however much that is.
             let _ = save(saving, master, node);
         }
-        node.saved_for = self.begun;
+        node.saved_for = savings.mark();
     }
 
     /// A live entry and its node's master id.
@@ -388,23 +376,18 @@ impl Entries {
         self.first_id = first.map_or(StreamId::MIN, |entry| entry.id);
     }
 
-    fn open_node<'c>(&mut self, master: StreamId, content: impl Content<'c>, count: usize) {
+    fn open_node<'c>(&mut self, master: StreamId, content: impl Content<'c>, count: usize, mark: u32) {
         if !self.nodes.is_empty() {
             self.edit_last(|_, node| node.close());
         }
         let mut node = Node::new(content, count);
-        node.saved_for = self.begun;
+        node.saved_for = mark;
         self.node_bytes += size_class(node.capacity());
         self.rdb_bytes += rdb_len(&node);
         self.nodes.insert(master, node);
     }
 
     fn edit_last(&mut self, work: impl FnOnce(StreamId, &mut Node)) {
-        if self.savings.any()
-            && let Some((master, _)) = self.nodes.last()
-        {
-            self.keep(master);
-        }
         let (master, node) = self.nodes.last_mut().expect("a node was opened");
         let (capacity, rdb) = (node.capacity(), rdb_len(node));
         work(master, node);
@@ -415,12 +398,12 @@ impl Entries {
     }
 
     /// Deletes live records of a node, and the node with its last one.
-    fn delete_records(&mut self, master: StreamId, tombstones: &[Tombstone]) {
-        self.keep(master);
+    fn delete_records(&mut self, master: StreamId, tombstones: &[Tombstone], savings: &mut StreamSavings) {
+        self.keep(master, savings);
         let count = tombstones.len() as u64;
         let node = self.nodes.get_mut(&master).expect("the records are in a node");
         if node.live() == count {
-            return self.remove_node(master, count);
+            return self.remove_node(master, count, savings);
         }
         let (capacity, rdb) = (node.capacity(), rdb_len(node));
         node.delete(tombstones);
@@ -431,8 +414,8 @@ impl Entries {
         self.len -= count;
     }
 
-    fn remove_node(&mut self, master: StreamId, live: u64) {
-        self.keep(master);
+    fn remove_node(&mut self, master: StreamId, live: u64, savings: &mut StreamSavings) {
+        self.keep(master, savings);
         let node = self.nodes.remove(&master).expect("the node is there");
         self.node_bytes -= size_class(node.capacity());
         self.rdb_bytes -= rdb_len(&node);
@@ -444,7 +427,8 @@ impl Entries {
         &mut self,
         master: StreamId,
         to: TrimTo,
-        judge: &mut Option<impl FnMut(StreamId) -> Verdict>,
+        savings: &mut StreamSavings,
+        judge: &mut Option<impl Judge>,
     ) -> Verdict {
         let node = self.nodes.get(&master).expect("the caller found the node");
         let (mut tombstones, mut result) = (Vec::new(), Verdict::Keep);
@@ -457,7 +441,7 @@ impl Entries {
             let verdict = if reached {
                 Verdict::Stop
             } else {
-                judge.as_mut().map_or(Verdict::Remove, |judge| judge(id))
+                judge.as_mut().map_or(Verdict::Remove, |judge| judge(id, savings))
             };
             match verdict {
                 Verdict::Remove => tombstones.push(record.tombstone()),
@@ -469,7 +453,7 @@ impl Entries {
             }
         }
         if !tombstones.is_empty() {
-            self.delete_records(master, &tombstones);
+            self.delete_records(master, &tombstones, savings);
         }
         result
     }

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::ops::Bound;
 
 use base::alloc::size_class;
 
+use crate::stream::Form;
 use crate::stream::entries::{Entries, Verdict};
 use crate::stream::id::StreamId;
 use crate::stream::sorted::SortedMap;
@@ -44,7 +46,9 @@ pub struct Consumer {
     pub seen_at: i64,
     /// When it last got something.
     pub active_at: Option<i64>,
-    pending: SortedMap<StreamId, ()>,
+    pub(super) pending: SortedMap<StreamId, ()>,
+    /// The saving that was going on when it was made, or 0.
+    pub(super) born: u32,
 }
 
 impl Consumer {
@@ -61,6 +65,11 @@ impl Consumer {
         self.pending.from(&from).map(|(id, ())| id)
     }
 
+    /// Bytes in plain RDB form without its ids.
+    pub(super) fn head_len(&self, form: Form) -> u64 {
+        super::rdb_len(self.name.len()) + times_len(form) + super::rdb_number_len(self.pending.len() as u64)
+    }
+
     fn memory(&self) -> usize {
         size_class(self.name.len()) + self.pending.memory()
     }
@@ -68,15 +77,15 @@ impl Consumer {
 
 /// A pending entry as it is kept.
 #[derive(Clone, Copy)]
-struct Kept {
-    owner: Option<ConsumerId>,
+pub(super) struct Kept {
+    pub owner: Option<ConsumerId>,
     /// When it was delivered. Without an owner its turn among those given back.
-    time: i64,
-    deliveries: u64,
+    pub time: i64,
+    pub deliveries: u64,
 }
 
 impl Kept {
-    fn shown(self) -> Pending {
+    pub fn shown(self) -> Pending {
         let delivered_at = if self.owner.is_some() { self.time } else { 0 };
         Pending { consumer: self.owner, delivered_at, deliveries: self.deliveries }
     }
@@ -87,24 +96,32 @@ pub struct Group {
     pub last_id: StreamId,
     /// How many entries it would have read to get there from the first one on, if that is known.
     pub entries_read: Option<u64>,
-    pending: SortedMap<StreamId, Kept>,
+    /// Its own in its stream, and the saving that was going on when it was made, or 0.
+    pub(super) number: u32,
+    pub(super) born: u32,
+    pub(super) pending: SortedMap<StreamId, Kept>,
     /// Entries that were given back, in this order, by their turns.
-    returned: SortedMap<i64, StreamId>,
+    pub(super) returned: SortedMap<i64, StreamId>,
     /// Delivered entries by time, from the first time that order is asked for on.
     by_time: Option<Box<SortedMap<(i64, StreamId), ()>>>,
     consumers: Vec<Option<Consumer>>,
     /// Where a consumer was.
     free: Vec<ConsumerId>,
     names: BTreeMap<Box<[u8]>, ConsumerId>,
-    /// Bytes that the pending entries' counts of deliveries take in RDB form.
+    /// Bytes that the pending entries' counts of deliveries take in plain RDB form, and consumers' names, and
+    /// their counts of pending entries.
     deliveries_len: u64,
+    names_len: u64,
+    counts_len: u64,
 }
 
 impl Group {
-    pub(super) fn new(last_id: StreamId, entries_read: Option<u64>) -> Group {
+    pub(super) fn new(number: u32, born: u32, last_id: StreamId, entries_read: Option<u64>) -> Group {
         Group {
             last_id,
             entries_read,
+            number,
+            born,
             pending: SortedMap::default(),
             returned: SortedMap::default(),
             by_time: None,
@@ -112,6 +129,8 @@ impl Group {
             free: Vec::new(),
             names: BTreeMap::new(),
             deliveries_len: 0,
+            names_len: 0,
+            counts_len: 0,
         }
     }
 
@@ -166,33 +185,48 @@ impl Group {
         self.returned.iter().map(|(_, id)| *id)
     }
 
-    /// Makes an entry pending, or changes how it is. One without a consumer goes behind the others of its
-    /// kind, or keeps its turn.
-    pub fn set_pending(&mut self, id: StreamId, pending: Pending) {
+    /// As `GroupMut::set_pending`; what is changed gets the mark.
+    pub(super) fn set_pending(&mut self, id: StreamId, pending: Pending, mark: u32) {
         let old = self.pending.get(&id).copied();
         let time = match (pending.consumer, old) {
             (Some(_), _) => pending.delivered_at,
             (None, Some(Kept { owner: None, time, .. })) => time,
-            (None, _) => self.returned.last().map_or(0, |(turn, _)| turn + 1),
+            (None, _) => self.next_turn(),
         };
         let new = Kept { owner: pending.consumer, time, deliveries: pending.deliveries };
         let old_owner = old.and_then(|old| old.owner);
-        if let Some(old) = self.pending.insert(id, new) {
-            self.unlist(id, old);
+        self.pending.insert_marked(id, new, mark);
+        match old {
+            // It keeps its place in the list.
+            Some(old) if old.owner == new.owner && old.time == new.time => {
+                self.deliveries_len -= super::rdb_number_len(old.deliveries);
+                self.deliveries_len += super::rdb_number_len(new.deliveries);
+            }
+            _ => {
+                if let Some(old) = old {
+                    self.unlist(id, old, mark);
+                }
+                self.list(id, new, mark);
+            }
         }
-        self.list(id, new);
         if old_owner != new.owner {
-            old_owner.map(|owner| self.owned(owner).remove(&id));
-            new.owner.map(|owner| self.owned(owner).insert(id, ()));
+            self.disown(old_owner, id, mark);
+            if let Some(owner) = new.owner {
+                self.change_owned(owner, |own| own.insert_marked(id, (), mark));
+            }
         }
     }
 
-    /// An entry is acknowledged; `None` if it was not pending.
-    pub fn remove_pending(&mut self, id: StreamId) -> Option<Pending> {
-        let kept = self.pending.remove(&id)?;
-        self.unlist(id, kept);
-        kept.owner.map(|owner| self.owned(owner).remove(&id));
+    pub(super) fn remove_pending(&mut self, id: StreamId, mark: u32) -> Option<Pending> {
+        let kept = self.pending.remove_marked(&id, mark)?;
+        self.unlist(id, kept, mark);
+        self.disown(kept.owner, id, mark);
         Some(kept.shown())
+    }
+
+    /// The turn of the entry that is given back next.
+    pub(super) fn next_turn(&self) -> i64 {
+        self.returned.last().map_or(0, |(turn, _)| turn + 1)
     }
 
     /// Up to `max` pending entries that may be claimed: those given back, then those delivered no later than
@@ -219,41 +253,46 @@ impl Group {
         self.names.get(name).copied()
     }
 
+    /// The first consumer in order of names whose own is not before `name`.
+    pub(super) fn consumer_from(&self, name: &[u8]) -> Option<(&[u8], ConsumerId)> {
+        let range = (Bound::Included(name), Bound::Unbounded);
+        self.names.range::<[u8], _>(range).next().map(|(name, id)| (&**name, *id))
+    }
+
     pub fn consumer(&self, id: ConsumerId) -> &Consumer {
         self.consumers[id.index()].as_ref().expect("an id is as old as its consumer at most")
     }
 
-    pub fn consumer_mut(&mut self, id: ConsumerId) -> &mut Consumer {
+    pub(super) fn consumer_mut(&mut self, id: ConsumerId) -> &mut Consumer {
         self.consumers[id.index()].as_mut().expect("an id is as old as its consumer at most")
     }
 
-    /// A new consumer; `None` if there is one of this name.
-    pub fn create_consumer(&mut self, name: &[u8], now: i64) -> Option<ConsumerId> {
+    /// As `GroupMut::create_consumer`, while the saving of this number goes on.
+    pub(super) fn create_consumer(&mut self, name: &[u8], now: i64, born: u32) -> Option<ConsumerId> {
         if self.names.contains_key(name) {
             return None;
         }
-        let consumer =
-            Consumer { name: name.into(), seen_at: now, active_at: None, pending: SortedMap::default() };
+        let pending = SortedMap::default();
+        let consumer = Consumer { name: name.into(), seen_at: now, active_at: None, pending, born };
         let id = self.free.pop().unwrap_or_else(|| ConsumerId::at(self.consumers.len()));
         if id.index() == self.consumers.len() {
             self.consumers.push(None);
         }
         self.consumers[id.index()] = Some(consumer);
         self.names.insert(name.into(), id);
+        self.names_len += super::rdb_len(name.len());
+        self.counts_len += super::rdb_number_len(0);
         Some(id)
     }
 
-    /// Removes a consumer and its pending entries, and says how many those were.
-    pub fn remove_consumer(&mut self, id: ConsumerId) -> usize {
-        let Some(consumer) = self.consumers[id.index()].take() else { return 0 };
+    /// Removes a consumer that has no pending entries.
+    pub(super) fn remove_consumer(&mut self, id: ConsumerId) {
+        let Some(consumer) = self.consumers[id.index()].take() else { return };
+        assert!(consumer.pending.is_empty(), "its entries are removed first");
         self.free.push(id);
         self.names.remove(&consumer.name);
-        for (entry, ()) in consumer.pending.iter() {
-            if let Some(kept) = self.pending.remove(&entry) {
-                self.unlist(entry, kept);
-            }
-        }
-        consumer.pending.len()
+        self.names_len -= super::rdb_len(consumer.name.len());
+        self.counts_len -= super::rdb_number_len(0);
     }
 
     /// Bytes it has allocated, about.
@@ -275,19 +314,53 @@ impl Group {
         1 + self.pending.blocks() + self.returned.blocks() + consumers
     }
 
-    /// Bytes that its pending entries take in RDB form: id, time and count, and the id again for a consumer
-    /// or for those given back.
-    pub(super) fn rdb_bytes(&self) -> u64 {
-        self.pending.len() as u64 * (16 + 8 + 16) + self.deliveries_len
+    /// Bytes in plain RDB form, behind a name of `name_len` bytes.
+    pub(super) fn rdb_len(&self, name_len: usize, form: Form) -> u64 {
+        let counts = super::rdb_number_len(self.consumer_count() as u64) + self.returned_rdb_len(form);
+        self.head_len(name_len) + self.pending_rdb_len() + counts + self.consumers_rdb_len(form)
+    }
+
+    /// All before its pending entries.
+    pub(super) fn head_len(&self, name_len: usize) -> u64 {
+        let numbers = [
+            self.last_id.ms,
+            self.last_id.seq,
+            self.entries_read.unwrap_or(u64::MAX),
+            self.pending.len() as u64,
+        ];
+        super::rdb_len(name_len) + numbers.into_iter().map(super::rdb_number_len).sum::<u64>()
+    }
+
+    /// Of each pending entry its id, a time and a count.
+    pub(super) fn pending_rdb_len(&self) -> u64 {
+        self.pending.len() as u64 * (ID_LEN + TIME_LEN) + self.deliveries_len
+    }
+
+    /// Consumers with the ids of their entries.
+    pub(super) fn consumers_rdb_len(&self, form: Form) -> u64 {
+        let ids = (self.pending.len() - self.returned.len()) as u64 * ID_LEN;
+        self.names_len + self.counts_len + self.consumer_count() as u64 * times_len(form) + ids
+    }
+
+    /// Ids of entries that were given back, and how many they are.
+    fn returned_rdb_len(&self, form: Form) -> u64 {
+        match form {
+            Form::Plain | Form::Active => 0,
+            Form::Returned => {
+                super::rdb_number_len(self.returned.len() as u64) + self.returned.len() as u64 * ID_LEN
+            }
+        }
     }
 
     pub(super) fn duplicate(&self) -> Group {
         let consumer = |consumer: &Consumer| Consumer {
             name: consumer.name.clone(),
             pending: consumer.pending.duplicate(),
+            born: 0,
             ..*consumer
         };
         Group {
+            born: 0,
             pending: self.pending.duplicate(),
             returned: self.returned.duplicate(),
             by_time: None,
@@ -332,6 +405,9 @@ impl Group {
         }
         let lens: u64 = self.pending.iter().map(|(_, kept)| super::rdb_number_len(kept.deliveries)).sum();
         assert_eq!(lens, self.deliveries_len);
+        let consumers: u64 = self.consumers().map(|(_, one)| one.head_len(Form::Plain)).sum();
+        let ids = (self.pending.len() - self.returned.len()) as u64 * ID_LEN;
+        assert_eq!(consumers + ids, self.consumers_rdb_len(Form::Plain));
     }
 
     fn sort_by_time(&mut self) {
@@ -346,28 +422,53 @@ impl Group {
     }
 
     /// Takes a pending entry out of the orders beside that of ids.
-    fn unlist(&mut self, id: StreamId, kept: Kept) {
+    fn unlist(&mut self, id: StreamId, kept: Kept, mark: u32) {
         self.deliveries_len -= super::rdb_number_len(kept.deliveries);
         if kept.owner.is_none() {
-            self.returned.remove(&kept.time);
+            self.returned.remove_marked(&kept.time, mark);
         } else if let Some(sorted) = &mut self.by_time {
             sorted.remove(&(kept.time, id));
         }
     }
 
-    fn list(&mut self, id: StreamId, kept: Kept) {
+    fn list(&mut self, id: StreamId, kept: Kept, mark: u32) {
         self.deliveries_len += super::rdb_number_len(kept.deliveries);
         if kept.owner.is_none() {
-            self.returned.insert(kept.time, id);
+            self.returned.insert_marked(kept.time, id, mark);
         } else if let Some(sorted) = &mut self.by_time {
             sorted.insert((kept.time, id), ());
         }
     }
 
-    fn owned(&mut self, owner: ConsumerId) -> &mut SortedMap<StreamId, ()> {
-        &mut self.consumer_mut(owner).pending
+    fn disown(&mut self, owner: Option<ConsumerId>, id: StreamId, mark: u32) {
+        if let Some(owner) = owner {
+            self.change_owned(owner, |own| own.remove_marked(&id, mark));
+        }
+    }
+
+    fn change_owned(
+        &mut self,
+        owner: ConsumerId,
+        change: impl FnOnce(&mut SortedMap<StreamId, ()>) -> Option<()>,
+    ) {
+        let own = &mut self.consumer_mut(owner).pending;
+        let before = own.len() as u64;
+        change(own);
+        let after = own.len() as u64;
+        self.counts_len = self.counts_len + super::rdb_number_len(after) - super::rdb_number_len(before);
     }
 }
 
+/// A consumer's times.
+fn times_len(form: Form) -> u64 {
+    match form {
+        Form::Plain => TIME_LEN,
+        Form::Active | Form::Returned => 2 * TIME_LEN,
+    }
+}
+
+/// Bytes of an id and of a time where neither is a number of its own length.
+pub(super) const ID_LEN: u64 = 16;
+pub(super) const TIME_LEN: u64 = 8;
 /// What a name costs in the tree of names beyond its bytes, about.
 const NAME_COST: usize = 40;

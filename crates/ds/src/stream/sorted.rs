@@ -1,7 +1,8 @@
 //! A map in key order for what a stream keeps by id: chunks of neighbours in a ring.
 //!
 //! It is made for keys that come in ascending order and go from the front, which fill chunks wholly and move
-//! nothing; any other order costs a move within one chunk. It never knows what the keys mean.
+//! nothing; any other order costs a move within one chunk. A chunk has a mark of whoever changed it last. It
+//! never knows what the keys mean, nor the marks.
 
 use std::collections::VecDeque;
 
@@ -19,7 +20,26 @@ pub(super) struct SortedMap<K, V> {
 struct Chunk<K, V> {
     /// No key of this chunk is below, every key of the chunk before it is.
     bound: K,
+    /// What came with the last change; greater than before, or 0.
+    mark: u32,
     entries: VecDeque<(K, V)>,
+}
+
+/// Neighbouring entries that are kept together.
+pub(super) struct ChunkRef<'a, K, V> {
+    pub mark: u32,
+    /// Never none.
+    pub entries: &'a VecDeque<(K, V)>,
+}
+
+impl<K: Copy, V> ChunkRef<'_, K, V> {
+    pub fn first(&self) -> K {
+        self.entries[0].0
+    }
+
+    pub fn last(&self) -> K {
+        self.entries[self.entries.len() - 1].0
+    }
 }
 
 /// A place in the map. Valid until the next change.
@@ -83,11 +103,17 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
 
     /// Adds an entry or replaces the value of an old one, which it returns.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        if self.last().is_none_or(|(last, _)| last < key) {
-            self.push(key, value);
+        self.insert_marked(key, value, 0)
+    }
+
+    /// As `insert`; what is changed gets the mark.
+    pub fn insert_marked(&mut self, key: K, value: V, mark: u32) -> Option<V> {
+        if self.is_beyond(&key) {
+            self.push(key, value, mark);
             return None;
         }
         let chunk = self.chunk_of(&key);
+        self.chunks[chunk].mark = mark;
         match self.search(chunk, &key) {
             Ok(index) => Some(std::mem::replace(&mut self.chunks[chunk].entries[index].1, value)),
             Err(index) => {
@@ -98,11 +124,34 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
     }
 
     pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.remove_marked(key, 0)
+    }
+
+    /// As `remove`. With a mark, which is not 0, only the key's chunk changes: it is not merged with others.
+    pub fn remove_marked(&mut self, key: &K, mark: u32) -> Option<V> {
         let place = self.find(key)?;
-        let (_, value) = self.chunks[place.chunk].entries.remove(place.index)?;
+        let chunk = &mut self.chunks[place.chunk];
+        chunk.mark = mark;
+        let (_, value) = chunk.entries.remove(place.index)?;
         self.len -= 1;
-        self.tidy(place.chunk);
+        self.tidy(place.chunk, mark == 0);
         Some(value)
+    }
+
+    /// The chunk that has the key, or in which it would be put; `None` if that would be a new one.
+    pub fn chunk_for(&self, key: &K) -> Option<ChunkRef<'_, K, V>> {
+        let chunk = self.chunk(self.chunk_of(key))?;
+        let is_new = chunk.entries.len() == CHUNK_LEN && self.is_beyond(key);
+        (!is_new).then_some(chunk)
+    }
+
+    /// The first chunk with a key that is not below `key`.
+    pub fn chunk_from(&self, key: &K) -> Option<ChunkRef<'_, K, V>> {
+        self.chunk(self.seek(key).chunk)
+    }
+
+    pub fn chunks(&self) -> impl Iterator<Item = ChunkRef<'_, K, V>> {
+        (0..self.chunks.len()).map_while(|index| self.chunk(index))
     }
 
     pub fn iter(&self) -> Iter<'_, K, V> {
@@ -143,6 +192,15 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
             assert!(before.is_none_or(|key| key < chunk.bound) && chunk.entries[0].0 >= chunk.bound);
             before = chunk.entries.back().map(|entry| entry.0);
         }
+    }
+
+    /// Whether all keys are below.
+    fn is_beyond(&self, key: &K) -> bool {
+        self.last().is_none_or(|(last, _)| last < *key)
+    }
+
+    fn chunk(&self, index: usize) -> Option<ChunkRef<'_, K, V>> {
+        self.chunks.get(index).map(|chunk| ChunkRef { mark: chunk.mark, entries: &chunk.entries })
     }
 
     /// The chunk that has the key if any does.
@@ -186,11 +244,12 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
     }
 
     /// Adds an entry behind all others.
-    fn push(&mut self, key: K, value: V) {
+    fn push(&mut self, key: K, value: V, mark: u32) {
         if self.chunks.back().is_none_or(|chunk| chunk.entries.len() == CHUNK_LEN) {
-            self.chunks.push_back(Chunk { bound: key, entries: VecDeque::new() });
+            self.chunks.push_back(Chunk { bound: key, mark, entries: VecDeque::new() });
         }
         let chunk = self.chunks.len() - 1;
+        self.chunks[chunk].mark = mark;
         self.len += 1;
         self.change(chunk, |entries| entries.push_back((key, value)));
     }
@@ -212,16 +271,17 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
     /// Makes two of a full chunk.
     fn split(&mut self, chunk: usize) {
         let upper = self.change(chunk, |entries| entries.split_off(CHUNK_LEN / 2));
-        let upper = Chunk { bound: upper[0].0, entries: upper };
+        let upper = Chunk { bound: upper[0].0, mark: self.chunks[chunk].mark, entries: upper };
         self.chunk_bytes += upper.bytes();
         self.chunks.insert(chunk + 1, upper);
     }
 
     /// A chunk lost an entry: keeps chunks from becoming many and nearly empty.
-    fn tidy(&mut self, chunk: usize) {
+    fn tidy(&mut self, chunk: usize, merge: bool) {
         let len = self.chunks[chunk].entries.len();
         let fits = |other: usize| {
-            self.chunks.get(other).is_some_and(|other| len + other.entries.len() <= CHUNK_LEN / 2)
+            let other = self.chunks.get(other).filter(|_| merge);
+            other.is_some_and(|other| len + other.entries.len() <= CHUNK_LEN / 2)
         };
         if len == 0 {
             self.chunk_bytes -= self.chunks[chunk].bytes();
@@ -262,7 +322,7 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
 impl<K: Ord + Copy, V: Clone> SortedMap<K, V> {
     pub fn duplicate(&self) -> Self {
         let mut copy = SortedMap::default();
-        self.iter().for_each(|(key, value)| copy.push(key, value.clone()));
+        self.iter().for_each(|(key, value)| copy.push(key, value.clone(), 0));
         copy
     }
 }

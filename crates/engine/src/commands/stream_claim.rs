@@ -1,7 +1,7 @@
 //! Pending entries change hands: XCLAIM, XAUTOCLAIM, and the XCLAIM that tells a log of it.
 
 use base::num::parse_i64;
-use ds::stream::{ConsumerId, Entries, Group, Pending, StreamId};
+use ds::stream::{ConsumerId, Entries, GroupMut, Pending, StreamId};
 use smallvec::SmallVec;
 use store::{Key, Stream};
 
@@ -152,7 +152,7 @@ struct Claimed {
 }
 
 /// The consumer of this name, which is made if it is missing, now seen.
-fn consumer(group: &mut Group, name: &[u8], now: i64, claimed: &mut Claimed) -> ConsumerId {
+fn consumer(group: &mut GroupMut<'_>, name: &[u8], now: i64, claimed: &mut Claimed) -> ConsumerId {
     let created = group.create_consumer(name, now);
     claimed.is_new_consumer = created.is_some();
     let id = created.or_else(|| group.consumer_named(name)).expect("a consumer that cannot be made is there");
@@ -171,8 +171,8 @@ fn xclaim(ctx: &mut Ctx) -> CmdResult {
     let options = ClaimOptions::parse(&args, now)?;
     let delivered_at = options.delivered_at.filter(|time| (0..=now).contains(time)).unwrap_or(now);
     let claimed = stream.edit(|stream| {
-        let (group, entries) = stream.group_mut(args.at(2)).expect("it was found above");
-        claim(group, entries, args.at(3), &options, delivered_at, now)
+        let (mut group, entries) = stream.group_mut(args.at(2)).expect("it was found above");
+        claim(&mut group, entries, args.at(3), &options, delivered_at, now)
     });
     finish(ctx, key, &claimed, delivered_at);
     ctx.reply.array(claimed.claims.len());
@@ -180,7 +180,7 @@ fn xclaim(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn claim(
-    group: &mut Group,
+    group: &mut GroupMut<'_>,
     entries: &Entries,
     name: &[u8],
     options: &ClaimOptions,
@@ -301,8 +301,8 @@ fn xautoclaim(ctx: &mut Ctx) -> CmdResult {
         return Err(no_group(args.at(1), args.at(2), ""));
     };
     let claimed = stream.edit(|stream| {
-        let (group, entries) = stream.group_mut(args.at(2)).expect("it was found above");
-        search(group, entries, args.at(3), &options, now)
+        let (mut group, entries) = stream.group_mut(args.at(2)).expect("it was found above");
+        search(&mut group, entries, args.at(3), &options, now)
     });
     finish(ctx, key, &claimed, now);
     ctx.reply.array(3);
@@ -315,7 +315,13 @@ fn xautoclaim(ctx: &mut Ctx) -> CmdResult {
 }
 
 /// Looks at pending entries in order of ids, at ten for each that may be claimed.
-fn search(group: &mut Group, entries: &Entries, name: &[u8], options: &SearchOptions, now: i64) -> Claimed {
+fn search(
+    group: &mut GroupMut<'_>,
+    entries: &Entries,
+    name: &[u8],
+    options: &SearchOptions,
+    now: i64,
+) -> Claimed {
     let mut claimed = Claimed { last_id: group.last_id, ..Claimed::default() };
     let consumer = consumer(group, name, now, &mut claimed);
     let mut next = group.pending_from(options.start).next();

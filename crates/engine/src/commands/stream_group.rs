@@ -2,7 +2,7 @@
 //! that consumers were given.
 
 use base::num::parse_i64;
-use ds::stream::{Group, Pending, Removal, StreamId};
+use ds::stream::{Group, GroupMut, Pending, Removal, StreamId};
 use store::{Key, Stream};
 
 use super::stream::{XDEL, announce, removal_code, row};
@@ -201,13 +201,13 @@ const NO_STREAM: &str = "ERR The XGROUP subcommand requires the key to exist. No
                          to use the MKSTREAM option to create an empty stream automatically.";
 
 /// Changes the group that XGROUP's words name; the stream and the group must be there.
-fn edit_group<R>(ctx: &mut Ctx, change: impl FnOnce(&mut Group) -> R) -> Result<R, CmdError> {
+fn edit_group<R>(ctx: &mut Ctx, change: impl FnOnce(&mut GroupMut<'_>) -> R) -> Result<R, CmdError> {
     let (key, name) = (ctx.key(2), ctx.args.at(3));
     let mut stream = ctx.keys.write::<Stream>(key)?.ok_or(CmdError::fixed(NO_STREAM))?;
     if stream.view().group(name).is_none() {
         return Err(no_group_of(key, name));
     }
-    Ok(stream.edit(|stream| change(stream.group_mut(name).expect("it was found above").0)))
+    Ok(stream.edit(|stream| change(&mut stream.group_mut(name).expect("it was found above").0)))
 }
 
 /// `NOGROUP No such consumer group 'g' for key name 'k'`
@@ -287,7 +287,7 @@ fn xack(ctx: &mut Ctx) -> CmdResult {
     };
     let ids = ids(args.from(3))?;
     let acknowledged = stream.edit(|stream| {
-        let (group, _) = stream.group_mut(args.at(2)).expect("it was found above");
+        let (mut group, _) = stream.group_mut(args.at(2)).expect("it was found above");
         ids.iter().filter(|id| group.remove_pending(**id).is_some()).count()
     });
     ctx.keys.add_dirty(acknowledged as u64);
@@ -308,7 +308,7 @@ fn xackdel(ctx: &mut Ctx) -> CmdResult {
     let (mut acknowledged, mut removed) = (0, 0);
     for id in list.ids {
         let removal = stream.edit(|stream| {
-            let (group, _) = stream.group_mut(name).expect("it was found above");
+            let (mut group, _) = stream.group_mut(name).expect("it was found above");
             group.remove_pending(id)?;
             Some(stream.remove(id, list.references))
         });
@@ -394,7 +394,7 @@ fn xnack(ctx: &mut Ctx) -> CmdResult {
         return Err(no_group(key.bytes, name, ""));
     };
     let returned = stream.edit(|stream| {
-        let (group, entries) = stream.group_mut(name).expect("it was found above");
+        let (mut group, entries) = stream.group_mut(name).expect("it was found above");
         let mut returned = 0;
         for &id in &options.ids {
             let before = group.pending(id).map(|pending| pending.deliveries);

@@ -2,7 +2,7 @@
 
 use base::num::parse_i64;
 use base::time::UnixMs;
-use ds::stream::{ConsumerId, Entries, Group, Pending, Stream as Value, StreamId};
+use ds::stream::{ConsumerId, Entries, GroupMut, Pending, Stream as Value, StreamId};
 use resp::reply::{Mark, Protocol, Reply};
 use smallvec::SmallVec;
 use store::{Key, Plan, Stream, Type};
@@ -542,7 +542,7 @@ pub(super) fn name_group_id(ctx: &mut Ctx, key: Key<'_>, group: &[u8], last_id: 
 
 /// A consumer's turn at a stream.
 struct Serving<'g> {
-    group: &'g mut Group,
+    group: GroupMut<'g>,
     entries: &'g Entries,
     reader: Reader<'g>,
     consumer: ConsumerId,
@@ -554,7 +554,7 @@ struct Serving<'g> {
 
 impl<'g> Serving<'g> {
     fn begin(
-        group: &'g mut Group,
+        mut group: GroupMut<'g>,
         entries: &'g Entries,
         reader: Reader<'g>,
         now: i64,

@@ -25,7 +25,7 @@ pub fn entries(count: u64) -> Stream {
 
 /// A group with three consumers, of which the first two have entries pending, in turns.
 pub fn add_group(stream: &mut Stream, name: &[u8], last: u64, pending: u64) {
-    let group = stream.create_group(name, id(last), Some(last / 10)).expect("the group is new");
+    let mut group = stream.create_group(name, id(last), Some(last / 10)).expect("the group is new");
     let consumers = [b"alice", b"bobby", b"carol"]
         .map(|name| group.create_consumer(name, 1_700_000_000_000).expect("the consumer is new"));
     for number in 1..=pending {
@@ -63,7 +63,7 @@ pub fn newer_samples() -> Vec<(u32, Stream)> {
     producers.count_duplicate();
     let mut returned = entries(9);
     add_group(&mut returned, b"g", 90, 9);
-    let (group, _) = returned.group_mut(b"g").expect("was added");
+    let (mut group, _) = returned.group_mut(b"g").expect("was added");
     for number in [7, 3, 5] {
         group.set_pending(id(number * 10), Pending { consumer: None, delivered_at: 0, deliveries: 2 });
     }

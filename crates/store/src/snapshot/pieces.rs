@@ -5,8 +5,8 @@
 //! goes where the value goes, and who drops a value in the middle of it leaves it to the snapshots instead. A
 //! [`Job`] is what a snapshot knows of one: under which key to look for it.
 //!
-//! What is still done at once, under the lock: a stream's groups with their pending entries are encoded when
-//! it is begun, and one field, member, element or node is copied whole, however long it is.
+//! What is still done at once, under the lock: one field, member, element or node is copied whole, however
+//! long it is, and what a stream knows of its producers is encoded when it is begun.
 
 use std::any::Any;
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 
 use ds::list::SharedNodes;
 use ds::saving::{Savable, Saver};
-use rdb::pieces::{Shape, plan, write_nodes, write_piece};
+use rdb::pieces::{Shape, place, plan, write_nodes, write_piece};
 
 use crate::db::{Db, DbIndex, Key};
 use crate::entry::{Entry, EntryRef, NewPayload, Payload, Type};
@@ -81,9 +81,12 @@ impl Piece {
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.len
+        self.len + PIECE_COST
     }
 }
+
+/// What a piece that waits takes beyond its bytes: some are a few bytes only.
+const PIECE_COST: usize = size_of::<Output>();
 
 /// Bytes of a value that can be saved in pieces, about; 0 for any other.
 pub(crate) fn rdb_len(entry: EntryRef<'_>) -> u64 {
@@ -128,12 +131,10 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
     if !begun {
         return sink.end_job();
     }
-    if !plan.tail.is_empty() {
-        let at = plan.body_len - plan.tail.len() as u64;
-        sink.grow(plan.tail.len());
-        sink.push(Output::Piece(Piece::new(region, at, plan.tail)));
+    let courier = Courier { job, shape: plan.shape, buffer: Vec::new(), at: 0, next: 0 };
+    for (at, bytes) in plan.fixed {
+        let _ = courier.send(Piece::new(region, at, bytes));
     }
-    let courier = Courier { job, shape: plan.shape, buffer: Vec::new(), at: 0 };
     entry.make_paged();
     let value = entry.savable().expect("the caller saw its length");
     value.begin_saving(sink.number, Box::new(courier));
@@ -309,6 +310,8 @@ struct Courier {
     buffer: Vec<u8>,
     /// Where the buffer begins in the region's body.
     at: u64,
+    /// Where the next piece goes that has no place of its own.
+    next: u64,
 }
 
 impl Saver for Courier {
@@ -323,9 +326,17 @@ impl Saver for Courier {
             }
             other => other,
         };
+        let own = place(&piece, self.shape);
+        let at = own.unwrap_or(self.next);
+        if at != self.at + self.buffer.len() as u64 {
+            self.hand_over();
+            self.at = at;
+        }
         let before = self.buffer.len();
         write_piece(&mut self.buffer, piece, self.shape);
-        self.job.sink.grow(self.buffer.len() - before);
+        let len = self.buffer.len() - before;
+        self.next += if own.is_none() { len as u64 } else { 0 };
+        self.job.sink.grow(len);
         if self.buffer.len() < self.job.sink.piece_len() {
             return ControlFlow::Continue(());
         }
@@ -340,13 +351,14 @@ impl Courier {
         if !bytes.is_empty() {
             let piece = Piece::new(self.job.region, self.at, bytes);
             self.at += piece.len as u64;
+            self.job.sink.grow(PIECE_COST);
             self.job.sink.push(Output::Piece(piece));
         }
     }
 
     /// Sends a piece whose place is its own.
     fn send(&self, piece: Piece) -> ControlFlow<()> {
-        self.job.sink.grow(piece.len);
+        self.job.sink.grow(piece.memory());
         self.job.sink.push(Output::Piece(piece));
         ControlFlow::Break(())
     }

@@ -2,6 +2,8 @@
 //! into one.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod groups;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::bytes::escape;
