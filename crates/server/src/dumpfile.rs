@@ -104,7 +104,7 @@ struct Behind {
 /// Bytes gathered before they go to the file.
 const BUFFER_LEN: usize = 256 << 10;
 /// Bytes written before their write-out begins: dirty page cache stays at about twice this.
-const SYNC_LEN: u64 = 4 << 20;
+const SYNC_LEN: u64 = 2 << 20;
 const HEADER_LEN: usize = rdb::format::MAGIC_LEN;
 
 impl DumpFile {

@@ -30,7 +30,10 @@ const SPANS_KEPT: usize = 64 * 1024;
 /// hardly longer than without a save, and still what waits in memory stops growing.
 const SNAPSHOT_DELAY_US: u64 = 200;
 const SNAPSHOT_DELAYS: usize = 3;
-const SNAPSHOT_DELAYS_MOST: usize = 1000;
+/// With so many eighths of the limit filled nothing is added any more; the rest is for what the file system
+/// has not written yet. But a disk that hangs does not hold up a client for ever: five seconds at most.
+const SNAPSHOT_FULL: usize = 5;
+const SNAPSHOT_DELAYS_MOST: usize = 25_000;
 
 /// Whole requests that have not run.
 #[derive(Default)]
@@ -161,6 +164,9 @@ impl Worker {
         self.wait_for_snapshot(&batch);
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
         for request in &batch.requests {
+            if self.engine.store.snapshot_backlog() > self.engine.store.snapshot_limit() / 8 * SNAPSHOT_FULL {
+                self.wait_for_room(request);
+            }
             let argv = request.argv(input, &batch.spans, big);
             if self.run_request(request.slot, &request.prepared, &argv) == Ran::NotYet {
                 self.hold(request.slot, &argv);
@@ -203,11 +209,25 @@ impl Worker {
 
     #[cold]
     fn delay_writers(&mut self, bearable: usize) {
+        let times = self.engine.store.snapshot_backlog() / bearable.max(1);
+        self.sleep_until_below(bearable, times * times * SNAPSHOT_DELAYS);
+    }
+
+    /// As much waits as may: a request that would add to it waits too, until some of it is on the disk.
+    #[cold]
+    fn wait_for_room(&mut self, request: &Request) {
+        if request.prepared.command.is_some_and(may_write) {
+            let full = self.engine.store.snapshot_limit() / 8 * SNAPSHOT_FULL;
+            self.sleep_until_below(full, SNAPSHOT_DELAYS_MOST);
+            self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
+        }
+    }
+
+    fn sleep_until_below(&mut self, backlog: usize, most: usize) {
         let (store, host) = (&self.engine.store, &self.engine.host);
         let begin_ns = host.monotonic_ns();
-        let times = store.snapshot_backlog() / bearable.max(1);
-        for _ in 0..(times * times * SNAPSHOT_DELAYS).min(SNAPSHOT_DELAYS_MOST) {
-            if store.snapshot_backlog() <= bearable {
+        for _ in 0..most.min(SNAPSHOT_DELAYS_MOST) {
+            if store.snapshot_backlog() <= backlog {
                 break;
             }
             host.sleep_us(SNAPSHOT_DELAY_US);

@@ -182,4 +182,4 @@ fn share(limit: usize, parts: usize) -> usize {
 
 const BLOCK_LEN_LEAST: usize = 1024;
 /// Values out of the keyspace count with at most this part of the limit each.
-const LEFT_SHARE: usize = 8;
+const LEFT_SHARE: usize = 64;
