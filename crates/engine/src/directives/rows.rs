@@ -607,7 +607,7 @@ pub static DIRECTIVES: &[Directive] = &[
         |c, v| c.snapshot_memory_limit = v.bytes(),
         "How much memory all running snapshots may take together, whatever the size of the data. What \
          commands change before it is saved waits in it for the disk; when a quarter of it is full, commands \
-         that write are slowed down.",
+         that write are slowed down; when five eighths are, they wait.",
     ),
     served(
         "snapshot-write-rate",
