@@ -31,7 +31,7 @@ struct State {
 impl State {
     fn new(limits: NodeLimits) -> State {
         let mut stream = Stream::default();
-        let group = stream.create_group(b"g", StreamId::MIN, None).expect("it is the first");
+        let mut group = stream.create_group(b"g", StreamId::MIN, None).expect("it is the first");
         for name in CONSUMERS {
             group.create_consumer(name, 0).expect("names differ");
         }
@@ -102,7 +102,7 @@ impl State {
     fn set_pending(&mut self, choices: &mut Choices<'_>) {
         let (id, owner) = (self.any_id(choices), choices.below(CONSUMERS.len() + 1));
         let (time, deliveries) = (i64::from(choices.byte()), u64::from(choices.byte()));
-        let (group, _) = self.stream.group_mut(b"g").expect("it was made");
+        let (mut group, _) = self.stream.group_mut(b"g").expect("it was made");
         let consumer = owner.checked_sub(1).and_then(|index| group.consumer_named(CONSUMERS[index]));
         group.set_pending(id, Pending { consumer, delivered_at: time, deliveries });
         self.pending.insert(id, (owner, deliveries));
@@ -115,7 +115,7 @@ impl State {
     fn acknowledge(&mut self, choices: &mut Choices<'_>) {
         let at = choices.below(self.pending.len() + 1);
         let Some(id) = self.pending.keys().nth(at).copied() else { return };
-        let (group, _) = self.stream.group_mut(b"g").expect("it was made");
+        let (mut group, _) = self.stream.group_mut(b"g").expect("it was made");
         assert_eq!(
             group.remove_pending(id).map(|pending| pending.deliveries),
             self.pending.remove(&id).map(|kept| kept.1)

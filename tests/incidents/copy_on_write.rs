@@ -16,6 +16,7 @@ const BOUND: u64 = (32 << 20) + KEYS as u64 / 5;
 
 #[test]
 fn the_peak_of_a_save_is_bounded() {
+    let _turn = super::turn();
     let (grown, reported) = overwrite_during_save(&onefold(), &["--snapshot-write-rate", "20mb"]);
     assert!(grown <= BOUND, "{grown} bytes more than without a save, {reported} reported");
     assert!((1 << 20..=BOUND).contains(&reported), "{reported}: writers come before a slow disk");

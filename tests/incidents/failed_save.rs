@@ -11,6 +11,7 @@ use super::{begin_save, error, field, ok, wait_for};
 
 #[test]
 fn writes_stop_and_go_on_as_with_redis() {
+    let _turn = super::turn();
     let ours = story(&onefold());
     match redis() {
         Some(program) => assert_eq!(ours, story(&program)),

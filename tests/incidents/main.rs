@@ -8,9 +8,17 @@ mod no_room_to_fork;
 mod swelling;
 
 use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use testkit::{Client, Server, Value};
+
+/// One story at a time: each writes as much as the disk takes, and memory that waits for the disk is what
+/// they are about.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A field of INFO, if there is one.
 fn field(client: &mut Client, name: &str) -> Option<String> {

@@ -12,6 +12,7 @@ use super::{begin_save, field, number, ok, wait_for};
 
 #[test]
 fn info_tells_what_a_save_costs() {
+    let _turn = super::turn();
     let server = Server::start(onefold(), &["--save", ""]);
     let mut client = server.client();
     for key in 0..1000 {
@@ -41,6 +42,7 @@ fn check_rdb() -> PathBuf {
 
 #[test]
 fn a_damaged_dump_is_judged_and_mended() {
+    let _turn = super::turn();
     let mut server = Server::start(onefold(), &["--save", "", "--rdbcompression", "no"]);
     let mut client = server.client();
     for key in 0..1000 {

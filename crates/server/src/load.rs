@@ -25,6 +25,7 @@ use engine::engine::thresholds;
 use engine::host::LoadStatus;
 use parking_lot::Mutex;
 use rdb::{Batch, HashObject, Item, Object, RawValue, ReadOptions, Reader};
+use rustix::process::{Resource, getrlimit};
 use store::{DbIndex, Entry, Key, Plan, ShardId};
 
 use crate::boot::RESERVE_LEN;
@@ -160,9 +161,11 @@ fn read_options(config: &Config) -> ReadOptions {
     }
 }
 
-/// How many threads decode. Whoever asks for a delay at each key wants them one after the other.
+/// How many threads decode. Whoever asks for a delay at each key wants them one after the other; and where
+/// the address space is limited, each further thread would reserve a part of it that the data may need.
 fn threads(config: &Config) -> usize {
-    if config.key_load_delay_us == 0 { config.workers().min(THREADS_MAX) } else { 1 }
+    let narrow = getrlimit(Resource::As).current.is_some();
+    if config.key_load_delay_us == 0 && !narrow { config.workers().min(THREADS_MAX) } else { 1 }
 }
 
 /// More only wait for the lock of the one that reads.
