@@ -83,8 +83,8 @@ const LONG_RUN: usize = 4_000;
 /// that nobody has reset.
 const LEFT_OVER: &str = "-ERR One or more scores can't be converted into double";
 
-/// Of a HyperLogLog that SETBIT or SETRANGE has damaged, Redis keeps what PFADD put in before it noticed; here
-/// it stays as it was.
+/// Of a HyperLogLog that SETBIT or SETRANGE has damaged, Redis keeps what PFADD put in before it noticed;
+/// here it stays as it was.
 const DAMAGED: &str = "-INVALIDOBJ";
 
 /// One fresh engine against an emptied server.
