@@ -21,7 +21,7 @@ pub struct Request<'a> {
     pub session: &'a Session,
     pub command: &'static Registered,
     pub argv: &'a Argv<'a>,
-    /// Memory is used up, no key may give way, and the request would use more.
+    /// Memory is used up, no key may give way, and the request would use more: or it did, and is not whole.
     pub cramped: bool,
 }
 

@@ -26,6 +26,8 @@ pub struct Client {
     pub descriptor: i32,
     /// Came through the unix socket.
     pub unix: bool,
+    /// Memory it takes whatever it does.
+    pub fixed_bytes: usize,
     pub created: UnixMs,
     pub last_interaction_ms: AtomicI64,
     pub last_command: AtomicU16,
@@ -41,11 +43,14 @@ pub struct Client {
     pub queued: AtomicI64,
     pub queued_bytes: AtomicUsize,
     pub watched: AtomicU32,
+    pub watched_bytes: AtomicUsize,
     pub tracking: ClientTracking,
     /// A watched key has changed: EXEC will fail. Marked by whoever changes the key.
     pub watch_dirty: Arc<AtomicBool>,
     pub input_bytes: AtomicUsize,
     pub input_free: AtomicUsize,
+    /// Of its input, bytes of large arguments that are not whole or wait to be run.
+    pub big_bytes: AtomicUsize,
     pub argument_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
     pub output_parts: AtomicUsize,
@@ -116,6 +121,8 @@ pub struct Arrival {
     pub local: String,
     pub descriptor: i32,
     pub unix: bool,
+    /// Memory that its worker needs for it.
+    pub worker_bytes: usize,
 }
 
 impl Client {
@@ -127,6 +134,7 @@ impl Client {
             local: arrival.local,
             descriptor: arrival.descriptor,
             unix: arrival.unix,
+            fixed_bytes: size_of::<Client>() + ENTRY_BYTES + arrival.worker_bytes,
             created: now,
             last_interaction_ms: AtomicI64::new(now.0),
             last_command: AtomicU16::new(u16::MAX),
@@ -141,10 +149,12 @@ impl Client {
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
             watched: AtomicU32::new(0),
+            watched_bytes: AtomicUsize::new(0),
             tracking: ClientTracking::default(),
             watch_dirty: Arc::default(),
             input_bytes: AtomicUsize::new(0),
             input_free: AtomicUsize::new(0),
+            big_bytes: AtomicUsize::new(0),
             argument_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             output_parts: AtomicUsize::new(0),
@@ -173,6 +183,10 @@ impl Client {
         self.set_flag(flag::NO_EVICT, on);
     }
 
+    fn may_be_evicted(&self) -> bool {
+        !self.no_evict.load(Ordering::Relaxed) && !self.has_flag(flag::MONITOR)
+    }
+
     /// All flags that hold now.
     pub fn all_flags(&self) -> u32 {
         let computed = [
@@ -184,6 +198,12 @@ impl Client {
         computed.iter().filter(|(_, on)| on.load(Ordering::Relaxed)).fold(stored, |all, (flag, _)| all | flag)
     }
 
+    /// What its memory is counted among.
+    pub fn held(&self) -> Held {
+        let arguments = self.big_bytes.load(Ordering::Relaxed);
+        Held { client: self.memory().saturating_sub(arguments), arguments }
+    }
+
     /// Bytes the connection holds in all.
     pub fn memory(&self) -> usize {
         let parts = [
@@ -192,13 +212,26 @@ impl Client {
             &self.argument_bytes,
             &self.output_bytes,
             &self.queued_bytes,
+            &self.watched_bytes,
             &self.subscription_bytes,
             &self.fieldset_bytes,
             &self.tracking.prefix_bytes,
         ];
-        size_of::<Client>() + parts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
+        self.fixed_bytes + parts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
     }
 }
+
+/// Bytes of memory by what they are counted among.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// For `maxmemory-clients`.
+    pub client: usize,
+    /// For `maxmemory-arguments`.
+    pub arguments: usize,
+}
+
+/// About what a client takes in the table of all, with its addresses and names.
+const ENTRY_BYTES: usize = 256;
 
 /// All connections, in the order of their ids.
 #[derive(Default)]
@@ -229,6 +262,23 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Those that have to go so that all others together hold no more than `limit`, by what `weigh` says:
+    /// the largest first. They are marked as killed; the caller ends them.
+    pub fn doom_largest(&self, limit: u64, weigh: impl Fn(&Client) -> usize) -> Vec<Arc<Client>> {
+        let all = self.all().into_iter().filter(|client| !client.killed.load(Ordering::Relaxed));
+        let mut weighed: Vec<(usize, Arc<Client>)> = all.map(|client| (weigh(&client), client)).collect();
+        let mut sum: u64 = weighed.iter().map(|(bytes, _)| *bytes as u64).sum();
+        weighed.retain(|(_, client)| client.may_be_evicted());
+        weighed.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let doomed = weighed.into_iter().take_while(|(bytes, _)| {
+            let goes = sum >= limit && *bytes > 0;
+            sum -= if goes { *bytes as u64 } else { 0 };
+            goes
+        });
+        let doomed = doomed.map(|(_, client)| client);
+        doomed.inspect(|client| client.killed.store(true, Ordering::Relaxed)).collect()
     }
 
     /// Those present at some moment during the call.

@@ -102,6 +102,25 @@ pub struct ShutdownFlags {
     pub force: bool,
 }
 
+/// An amount of memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Amount {
+    Bytes(u64),
+    /// Of something else: 100 is all of it.
+    Percent(u8),
+}
+
+impl Amount {
+    pub fn of(self, whole: u64) -> u64 {
+        match self {
+            Amount::Bytes(bytes) => bytes,
+            Amount::Percent(percent) => {
+                whole / 100 * u64::from(percent) + whole % 100 * u64::from(percent) / 100
+            }
+        }
+    }
+}
+
 /// Every served directive. Times and sizes carry their unit in the name.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -169,8 +188,13 @@ pub struct Config {
     /// Debugging aid: microseconds slept for each key saved; negative: once in so many keys.
     pub rdb_key_save_delay_us: i64,
 
-    /// Bytes; 0 is no limit.
-    pub maxmemory: u64,
+    /// What this process may use of the machine or its control group; the server finds it out.
+    pub available_memory: u64,
+    /// A share is one of `available_memory`.
+    pub maxmemory: Amount,
+    /// A share is one of `maxmemory`, here and below; nothing is no limit.
+    pub maxmemory_clients: Amount,
+    pub maxmemory_arguments: Amount,
     pub maxmemory_policy: EvictionPolicy,
     pub maxmemory_samples: i64,
     pub maxmemory_eviction_tenacity: i64,
@@ -225,6 +249,21 @@ impl Config {
     /// The defaults on a machine with so many cores.
     pub fn with_cores(cores: usize) -> Config {
         Config { cores: cores.max(1), ..Config::default() }
+    }
+
+    /// Bytes that the process may use; 0 is no limit.
+    pub fn memory_limit(&self) -> u64 {
+        self.maxmemory.of(self.available_memory)
+    }
+
+    /// Bytes that all clients may take together; 0 is no limit.
+    pub fn clients_limit(&self) -> u64 {
+        self.maxmemory_clients.of(self.memory_limit())
+    }
+
+    /// Bytes that large arguments may take while they arrive; 0: they count for the clients.
+    pub fn arguments_limit(&self) -> u64 {
+        self.maxmemory_arguments.of(self.memory_limit())
     }
 
     /// How many worker threads the configuration asks for; at least one.
@@ -367,7 +406,10 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     sanitize_dump_payload: SanitizePayload::No,
     key_load_delay_us: 0,
     rdb_key_save_delay_us: 0,
-    maxmemory: 0,
+    available_memory: 0,
+    maxmemory: Amount::Bytes(0),
+    maxmemory_clients: Amount::Percent(10),
+    maxmemory_arguments: Amount::Percent(50),
     maxmemory_policy: EvictionPolicy::NoEviction,
     maxmemory_samples: 5,
     maxmemory_eviction_tenacity: 10,

@@ -328,7 +328,7 @@ mod tests {
         assert_eq!((config.port, config.loglevel, config.hz), (7001, LogLevel::Debug, 500));
         assert_eq!(config.bind, [b"127.0.0.1".to_vec(), b"-::1".to_vec()]);
         assert_eq!(config.requirepass, b"a b\0");
-        assert_eq!((config.unixsocketperm, config.maxmemory), (0o755, 1 << 30));
+        assert_eq!((config.unixsocketperm, config.memory_limit()), (0o755, 1 << 30));
         assert_eq!(config.client_output_limits[2].hard_bytes, 1 << 20);
         assert_eq!(config.client_output_limits[1].hard_bytes, 256 << 20);
         assert!(config.shutdown_on_sigterm.nosave && config.shutdown_on_sigterm.now);

@@ -63,6 +63,7 @@ pub struct Engine {
     /// `dirty` of all workers when the last good save was cut.
     pub dirty_saved: AtomicU64,
     pub rejected_connections: AtomicU64,
+    pub evicted_keys: AtomicU64,
     /// What had been freed late when the statistics began.
     pub freed_late_before: AtomicU64,
     pub connections_received: AtomicU64,
@@ -87,7 +88,6 @@ pub struct DebugSwitches {
 pub struct CycleStats {
     pub expired_keys: Counter,
     pub expired_fields: Counter,
-    pub evicted_keys: Counter,
     pub expired_stale_permille: Counter,
     pub expire_time_cap_reached: Counter,
     pub expire_ns: Counter,
@@ -165,6 +165,7 @@ impl Engine {
             used_memory_startup: AtomicUsize::new(0),
             dirty_saved: AtomicU64::new(0),
             rejected_connections: AtomicU64::new(0),
+            evicted_keys: AtomicU64::new(0),
             freed_late_before: AtomicU64::new(0),
             connections_received: AtomicU64::new(0),
             debug: DebugSwitches {

@@ -2,6 +2,8 @@
 //! that are looked at by chance. Each worker does so for itself, a shard at a time, before a command takes
 //! its locks. It never judges how much is in use.
 
+use std::sync::atomic::Ordering;
+
 use base::hash::hash;
 use base::random::Rng;
 use base::time::UnixMs;
@@ -33,6 +35,12 @@ struct Candidate {
     key: Box<[u8]>,
 }
 
+impl Candidate {
+    fn is_short(&self) -> bool {
+        self.key.len() <= NAME_LEN_KEPT
+    }
+}
+
 /// What became of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Room {
@@ -46,6 +54,8 @@ pub enum Room {
 
 /// Candidates kept from one look to the next: Redis' number.
 const POOL: usize = 16;
+/// The longest name that stays in the pool.
+const NAME_LEN_KEPT: usize = 4096;
 /// Keys evicted between two looks at the clock.
 const KEYS_PER_LOOK: usize = 16;
 /// What `maxmemory-eviction-tenacity` stands for: so long for each step up to ten, and beyond that so much
@@ -67,6 +77,19 @@ impl Evictor {
         }
         let began = engine.host.monotonic_ns();
         let end = began.saturating_add(patience_ns(config.maxmemory_eviction_tenacity));
+        let room = self.evict_until(end, engine, config, now, rng);
+        self.pool.retain(Candidate::is_short);
+        room
+    }
+
+    fn evict_until(
+        &mut self,
+        end: u64,
+        engine: &Engine,
+        config: &Config,
+        now: UnixMs,
+        rng: &mut Rng,
+    ) -> Room {
         loop {
             for _ in 0..KEYS_PER_LOOK {
                 self.meter.report(&engine.memory);
@@ -138,7 +161,7 @@ impl Evictor {
         }
         self.effects.begin(engine.log.is_active(), db);
         self.keys(engine, config, now, db, &mut guard).evict(key);
-        engine.cycle.evicted_keys.add(1);
+        engine.evicted_keys.fetch_add(1, Ordering::Relaxed);
         if self.effects.any() && self.effects.logged {
             engine.log.append(db, &self.effects, &OwnedArgv::default().view());
         }
@@ -173,8 +196,10 @@ impl Evictor {
     }
 }
 
-/// Puts a candidate in its place; the worst of too many is dropped.
+/// Puts a candidate in its place; the worst of too many is dropped, and whatever has a long name: the pool
+/// holds one of these at most.
 fn insert(pool: &mut Vec<Candidate>, rank: u64, db: DbIndex, key: &[u8]) {
+    pool.retain(Candidate::is_short);
     let at = pool.partition_point(|other| other.rank < rank);
     if pool.len() >= POOL && at == 0 || pool.iter().any(|other| other.db == db && *other.key == *key) {
         return;

@@ -22,6 +22,16 @@ pub enum Level {
     Warning,
 }
 
+/// What was handed over to be freed. An entry is one object, a table as many as it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReclaimCounts {
+    pub waiting: u64,
+    /// Bytes of the entries that wait; a table's are not counted.
+    pub waiting_bytes: u64,
+    /// Objects freed so far.
+    pub freed: u64,
+}
+
 /// Work for the worker that owns a client.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -138,8 +148,7 @@ pub trait Host: Send + Sync {
     fn post(&self, worker: WorkerId, event: Event);
     /// Frees what nobody can reach any more, on another thread.
     fn reclaim(&self, garbage: Garbage);
-    /// Garbage handed over and not freed yet; garbage freed so far.
-    fn reclaim_counts(&self) -> (u64, u64);
+    fn reclaim_counts(&self) -> ReclaimCounts;
     /// Starts a background save (the reply has the error text if it cannot).
     fn save_in_background(&self, schedule: bool) -> Result<SaveStarted, SaveRefused>;
     /// Saves and returns when the file is in place.

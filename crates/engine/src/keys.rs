@@ -380,6 +380,7 @@ impl<'a, 's> Keys<'a, 's> {
             return;
         };
         if entry.view().free_effort() > base::limits::LAZY_FREE_EFFORT {
+            self.engine.memory.expect(entry.view().memory());
             self.engine.host.reclaim(Garbage::Entry(entry));
         }
     }
@@ -436,10 +437,6 @@ impl<'a, 's> Keys<'a, 's> {
     pub(crate) fn evict(&mut self, key: Key<'_>) {
         let Some(slot) = self.part(key).find(key) else { return };
         let entry = self.part(key).remove(slot);
-        let view = entry.view();
-        if view.free_effort() > base::limits::LAZY_FREE_EFFORT {
-            self.engine.memory.owe(view.memory());
-        }
         self.free(entry);
         let verb: &[u8] = if self.config.lazyfree_lazy_eviction { b"UNLINK" } else { b"DEL" };
         self.effects.name(&[verb, key.bytes]);

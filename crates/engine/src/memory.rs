@@ -1,5 +1,6 @@
 //! How much memory is in use, and whether that is more than `maxmemory`. Threads report what they have
-//! allocated and freed; the timer puts the sum right by the allocator's own count. It never makes room.
+//! allocated and freed; the timer puts the sum right by the allocator's own count, and lowers what may be
+//! allocated while the process occupies more than that. It never makes room.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -9,10 +10,12 @@ use base::alloc;
 pub struct Memory {
     /// Bytes allocated: the allocator's count at the timer's last look, and what was reported since.
     used: AtomicI64,
-    /// Of these, bytes of values that were evicted and wait to be freed.
-    owed: AtomicI64,
+    /// Of these, bytes that wait to be freed.
+    waiting: AtomicI64,
     /// `maxmemory`; 0 is none.
     limit: AtomicU64,
+    /// So much may be allocated: the limit, or less while the process occupies more than the limit.
+    ceiling: AtomicU64,
     over: AtomicBool,
     /// When it became too much, on the monotonic clock; 0: it is not.
     over_since_ns: AtomicU64,
@@ -20,14 +23,35 @@ pub struct Memory {
     over_ns: AtomicU64,
 }
 
+/// What the timer sees, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Look {
+    /// The allocator's count.
+    pub allocated: usize,
+    /// What the process occupies, less what any small server does.
+    pub resident: usize,
+    /// Of the allocated bytes, those of values that are out of the keyspace and wait to be freed.
+    pub waiting: usize,
+    /// `maxmemory`; 0 is none.
+    pub limit: u64,
+}
+
+/// The ceiling follows an excess of resident memory by this part of it with each look, and by this part of
+/// the limit at most: pages come free some time after what lay in them, and meanwhile nothing more should
+/// have to go.
+const FOLLOW_PART: u64 = 16;
+const FOLLOW_MOST_PART: u64 = 256;
+/// The ceiling never falls below this part of the limit: fragmentation alone does not empty the keyspace.
+const CEILING_LEAST_PART: u64 = 2;
+
 impl Memory {
-    /// The allocator's count; `freeing` says whether evicted values still wait to be freed.
-    pub fn refresh(&self, allocated: usize, limit: u64, freeing: bool, now_ns: u64) {
-        self.limit.store(limit, Ordering::Relaxed);
-        if !freeing {
-            self.owed.store(0, Ordering::Relaxed);
-        }
-        self.used.store(allocated as i64, Ordering::Relaxed);
+    /// Takes over what the timer sees.
+    pub fn refresh(&self, look: Look, now_ns: u64) {
+        let changed = self.limit.swap(look.limit, Ordering::Relaxed) != look.limit;
+        let ceiling = if changed { look.limit } else { self.ceiling.load(Ordering::Relaxed) };
+        self.ceiling.store(follow(ceiling, look.limit, look.resident as u64), Ordering::Relaxed);
+        self.waiting.store(look.waiting as i64, Ordering::Relaxed);
+        self.used.store(look.allocated as i64, Ordering::Relaxed);
         let over = self.judge();
         match (over, self.over_since_ns.load(Ordering::Relaxed)) {
             (true, 0) => self.over_since_ns.store(now_ns.max(1), Ordering::Relaxed),
@@ -50,12 +74,12 @@ impl Memory {
         self.judge();
     }
 
-    /// A value of so many bytes was evicted and will be freed by another thread.
-    pub fn owe(&self, bytes: usize) {
-        self.owed.fetch_add(bytes as i64, Ordering::Relaxed);
+    /// A value of so many bytes is about to be freed by another thread.
+    pub fn expect(&self, bytes: usize) {
+        self.waiting.fetch_add(bytes as i64, Ordering::Relaxed);
     }
 
-    /// More than `maxmemory` is in use, what will be freed soon not counted.
+    /// More is in use than may be, what will be freed soon not counted.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
@@ -67,11 +91,18 @@ impl Memory {
     }
 
     fn judge(&self) -> bool {
-        let (used, owed) = (self.used.load(Ordering::Relaxed), self.owed.load(Ordering::Relaxed));
-        let limit = self.limit.load(Ordering::Relaxed);
-        let over = limit != 0 && (used - owed).max(0) as u64 > limit;
-        self.over.store(over, Ordering::Relaxed);
+        let (used, waiting) = (self.used.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed));
+        let over = self.is_limited() && (used - waiting).max(0) as u64 > self.ceiling();
+        // All workers read it for every request: it is written only when it changes.
+        if over != self.is_over() {
+            self.set_over(over);
+        }
         over
+    }
+
+    /// So much may be allocated now; only if there is a limit.
+    pub fn ceiling(&self) -> u64 {
+        self.ceiling.load(Ordering::Relaxed)
     }
 
     /// Nanoseconds for which it was too much: until it last became enough, and since it last was not.
@@ -80,6 +111,13 @@ impl Memory {
         let current = if since == 0 { 0 } else { now_ns.saturating_sub(since) };
         (self.over_ns.load(Ordering::Relaxed), current)
     }
+}
+
+/// A step of the ceiling towards where the process occupies as much as the limit says.
+fn follow(ceiling: u64, limit: u64, resident: u64) -> u64 {
+    let step = (resident.abs_diff(limit) / FOLLOW_PART).min(limit / FOLLOW_MOST_PART);
+    let moved = if resident > limit { ceiling.saturating_sub(step) } else { ceiling + step };
+    moved.clamp(limit / CEILING_LEAST_PART, limit)
 }
 
 /// What one thread reports.
@@ -104,41 +142,47 @@ impl Meter {
 mod tests {
     use super::*;
 
+    fn look(allocated: usize, limit: u64, waiting: usize) -> Look {
+        Look { allocated, resident: allocated, waiting, limit }
+    }
+
     #[test]
     fn reports_count_until_the_next_look() {
         let memory = Memory::default();
-        memory.refresh(100, 0, false, 0);
+        memory.refresh(look(100, 0, 0), 0);
         assert!(!memory.is_over(), "without a limit nothing is too much");
-        memory.refresh(100, 100, false, 5);
+        memory.refresh(look(100, 100, 0), 5);
         assert!(!memory.is_over());
         memory.add(1);
         assert!(memory.is_over());
-        memory.owe(1);
+        memory.expect(1);
         memory.add(0);
         assert!(!memory.is_over(), "what is about to be freed is not in use");
-        memory.refresh(102, 100, true, 10);
+        memory.refresh(look(102, 100, 1), 10);
         assert!(memory.is_over());
-        memory.refresh(100, 100, false, 25);
+        memory.refresh(look(101, 100, 1), 25);
         assert!(!memory.is_over());
         assert_eq!(memory.exceeded_ns(30), (15, 0));
     }
 
     #[test]
-    fn a_thread_reports_what_it_holds() {
-        let (memory, mut meter) = (Memory::default(), Meter::default());
-        memory.refresh(0, 1 << 30, false, 0);
-        meter.report(&memory);
-        let before = memory.used.load(Ordering::Relaxed);
-        let block = vec![1u8; 1 << 20];
-        meter.report(&memory);
-        let held = memory.used.load(Ordering::Relaxed);
-        drop(block);
-        meter.report(&memory);
-        let freed = memory.used.load(Ordering::Relaxed);
-        // The standard library's allocator stands in for ours in some builds of the tests.
-        if held != before {
-            assert!((1 << 20..2 << 20).contains(&(held - before)));
-            assert!((freed - before).abs() < 1 << 16);
+    fn what_is_resident_lowers_the_ceiling_step_by_step() {
+        let (memory, limit) = (Memory::default(), 1 << 30);
+        let settle = |resident: usize, looks: usize| {
+            let look = Look { allocated: 0, resident, waiting: 0, limit };
+            (0..looks).for_each(|_| memory.refresh(look, 0));
+            memory.ceiling()
+        };
+        assert_eq!(settle(1 << 30, 1), limit);
+        assert_eq!(settle(2 << 30, 1), limit - limit / 256, "one look takes little");
+        assert_eq!(settle(4 << 30, 1000), limit / 2, "and all of them not everything");
+        assert_eq!(settle(0, 1000), limit);
+        // A process that needs a tenth more than what is allocated ends up with a tenth less allocated.
+        let mut allocated = limit as usize;
+        for _ in 0..5000 {
+            memory.refresh(Look { allocated, resident: allocated / 10 * 11, waiting: 0, limit }, 0);
+            allocated = memory.ceiling() as usize;
         }
+        assert!(allocated.abs_diff(limit as usize / 11 * 10) < limit as usize / 100, "{allocated}");
     }
 }

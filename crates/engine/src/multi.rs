@@ -107,7 +107,7 @@ fn close(engine: &Engine, session: &mut Session) {
     session.multi = None;
     engine.watches.clear(&mut session.watched);
     session.show_multi();
-    session.client.watched.store(0, Ordering::Relaxed);
+    session.show_watched();
 }
 
 fn multi(ctx: &mut Ctx) -> CmdResult {
@@ -141,14 +141,14 @@ fn watch(ctx: &mut Ctx) -> CmdResult {
             WatchedKey { shard, db: ctx.session.db, key: key.bytes.into(), hash: key.hash, was_expired };
         ctx.engine.watches.add(&mut ctx.session.watched, watched);
     }
-    ctx.session.client.watched.store(ctx.session.watched.keys.len() as u32, Ordering::Relaxed);
+    ctx.session.show_watched();
     ctx.reply.ok();
     Ok(())
 }
 
 fn unwatch(ctx: &mut Ctx) -> CmdResult {
     ctx.engine.watches.clear(&mut ctx.session.watched);
-    ctx.session.client.watched.store(0, Ordering::Relaxed);
+    ctx.session.show_watched();
     ctx.reply.ok();
     Ok(())
 }

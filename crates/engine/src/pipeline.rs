@@ -109,11 +109,12 @@ impl Engine {
         argv: &Argv<'_>,
         reply: &mut Reply,
     ) -> Outcome {
+        let cut_short = std::mem::take(&mut session.cut_short);
         let Some(command) = prepared.command else {
             let refusal = admit::unknown(&seat.config, session, argv);
             return self.refuse(seat, session, None, &refusal, reply);
         };
-        let cramped = self.memory.is_over() && self.is_cramped(seat, session, command);
+        let cramped = cut_short || self.memory.is_over() && self.is_cramped(seat, session, command);
         let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
         if let Err(refusal) = admit::admit(&request) {
             return self.refuse(seat, session, Some(command), &refusal, reply);

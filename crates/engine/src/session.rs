@@ -85,6 +85,8 @@ pub struct Session {
     /// It says itself what of its data has expired, while the server is in import mode.
     pub import_source: bool,
     pub monitor: bool,
+    /// There was no room for an argument of the next request: it must not run.
+    pub cut_short: bool,
     /// Close once the replies so far are out.
     pub closing: bool,
     /// Runs inside EXEC: blocking commands do not block, nothing is queued.
@@ -99,7 +101,7 @@ pub struct Session {
 
 impl Session {
     pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
-        let watched = Watched { dirty: Arc::clone(&client.watch_dirty), keys: Vec::new() };
+        let watched = Watched { dirty: Arc::clone(&client.watch_dirty), ..Watched::default() };
         Session {
             client,
             origin: Origin::Client,
@@ -119,6 +121,7 @@ impl Session {
             no_touch: false,
             import_source: false,
             monitor: false,
+            cut_short: false,
             closing: false,
             in_exec: false,
             serving: false,
@@ -182,6 +185,12 @@ impl Session {
         self.client.fieldset_bytes.store(self.fieldsets.memory(), Ordering::Relaxed);
     }
 
+    /// Shows the others what is watched.
+    pub fn show_watched(&self) {
+        self.client.watched.store(self.watched.keys.len() as u32, Ordering::Relaxed);
+        self.client.watched_bytes.store(self.watched.bytes, Ordering::Relaxed);
+    }
+
     /// Publishes the state of the transaction for CLIENT LIST.
     pub fn show_multi(&self) {
         let (queued, bytes) = match &self.multi {
@@ -213,7 +222,7 @@ impl Engine {
         session.multi = None;
         session.show_multi();
         self.watches.clear(&mut session.watched);
-        session.client.watched.store(0, Ordering::Relaxed);
+        session.show_watched();
         self.unsubscribe_all(session);
         session.fieldsets.discard_all();
         session.show_fieldsets();

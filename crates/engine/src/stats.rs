@@ -115,6 +115,10 @@ pub struct WorkerStats {
     /// Batches with writes that waited for a snapshot, and for how long together.
     pub snapshot_delays: Counter,
     pub snapshot_delay_us: Counter,
+    pub evicted_clients: Counter,
+    /// What its connections hold now, as in `Held`.
+    pub clients_bytes: Counter,
+    pub arguments_bytes: Counter,
     pub clients_input_peak: Counter,
     pub clients_output_peak: Counter,
 }
@@ -143,6 +147,9 @@ impl Default for WorkerStats {
             command_ns: Counter::default(),
             snapshot_delays: Counter::default(),
             snapshot_delay_us: Counter::default(),
+            evicted_clients: Counter::default(),
+            clients_bytes: Counter::default(),
+            arguments_bytes: Counter::default(),
             clients_input_peak: Counter::default(),
             clients_output_peak: Counter::default(),
         }
@@ -169,6 +176,7 @@ impl WorkerStats {
             &self.unexpected_errors,
             &self.input_limit_closed,
             &self.output_limit_closed,
+            &self.evicted_clients,
         ]
         .into_iter()
         .for_each(Counter::reset);

@@ -27,8 +27,8 @@ use crate::config::Config;
 use crate::cycle::Cycle;
 use crate::engine::{Engine, WorkerSeat};
 use crate::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait,
-    WorkerId,
+    Event, Host, Level, LoadStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus,
+    Shutdown, Wait, WorkerId,
 };
 use crate::log::{LogReader, Offset};
 use crate::notify::parse_classes;
@@ -92,6 +92,7 @@ impl TestEngine {
             local: "127.0.0.1:6379".to_owned(),
             descriptor: 8 + self.sessions.len() as i32,
             unix: false,
+            worker_bytes: 0,
         };
         let client = self.engine.clients.arrive(arrival, self.now());
         self.sessions.push(Session::new(client, true));
@@ -479,8 +480,8 @@ impl Host for TestHost {
         drop(garbage);
     }
 
-    fn reclaim_counts(&self) -> (u64, u64) {
-        (0, self.0.reclaimed.load(Ordering::Relaxed))
+    fn reclaim_counts(&self) -> ReclaimCounts {
+        ReclaimCounts { freed: self.0.reclaimed.load(Ordering::Relaxed), ..ReclaimCounts::default() }
     }
 
     fn save_in_background(&self, _: bool) -> Result<SaveStarted, SaveRefused> {

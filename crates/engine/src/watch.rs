@@ -33,6 +33,8 @@ pub struct Watched {
     /// Set when one of the keys changed.
     pub dirty: Arc<AtomicBool>,
     pub keys: Vec<WatchedKey>,
+    /// Memory of the keys, here and on the server's side.
+    pub bytes: usize,
 }
 
 pub struct WatchedKey {
@@ -53,6 +55,9 @@ pub enum Presence {
     Live,
 }
 
+/// What a watched key takes beside its name: in the session, in the shard's table, and in its list of watchers.
+const WATCHED_BYTES: usize = size_of::<WatchedKey>() + 2 * size_of::<WatchKey>() + 4 * size_of::<Watcher>();
+
 impl Watches {
     pub fn new(shards: usize) -> Watches {
         Watches { count: AtomicUsize::new(0), shards: (0..shards).map(|_| Mutex::default()).collect() }
@@ -67,6 +72,7 @@ impl Watches {
         let mut shard = self.shards[key.shard.0 as usize].lock();
         shard.entry((key.db, key.key.clone())).or_default().push(watcher);
         self.count.fetch_add(1, Ordering::Relaxed);
+        watched.bytes += 2 * key.key.len() + WATCHED_BYTES;
         watched.keys.push(key);
     }
 
@@ -83,6 +89,7 @@ impl Watches {
             }
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
+        watched.bytes = 0;
         watched.dirty.store(false, Ordering::Relaxed);
     }
 

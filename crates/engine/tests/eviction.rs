@@ -1,7 +1,10 @@
 //! Keys give way when memory is used up: which ones, how many, and what is told of it.
 
+use std::sync::atomic::Ordering;
+
 use base::alloc;
 use engine::config::EvictionPolicy;
+use engine::memory::{Look, Memory, Meter};
 use engine::testing::{TestEngine, show};
 
 #[global_allocator]
@@ -34,11 +37,12 @@ fn full(policy: EvictionPolicy, prepare: fn(&mut TestEngine, usize)) -> TestEngi
 
 fn limit(test: &TestEngine) {
     let used = alloc::stats().allocated;
-    test.engine.memory.refresh(used, used as u64, false, 0);
+    let look = Look { allocated: used, resident: used, waiting: 0, limit: used as u64 };
+    test.engine.memory.refresh(look, 0);
 }
 
 fn evicted(test: &TestEngine) -> usize {
-    test.engine.cycle.evicted_keys.value() as usize
+    test.engine.evicted_keys.load(Ordering::Relaxed) as usize
 }
 
 /// How many of the old keys with such numbers are left.
@@ -139,4 +143,17 @@ fn an_eviction_is_a_deletion_to_all_who_want_to_know() {
     assert!(evicted(&test) > 0);
     test.run_as(watcher, "MULTI");
     assert_eq!(show(&test.run_as(watcher, "EXEC")), "nil", "a watched key was evicted");
+}
+
+#[test]
+fn a_thread_reports_what_it_holds() {
+    let (memory, mut meter) = (Memory::default(), Meter::default());
+    meter.report(&memory);
+    memory.refresh(Look { limit: 1 << 20, ..Look::default() }, 0);
+    let block = vec![1u8; 2 << 20];
+    meter.report(&memory);
+    assert!(memory.is_over());
+    drop(block);
+    meter.report(&memory);
+    assert!(!memory.is_over());
 }

@@ -25,7 +25,7 @@ use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::supervise::{self, Supervision};
 use crate::worker::{self, WorkerContext};
-use crate::{crash, signals, system, timer};
+use crate::{crash, facts, signals, system, timer};
 
 /// Why the process cannot start; printed before it ends.
 pub struct Fatal(pub String);
@@ -72,6 +72,7 @@ fn configure(launch: &Launch) -> Result<Config, Fatal> {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let loaded = launch.configuration(Config::with_cores(cores)).map_err(Fatal)?;
     let mut config = loaded.config;
+    config.available_memory = facts::available_memory();
     std::env::set_current_dir(path(&config.dir)).map_err(|error| {
         let dir = String::from_utf8_lossy(&config.dir);
         fatal(&format!("Can't chdir to '{dir}'"), &error)
@@ -231,7 +232,7 @@ fn log_ready(process: &Process) {
     }
     process.supervision.tell("STATUS=Ready to accept connections\n");
     process.supervision.tell("READY=1\n");
-    let limit = config.maxmemory;
+    let limit = config.memory_limit();
     if limit > 0 && limit < 1 << 20 {
         LOG.warning(&format!(
             "WARNING: You specified a maxmemory value that is less than 1MB (current value is {limit} \

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::time::UnixMs;
 use engine::args::OwnedArgv;
-use engine::clients::{ClientId, flag};
+use engine::clients::{ClientId, Held, flag};
 use engine::commands::client::describe;
 use engine::config::{ClientClass, Config, OutputLimit};
 use engine::session::Session;
@@ -41,6 +41,8 @@ pub struct Connection {
     pub invalidation_bytes: usize,
     /// Since when the output has been over its soft limit.
     over_soft_since: Option<UnixMs>,
+    /// What the worker's sums say of its memory.
+    pub counted: Held,
 }
 
 /// What has arrived of a connection and was not run.
@@ -63,6 +65,8 @@ pub struct Filling {
     pub bytes: Vec<u8>,
     /// Bytes it will have.
     pub len: usize,
+    /// There was no room for it: what comes of it is dropped, so many bytes up to now.
+    pub dropped: Option<usize>,
 }
 
 /// Whether what waits for a client may stay.
@@ -79,21 +83,46 @@ impl Filling {
         let room = (arrived.len() * FILLING_FACTOR).clamp(FILLING_LEAST, FILLING_MOST);
         let mut bytes = Vec::with_capacity(len.min(room).max(arrived.len()));
         bytes.extend_from_slice(arrived);
-        Filling { bytes, len }
+        Filling { bytes, len, dropped: None }
     }
 
-    /// Makes room for more: twice as much, up to exactly what is needed.
+    /// Makes room for more: in few steps, as each may have to copy what is there, and up to exactly what is
+    /// needed. What is not used of it yet is no memory.
     pub fn grow(&mut self) {
         let (capacity, len) = (self.bytes.capacity(), self.bytes.len());
         if len == capacity {
-            self.bytes.reserve_exact(capacity.min(self.len.saturating_sub(len)).max(1));
+            let wanted = capacity.saturating_mul(FILLING_FACTOR - 1).min(self.len.saturating_sub(len));
+            self.bytes.reserve_exact(wanted.max(1));
+        }
+    }
+
+    /// Drops what has come of it, and what will come.
+    pub fn refuse(&mut self) {
+        self.dropped = Some(self.bytes.len());
+        self.bytes = Vec::with_capacity(FILLING_MOST.min(self.len).min(DROPPED_AT_ONCE));
+    }
+
+    /// Something was read into it.
+    pub fn settle(&mut self) {
+        let whole = self.is_whole();
+        if let Some(dropped) = self.dropped.as_mut().filter(|_| !whole) {
+            *dropped += self.bytes.len();
+            self.bytes.clear();
         }
     }
 
     pub fn is_whole(&self) -> bool {
-        self.bytes.len() >= self.len
+        self.missing() <= self.bytes.len()
+    }
+
+    /// Bytes of it that are in `bytes` once it is whole; behind them the input goes on.
+    pub fn missing(&self) -> usize {
+        self.len - self.dropped.unwrap_or(0)
     }
 }
+
+/// Bytes of an argument without room that are read at once.
+const DROPPED_AT_ONCE: usize = 64 * 1024;
 
 /// Room made for a big argument, for each byte of it that came with its length; at least and at most.
 const FILLING_FACTOR: usize = 16;
@@ -102,10 +131,15 @@ const FILLING_MOST: usize = 1 << 20;
 
 impl Input {
     pub fn memory(&self) -> usize {
-        let filling = self.filling.as_ref().map_or(0, |filling| filling.bytes.capacity());
-        let big: usize = self.big.iter().map(|argument| argument.len()).sum();
         let held: usize = self.held.iter().map(OwnedArgv::memory).sum();
-        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>() + filling + big + held
+        let spans = self.spans.capacity() * size_of::<Span>();
+        size_of::<Input>() + self.bytes.capacity() + spans + self.big_memory() + held
+    }
+
+    /// Of its big arguments.
+    fn big_memory(&self) -> usize {
+        let filling = self.filling.as_ref().map_or(0, |filling| filling.bytes.capacity());
+        filling + self.big.iter().map(|argument| argument.len()).sum::<usize>()
     }
 
     /// Bytes of the request being read.
@@ -135,6 +169,7 @@ impl Connection {
             behind_reply: None,
             invalidation_bytes: 0,
             over_soft_since: None,
+            counted: Held::default(),
         }
     }
 
@@ -178,8 +213,10 @@ impl Connection {
         if self.input.as_ref().is_some_and(|input| input.is_empty()) {
             self.input = None;
         }
-        let (len, memory) = self.input.as_ref().map_or((0, 0), |input| (input.len(), input.memory()));
+        let input = self.input.as_ref();
+        let (len, memory) = input.map_or((0, 0), |input| (input.len(), input.memory()));
         let client = &self.session.client;
+        client.big_bytes.store(input.map_or(0, |input| input.big_memory()), Ordering::Relaxed);
         client.input_bytes.store(len, Ordering::Relaxed);
         client.input_free.store(memory.saturating_sub(len), Ordering::Relaxed);
     }

@@ -15,6 +15,37 @@ pub fn resident_bytes() -> u64 {
     pages.unwrap_or_default() * page_size() as u64
 }
 
+/// Bytes of the process's own pages: without what it shares with others, its program's text above all.
+pub fn own_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = text.split(' ').skip(1).map_while(|pages| pages.parse::<u64>().ok());
+    let (resident, shared) = (pages.next().unwrap_or_default(), pages.next().unwrap_or_default());
+    resident.saturating_sub(shared) * page_size() as u64
+}
+
+/// Bytes that the process may use: what its control groups allow, and no more than the machine has.
+pub fn available_memory() -> u64 {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().flat_map(limit_files).filter_map(|file| fs::read_to_string(file).ok());
+    let limits = limits.filter_map(|text| text.trim().parse().ok());
+    limits.fold(system_memory_bytes(), u64::min)
+}
+
+/// Where a line of /proc/self/cgroup says that limits of memory are: those of the group and of all above it.
+fn limit_files(line: &str) -> Vec<String> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { return Vec::new() };
+    let (root, name) = match controllers {
+        "" => ("/sys/fs/cgroup", "memory.max"),
+        names if names.split(',').any(|name| name == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
+        _ => return Vec::new(),
+    };
+    let group = std::path::Path::new(group.trim_start_matches('/'));
+    group.ancestors().map(|group| format!("{root}/{}", group.join(name).display())).collect()
+}
+
 /// Bytes of memory of the machine.
 pub fn system_memory_bytes() -> u64 {
     let info = sysinfo();
@@ -64,7 +95,25 @@ mod tests {
     }
 
     #[test]
+    fn limits_lie_in_the_group_and_above_it() {
+        let check = |line: &str, expected: &[&str]| assert_eq!(limit_files(line), expected, "{line}");
+        check(
+            "4:memory:/a/b",
+            &[
+                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ],
+        );
+        check("0::/a", &["/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/memory.max"]);
+        check("1:cpu:/", &[]);
+        check("", &[]);
+    }
+
+    #[test]
     fn the_machine_is_known() {
+        assert!((1 << 20..=system_memory_bytes()).contains(&available_memory()));
+        assert!((1..resident_bytes()).contains(&own_bytes()));
         assert!(resident_bytes() > 0 && system_memory_bytes() > resident_bytes());
         assert!(os().starts_with("Linux "));
         assert!(main_thread_times().user_s >= 0.0 && times().user_s >= 0.0);

@@ -13,8 +13,8 @@ use base::time::UnixMs;
 use engine::Engine;
 use engine::config::Config;
 use engine::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait,
-    WorkerId,
+    Event, Host, Level, LoadStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus,
+    Shutdown, Wait, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
 use store::Garbage;
@@ -29,7 +29,7 @@ use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::stopwatch::Stopwatch;
 use crate::supervise::{self, Supervision};
-use crate::{boot, crash, facts, listener, timer};
+use crate::{boot, crash, facts, governor, listener};
 
 /// What the threads of the process share.
 pub struct Process {
@@ -173,7 +173,7 @@ impl Host for ServerHost {
         self.0.reclaimer.reclaim(garbage);
     }
 
-    fn reclaim_counts(&self) -> (u64, u64) {
+    fn reclaim_counts(&self) -> ReclaimCounts {
         self.0.reclaimer.counts()
     }
 
@@ -233,7 +233,7 @@ impl Host for ServerHost {
             "dir" => std::env::set_current_dir(path(&config.dir)).map_err(|error| reason(&error)),
             "maxclients" => boot::admit_clients(config),
             "maxmemory" => {
-                timer::check_memory(self.0.engine(), config.maxmemory);
+                governor::look(self.0.engine(), config.memory_limit());
                 Ok(())
             }
             "set-proc-title" | "proc-title-template" => {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use engine::host::ReclaimCounts;
 use store::Garbage;
 
 /// Hands garbage to the thread that frees it.
@@ -15,10 +16,11 @@ pub struct Reclaimer {
     counts: Arc<Counts>,
 }
 
-/// Objects: an entry is one, a table as many as it holds.
+/// As `ReclaimCounts`.
 #[derive(Default)]
 struct Counts {
-    pending: AtomicU64,
+    waiting: AtomicU64,
+    waiting_bytes: AtomicU64,
     freed: AtomicU64,
 }
 
@@ -36,14 +38,16 @@ impl Reclaimer {
     }
 
     pub fn reclaim(&self, garbage: Garbage) {
-        self.counts.pending.fetch_add(objects(&garbage), Ordering::Relaxed);
+        self.counts.waiting.fetch_add(objects(&garbage), Ordering::Relaxed);
+        self.counts.waiting_bytes.fetch_add(bytes(&garbage), Ordering::Relaxed);
         // Were the thread gone, the error would bring the garbage back and free it here.
         self.inbox.send(garbage).ok();
     }
 
-    /// Objects waiting, and objects freed so far.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.counts.pending.load(Ordering::Relaxed), self.counts.freed.load(Ordering::Relaxed))
+    pub fn counts(&self) -> ReclaimCounts {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { waiting, waiting_bytes, freed } = &*self.counts;
+        ReclaimCounts { waiting: load(waiting), waiting_bytes: load(waiting_bytes), freed: load(freed) }
     }
 }
 
@@ -57,7 +61,9 @@ fn free_all(inbox: &Receiver<Garbage>, counts: &Counts) {
                 }
             },
             one => {
+                let bytes = bytes(&one);
                 drop(one);
+                counts.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 counts.settle(1);
             }
         }
@@ -66,8 +72,15 @@ fn free_all(inbox: &Receiver<Garbage>, counts: &Counts) {
 
 impl Counts {
     fn settle(&self, objects: u64) {
-        self.pending.fetch_sub(objects, Ordering::Relaxed);
+        self.waiting.fetch_sub(objects, Ordering::Relaxed);
         self.freed.fetch_add(objects, Ordering::Relaxed);
+    }
+}
+
+fn bytes(garbage: &Garbage) -> u64 {
+    match garbage {
+        Garbage::Table(_) => 0,
+        Garbage::Entry(entry) => entry.view().memory() as u64,
     }
 }
 
@@ -109,7 +122,8 @@ mod tests {
         reclaimer.reclaim(Garbage::Entry(entry("one")));
         reclaimer.reclaim(table(0));
         let deadline = Instant::now() + Duration::from_secs(30);
-        while reclaimer.counts() != (0, 5001) {
+        let done = ReclaimCounts { freed: 5001, ..ReclaimCounts::default() };
+        while reclaimer.counts() != done {
             assert!(Instant::now() < deadline, "{:?}", reclaimer.counts());
         }
     }

@@ -10,6 +10,7 @@ mod dumpfile;
 mod facts;
 #[cfg(test)]
 mod faults;
+mod governor;
 mod host;
 mod inbox;
 mod lazyfree;

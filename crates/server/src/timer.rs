@@ -15,10 +15,10 @@ use engine::evict::Evictor;
 use engine::host::{Event, Shutdown, ShutdownSave};
 use store::{DbIndex, Plan};
 
-use crate::boot;
 use crate::host::Process;
 use crate::inbox::Message;
 use crate::log::LOG;
+use crate::{boot, governor};
 
 /// Clients served by one run of the timer, before it runs more often (`dynamic-hz`): Redis' number.
 const CLIENTS_PER_RUN: usize = 200;
@@ -41,10 +41,11 @@ pub fn run(process: &Arc<Process>) -> ! {
     loop {
         let config = process.engine().config();
         let period = Duration::from_micros(1_000_000 / hz(&config, process.engine().clients.len()));
-        let step = if config.maxmemory > 0 { period.min(MEMORY_CHECK) } else { period };
+        let limit = config.memory_limit();
+        let step = if limit > 0 { period.min(MEMORY_CHECK) } else { period };
         thread::sleep(step);
-        check_memory(process.engine(), config.maxmemory);
-        if config.maxmemory > 0 {
+        governor::look(process.engine(), limit);
+        if limit > 0 {
             timer.make_room(&config);
         }
         if timer.last_run.elapsed() + step / 2 >= period {
@@ -137,14 +138,6 @@ fn count_keys(engine: &Engine, db: DbIndex) -> (usize, usize) {
         (part.len(), part.table().expiring_count())
     };
     engine.store.ids().map(count).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
-}
-
-/// Brings the verdict on memory up to date; `limit` 0 is none.
-pub fn check_memory(engine: &Engine, limit: u64) {
-    let used = base::alloc::stats().allocated;
-    engine.used_memory_peak.fetch_max(used, Ordering::Relaxed);
-    let freeing = engine.host.reclaim_counts().0 > 0;
-    engine.memory.refresh(used, limit, freeing, engine.host.monotonic_ns());
 }
 
 /// Runs in a second.

@@ -10,6 +10,7 @@ mod blocked;
 mod closing;
 mod intake;
 mod pieces;
+mod pools;
 #[cfg(test)]
 mod tests;
 
@@ -159,6 +160,7 @@ impl Worker {
         self.drain_touched();
         self.continue_replies(arena);
         self.flush();
+        self.relieve_pools();
         self.connections.recycle();
         let stats = &self.seat.worker.stats;
         stats.ticks.add(1);
@@ -337,6 +339,7 @@ impl Worker {
         connection.output.push(head);
         connection.output.push_shared(message, skipped);
         connection.show_output();
+        self.count_memory(slot);
     }
 
     fn kill(&mut self, client: ClientId) {
@@ -349,7 +352,9 @@ impl Worker {
     fn begin(&mut self, new: NewConnection) {
         let NewConnection { socket, peer, local, unix, .. } = new;
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
-        let arrival = Arrival { worker: self.seat.worker.id, peer, local, descriptor, unix };
+        let worker_bytes = size_of::<Connection>();
+        let worker = self.seat.worker.id;
+        let arrival = Arrival { worker, peer, local, descriptor, unix, worker_bytes };
         let client = self.engine.clients.arrive(arrival, self.seat.worker.now);
         let session = Session::new(client, self.seat.config.requirepass.is_empty());
         let slot = self.connections.insert(Connection::new(socket, session));
@@ -358,6 +363,7 @@ impl Worker {
         if let Err(error) = self.poller.add(&connection.socket, slot as usize) {
             self.close_failed(slot, "Error registering fd event for the new client", &error);
         }
+        self.count_memory(slot);
     }
 
     fn resume_paused(&mut self, arena: &mut Arena) {
@@ -403,6 +409,7 @@ impl Worker {
         } else if connection.judge_output(0, config, now) == OutputVerdict::TooMuch {
             self.close_over_limit(slot);
         }
+        self.count_memory(slot);
     }
 
     fn end_sweep(&mut self) {

@@ -9,7 +9,7 @@ use base::time::UnixMs;
 use crate::blocking::Unblock;
 use crate::clients::{Client, ClientId, flag as client_flag};
 use crate::command::{CmdResult, Command, Group, command, container, flag};
-use crate::commands::client_filter::{BAD_KILLED_ID, BAD_LISTED_ID, Filter};
+use crate::commands::client_filter::{Filter, Purpose};
 use crate::commands::client_tracking::{caching, getredir, tracking, trackinginfo};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
@@ -220,7 +220,7 @@ fn info(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn list(ctx: &mut Ctx) -> CmdResult {
-    let filter = Filter::parse(ctx, BAD_LISTED_ID)?;
+    let filter = Filter::parse(ctx, Purpose::List)?;
     let (now, own_id) = (ctx.now(), ctx.session.client.id);
     let mut text = String::new();
     show_running_command(ctx);
@@ -326,7 +326,7 @@ fn kill(ctx: &mut Ctx) -> CmdResult {
             }
         };
     }
-    let mut filter = Filter::parse(ctx, BAD_KILLED_ID)?;
+    let mut filter = Filter::parse(ctx, Purpose::Kill)?;
     filter.skip_me.get_or_insert(true);
     let killed = kill_all(ctx, &filter);
     ctx.reply.integer(killed);

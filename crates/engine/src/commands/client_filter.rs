@@ -58,8 +58,8 @@ impl Filter {
         Filter { conditions: vec![Condition { test, wanted: true }], skip_me: None }
     }
 
-    /// Reads the filters behind the subcommand; `bad_id` is the text for a client id that is no number.
-    pub fn parse(ctx: &Ctx, bad_id: &'static str) -> Result<Filter, CmdError> {
+    /// Reads the filters behind the subcommand.
+    pub fn parse(ctx: &Ctx, purpose: Purpose) -> Result<Filter, CmdError> {
         let mut filter = Filter::default();
         let mut index = 2;
         while index < ctx.args.len() {
@@ -74,7 +74,7 @@ impl Filter {
                 b"skipme" if wanted => filter.skip_me = Some(parse_skip_me(ctx, value)?),
                 b"id" => {
                     let ids;
-                    (ids, index) = parse_ids(ctx, value, bad_id)?;
+                    (ids, index) = parse_ids(ctx, value, purpose)?;
                     filter.add(Test::Ids(ids), wanted);
                 }
                 _ => filter.add(parse_test(ctx, word, value, wanted)?, wanted),
@@ -109,20 +109,33 @@ fn parse_skip_me(ctx: &Ctx, value: usize) -> Result<bool, CmdError> {
     }
 }
 
-/// What CLIENT LIST and CLIENT KILL answer to an id that is no number.
-pub const BAD_LISTED_ID: &str = "ERR Invalid client ID";
-pub const BAD_KILLED_ID: &str = "ERR client-id should be greater than 0";
+/// What the clients are wanted for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    List,
+    Kill,
+}
+
+impl Purpose {
+    /// The answer to an id that cannot be one.
+    fn bad_id(self) -> CmdError {
+        CmdError::new(match self {
+            Purpose::List => "ERR Invalid client ID",
+            Purpose::Kill => "ERR client-id should be greater than 0",
+        })
+    }
+}
 
 /// One id or more: up to the next word that is no number, whose index is returned too.
-fn parse_ids(ctx: &Ctx, first: usize, bad_id: &'static str) -> Result<(BTreeSet<u64>, usize), CmdError> {
+fn parse_ids(ctx: &Ctx, first: usize, purpose: Purpose) -> Result<(BTreeSet<u64>, usize), CmdError> {
     let mut ids = BTreeSet::new();
     for index in first..ctx.args.len() {
         match ctx.args.integer(index) {
             Ok(id @ 1..) => ids.insert(id as u64),
-            // CLIENT LIST finds no such client.
-            Ok(_) if bad_id == BAD_LISTED_ID => true,
-            Ok(_) => return Err(CmdError::new(BAD_KILLED_ID)),
-            Err(_) if index == first => return Err(CmdError::new(bad_id)),
+            // There is no such client to be listed.
+            Ok(_) if purpose == Purpose::List => true,
+            Ok(_) => return Err(purpose.bad_id()),
+            Err(_) if index == first => return Err(purpose.bad_id()),
             Err(_) => return Ok((ids, index)),
         };
     }

@@ -138,7 +138,6 @@ fn reset_statistics(engine: &Engine) {
     [
         &cycle.expired_keys,
         &cycle.expired_fields,
-        &cycle.evicted_keys,
         &cycle.expired_stale_permille,
         &cycle.expire_time_cap_reached,
         &cycle.expire_ns,
@@ -147,7 +146,8 @@ fn reset_statistics(engine: &Engine) {
     .for_each(Counter::reset);
     *cycle.rates.lock() = Rates::default();
     engine.rejected_connections.store(0, Ordering::Relaxed);
-    engine.freed_late_before.store(engine.host.reclaim_counts().1, Ordering::Relaxed);
+    engine.evicted_keys.store(0, Ordering::Relaxed);
+    engine.freed_late_before.store(engine.host.reclaim_counts().freed, Ordering::Relaxed);
     engine.connections_received.store(0, Ordering::Relaxed);
 }
 

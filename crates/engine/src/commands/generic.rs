@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_large_value_is_freed_elsewhere() {
         let mut test = TestEngine::new();
-        let freed = |test: &TestEngine| test.engine.host.reclaim_counts().1;
+        let freed = |test: &TestEngine| test.engine.host.reclaim_counts().freed;
         for number in 0..600 {
             test.run(&format!("HSET big {number} v"));
             test.run(&format!("HSET small {} v", number % 5));
@@ -348,7 +348,7 @@ mod tests {
         let before = test.run("HGETALL big");
         check_script(&mut test, &[("RENAME big large", "+OK"), ("HLEN large", "2000")]);
         assert_eq!(test.run("HGETALL large"), before);
-        assert_eq!(test.engine.host.reclaim_counts().1, 0);
+        assert_eq!(test.engine.host.reclaim_counts().freed, 0);
         test.check_invariants();
     }
 

@@ -383,11 +383,11 @@ mod tests {
             [("FLUSHDB SYNC", 1, 0), ("FLUSHDB ASYNC", 1, 16), ("FLUSHALL async", 0, 16)]
         {
             fill(&mut test);
-            let (dirty, freed) = (test.engine.dirty(), test.engine.host.reclaim_counts().1);
+            let (dirty, freed) = (test.engine.dirty(), test.engine.host.reclaim_counts().freed);
             check_script(&mut test, &[(line, "+OK"), ("DBSIZE", "0")]);
             assert_eq!(test.digest().len(), left, "{line}");
             assert_eq!(test.engine.dirty() - dirty, 3001 - left as u64, "{line}");
-            assert_eq!(test.engine.host.reclaim_counts().1 - freed, reclaimed, "{line}");
+            assert_eq!(test.engine.host.reclaim_counts().freed - freed, reclaimed, "{line}");
             assert_eq!(test.take_effect_lines(), [line]);
             test.check_invariants();
         }

@@ -955,14 +955,24 @@ pub static DIRECTIVES: &[Directive] = &[
          is disconnected: at once at the hard limit, and at the soft limit if it stays above it for so many \
          seconds. 0 is no limit.",
     ),
-    later(
+    served(
         "maxmemory-clients",
         Clients,
         Shape::MemoryOrPercent,
-        "0",
-        "clients are not disconnected for the memory that all of them use",
+        |c| Value::Amount(c.maxmemory_clients),
+        |c, v| c.maxmemory_clients = v.amount(),
         "The memory that all clients together may use, or a percentage of maxmemory. Beyond it those that use \
-         most are disconnected. 0 is no limit.",
+         most are disconnected. 0 is no limit. Redis' default is 0.",
+    ),
+    served(
+        "maxmemory-arguments",
+        Clients,
+        Shape::MemoryOrPercent,
+        |c| Value::Amount(c.maxmemory_arguments),
+        |c, v| c.maxmemory_arguments = v.amount(),
+        "The memory that large arguments may take together while they arrive, or a percentage of maxmemory. \
+         Beyond it the client whose argument takes most is disconnected. 0 is no limit of their own: they \
+         count for maxmemory-clients. Not in Redis.",
     ),
     served(
         "tracking-table-max-keys",
@@ -988,11 +998,12 @@ pub static DIRECTIVES: &[Directive] = &[
     served(
         "maxmemory",
         Memory,
-        Shape::Memory(0, u64::MAX),
-        |c| Value::Bytes(c.maxmemory),
-        |c, v| c.maxmemory = v.bytes(),
-        "The memory that the server may use. When it is used up, keys are evicted as maxmemory-policy says, or \
-         commands that need more are refused. 0 is no limit.",
+        Shape::MemoryOrShare,
+        |c| Value::Amount(c.maxmemory),
+        |c, v| c.maxmemory = v.amount(),
+        "The memory that the server may use, with all it needs beside the data; or a percentage of what its \
+         control group allows, of the machine's memory if that allows more. When it is used up, keys are \
+         evicted as maxmemory-policy says, or commands that need more are refused. 0 is no limit.",
     ),
     served(
         "maxmemory-policy",

@@ -6,7 +6,7 @@ use base::num::{parse_f64, parse_i64};
 use base::quoting::split_args;
 use base::units::{PercentOrBytes, parse_memory, parse_percent_or_bytes};
 
-use crate::config::{OutputLimit, SavePoint, ShutdownFlags};
+use crate::config::{Amount, OutputLimit, SavePoint, ShutdownFlags};
 use crate::notify::{parse_classes, print_classes};
 
 /// A value of any directive.
@@ -15,6 +15,7 @@ pub enum Value {
     Bool(bool),
     Integer(i64),
     Bytes(u64),
+    Amount(Amount),
     Text(Vec<u8>),
     /// The index into the names of `Shape::Choice`.
     Choice(usize),
@@ -36,8 +37,10 @@ pub enum Shape {
     Integer(i64, i64),
     /// Bytes, written with or without a unit.
     Memory(u64, u64),
-    /// Bytes as a positive number, or a percentage of `maxmemory` as a negative one.
+    /// Bytes, or a percentage of `maxmemory`.
     MemoryOrPercent,
+    /// Bytes, or a percentage of what there is.
+    MemoryOrShare,
     /// A file mode, up to this.
     Octal(i64),
     Text(TextCheck),
@@ -84,7 +87,8 @@ impl Shape {
             Shape::Bool => parse_bool(text),
             Shape::Integer(min, max) => parse_integer(text, min, max),
             Shape::Memory(min, max) => parse_bytes(text, min, max),
-            Shape::MemoryOrPercent => parse_memory_or_percent(text),
+            Shape::MemoryOrPercent => parse_amount(text, "argument must be a memory or percent value"),
+            Shape::MemoryOrShare => parse_amount(text, "argument must be a memory value"),
             Shape::Octal(max) => parse_octal(text, max),
             Shape::Text(check) | Shape::Optional(check) => {
                 check(text)?;
@@ -103,7 +107,8 @@ impl Shape {
         match value {
             Value::Bool(yes) => yes_no(*yes).into(),
             Value::Integer(number) => self.print_integer(*number).into(),
-            Value::Bytes(bytes) => bytes.to_string().into(),
+            Value::Bytes(bytes) | Value::Amount(Amount::Bytes(bytes)) => bytes.to_string().into(),
+            Value::Amount(Amount::Percent(percent)) => format!("{percent}%").into(),
             Value::Text(text) => text.clone(),
             Value::Choice(index) => self.names()[*index].into(),
             Value::Words(words) => words.join(&b' '),
@@ -118,7 +123,6 @@ impl Shape {
         match self {
             Shape::Octal(_) => format!("{number:o}"),
             Shape::Events => print_classes(number as u32),
-            Shape::MemoryOrPercent if number < 0 => format!("{}%", -number),
             _ => number.to_string(),
         }
     }
@@ -126,13 +130,10 @@ impl Shape {
     /// The arguments of each line that stands for the value in a file; quoted where needed.
     pub fn file_lines(self, value: &Value) -> Vec<String> {
         match value {
-            Value::Bytes(bytes) => vec![memory(*bytes)],
+            Value::Bytes(bytes) | Value::Amount(Amount::Bytes(bytes)) => vec![memory(*bytes)],
             Value::Text(text) => vec![escape(text)],
             Value::Integer(number) if matches!(self, Shape::Events) => {
                 vec![escape(print_classes(*number as u32).as_bytes())]
-            }
-            Value::Integer(number) if *number > 0 && matches!(self, Shape::MemoryOrPercent) => {
-                vec![memory(*number as u64)]
             }
             Value::Save(points) if !points.is_empty() => print_save(points),
             Value::Limits(limits) => (0..limits.len()).map(|class| file_limit(limits, class)).collect(),
@@ -142,7 +143,9 @@ impl Shape {
             Value::Words(words) if !words.is_empty() => {
                 vec![words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")]
             }
-            Value::Bool(_) | Value::Integer(_) | Value::Choice(_) => vec![self.shown(value)],
+            Value::Bool(_) | Value::Integer(_) | Value::Choice(_) | Value::Amount(_) => {
+                vec![self.shown(value)]
+            }
             Value::Shutdown(_) | Value::Percentiles(_) | Value::Save(_) | Value::Words(_) => {
                 vec![Some(self.shown(value)).filter(|text| !text.is_empty()).unwrap_or("\"\"".to_string())]
             }
@@ -169,6 +172,7 @@ impl Shape {
             Shape::Integer(min, max) => format!("a number from {} to {}", limit(min), limit(max)),
             Shape::Memory(min, _) => format!("an amount of memory, at least {}", memory(min)),
             Shape::MemoryOrPercent => "an amount of memory, or a percentage of maxmemory".to_string(),
+            Shape::MemoryOrShare => "an amount of memory, or a percentage of what there is".to_string(),
             Shape::Octal(max) => format!("an octal number up to {max:o}"),
             Shape::Text(_) | Shape::Optional(_) => "a text".to_string(),
             Shape::Choice(names) => format!("one of {}", names.join(", ")),
@@ -224,6 +228,13 @@ impl Value {
     pub fn words(self) -> Vec<Vec<u8>> {
         match self {
             Value::Words(words) => words,
+            other => unreachable!("{other:?} is not of the row's shape"),
+        }
+    }
+
+    pub fn amount(&self) -> Amount {
+        match self {
+            Value::Amount(amount) => *amount,
             other => unreachable!("{other:?} is not of the row's shape"),
         }
     }
@@ -320,16 +331,14 @@ fn parse_bytes(text: &[u8], min: u64, max: u64) -> Result<Value, String> {
     Ok(Value::Bytes(bytes))
 }
 
-fn parse_memory_or_percent(text: &[u8]) -> Result<Value, String> {
-    let amount = parse_percent_or_bytes(text).map_err(|_| "argument must be a memory or percent value")?;
+fn parse_amount(text: &[u8], refusal: &str) -> Result<Value, String> {
+    let amount = parse_percent_or_bytes(text).map_err(|_| refusal)?;
     match amount {
-        PercentOrBytes::Percent(percent) if percent > 100 => {
-            Err("percentage argument must be less or equal to 100".to_string())
-        }
-        PercentOrBytes::Percent(percent) => Ok(Value::Integer(-(percent as i64))),
-        PercentOrBytes::Bytes(bytes) => i64::try_from(bytes)
-            .map(Value::Integer)
-            .map_err(|_| format!("argument must be between -100 and {} inclusive", i64::MAX)),
+        PercentOrBytes::Percent(percent) => match u8::try_from(percent) {
+            Ok(percent @ ..=100) => Ok(Value::Amount(Amount::Percent(percent))),
+            _ => Err("percentage argument must be less or equal to 100".to_string()),
+        },
+        PercentOrBytes::Bytes(bytes) => Ok(Value::Amount(Amount::Bytes(bytes))),
     }
 }
 

@@ -165,8 +165,8 @@ pub(super) const MEMORY: &[Field] = &[
         "Bytes of memory that the machine has.",
     ),
     value("total_system_memory_human", |i| human(i.facts().system_memory_bytes), "The same for people."),
-    value("maxmemory", |i| text(i.config.maxmemory), "The directive `maxmemory`."),
-    value("maxmemory_human", |i| human(i.config.maxmemory), "The same for people."),
+    value("maxmemory", |i| text(i.config.memory_limit()), "The directive `maxmemory`."),
+    value("maxmemory_human", |i| human(i.config.memory_limit()), "The same for people."),
     value("maxmemory_policy", policy, "The directive `maxmemory-policy`."),
     value(
         "allocator_frag_ratio",
@@ -212,7 +212,7 @@ pub(super) const MEMORY: &[Field] = &[
     ),
     value(
         "lazyfree_pending_objects",
-        |i| text(i.engine.host.reclaim_counts().0),
+        |i| text(i.engine.host.reclaim_counts().waiting),
         "Values that wait to be freed by a thread of its own.",
     ),
     value("lazyfreed_objects", |i| text(freed_late(i.engine)), "Values that the thread has freed."),
@@ -405,10 +405,14 @@ pub(super) const STATS: &[Field] = &[
     ),
     value(
         "evicted_keys",
-        |i| text(i.engine.cycle.evicted_keys.value()),
+        |i| text(i.engine.evicted_keys.load(Ordering::Relaxed)),
         "Keys removed because of `maxmemory`.",
     ),
-    value("evicted_clients", |_| text(0), "Connections closed because of `maxmemory-clients`."),
+    value(
+        "evicted_clients",
+        |i| text(i.sum(|stats| stats.evicted_clients.value())),
+        "Connections closed because of `maxmemory-clients`.",
+    ),
     value(
         "total_eviction_exceeded_time",
         |i| text(exceeded_ms(i).0),
@@ -551,7 +555,7 @@ const fn list(name: &'static str, show: fn(&InfoInput<'_>) -> Vec<String>, doc: 
 }
 
 fn freed_late(engine: &Engine) -> u64 {
-    engine.host.reclaim_counts().1.saturating_sub(engine.freed_late_before.load(Ordering::Relaxed))
+    engine.host.reclaim_counts().freed.saturating_sub(engine.freed_late_before.load(Ordering::Relaxed))
 }
 
 /// Until when CLIENT PAUSE holds commands back, and whether all of them.

@@ -345,8 +345,9 @@ impl Worker {
             }
         }
         if connection.closing && written_out {
-            self.close(slot);
+            return self.close(slot);
         }
+        self.count_memory(slot);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use base::bytes::escape;
+use engine::clients::Held;
 use engine::config::LogLevel;
 use engine::host::Level;
 
@@ -27,6 +28,7 @@ impl Worker {
         let _ = self.poller.remove(&connection.socket);
         self.engine.disconnect(&mut connection.session);
         self.seat.worker.stats.connections.add(u64::MAX);
+        self.recount(connection.counted, Held::default());
         self.inbox.connection_left();
     }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use engine::Argv;
+use engine::evict::Room;
 use engine::host::Level;
 use resp::request::{Progress, ProtocolError, Span};
 use rustix::buffer::spare_capacity;
@@ -150,12 +151,23 @@ impl Worker {
     /// A read into the memory of a big argument.
     #[cold]
     fn receive_big(&mut self, arena: &mut Arena, slot: Slot) {
-        let Some(connection) = self.connections.at(slot) else { return };
-        let Some(mut input) = connection.input.take() else { return };
+        let input = self.connections.at(slot).and_then(|connection| connection.input.take());
+        let Some(mut input) = input else { return };
         let Some(filling) = &mut input.filling else { return };
         filling.grow();
+        let room = if filling.dropped.is_some() { Room::Enough } else { self.room() };
+        let Some(connection) = self.connections.at(slot) else { return };
+        match room {
+            Room::Enough => {}
+            Room::Later => {
+                connection.input = Some(input);
+                return self.again.push(slot);
+            }
+            Room::Nothing => filling.refuse(),
+        }
         let space = filling.bytes.capacity() - filling.bytes.len();
         let read = rustix::io::read(&connection.socket, spare_capacity(&mut filling.bytes));
+        filling.settle();
         let more = finish_big(connection, &mut input);
         connection.input = Some(input);
         if self.count_read(arena, slot, read, space).is_none() {
@@ -220,8 +232,10 @@ impl Worker {
         let Some(connection) = self.connections.at(slot) else { return };
         connection.settle_input();
         if connection.input.as_ref().is_some_and(|input| input.len() as u64 > limit) {
-            self.close_over_input_limit(slot);
+            return self.close_over_input_limit(slot);
         }
+        self.count_memory(slot);
+        self.relieve_pools();
     }
 
     /// Accounts for a read. `None`: nothing came, or the connection is closed.
@@ -402,8 +416,12 @@ impl Worker {
 /// A big argument that is whole joins the others. Bytes behind it, if there are any, return to the input.
 fn finish_big(connection: &mut Connection, input: &mut Input) -> bool {
     let Some(mut filling) = input.filling.take_if(|filling| filling.is_whole()) else { return false };
-    let behind = filling.bytes.split_off(filling.len);
+    let behind = filling.bytes.split_off(filling.missing());
     input.bytes.extend_from_slice(&behind);
+    if filling.dropped.is_some() {
+        connection.session.cut_short = true;
+        filling.bytes = Vec::new();
+    }
     let index = input.big.len() as u32;
     input.big.push(Arc::new(filling.bytes));
     connection.parser.big_done(index, &mut input.spans);

@@ -4,6 +4,7 @@
 mod clients;
 mod limits;
 mod pieces;
+mod pools;
 mod requests;
 mod tracking;
 mod waits;
@@ -23,8 +24,8 @@ use engine::Engine;
 use engine::clients::Client;
 use engine::config::{Config, LogLevel};
 use engine::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait,
-    WorkerId,
+    Event, Host, Level, LoadStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus,
+    Shutdown, Wait, WorkerId,
 };
 use parking_lot::Mutex;
 use store::Garbage;
@@ -303,8 +304,8 @@ impl Host for TestHost {
         drop(garbage);
     }
 
-    fn reclaim_counts(&self) -> (u64, u64) {
-        (0, 0)
+    fn reclaim_counts(&self) -> ReclaimCounts {
+        ReclaimCounts::default()
     }
 
     fn save_in_background(&self, _: bool) -> Result<SaveStarted, SaveRefused> {

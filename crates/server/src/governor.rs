@@ -1,0 +1,36 @@
+//! Looks at how much memory the process has allocated and how much it occupies, and gives unused pages back
+//! before others pay for them. It never evicts and never refuses: what it finds is in `engine.memory`.
+
+use std::sync::atomic::Ordering;
+
+use base::alloc;
+use engine::Engine;
+use engine::memory::Look;
+
+use crate::facts;
+
+/// What a server without data occupies beyond what it has allocated: stacks, the allocator's own tables, the
+/// program's variables. `maxmemory` leaves it out.
+const FIXED: usize = 12 << 20;
+
+/// Unused pages that are worth giving back.
+const PURGE_LEAST: usize = 1 << 20;
+
+/// Brings the verdict on memory up to date; `limit` 0 is none.
+pub fn look(engine: &Engine, limit: u64) {
+    let mut stats = alloc::stats();
+    engine.used_memory_peak.fetch_max(stats.allocated, Ordering::Relaxed);
+    let mut resident = if limit > 0 { resident() } else { 0 };
+    if resident as u64 > limit && stats.resident.saturating_sub(stats.active) > PURGE_LEAST {
+        alloc::purge();
+        (stats, resident) = (alloc::stats(), self::resident());
+    }
+    let waiting = engine.host.reclaim_counts().waiting_bytes as usize;
+    let look = Look { allocated: stats.allocated, resident, waiting, limit };
+    engine.memory.refresh(look, engine.host.monotonic_ns());
+}
+
+/// Bytes that the process occupies beyond the fixed ones.
+fn resident() -> usize {
+    (facts::own_bytes() as usize).saturating_sub(FIXED)
+}

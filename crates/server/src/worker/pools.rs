@@ -1,0 +1,84 @@
+//! What connections hold in memory, in all and against their limits: the sums are kept as each of them
+//! changes, and whoever holds most has to go when a limit is reached.
+
+use engine::clients::{Client, Held};
+use engine::evict::Room;
+use engine::host::{Event, Level};
+
+use super::Worker;
+use crate::conn::Slot;
+
+impl Worker {
+    /// Brings the sums up to date with one connection.
+    #[inline]
+    pub fn count_memory(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        let now = connection.session.client.held();
+        if now != connection.counted {
+            let before = std::mem::replace(&mut connection.counted, now);
+            self.recount(before, now);
+        }
+    }
+
+    /// One connection held `before`, and holds `now`.
+    pub fn recount(&self, before: Held, now: Held) {
+        let stats = &self.seat.worker.stats;
+        stats.clients_bytes.add((now.client as u64).wrapping_sub(before.client as u64));
+        stats.arguments_bytes.add((now.arguments as u64).wrapping_sub(before.arguments as u64));
+    }
+
+    /// Ends connections while all of them hold more than they may.
+    #[inline]
+    pub fn relieve_pools(&mut self) {
+        let (limit, of_arguments) = (self.seat.config.clients_limit(), self.seat.config.arguments_limit());
+        if limit == 0 && of_arguments == 0 {
+            return;
+        }
+        let clients = self.engine.sum(|stats| stats.clients_bytes.value());
+        let arguments = self.engine.sum(|stats| stats.arguments_bytes.value());
+        if of_arguments == 0 {
+            if limit > 0 && clients + arguments >= limit {
+                self.evict_clients(limit, Client::memory);
+            }
+            return;
+        }
+        if arguments >= of_arguments {
+            self.evict_clients(of_arguments, |client| client.held().arguments);
+        }
+        if limit > 0 && clients >= limit {
+            self.evict_clients(limit, |client| client.held().client);
+        }
+    }
+
+    #[cold]
+    fn evict_clients(&mut self, limit: u64, weigh: fn(&Client) -> usize) {
+        for client in self.engine.clients.doom_largest(limit, weigh) {
+            self.seat.worker.stats.evicted_clients.add(1);
+            let slot = self.connections.find(client.id);
+            let own = slot.filter(|_| client.worker == self.seat.worker.id);
+            match own {
+                Some(slot) => {
+                    let line = format!("Evicting client: {}", self.describe(slot));
+                    self.engine.host.log(Level::Notice, &line);
+                    self.close(slot);
+                }
+                None => {
+                    let line = format!("Evicting client: id={} addr={}", client.id.0, client.peer);
+                    self.engine.host.log(Level::Notice, &line);
+                    self.engine.host.post(client.worker, Event::Kill { client: client.id });
+                }
+            }
+        }
+    }
+
+    /// Whether there is room for an argument that is being read: keys give way to it.
+    pub fn room(&mut self) -> Room {
+        let seat = &mut self.seat;
+        seat.evictor.meter.report(&self.engine.memory);
+        if !self.engine.memory.is_over() {
+            return Room::Enough;
+        }
+        let worker = &mut seat.worker;
+        seat.evictor.make_room(&self.engine, &seat.config, worker.now, &mut worker.rng)
+    }
+}

@@ -1,0 +1,148 @@
+//! Clients that together hold more than they may: the largest has to go, whatever it is that it holds.
+
+use std::sync::atomic::Ordering;
+
+use engine::clients::Client;
+use engine::config::Amount;
+use engine::memory::Look;
+
+use super::*;
+
+/// A server whose clients may hold a megabyte, and large arguments two.
+fn small(workers: usize) -> Server {
+    Server::start(workers, |config| {
+        config.maxmemory_clients = Amount::Bytes(1 << 20);
+        config.maxmemory_arguments = Amount::Bytes(2 << 20);
+    })
+}
+
+fn evicted(server: &Server) -> u64 {
+    server.engine.sum(|stats| stats.evicted_clients.value())
+}
+
+/// A connection does something again and again, until it is closed; one that holds little stays.
+fn goes(begin: &[&[u8]], next: impl Fn(usize) -> Vec<u8>) {
+    let server = small(1);
+    let mut other = server.connect();
+    other.call(&[b"PING"], "+PONG\r\n");
+    let mut peer = server.connect();
+    if !begin.is_empty() {
+        peer.send(encode(begin));
+    }
+    let closed = (0..100_000).any(|index| {
+        let Stream::Tcp(stream) = &mut peer.stream else { unreachable!("it came by TCP") };
+        stream.write_all(&next(index)).is_err() || evicted(&server) > 0
+    });
+    assert!(closed, "a client that holds ever more is closed");
+    server.wait_for_clients(1);
+    assert_eq!(evicted(&server), 1);
+    assert!(server.logged("Evicting client: id="));
+    other.call(&[b"PING"], "+PONG\r\n");
+}
+
+fn name(index: usize) -> String {
+    format!("{index:0>2000}")
+}
+
+#[test]
+fn who_holds_most_goes() {
+    let queued = |index| encode(&[b"SET", name(index).as_bytes(), b"value"]);
+    goes(&[b"MULTI"], queued);
+    goes(&[], |index| encode(&[b"WATCH", name(index).as_bytes()]));
+    goes(&[], |index| encode(&[b"SUBSCRIBE", name(index).as_bytes()]));
+    goes(&[], |index| encode(&[b"PSUBSCRIBE", name(index).as_bytes()]));
+    goes(&[], |index| encode(&[b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", name(index).as_bytes()]));
+    // A request of many small arguments that never ends.
+    goes(&[], |index| match index {
+        0 => b"*100000\r\n$4\r\nMSET\r\n".to_vec(),
+        _ => format!("$2000\r\n{}\r\n", name(index)).into_bytes(),
+    });
+    // Large arguments have a limit of their own.
+    goes(&[], |index| match index {
+        0 => b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\n".to_vec(),
+        _ => vec![b'v'; 10_000],
+    });
+}
+
+#[test]
+fn who_does_not_read_goes() {
+    let server = small(1);
+    let mut slow = server.connect();
+    slow.call(&[b"SET", b"key", &pattern(300_000, 1)], "+OK\r\n");
+    slow.send(encode(&[b"GET", b"key"]).repeat(100));
+    server.wait_for_clients(0);
+    assert_eq!(evicted(&server), 1);
+}
+
+#[test]
+fn who_must_not_be_evicted_stays() {
+    let server = small(2);
+    let mut peers: Vec<Peer> = (0..4).map(|_| server.connect()).collect();
+    peers.iter_mut().for_each(|peer| peer.call(&[b"MULTI"], "+OK\r\n"));
+    peers[0].call(&[b"DISCARD"], "+OK\r\n");
+    peers[0].call(&[b"CLIENT", b"NO-EVICT", b"on"], "+OK\r\n");
+    peers[0].call(&[b"MULTI"], "+OK\r\n");
+    for (peer, len) in peers.iter_mut().zip([600_000, 100_000, 200_000, 300_000]) {
+        peer.call(&[b"SET", b"key", &vec![b'v'; len]], "+QUEUED\r\n");
+    }
+    // On whatever workers they are, the largest of those that may go is the one.
+    server.wait_for_clients(3);
+    peers.pop();
+    peers.iter_mut().for_each(|peer| peer.call(&[b"EXEC"], "*1\r\n+OK\r\n"));
+    assert_eq!(evicted(&server), 1);
+}
+
+#[test]
+fn sums_follow_every_connection() {
+    let server = small(2);
+    let sum = || {
+        let clients = server.engine.clients.all();
+        clients.iter().map(|client| Client::memory(client) as u64).sum::<u64>()
+    };
+    let counted = || {
+        server.engine.sum(|stats| stats.clients_bytes.value())
+            + server.engine.sum(|stats| stats.arguments_bytes.value())
+    };
+    let mut peers: Vec<Peer> = (0..6).map(|_| server.connect()).collect();
+    for (index, peer) in peers.iter_mut().enumerate() {
+        peer.call(&[b"WATCH", name(index).as_bytes()], "+OK\r\n");
+        peer.call(&[b"MULTI"], "+OK\r\n");
+        peer.call(&[b"GET", name(index).as_bytes()], "+QUEUED\r\n");
+        peer.send(format!("*2\r\n$3\r\nGET\r\n${}\r\nhalf", 10 + index * 20_000).into_bytes());
+    }
+    server.wait_until("the halves to come", || {
+        server.engine.clients.all().iter().all(|client| client.input_bytes.load(Ordering::Relaxed) > 4)
+    });
+    server.wait_until("the sums to follow", || counted() == sum());
+    peers.truncate(3);
+    server.wait_for_clients(3);
+    server.wait_until("the sums to follow", || counted() == sum());
+    peers.clear();
+    server.wait_until("nothing to be held", || counted() == 0);
+}
+
+#[test]
+fn an_argument_without_room_is_not_kept() {
+    let server = Server::one();
+    let mut peer = server.connect();
+    peer.call(&[b"SET", b"key", b"before"], "+OK\r\n");
+    server.engine.memory.refresh(Look { allocated: 2, resident: 2, waiting: 0, limit: 1 }, 0);
+    let large = pattern(3_000_000, 9);
+    let (first, rest) = large.split_at(1_000_000);
+    peer.send(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$3000000\r\n".to_vec());
+    peer.send(first.to_vec());
+    let client = server.newest();
+    server.wait_until("it to be dropped", || {
+        client.total_input.load(Ordering::Relaxed) > 1_000_000 && client.memory() < 200_000
+    });
+    peer.send(rest.to_vec());
+    peer.send(b"\r\n".to_vec());
+    peer.expect("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    peer.call(&[b"GET", b"key"], "$6\r\nbefore\r\n");
+    peer.call(&[b"MULTI"], "+OK\r\n");
+    peer.send(encode(&[b"SET", b"key", &large]));
+    peer.expect("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    peer.call(&[b"EXEC"], "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    server.engine.memory.refresh(Look::default(), 0);
+    peer.call(&[b"SET", b"key", &large], "+OK\r\n");
+}
