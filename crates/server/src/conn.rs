@@ -142,10 +142,13 @@ impl Input {
         filling + self.big.iter().map(|argument| argument.len()).sum::<usize>()
     }
 
-    /// Bytes of the request being read.
+    /// Bytes of the request being read. As in Redis the lengths in front of large arguments are not among
+    /// them.
     pub fn len(&self) -> usize {
         let big: usize = self.big.iter().map(|argument| argument.len()).sum();
-        self.bytes.len() + big + self.filling.as_ref().map_or(0, |filling| filling.bytes.len())
+        let filling = self.filling.as_ref().map_or(0, |filling| filling.bytes.len());
+        let is_all_big = big + filling > 0 && self.spans.iter().all(|span| span.is_big());
+        big + filling + if is_all_big { 0 } else { self.bytes.len() }
     }
 
     fn is_empty(&self) -> bool {

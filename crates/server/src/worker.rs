@@ -154,6 +154,8 @@ impl Worker {
             self.again = again;
         }
         self.run_arena(arena);
+        // Before anybody learns that a request has run which may have lowered a limit.
+        self.relieve_pools();
         self.flush();
         self.accept();
         self.run_timers(arena);

@@ -30,6 +30,7 @@ impl Worker {
     /// Ends connections while all of them hold more than they may.
     #[inline]
     pub fn relieve_pools(&mut self) {
+        self.seat.refresh(&self.engine);
         let (limit, of_arguments) = (self.seat.config.clients_limit(), self.seat.config.arguments_limit());
         if limit == 0 && of_arguments == 0 {
             return;
