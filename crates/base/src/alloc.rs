@@ -138,8 +138,10 @@ pub fn segment_pool_clear() {
 /// jemalloc's own figures, all in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// What the program asked for, rounded up to size classes.
+    /// What the program holds, rounded up to size classes.
     pub allocated: usize,
+    /// Free blocks that threads keep for their next allocations.
+    pub cached: usize,
     /// Pages that hold at least one allocation.
     pub active: usize,
     /// Pages mapped and, as far as jemalloc knows, backed by memory.
@@ -159,8 +161,11 @@ pub fn stats() -> Stats {
     // jemalloc computes its figures once for each epoch; writing any value begins the next one.
     mallctl_write(c"epoch", 1u64);
     let figure = |name: &CStr| mallctl_read::<usize>(name).unwrap_or(0);
+    let cached = figure(c"stats.arenas.4096.tcache_bytes");
     Stats {
-        allocated: figure(c"stats.allocated"),
+        // To jemalloc a cached block is allocated.
+        allocated: figure(c"stats.allocated").saturating_sub(cached),
+        cached,
         active: figure(c"stats.active"),
         resident: figure(c"stats.resident"),
         metadata: figure(c"stats.metadata"),

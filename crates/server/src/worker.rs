@@ -50,6 +50,8 @@ pub struct WorkerContext {
 pub fn run(context: WorkerContext, listeners: Vec<Listener>) -> io::Result<()> {
     let mut worker = Worker::new(context, listeners)?;
     let mut arena = Arena::new();
+    let own = base::alloc::thread_balance().max(0) as usize;
+    worker.engine.used_memory_startup.fetch_add(own, std::sync::atomic::Ordering::Relaxed);
     while !worker.stopped {
         worker.tick(&mut arena)?;
     }

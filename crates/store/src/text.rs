@@ -250,11 +250,17 @@ impl<'a> TextMut<'a> {
     }
 }
 
-/// Gives the string the form that bytes of this length are edited in.
+/// Gives the string the form that bytes of this length are edited in. A block of its own has room for just
+/// these: what grows again gets more then.
 fn make_raw(entry: &mut Entry, len: usize) {
+    let with_room = |bytes: &[u8]| {
+        let mut block = Vec::with_capacity(len.max(bytes.len()));
+        block.extend_from_slice(bytes);
+        block
+    };
     let payload = match entry.view().payload() {
-        Payload::Int(value) => Some(value.to_string().into_bytes()),
-        Payload::Bytes(bytes) if len >= SHARED_LEN => Some(bytes.to_vec()),
+        Payload::Int(value) => Some(with_room(value.to_string().as_bytes())),
+        Payload::Bytes(bytes) if len >= SHARED_LEN => Some(with_room(bytes)),
         _ => None,
     };
     let Some(bytes) = payload else { return };

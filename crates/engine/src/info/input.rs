@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 
+use base::alloc::{self, Stats};
 use base::random::Rng;
 use base::time::UnixMs;
 use store::{Db, DbIndex, Guard};
@@ -20,6 +21,8 @@ pub struct InfoInput<'a> {
     pub now: UnixMs,
     /// Databases that hold keys; empty unless all shards were held.
     pub keyspace: Vec<DbTotals>,
+    /// As it was before anything was written.
+    pub allocator: Stats,
     facts: OnceCell<ProcessFacts>,
     save: OnceCell<SaveStatus>,
     load: OnceCell<LoadStatus>,
@@ -63,6 +66,7 @@ impl<'a> InfoInput<'a> {
             config,
             now,
             keyspace,
+            allocator: alloc::stats(),
             facts: OnceCell::new(),
             save: OnceCell::new(),
             load: OnceCell::new(),
@@ -90,7 +94,7 @@ impl<'a> InfoInput<'a> {
     pub fn memory(&self) -> &MemoryUsage {
         self.memory.get_or_init(|| {
             let rss = self.facts().resident_bytes as usize;
-            MemoryUsage::measure(self.engine, rss, self.clients().bytes, &self.keyspace)
+            MemoryUsage::measure(self, rss)
         })
     }
 

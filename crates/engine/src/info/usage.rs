@@ -2,10 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use base::alloc::{self, Stats};
+use base::alloc::Stats;
 
-use crate::engine::Engine;
-use crate::info::DbTotals;
+use crate::info::InfoInput;
 
 /// All in bytes but `keys`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,15 +25,15 @@ pub struct MemoryUsage {
 }
 
 impl MemoryUsage {
-    pub fn measure(engine: &Engine, resident: usize, clients: usize, keyspace: &[DbTotals]) -> MemoryUsage {
-        let allocator = alloc::stats();
+    pub fn measure(input: &InfoInput<'_>, resident: usize) -> MemoryUsage {
+        let (engine, keyspace, allocator) = (input.engine, &input.keyspace, input.allocator);
         let used = allocator.allocated;
         MemoryUsage {
             used,
             resident,
             peak: engine.used_memory_peak.fetch_max(used, Ordering::Relaxed).max(used),
             startup: engine.used_memory_startup.load(Ordering::Relaxed),
-            clients,
+            clients: input.clients().bytes,
             tables: keyspace.iter().map(|totals| totals.table_bytes).sum(),
             tracking: engine.tracking.memory(),
             keys: keyspace.iter().map(|totals| totals.keys).sum(),
