@@ -82,6 +82,8 @@ impl Evictor {
         room
     }
 
+    /// Frees as many bytes as there are too many now: what is told of an eviction may take more memory than it
+    /// frees, and must not lead to the next one.
     fn evict_until(
         &mut self,
         end: u64,
@@ -90,15 +92,16 @@ impl Evictor {
         now: UnixMs,
         rng: &mut Rng,
     ) -> Room {
+        self.meter.report(&engine.memory);
+        let mut left = engine.memory.excess();
         loop {
             for _ in 0..KEYS_PER_LOOK {
-                self.meter.report(&engine.memory);
-                if !engine.memory.is_over() {
+                if left == 0 || !engine.memory.is_over() {
                     return Room::Enough;
                 }
-                if !self.evict_one(engine, config, now, rng) {
-                    return Room::Nothing;
-                }
+                let Some(freed) = self.evict_one(engine, config, now, rng) else { return Room::Nothing };
+                left = left.saturating_sub(freed as u64);
+                self.meter.report(&engine.memory);
             }
             if engine.host.monotonic_ns() >= end {
                 return Room::Later;
@@ -106,8 +109,8 @@ impl Evictor {
         }
     }
 
-    /// False if no key may go.
-    fn evict_one(&mut self, engine: &Engine, config: &Config, now: UnixMs, rng: &mut Rng) -> bool {
+    /// The bytes of a key that has gone; `None` if no key may go.
+    fn evict_one(&mut self, engine: &Engine, config: &Config, now: UnixMs, rng: &mut Rng) -> Option<usize> {
         let count = engine.store.shard_count() as u64;
         let first = rng.below(count);
         // As a rule the first shard has some.
@@ -119,12 +122,13 @@ impl Evictor {
             }
             drop(guard);
             while let Some(candidate) = self.pool.pop() {
-                if self.evict(engine, config, now, &candidate) {
-                    return true;
+                let freed = self.evict(engine, config, now, &candidate);
+                if freed.is_some() {
+                    return freed;
                 }
             }
         }
-        false
+        None
     }
 
     /// Looks at a few keys of a database, and keeps the best.
@@ -149,16 +153,23 @@ impl Evictor {
         }
     }
 
-    /// False if the key is not there any more, or was used since it was looked at.
-    fn evict(&mut self, engine: &Engine, config: &Config, now: UnixMs, candidate: &Candidate) -> bool {
+    /// Its bytes; `None` if the key is not there any more, or was used since it was looked at.
+    fn evict(
+        &mut self,
+        engine: &Engine,
+        config: &Config,
+        now: UnixMs,
+        candidate: &Candidate,
+    ) -> Option<usize> {
         let (db, key) = (candidate.db, Key { bytes: &candidate.key, hash: hash(&candidate.key) });
         let shard = engine.store.shard_of(key.hash);
         let mut guard = engine.store.lock(&Plan::One(shard));
         let part = guard.shard(shard).db(db);
-        let rank = part.find(key).and_then(|slot| Ranks::new(config, now).of(part.view(slot)));
-        if rank.is_none_or(|rank| rank < candidate.rank) {
-            return false;
+        let entry = part.view(part.find(key)?);
+        if Ranks::new(config, now).of(entry)? < candidate.rank {
+            return None;
         }
+        let freed = entry.memory();
         self.effects.begin(engine.log.is_active(), db);
         self.keys(engine, config, now, db, &mut guard).evict(key);
         engine.evicted_keys.fetch_add(1, Ordering::Relaxed);
@@ -169,7 +180,7 @@ impl Evictor {
         drop(guard);
         engine.post_ready(&mut self.effects.ready);
         engine.send_invalidations(&mut self.effects.invalidated);
-        true
+        Some(freed)
     }
 
     fn keys<'k, 's>(

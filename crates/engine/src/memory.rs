@@ -8,7 +8,7 @@ use base::alloc;
 
 #[derive(Default, Debug)]
 pub struct Memory {
-    /// Bytes allocated: the allocator's count at the timer's last look, and what was reported since.
+    /// Bytes allocated, by the threads' reports and the allocator's count.
     used: AtomicI64,
     /// Of these, bytes that wait to be freed.
     waiting: AtomicI64,
@@ -41,6 +41,9 @@ pub struct Look {
 /// have to go.
 const FOLLOW_PART: u64 = 16;
 const FOLLOW_MOST_PART: u64 = 256;
+/// With each look, what the threads' reports make is corrected by this part of the difference from what the
+/// allocator says: that holds what is just in use for a moment, or not reported yet, as well.
+const CORRECTED_PART: i64 = 8;
 /// The ceiling never falls below this part of the limit: fragmentation alone does not empty the keyspace.
 const CEILING_LEAST_PART: u64 = 2;
 
@@ -51,7 +54,10 @@ impl Memory {
         let ceiling = if changed { look.limit } else { self.ceiling.load(Ordering::Relaxed) };
         self.ceiling.store(follow(ceiling, look.limit, look.resident as u64), Ordering::Relaxed);
         self.waiting.store(look.waiting as i64, Ordering::Relaxed);
-        self.used.store(look.allocated as i64, Ordering::Relaxed);
+        let used = self.used.load(Ordering::Relaxed);
+        let missing = look.allocated as i64 - used;
+        let part = if changed || missing.abs() < CORRECTED_PART { missing } else { missing / CORRECTED_PART };
+        self.used.fetch_add(part, Ordering::Relaxed);
         let over = self.judge();
         match (over, self.over_since_ns.load(Ordering::Relaxed)) {
             (true, 0) => self.over_since_ns.store(now_ns.max(1), Ordering::Relaxed),
@@ -90,9 +96,14 @@ impl Memory {
         self.over.store(over, Ordering::Relaxed);
     }
 
-    fn judge(&self) -> bool {
+    /// Bytes by which it is too much.
+    pub fn excess(&self) -> u64 {
         let (used, waiting) = (self.used.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed));
-        let over = self.is_limited() && (used - waiting).max(0) as u64 > self.ceiling();
+        ((used - waiting).max(0) as u64).saturating_sub(self.ceiling())
+    }
+
+    fn judge(&self) -> bool {
+        let over = self.is_limited() && self.excess() > 0;
         // All workers read it for every request: it is written only when it changes.
         if over != self.is_over() {
             self.set_over(over);
@@ -123,7 +134,8 @@ fn follow(ceiling: u64, limit: u64, resident: u64) -> u64 {
 /// What one thread reports.
 #[derive(Default)]
 pub struct Meter {
-    reported: i64,
+    /// The thread's balance when it last reported.
+    reported: Option<i64>,
 }
 
 impl Meter {
@@ -131,7 +143,7 @@ impl Meter {
     #[inline]
     pub fn report(&mut self, memory: &Memory) {
         let balance = alloc::thread_balance();
-        let grown = balance - std::mem::replace(&mut self.reported, balance);
+        let grown = balance - self.reported.replace(balance).unwrap_or(balance);
         if grown != 0 && memory.is_limited() {
             memory.add(grown);
         }
@@ -141,6 +153,20 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_reported_is_found_by_and_by() {
+        let memory = Memory::default();
+        memory.refresh(look(1000, 2000, 0), 0);
+        for (allocated, least, most) in [(5000, 4900, 5000), (1000, 1000, 1100)] {
+            memory.refresh(look(allocated, 2000, 0), 0);
+            let used = memory.used.load(Ordering::Relaxed);
+            assert!(!(least..=most).contains(&used), "{used} at once");
+            (0..40).for_each(|_| memory.refresh(look(allocated, 2000, 0), 0));
+            let used = memory.used.load(Ordering::Relaxed);
+            assert!((least..=most).contains(&used), "{used} after a while");
+        }
+    }
 
     fn look(allocated: usize, limit: u64, waiting: usize) -> Look {
         Look { allocated, resident: allocated, waiting, limit }

@@ -145,14 +145,16 @@ impl Engine {
         outcome
     }
 
-    /// More memory is in use than may be: whether the request has to be refused because no key can give way.
+    /// More memory is in use than may be: keys give way, whatever the request is. Whether it has to be refused
+    /// because none can.
     #[cold]
     fn is_cramped(&self, seat: &mut WorkerSeat, session: &Session, command: &'static Registered) -> bool {
-        if session.origin == Origin::Replay || !admit::needs_memory(session, command) {
+        if session.origin == Origin::Replay {
             return false;
         }
         let WorkerSeat { worker, config, evictor, .. } = seat;
-        evictor.make_room(self, config, worker.now, &mut worker.rng) == Room::Nothing
+        let room = evictor.make_room(self, config, worker.now, &mut worker.rng);
+        room == Room::Nothing && admit::needs_memory(session, command)
     }
 
     /// All was flushed: where save points are set, a save of what there was is ended and what there is now is

@@ -44,6 +44,8 @@ pub fn run(process: &Arc<Process>) -> ! {
         let limit = config.memory_limit();
         let step = if limit > 0 { period.min(MEMORY_CHECK) } else { period };
         thread::sleep(step);
+        // What it has allocated itself is in what it sees next.
+        timer.evictor.meter.report(&process.engine().memory);
         governor::look(process.engine(), limit);
         if limit > 0 {
             timer.make_room(&config);
@@ -83,7 +85,6 @@ impl<'a> Timer<'a> {
     /// What no command has evicted yet.
     fn make_room(&mut self, config: &Config) {
         let engine = self.process.engine();
-        self.evictor.meter.report(&engine.memory);
         if engine.memory.is_over() && !engine.is_loading() {
             self.evictor.make_room(engine, config, self.process.now(), &mut self.rng);
         }
