@@ -82,8 +82,8 @@ impl Evictor {
         room
     }
 
-    /// Frees as many bytes as there are too many now: what is told of an eviction may take more memory than it
-    /// frees, and must not lead to the next one.
+    /// Frees as many bytes as there are too many now: what is told of an eviction may take more memory than
+    /// it frees, and must not lead to the next one.
     fn evict_until(
         &mut self,
         end: u64,

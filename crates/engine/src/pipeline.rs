@@ -145,8 +145,8 @@ impl Engine {
         outcome
     }
 
-    /// More memory is in use than may be: keys give way, whatever the request is. Whether it has to be refused
-    /// because none can.
+    /// More memory is in use than may be: keys give way, whatever the request is. Whether it has to be
+    /// refused because none can.
     #[cold]
     fn is_cramped(&self, seat: &mut WorkerSeat, session: &Session, command: &'static Registered) -> bool {
         if session.origin == Origin::Replay {

@@ -55,7 +55,8 @@ pub enum Presence {
     Live,
 }
 
-/// What a watched key takes beside its name: in the session, in the shard's table, and in its list of watchers.
+/// What a watched key takes beside its name: in the session, in the shard's table, and in its list of
+/// watchers.
 const WATCHED_BYTES: usize = size_of::<WatchedKey>() + 2 * size_of::<WatchKey>() + 4 * size_of::<Watcher>();
 
 impl Watches {

@@ -129,14 +129,14 @@ fn an_argument_without_room_is_not_kept() {
     server.engine.memory.refresh(Look { allocated: 2, resident: 2, waiting: 0, limit: 1 }, 0);
     let large = pattern(3_000_000, 9);
     let (first, rest) = large.split_at(1_000_000);
-    peer.send(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$3000000\r\n".to_vec());
-    peer.send(first.to_vec());
+    peer.send(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$3000000\r\n");
+    peer.send(first);
     let client = server.newest();
     server.wait_until("it to be dropped", || {
         client.total_input.load(Ordering::Relaxed) > 1_000_000 && client.memory() < 200_000
     });
-    peer.send(rest.to_vec());
-    peer.send(b"\r\n".to_vec());
+    peer.send(rest);
+    peer.send(b"\r\n");
     peer.expect("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
     peer.call(&[b"GET", b"key"], "$6\r\nbefore\r\n");
     peer.call(&[b"MULTI"], "+OK\r\n");
