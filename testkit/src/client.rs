@@ -9,6 +9,19 @@ use std::time::Duration;
 
 use resp::{Decoder, Value};
 
+/// Panics if a reply is anything but `OK`.
+pub fn ok(reply: Value) {
+    assert_eq!(reply, Value::Simple(b"OK".to_vec()));
+}
+
+/// An error's text; panics if a reply is none.
+pub fn error(reply: Value) -> String {
+    match reply {
+        Value::Error(text) => String::from_utf8_lossy(&text).into_owned(),
+        other => panic!("{other:?} is no error"),
+    }
+}
+
 pub struct Client {
     stream: Stream,
     /// Received, not yet returned.

@@ -1,6 +1,6 @@
 //! Control groups, in which a server and what it starts are bounded and counted together: memory with page
 //! cache, and writes to a disk. Version 1 and 2 of the kernel's interface; where neither may be used there is
-//! no group. Removed with the value, once its processes are gone.
+//! no group. Removed with the value; processes that are in it still are put out of it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -124,9 +124,19 @@ impl Drop for Group {
         for folder in self.folders() {
             // Processes that were killed leave a little later.
             while fs::remove_dir(folder).is_err() && folder.exists() && begin.elapsed() < PATIENCE {
+                put_out(folder);
                 thread::sleep(SAMPLE_EVERY);
             }
         }
+    }
+}
+
+/// Moves the processes of a group to the one above it.
+fn put_out(folder: &Path) {
+    let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    for process in processes.lines() {
+        // One that has ended meanwhile needs no other place.
+        fs::write(folder.with_file_name("cgroup.procs"), process).ok();
     }
 }
 

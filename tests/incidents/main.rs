@@ -11,6 +11,7 @@ use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use testkit::client::{error, ok};
 use testkit::{Client, Server, Value};
 
 /// One story at a time: each writes as much as the disk takes, and memory that waits for the disk is what
@@ -45,17 +46,6 @@ fn wait_for(client: &mut Client, name: &str, value: &str) {
 
 fn begin_save(client: &mut Client) {
     assert_eq!(client.run("BGSAVE"), Value::Simple(b"Background saving started".to_vec()));
-}
-
-fn ok(value: Value) {
-    assert_eq!(value, Value::Simple(b"OK".to_vec()));
-}
-
-fn error(value: Value) -> String {
-    match value {
-        Value::Error(text) => String::from_utf8_lossy(&text).into_owned(),
-        other => panic!("{other:?} is no error"),
-    }
 }
 
 /// A figure of /proc/PID/status, in bytes.

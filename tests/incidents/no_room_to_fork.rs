@@ -121,9 +121,9 @@ fn a_save_succeeds_at_nine_tenths_of_a_control_group() {
         let server = Server::start_after(program, &["--save", "", "--rdbcompression", "no"], &group.enter());
         let (mut values, mut client) = (Values::new(), server.client());
         values.fill(&mut client, LIMIT, || group.usage().expect("the group is there"));
-        Some((server, values, group))
+        Some((group, server, values))
     };
-    let Some((mut server, mut values, group)) = start(&onefold()) else {
+    let Some((group, mut server, mut values)) = start(&onefold()) else {
         eprintln!("SKIPPED: no memory control group can be made here");
         return;
     };
@@ -135,7 +135,7 @@ fn a_save_succeeds_at_nine_tenths_of_a_control_group() {
         eprintln!("SKIPPED: redis-server is not installed");
         return;
     };
-    let (server, mut values, _group) = start(&program).expect("there was a group before");
+    let (_group, server, mut values) = start(&program).expect("there was a group before");
     let (good, last) = saves(&server, &mut values);
     println!("memory control group: {last}");
     assert!(!good, "a fork copies what is written");

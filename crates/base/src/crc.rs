@@ -13,10 +13,37 @@ pub fn crc64(state: u64, bytes: &[u8]) -> u64 {
     digest.finalize()
 }
 
-/// The checksum of two texts one behind the other, of which the second has `second_len` bytes.
+/// The checksum of two texts one behind the other, of which the second has `second_len` bytes: as if the first
+/// were followed by so many zeros, each of which multiplies by x^8. A microsecond or two, however long.
 pub fn crc64_combine(first: u64, second: u64, second_len: u64) -> u64 {
-    crc_fast::checksum_combine(CrcAlgorithm::Crc64Redis, first, second, second_len)
+    let bits = (0..u64::BITS as usize).filter(|bit| second_len >> bit & 1 == 1);
+    bits.fold(first, |crc, bit| crc64_product(crc, CRC64_ZEROS[bit])) ^ second
 }
+
+/// Of two polynomials modulo that of the checksum. The highest bit is the coefficient of 1.
+const fn crc64_product(a: u64, mut b: u64) -> u64 {
+    let (mut sum, mut power) = (0, 0);
+    while power < u64::BITS {
+        sum ^= b & (a << power >> 63).wrapping_neg();
+        b = b >> 1 ^ (CRC64_POLYNOMIAL & (b & 1).wrapping_neg());
+        power += 1;
+    }
+    sum
+}
+
+/// 0xad93d23594c935a9, reflected.
+const CRC64_POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
+
+/// What 2^n bytes of zero multiply by, by n.
+const CRC64_ZEROS: [u64; 64] = {
+    let mut table = [1 << (63 - 8); 64];
+    let mut index = 1;
+    while index < table.len() {
+        table[index] = crc64_product(table[index - 1], table[index - 1]);
+        index += 1;
+    }
+    table
+};
 
 /// CRC-16/XMODEM: polynomial 0x1021, start 0.
 pub fn crc16(bytes: &[u8]) -> u16 {
@@ -58,11 +85,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The polynomial 0xad93d23594c935a9, reflected, a bit at a time.
+    /// A bit at a time.
     fn bitwise(state: u64, bytes: &[u8]) -> u64 {
         bytes.iter().fold(state, |crc, byte| {
             (0..8).fold(crc ^ u64::from(*byte), |crc, _| {
-                if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0x95ac_9329_ac4b_c9b5 }
+                if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ CRC64_POLYNOMIAL }
             })
         })
     }
@@ -72,6 +99,14 @@ mod tests {
         assert_eq!(crc64(0, b"123456789"), 0xe9c6_d914_c4b8_d9ca);
         assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!((crc64(0, b""), crc64(7, b""), crc16(b"")), (0, 7, 0));
+    }
+
+    #[test]
+    fn any_lengths_are_combined() {
+        for len in [0, 1, 2, 3, 255, 8192, 1 << 20, (1 << 40) + 12345, u64::MAX >> 8] {
+            let expected = crc_fast::checksum_combine(CrcAlgorithm::Crc64Redis, 0x1234_5678, 0x9abc, len);
+            assert_eq!(crc64_combine(0x1234_5678, 0x9abc, len), expected, "{len}");
+        }
     }
 
     #[test]

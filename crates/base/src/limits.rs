@@ -82,8 +82,8 @@ pub const SNAPSHOT_WALK_LINES: usize = 16;
 pub const SNAPSHOT_LARGE: u64 = 64 * 1024;
 
 /// Bytes that running snapshots hold in memory, all together: the default of `snapshot-memory-limit`.
-/// Writers are delayed when a quarter of it waits for the snapshots' threads; the rest is for what they add
-/// meanwhile and for buffers.
+/// Writers are delayed when a quarter of it waits for the snapshots' threads, and wait with five eighths; the
+/// rest is for buffers and for what the file system has not written yet.
 pub const SNAPSHOT_MEMORY_DEFAULT: usize = 32 * 1024 * 1024;
 
 /// Snapshots that run at once: a save, a rewrite of the AOF, full syncs. Whoever changes an entry copies it

@@ -8,6 +8,7 @@ mod chunks;
 mod node;
 pub mod packed;
 mod reading;
+mod saving;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -548,7 +549,7 @@ impl PackedList {
     }
 }
 
-/// Nodes of a list as they were, in order. They are the list's own for as long as it does not change them.
+/// Nodes of a list as they were, in order. Some may be the list's own for as long as it does not change them.
 pub struct SharedNodes(Vec<Node>);
 
 impl SharedNodes {

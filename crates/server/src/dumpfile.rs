@@ -34,6 +34,8 @@ pub enum SaveError {
     },
     /// The bytes are not those that were announced: the file would be no good.
     Inconsistent(&'static str),
+    /// As many snapshots run as may.
+    TooMany,
     /// Somebody asked for it.
     Cancelled,
 }
@@ -56,6 +58,7 @@ impl std::fmt::Display for SaveError {
                 write!(f, "Write error saving DB on disk({operation}): {}", reason(error))
             }
             SaveError::Inconsistent(what) => write!(f, "Internal error saving DB on disk: {what}"),
+            SaveError::TooMany => write!(f, "Too many snapshots are being taken to save DB on disk"),
             SaveError::Cancelled => write!(f, "Background saving cancelled"),
         }
     }

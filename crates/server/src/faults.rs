@@ -19,6 +19,7 @@ use engine::config::{Config, DebugAccess, SavePoint};
 use engine::host::WorkerId;
 use parking_lot::Mutex;
 use rdb::{Item, ReadOptions, Reader};
+use testkit::client::{error, ok};
 use testkit::{Client, Value};
 
 use crate::arguments::Launch;
@@ -391,17 +392,6 @@ fn count_keys(dump: &[u8]) -> i64 {
             Item::End => return count,
             _ => {}
         }
-    }
-}
-
-fn ok(value: Value) {
-    assert_eq!(value, Value::Simple(b"OK".to_vec()));
-}
-
-fn error(value: Value) -> String {
-    match value {
-        Value::Error(text) => String::from_utf8_lossy(&text).into_owned(),
-        other => panic!("{other:?} is no error"),
     }
 }
 

@@ -54,6 +54,7 @@ enum Kind {
 /// Workers come first: a client waits for them, nobody waits for a background save.
 const SAVE_NICENESS: i32 = 10;
 const IN_PROGRESS: SaveRefused = "ERR Background save already in progress";
+const TOO_MANY: SaveRefused = "ERR Too many snapshots are being taken, try again later";
 /// Redis says no more: the log has the reason.
 const FAILED: SaveRefused = "ERR";
 /// After a failure nothing is tried for so long, unless asked for.
@@ -96,7 +97,10 @@ impl Saver {
             return self.follow(schedule);
         }
         LOG.notice(&format!("Background saving started by pid {}", std::process::id()));
-        let cut = (!schedule).then(|| Cut::make(process.engine()));
+        let cut = match schedule {
+            true => None,
+            false => Some(Cut::make(process.engine()).map_err(|error| self.refuse(process, &error))?),
+        };
         self.jobs
             .get()
             .expect("boot starts the thread")
@@ -113,8 +117,13 @@ impl Saver {
             // Of this thread alone. Where it is not allowed, a save competes with the workers as an equal.
             rustix::process::setpriority_process(None, SAVE_NICENESS).ok();
             for cut in inbox {
-                let cut = cut.unwrap_or_else(|| Cut::make(own.engine()));
-                own.saver.run(&own, cut, Kind::Background).ok();
+                match cut.map_or_else(|| Cut::make(own.engine()), Ok) {
+                    Ok(cut) => drop(own.saver.run(&own, cut, Kind::Background)),
+                    Err(error) => {
+                        own.saver.state.lock().status.scheduled = true;
+                        own.saver.refuse(&own, &error);
+                    }
+                }
             }
         };
         thread::Builder::new().name("save".into()).spawn(work)?;
@@ -137,8 +146,15 @@ impl Saver {
         if !self.claim(process.now(), Kind::Foreground) {
             return Err(IN_PROGRESS);
         }
-        let cut = Cut::make(process.engine());
+        let cut = Cut::make(process.engine()).map_err(|error| self.refuse(process, &error))?;
         self.run(process, cut, Kind::Foreground).map_err(|_| FAILED)
+    }
+
+    /// A save that was claimed cannot begin: nothing has failed, and it may be tried again.
+    fn refuse(&self, process: &Process, error: &SaveError) -> SaveRefused {
+        LOG.warning(&error.to_string());
+        self.settle(process.now(), Kind::Foreground, false, false);
+        TOO_MANY
     }
 
     /// Ends a running or scheduled background save; false if there was none. Who sits on shards (EXEC) must
@@ -148,8 +164,9 @@ impl Saver {
         let scheduled = std::mem::take(&mut state.status.scheduled);
         let running = state.status.in_progress;
         self.cancelled.store(running, Ordering::Relaxed);
-        while wait == Wait::ForEnd && state.status.in_progress {
-            self.cancelled.store(true, Ordering::Relaxed);
+        // One that begins meanwhile is somebody else's.
+        let number = state.status.saves;
+        while wait == Wait::ForEnd && state.status.in_progress && state.status.saves == number {
             self.ended.wait(&mut state);
         }
         scheduled || running
@@ -175,7 +192,7 @@ impl Saver {
             let waited = state.last_try.map_or(i64::MAX, |last| now.since(last));
             (state.status.clone(), state.status.last_ok || waited > RETRY_AFTER.as_millis() as i64)
         };
-        if status.in_progress || !rested {
+        if status.in_progress || !rested || process.engine().store.snapshots_are_full() {
             return;
         }
         let changes = process.engine().changes_since_save();
@@ -300,9 +317,11 @@ impl Saver {
             snapshot.written(output);
             written?;
             self.note_progress(keys, snapshot.backlog_peak());
-            // The next quantum takes a lock: it begins with a fresh share of the processor, so that it is not
-            // put aside while a worker waits for that lock.
-            thread::yield_now();
+            // A quantum takes a lock: it begins with a fresh share of the processor, so that it is not put
+            // aside while a worker waits for that lock.
+            if !snapshot.has_output() {
+                thread::yield_now();
+            }
             self.dawdle(delay(config.rdb_key_save_delay_us, keys))?;
             self.dawdle(pace.delay(records.dump.written(), engine))?;
         }
@@ -353,14 +372,14 @@ struct Cut {
 
 impl Cut {
     /// The caller holds no lock.
-    fn make(engine: &Engine) -> Cut {
+    fn make(engine: &Engine) -> Result<Cut, SaveError> {
         let mut guard = engine.store.lock(&Plan::All);
         let begin = Instant::now();
         let (dirty, snapshot) = (engine.dirty(), Snapshot::begin(&mut guard));
-        let snapshot = snapshot.expect("saves run one at a time, and nothing else takes snapshots");
+        let snapshot = snapshot.ok_or(SaveError::TooMany)?;
         let at = UnixMs(engine.host.unix_us() / 1000);
         drop(guard);
-        Cut { snapshot, config: engine.config(), at, dirty, held: begin.elapsed() }
+        Ok(Cut { snapshot, config: engine.config(), at, dirty, held: begin.elapsed() })
     }
 }
 

@@ -9,8 +9,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{error, info, ok, read_dump, save_in_background};
+use common::{info, read_dump, save_in_background};
 use resp::Value;
+use testkit::client::{error, ok};
 use testkit::{Client, Server, unprivileged};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_onefold-server");

@@ -5,8 +5,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::{ok, start, wait_for_info};
+use common::{start, wait_for_info};
 use resp::Value;
+use testkit::client::ok;
 use testkit::{Client, Server};
 
 /// Type, expiry and content of every key, by database and name.

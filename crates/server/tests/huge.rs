@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use base::random::Rng;
-use common::{info, ok, start, wait_for_info};
+use common::{info, start, wait_for_info};
 use resp::Value;
+use testkit::client::ok;
 use testkit::{Client, Server};
 
 const ITEMS: usize = 40_000;

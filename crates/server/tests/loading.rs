@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use base::crc::crc64;
-use common::{info, ok, start, wait_for_info};
+use common::{info, start, wait_for_info};
 use rdb::{ValueRef, WriteOptions, write_record, write_resize_db, write_select_db};
 use resp::Value;
+use testkit::client::ok;
 use testkit::{Client, Server};
 
 const PLAIN: WriteOptions = WriteOptions { compress: false };

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{error, info, ok, start, wait_for_info};
+use common::{info, start, wait_for_info};
 use rdb::{ValueRef, WriteOptions, write_eof, write_header, write_record, write_select_db};
 use resp::Value;
 use rustix::process::{Pid, Signal, kill_process};
+use testkit::client::{error, ok};
 use testkit::{Client, Server};
 
 fn program() -> Command {

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
 use base::random::Rng;
-use common::{Dump, error, info, ok, read_dump, save_in_background, start, wait_for_info};
+use common::{Dump, info, read_dump, save_in_background, start, wait_for_info};
 use resp::Value;
+use testkit::client::{error, ok};
 use testkit::{Client, Server};
 
 const KEYS: usize = 1000;

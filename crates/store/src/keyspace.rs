@@ -78,6 +78,11 @@ impl Store {
         self.snapshots.backlog.load(Ordering::Relaxed)
     }
 
+    /// As many snapshots run as may.
+    pub fn snapshots_are_full(&self) -> bool {
+        self.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST
+    }
+
     /// Bytes that the running snapshots may hold in memory together (`snapshot-memory-limit`).
     pub fn snapshot_limit(&self) -> usize {
         self.snapshot_limit.load(Ordering::Relaxed)

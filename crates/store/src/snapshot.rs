@@ -75,6 +75,8 @@ pub struct Block {
     shared: VecDeque<SharedString>,
     /// Bytes of memory it holds that nobody else does.
     memory: usize,
+    /// Bytes of strings that are the keyspace's too, until they are overwritten there.
+    shared_len: usize,
 }
 
 /// A string in a block of its own, kept alive until it is written.
@@ -92,7 +94,7 @@ const RECORD_HEAD_LEN: usize = 1 + size_of::<u64>();
 impl Block {
     fn new(db: DbIndex) -> Block {
         let (bytes, shared) = (Vec::new(), VecDeque::new());
-        Block { db, keys: 0, version: rdb::format::VERSION_PLAIN, bytes, shared, memory: 0 }
+        Block { db, keys: 0, version: rdb::format::VERSION_PLAIN, bytes, shared, memory: 0, shared_len: 0 }
     }
 
     fn push(&mut self, entry: EntryRef<'_>) {
@@ -101,6 +103,7 @@ impl Block {
         match entry.payload() {
             Payload::Shared(value) => {
                 self.memory += entry.key().len() + size_of::<SharedString>();
+                self.shared_len += value.bytes().len();
                 self.shared.push_back(SharedString {
                     key: entry.key().into(),
                     expires_at: entry.expires_at(),
@@ -125,9 +128,7 @@ impl Block {
     /// As `push`, for an entry that is about to change: from then on a large string is the block's alone.
     fn push_pre_image(&mut self, entry: EntryRef<'_>) {
         self.push(entry);
-        if let Payload::Shared(value) = entry.payload() {
-            self.memory += value.bytes().len();
-        }
+        self.memory += std::mem::take(&mut self.shared_len);
     }
 
     /// A large collection: its record is made here, under the shard's lock, in the plain form.
@@ -304,7 +305,7 @@ impl Snapshot {
         assert!(guard.holds_all(), "a cut is made under all locks");
         let store = guard.store();
         // Under all locks nobody else begins one.
-        if store.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST {
+        if store.snapshots_are_full() {
             return None;
         }
         store.snapshots.count.fetch_add(1, Ordering::Relaxed);
@@ -337,6 +338,11 @@ impl Snapshot {
     /// The most bytes that waited in memory at once.
     pub fn backlog_peak(&self) -> usize {
         self.sink.backlog_peak.load(Ordering::Relaxed)
+    }
+
+    /// Whether something waits to be written: [`Snapshot::next`] takes no lock for it.
+    pub fn has_output(&self) -> bool {
+        self.sink.has_output()
     }
 
     /// What to write next; `None` when every entry of the cut has come out. The caller returns it to
@@ -531,7 +537,7 @@ fn walk_db(db: &mut Db, sink: &Arc<Sink>, at_cut: DbIndex, from: WalkPosition) -
             return ControlFlow::Break(());
         }
         block.push(entry);
-        if block.memory >= limits::SNAPSHOT_BLOCK_LEN {
+        if block.memory + block.shared_len >= limits::SNAPSHOT_BLOCK_LEN {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

@@ -246,6 +246,27 @@ fn large_pre_images_count_and_do_not_wait() {
     assert_eq!(store.snapshot_backlog(), 0);
 }
 
+/// What the walk has in hand is the snapshot's alone once it is overwritten: it is never much.
+#[test]
+fn a_block_of_the_walk_shares_few_large_strings() {
+    let (store, keys) = (Store::new(1, 1), 200);
+    let mut guard = store.lock(&Plan::All);
+    for key in 0..keys {
+        let name = key.to_string();
+        let hash = Key::new(name.as_bytes()).hash;
+        common::put_text(guard.db(DbIndex(0), hash), name.as_bytes(), &[b'a'; LARGE]);
+    }
+    let mut snapshot = Snapshot::begin(&mut guard).expect("no other runs");
+    drop(guard);
+    let mut found = 0;
+    while let Some(block) = snapshot.next(&store) {
+        assert!(block.keys() * LARGE < limits::SNAPSHOT_BLOCK_LEN + LARGE, "{} keys", block.keys());
+        found += block.keys();
+        snapshot.written(block);
+    }
+    assert_eq!(found, keys);
+}
+
 const LARGE: usize = 50_000;
 
 impl World {

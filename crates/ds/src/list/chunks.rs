@@ -1,22 +1,22 @@
 //! The nodes of a list in order, in chunks: an index is found by the chunks' counts first, and a node put in
 //! the middle moves only its chunk. It keeps the sums over all nodes; it never looks into one.
 //!
-//! While the list is saved, a chunk is handed over as it was before anything in it changes, to everyone who
-//! has not got it: its nodes are shared, and who changes one of them does so in a copy.
+//! It tells the savings of the list of each change before it is made.
 
 use std::collections::VecDeque;
 
 use base::alloc::size_class;
 
+use super::End;
 use super::node::{Node, Sums, block_memory};
-use super::{End, SharedNodes};
-use crate::saving::{Piece, Saver, Saving, Savings};
+use super::saving::Progress;
+use crate::saving::{Saver, Savings};
 
 /// Where a node is. Valid until one is put in or taken out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {
-    chunk: usize,
-    node: usize,
+    pub chunk: usize,
+    pub node: usize,
 }
 
 #[derive(Default)]
@@ -28,16 +28,6 @@ pub(super) struct Chunks {
     /// Bytes of the nodes' blocks and of the chunks.
     memory: usize,
     savings: Savings<Progress>,
-}
-
-/// How far a saving has come.
-pub(super) struct Progress {
-    /// Of each chunk: where its first node stood among the stored bytes of all, or [`SAVED`].
-    at: VecDeque<u64>,
-    /// Chunks that are not saved yet.
-    left: usize,
-    /// Where to look for the next one.
-    next: usize,
 }
 
 /// Never without nodes, and never with more than [`CHUNK_NODES`].
@@ -125,7 +115,7 @@ impl Chunks {
     /// Changes a node, which must have elements afterwards.
     #[inline]
     pub fn edit<R>(&mut self, at: Place, change: impl FnOnce(&mut Node) -> R) -> R {
-        self.keep(at.chunk);
+        self.keep(at);
         let chunk = &mut self.chunks[at.chunk];
         let node = &mut chunk.nodes[at.node];
         let before = node.sums();
@@ -178,12 +168,13 @@ impl Chunks {
 
     /// Takes a node out. The places of those before it stay valid.
     pub fn remove(&mut self, at: Place) -> Node {
-        self.keep(at.chunk);
+        self.keep(at);
         let node = self.change_chunk(at.chunk, |chunk| {
             let node = chunk.nodes.remove(at.node).expect("the place is that of a node");
             chunk.len -= node.count();
             node
         });
+        self.savings.iter_mut().for_each(|saving| saving.progress.remove_node(at));
         let Sums { count, rdb_len, block_len } = node.sums();
         self.len -= count;
         self.rdb_len -= rdb_len;
@@ -205,9 +196,8 @@ impl Chunks {
     /// Panics if a sum is wrong.
     pub fn check_invariants(&self) {
         let (mut memory, mut rdb_len, mut len, mut node_count) = (0, 0, 0, 0);
-        for Saving { progress, .. } in self.savings.iter() {
-            assert_eq!(progress.at.len(), self.chunks.len());
-            assert_eq!(progress.at.iter().filter(|at| **at != SAVED).count(), progress.left);
+        for saving in self.savings.iter() {
+            saving.progress.check_invariants(self.chunks.iter().map(|chunk| &chunk.nodes));
         }
         for chunk in &self.chunks {
             assert!((1..=CHUNK_NODES).contains(&chunk.nodes.len()));
@@ -227,29 +217,14 @@ impl Chunks {
 
     /// From now on every node that is there has to be saved.
     pub fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        let mut end = 0;
-        let begin = |chunk: &Chunk| {
-            let start = end;
-            end += chunk.stored_len();
-            start
-        };
-        let at: VecDeque<u64> = self.chunks.iter().map(begin).collect();
-        self.savings.begin(number, saver, Progress { left: at.len(), at, next: 0 });
+        let progress = Progress::new(self.chunks.iter().map(Chunk::stored_len));
+        self.savings.begin(number, saver, progress);
     }
 
-    /// Saves a chunk; false if none is left.
+    /// Saves some nodes; false if none is left.
     pub fn save_on(&mut self, number: u32) -> bool {
-        let Some(saving) = self.savings.get_mut(number).filter(|saving| saving.progress.left > 0) else {
-            return false;
-        };
-        let (count, progress) = (self.chunks.len(), &mut saving.progress);
-        let unsaved = |index: &usize| progress.at[*index] != SAVED;
-        // Chunks before it may have come and gone meanwhile.
-        let from = progress.next.min(count);
-        let chunk = (from..count).chain(0..from).find(unsaved).expect("some are left");
-        progress.next = chunk + 1;
-        save(saving, chunk, &self.chunks[chunk]);
-        true
+        let Chunks { chunks, savings, .. } = self;
+        savings.get_mut(number).is_some_and(|saving| saving.save_on(|chunk| &chunks[chunk].nodes))
     }
 
     pub fn savings(&self) -> &Savings<Progress> {
@@ -260,21 +235,23 @@ impl Chunks {
         &mut self.savings
     }
 
-    /// A chunk is about to change.
+    /// A node is about to change.
     #[inline]
-    fn keep(&mut self, chunk: usize) {
+    fn keep(&mut self, at: Place) {
         if self.savings.any() {
-            self.save_for_all(chunk);
+            self.save_for_all(at);
         }
     }
 
     #[cold]
-    fn save_for_all(&mut self, chunk: usize) {
-        self.savings.iter_mut().for_each(|saving| save(saving, chunk, &self.chunks[chunk]));
+    fn save_for_all(&mut self, at: Place) {
+        self.savings.iter_mut().for_each(|saving| saving.keep(at, &self.chunks[at.chunk].nodes));
     }
 
     fn insert_in(&mut self, at: Place, node: Node) -> Place {
-        self.keep(at.chunk);
+        for saving in self.savings.iter_mut() {
+            saving.progress.insert_node(at, &self.chunks[at.chunk].nodes);
+        }
         let Sums { count, rdb_len, block_len } = node.sums();
         self.len += count;
         self.rdb_len += rdb_len;
@@ -295,26 +272,23 @@ impl Chunks {
             End::Front => self.chunks.push_front(Chunk::default()),
             End::Back => self.chunks.push_back(Chunk::default()),
         }
-        for Saving { progress, .. } in self.savings.iter_mut() {
-            let place = if end == End::Front { 0 } else { progress.at.len() };
-            progress.at.insert(place, SAVED);
-        }
+        let index = if end == End::Front { 0 } else { self.chunks.len() - 1 };
+        self.savings.iter_mut().for_each(|saving| saving.progress.insert_chunk(index));
     }
 
     /// Moves the second half of a chunk's nodes to a new one behind it.
     fn split(&mut self, chunk: usize) {
-        self.keep(chunk);
+        let nodes = &self.chunks[chunk].nodes;
+        let half = nodes.len() / 2;
+        self.savings.iter_mut().for_each(|saving| saving.progress.split(chunk, half, nodes));
         let moved = self.change_chunk(chunk, |chunk| {
-            let nodes = chunk.nodes.split_off(chunk.nodes.len() / 2);
+            let nodes = chunk.nodes.split_off(half);
             let len = nodes.iter().map(Node::count).sum();
             chunk.len -= len;
             Chunk { nodes, len }
         });
         self.memory += moved.memory();
         self.chunks.insert(chunk + 1, moved);
-        for Saving { progress, .. } in self.savings.iter_mut() {
-            progress.at.insert(chunk + 1, SAVED);
-        }
     }
 
     /// Drops a chunk without nodes; joins one of few with a neighbour of few.
@@ -324,7 +298,8 @@ impl Chunks {
         if own == 0 {
             self.take_chunk(chunk);
         } else if node_count(chunk + 1).is_some_and(|next| own + next <= CHUNK_NODES / 2) {
-            self.keep(chunk + 1);
+            let (left, right) = (&self.chunks[chunk].nodes, &self.chunks[chunk + 1].nodes);
+            self.savings.iter_mut().for_each(|saving| saving.progress.join(chunk, left, right));
             let next = self.take_chunk(chunk + 1);
             self.change_chunk(chunk, |chunk| {
                 chunk.nodes.extend(next.nodes);
@@ -336,9 +311,7 @@ impl Chunks {
     fn take_chunk(&mut self, chunk: usize) -> Chunk {
         let taken = self.chunks.remove(chunk).expect("the index is that of a chunk");
         self.memory -= taken.memory();
-        for Saving { progress, .. } in self.savings.iter_mut() {
-            progress.at.remove(chunk);
-        }
+        self.savings.iter_mut().for_each(|saving| saving.progress.remove_chunk(chunk));
         taken
     }
 
@@ -362,19 +335,6 @@ impl Chunk {
     fn memory(&self) -> usize {
         chunk_memory(self.nodes.capacity())
     }
-}
-
-/// Saves a chunk, unless that is done.
-fn save(saving: &mut Saving<Progress>, index: usize, chunk: &Chunk) {
-    let Saving { saver, progress, .. } = saving;
-    let at = std::mem::replace(&mut progress.at[index], SAVED);
-    if at == SAVED {
-        return;
-    }
-    progress.left -= 1;
-    let nodes = SharedNodes::new(chunk.nodes.iter().map(Node::share).collect());
-    // A chunk is as much as is saved in one go.
-    let _ = saver.save(Piece::Nodes { at, nodes });
 }
 
 /// The part that the element at `index` of `total` ones is in, and its index there; looked for from the
@@ -403,9 +363,6 @@ fn find<T>(parts: &VecDeque<T>, total: usize, mut index: usize, len: impl Fn(&T)
 fn chunk_memory(capacity: usize) -> usize {
     size_class(capacity * size_of::<Node>())
 }
-
-/// In place of a chunk's beginning: it is saved, or came later.
-const SAVED: u64 = u64::MAX;
 
 /// 1.5 KB of nodes, by default with 30,000 elements of 16 bytes: a list of ten million has 300 chunks to go
 /// through, and a chunk is quick to move.

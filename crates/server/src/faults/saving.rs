@@ -1,6 +1,11 @@
 //! Saving by command, by save point, at a flush and at the end, with a disk of which any step fails.
 
+use std::sync::Arc;
+
+use base::limits;
 use base::time::UnixMs;
+use store::Plan;
+use store::snapshot::Snapshot;
 use testkit::Value;
 
 use super::{Fault, Met, Running, Step, count_keys, error, ok, with_each_fault};
@@ -217,5 +222,34 @@ fn what_cannot_be_removed_does_not_disturb() {
     assert!(running.disk.dump() == old);
     assert_eq!(running.disk.names().len(), 2, "the temporary file stays");
     running.save_in_background();
+    running.check_good();
+}
+
+/// Others take as many snapshots as may run: a save is refused or put off, and nothing has failed.
+#[test]
+fn a_save_waits_its_turn_among_snapshots() {
+    let mut running = started("many");
+    let process = Arc::clone(&running.process);
+    let store = &process.engine().store;
+    let begin = |_| Snapshot::begin(&mut store.lock(&Plan::All)).expect("fewer run than may");
+    ok(running.client.run("SET changed 1"));
+    let others: Vec<_> = (0..limits::SNAPSHOTS_MOST).map(begin).collect();
+    for request in ["BGSAVE", "SAVE"] {
+        let refused = error(running.client.run(request));
+        assert_eq!(refused, "ERR Too many snapshots are being taken, try again later", "{request}");
+    }
+    ok(running.client.run("MULTI"));
+    running.client.run("BGSAVE");
+    running.client.run("EXEC");
+    running.wait_for_end();
+    let status = process.saver.status();
+    assert!(status.scheduled && status.last_ok);
+    assert_eq!(running.info("rdb_changes_since_last_save"), "1");
+    process.saver.tick(&process, &process.engine().config(), process.now());
+    assert_eq!(process.saver.status().saves, status.saves, "they still run");
+    others.into_iter().for_each(|other| other.cancel(store));
+    process.saver.tick(&process, &process.engine().config(), process.now());
+    running.wait_for_end();
+    assert_eq!(running.info("rdb_changes_since_last_save"), "0");
     running.check_good();
 }

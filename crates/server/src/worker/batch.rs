@@ -29,7 +29,7 @@ const SPANS_KEPT: usize = 64 * 1024;
 /// lock. So many steps with one quarter of the limit filled, and four times as many with two: a client waits
 /// hardly longer than without a save, and still what waits in memory stops growing.
 const SNAPSHOT_DELAY_US: u64 = 200;
-const SNAPSHOT_DELAYS: usize = 3;
+const SNAPSHOT_DELAYS: usize = 2;
 /// With so many eighths of the limit filled nothing is added any more; the rest is for what the file system
 /// has not written yet. But a disk that hangs does not hold up a client for ever: five seconds at most.
 const SNAPSHOT_FULL: usize = 5;

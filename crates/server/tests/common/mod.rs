@@ -43,18 +43,6 @@ pub fn read_dump(path: &Path) -> Result<Dump, String> {
     }
 }
 
-pub fn ok(value: Value) {
-    assert_eq!(value, Value::Simple(b"OK".to_vec()));
-}
-
-/// The error's text; panics if it is none.
-pub fn error(value: Value) -> String {
-    match value {
-        Value::Error(text) => String::from_utf8_lossy(&text).into_owned(),
-        other => panic!("{other:?} is no error"),
-    }
-}
-
 /// A field of INFO.
 pub fn info(client: &mut Client, field: &str) -> String {
     let text = match client.run("INFO everything") {

@@ -5,8 +5,9 @@
 //! goes where the value goes, and who drops a value in the middle of it leaves it to the snapshots instead. A
 //! [`Job`] is what a snapshot knows of one: under which key to look for it.
 //!
-//! What is still done at once, under the lock: one field, member, element or node is copied whole, however
-//! long it is, and what a stream knows of its producers is encoded when it is begun.
+//! What is still done at once, under the lock: one field, member or node is copied whole, however long it is,
+//! and so is a value that the configured limits keep packed; what a stream knows of its producers is encoded
+//! when it is begun.
 
 use std::any::Any;
 use std::ops::ControlFlow;

@@ -108,6 +108,10 @@ impl Sink {
         wanted
     }
 
+    pub fn has_output(&self) -> bool {
+        !self.queue.lock().is_empty()
+    }
+
     pub fn pop(&self) -> Option<Output> {
         self.queue.lock().pop_front()
     }
@@ -182,4 +186,4 @@ fn share(limit: usize, parts: usize) -> usize {
 
 const BLOCK_LEN_LEAST: usize = 1024;
 /// Values out of the keyspace count with at most this part of the limit each.
-const LEFT_SHARE: usize = 64;
+const LEFT_SHARE: usize = 16;
