@@ -296,6 +296,17 @@ unsafe impl Item for Entry {
         entry.key()
     }
 
+    fn moved(mut self) -> Self {
+        let len = self.view().block_len();
+        let block = allocate(len);
+        // SAFETY: both blocks have `len` bytes; the old one is freed, and what it points to is the new one's.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.0.as_ptr(), block.as_ptr(), len);
+            free(std::mem::replace(&mut self.0, block), len);
+        }
+        self
+    }
+
     #[inline]
     fn expires_at(entry: Self::Ref<'_>) -> i64 {
         entry.next_expiry()
@@ -458,6 +469,12 @@ impl<'a> EntryRef<'a> {
     pub fn block_len(self) -> usize {
         let at = self.payload_at();
         at + self.payload_len(at)
+    }
+
+    /// Whether the value has blocks of its own.
+    #[inline]
+    pub fn has_parts(self) -> bool {
+        self.form().is_pointer()
     }
 
     /// Bytes of the payload, which stands at `at`.

@@ -7,9 +7,11 @@
 use std::collections::VecDeque;
 
 use base::alloc::size_class;
+use base::defrag::Mover;
 
 use super::node::{Node, Sums, block_memory};
 use super::{End, SharedNodes};
+use crate::moving::MovePosition;
 use crate::saving::{Piece, Saver, Saving, Savings};
 
 /// Where a node is. Valid until one is put in or taken out.
@@ -223,6 +225,28 @@ impl Chunks {
         }
         let counted = (memory, rdb_len, len, node_count);
         assert_eq!(counted, (self.memory, self.rdb_len, self.len, self.node_count));
+    }
+
+    /// Moves blocks; where nodes stand and what is saved of them stays as it is.
+    pub fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        if position.at == 0 && position.index == 0 {
+            mover.deque(&mut self.chunks);
+        }
+        while !mover.is_spent() {
+            // `at` is the chunk, `index` the node in it.
+            let Some(Chunk { nodes, .. }) = self.chunks.get_mut(position.at as usize) else { return false };
+            if position.index == 0 {
+                mover.deque(nodes);
+            }
+            match nodes.get_mut(position.index) {
+                Some(node) => {
+                    node.move_block(mover);
+                    position.index += 1;
+                }
+                None => (position.at, position.index) = (position.at + 1, 0),
+            }
+        }
+        true
     }
 
     /// From now on every node that is there has to be saved.
