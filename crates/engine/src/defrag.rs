@@ -38,8 +38,10 @@ struct Counts {
 struct Work {
     mover: Mover,
     cursor: DefragCursor,
-    /// When the slabs were looked at last.
-    looked_ns: u64,
+    /// When the slabs were looked at last; bytes that were free in sparse ones, and bytes in use.
+    looked_ns: Option<u64>,
+    wasted: usize,
+    used: usize,
     round: Round,
     /// It rests until then: rounds moved too little.
     resting_ns: u64,
@@ -77,9 +79,8 @@ impl Defrag {
             return LOOK_EVERY_NS;
         }
         let mut work = self.work.lock();
-        if work.looked_ns == 0 || now - work.looked_ns >= LOOK_EVERY_NS {
-            work.looked_ns = now;
-            let percent = work.look(&config, self.percent.load(Ordering::Relaxed) > 0, now);
+        if work.look(now) {
+            let percent = work.judge(&config, self.percent.load(Ordering::Relaxed) > 0, now);
             self.set_percent(percent, now);
         }
         let percent = self.percent.load(Ordering::Relaxed);
@@ -95,26 +96,28 @@ impl Defrag {
         (end - now) * (100 - percent) / percent
     }
 
-    /// Moves blocks out of slabs that were sparse when they were last looked at, for so many nanoseconds, and
-    /// returns how many. The caller holds no lock.
+    /// Moves blocks out of sparse slabs for so many nanoseconds, and returns how many. The caller holds no
+    /// lock.
     pub fn slice(&self, engine: &Engine, slice_ns: u64) -> u64 {
         let mut work = self.work.lock();
-        if work.looked_ns == 0 {
-            work.aim();
-        }
+        work.look(engine.host.monotonic_ns());
         self.work_on(&mut work, engine, slice_ns)
     }
 
     fn work_on(&self, work: &mut Work, engine: &Engine, slice_ns: u64) -> u64 {
         let (begin, before) = (engine.host.monotonic_ns(), Round::of(&work.mover));
         let (mut now, mut step_ns) = (begin, 0);
-        while now - begin + step_ns <= slice_ns {
+        for _ in 0..STEPS_MOST {
             work.mover.begin(STEP_EFFORT);
             if work.cursor.step(&engine.store, &mut work.mover) && work.end_round(now) {
                 break;
             }
             let end = engine.host.monotonic_ns();
             (step_ns, now) = (end - now, end);
+            // No step is begun that would likely take too long.
+            if now - begin + step_ns > slice_ns {
+                break;
+            }
         }
         let done = Round::of(&work.mover).since(before);
         self.count(work, done);
@@ -163,20 +166,24 @@ impl Defrag {
 }
 
 impl Work {
-    /// Learns which slabs are sparse; bytes that are free in those, and bytes in use.
-    fn aim(&mut self) -> (usize, usize) {
-        let used = alloc::stats().allocated;
-        (self.mover.aim(&alloc::slabs()), used)
+    /// Learns which slabs are sparse, if the last time is long ago.
+    fn look(&mut self, now: u64) -> bool {
+        let is_due = self.looked_ns.is_none_or(|looked| now - looked >= LOOK_EVERY_NS);
+        if is_due {
+            self.looked_ns = Some(now);
+            self.used = alloc::stats().allocated;
+            self.wasted = self.mover.aim(&alloc::slabs());
+        }
+        is_due
     }
 
     /// Per cent of the time to be taken.
-    fn look(&mut self, config: &Config, is_active: bool, now: u64) -> u64 {
-        let (wasted, used) = self.aim();
-        let wasted_percent = (wasted * 100 / used.max(1)) as i64;
+    fn judge(&mut self, config: &Config, is_active: bool, now: u64) -> u64 {
+        let wasted_percent = (self.wasted * 100 / self.used.max(1)) as i64;
         let lower = config.active_defrag_threshold_lower;
         // Once begun it goes on for a while, not to begin again at once.
         let enough = if is_active { lower / 2 } else { lower };
-        if wasted_percent < enough || wasted < config.active_defrag_ignore_bytes as usize {
+        if wasted_percent < enough || self.wasted < config.active_defrag_ignore_bytes as usize {
             (self.rest_ns, self.resting_ns) = (0, 0);
             return 0;
         }
@@ -223,6 +230,8 @@ fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
 /// Blocks looked at in a step, about: ten to twenty microseconds.
 const STEP_EFFORT: usize = 128;
+/// A clock that stands still does not make a slice longer.
+const STEPS_MOST: usize = 100;
 /// A round that moves a smaller share of what it looks at is not worth it.
 const WORTH_SHARE: u64 = 100;
 /// The longest rest after such rounds.

@@ -523,7 +523,10 @@ impl<'a> EntryRef<'a> {
             Payload::Ints(ints) => assert!(Intset::validate(ints, true).is_ok()),
             Payload::Members(table) => table.check_invariants(),
             Payload::Fields(table) => table.check_invariants(),
-            _ => {}
+            Payload::Scored(table) => table.check_invariants(),
+            Payload::Nodes(list) => list.check_invariants(),
+            Payload::Stream(stream) => stream.check_invariants(),
+            Payload::Bytes(_) | Payload::Int(_) | Payload::Shared(_) => {}
         }
     }
 
