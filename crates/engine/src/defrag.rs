@@ -139,6 +139,7 @@ impl Defrag {
         } else if before > 0 && percent == 0 {
             let since = self.since_ns.load(Ordering::Relaxed);
             self.active_ns.fetch_add(now - since, Ordering::Relaxed);
+            return_pages();
         }
     }
 
@@ -217,6 +218,15 @@ impl Round {
     }
 }
 
+/// The pages of slabs that became free go back to the system, if they are many: by themselves they would stay
+/// for some seconds.
+fn return_pages() {
+    let stats = alloc::stats();
+    if stats.resident - stats.active.min(stats.resident) > stats.active / PAGES_SHARE {
+        alloc::purge();
+    }
+}
+
 /// Between the least and the most that is configured, as the waste is between its bounds.
 fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
     let (lower, upper) = (config.active_defrag_threshold_lower, config.active_defrag_threshold_upper);
@@ -234,6 +244,8 @@ const STEP_EFFORT: usize = 128;
 const STEPS_MOST: usize = 100;
 /// A round that moves a smaller share of what it looks at is not worth it.
 const WORTH_SHARE: u64 = 100;
+/// A smaller share of unused pages is not worth it.
+const PAGES_SHARE: usize = 16;
 /// The longest rest after such rounds.
 const REST_MOST_NS: u64 = 60_000_000_000;
 

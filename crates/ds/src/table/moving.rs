@@ -4,6 +4,7 @@
 //! slots, marks and times stay as they are. What is inserted or removed meanwhile may be passed over or seen
 //! twice; the next round comes to it.
 
+use base::alloc::prefetch;
 use base::defrag::Mover;
 
 use super::{Item, SlotId, Table};
@@ -67,6 +68,9 @@ impl<T: Item> Table<T> {
             return Some(LookedAt { segment, line: 0, live: Mask(0), sparse: Mask(0) });
         }
         position.index = line + 1;
+        if let Some(next) = slots.get(line + 1) {
+            next.live().for_each(|slot| prefetch(address_in(next.slot(slot))));
+        }
         let live = slots[line].live();
         let mut blocks = [std::ptr::null(); LINE_SLOTS];
         for (block, slot) in blocks.iter_mut().zip(live) {
