@@ -1,12 +1,22 @@
 //! Memory that is full of holes: after some slices of defragmentation little more is held than used, and the
 //! data are what they were.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use base::alloc;
 use base::random::Rng;
 use engine::testing::{TestEngine, show};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Jemalloc = alloc::Jemalloc;
+
+/// What is allocated counts for the whole process: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(alloc::thread_cache_off());
+    guard
+}
 
 /// Bytes that the allocator holds for each that is used, in thousandths: in pages with data, and in all.
 fn held() -> (usize, usize) {
@@ -44,7 +54,7 @@ fn run(test: &mut TestEngine, words: &[&str]) {
 /// The goal of issue 5 at a smaller scale, in counts instead of seconds.
 #[test]
 fn keys_of_another_size_fill_the_holes() {
-    alloc::thread_cache_off();
+    let _alone = alone();
     let mut test = TestEngine::new();
     let mut rng = Rng::from_seed(5);
     let (small, large) = ("v".repeat(64), "w".repeat(256));
@@ -72,7 +82,7 @@ const KEYS: usize = 100_000;
 /// Two large values of each type grow side by side; then one of the two goes.
 #[test]
 fn large_values_of_every_type_move() {
-    alloc::thread_cache_off();
+    let _alone = alone();
     let mut test = TestEngine::with_config(|config| {
         config.list_max_listpack_size = 5;
         config.stream_node_max_entries = 5;

@@ -877,7 +877,7 @@ impl World {
         let mut mover = Mover::of_everything();
         mover.begin(1 + self.rng.below(200) as usize);
         self.defrag.step(&self.store, &mut mover);
-        if self.rng.below(20) == 0 {
+        if self.rng.below(50) == 0 {
             self.check_tables();
         }
     }
