@@ -305,7 +305,8 @@ impl SlabUse {
 /// Looks up the slabs of some blocks. Any address is fine; other threads may change the slabs meanwhile.
 pub fn slab_use(blocks: &[*const u8], slabs: &mut [SlabUse]) {
     assert_eq!(blocks.len(), slabs.len(), "one answer for each question");
-    let Some(control) = BATCH_QUERY.get_or_init(|| control_of(c"experimental.utilization.batch_query")) else {
+    let Some(control) = BATCH_QUERY.get_or_init(|| control_of(c"experimental.utilization.batch_query"))
+    else {
         return;
     };
     let mut len = size_of_val(slabs);

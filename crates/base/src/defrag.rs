@@ -151,12 +151,10 @@ impl Slabs {
         if self.partial < PARTIAL_LEAST || free < self.used / FREE_SHARE {
             return None;
         }
-        let in_full = self.count.saturating_sub(self.partial) * self.slots_each;
-        let used_in_partial = self.used.saturating_sub(in_full);
-        let free_each = self.slots_each - (used_in_partial / self.partial).min(self.slots_each);
+        let in_partial = self.partial * self.slots_each;
         // Somewhat fuller than the average counts as sparse too: the blocks of all of these fit into full
         // slabs, and a block that has moved lies in a full one and is not moved again.
-        u16::try_from(free_each * 3 / 4).ok()
+        u16::try_from(free.min(in_partial) * 3 / (4 * self.partial)).ok()
     }
 }
 
@@ -192,6 +190,8 @@ mod tests {
         check(slabs(200, 100, 12_800 + 1300), Some(86));
         check(slabs(100, 100, 12_800 - 128), None);
         check(slabs(3, 3, 10), None);
+        // Two of four: those with two free are sparse.
+        check(Slabs { slot_len: 1024, slots_each: 4, count: 80, partial: 76, used: 167 }, Some(1));
     }
 
     #[test]

@@ -106,14 +106,15 @@ impl Defrag {
 
     fn work_on(&self, work: &mut Work, engine: &Engine, slice_ns: u64) -> u64 {
         let (begin, before) = (engine.host.monotonic_ns(), Round::of(&work.mover));
-        let (mut now, mut step_ns) = (begin, 0);
+        let mut now = begin;
         for _ in 0..STEPS_MOST {
             work.mover.begin(STEP_EFFORT);
             if work.cursor.step(&engine.store, &mut work.mover) && work.end_round(now) {
                 break;
             }
             let end = engine.host.monotonic_ns();
-            (step_ns, now) = (end - now, end);
+            let step_ns = end - now;
+            now = end;
             // No step is begun that would likely take too long.
             if now - begin + step_ns > slice_ns {
                 break;
