@@ -131,7 +131,8 @@ impl Mover {
     /// Moves what a box holds; the default is left in the old block for a moment.
     pub fn boxed<T: Default>(&mut self, boxed: &mut Box<T>) {
         if self.wants(&raw const **boxed) {
-            *boxed = Box::new(std::mem::take(&mut **boxed));
+            let fresh = Box::new(std::mem::take(&mut **boxed));
+            *boxed = fresh;
         }
     }
 
