@@ -90,6 +90,7 @@ impl Defrag {
         let slice_ns = (config.active_defrag_cycle_us.max(1) as u64) * 1000;
         self.work_on(&mut work, engine, slice_ns);
         let end = engine.host.monotonic_ns();
+        note_latency(engine, &config, end - now);
         if work.resting_ns > end {
             self.set_percent(0, end);
         }
@@ -185,7 +186,7 @@ impl Work {
         let lower = config.active_defrag_threshold_lower;
         // Once begun it goes on for a while, not to begin again at once.
         let enough = if is_active { lower / 2 } else { lower };
-        if wasted_percent < enough || self.wasted < config.active_defrag_ignore_bytes as usize {
+        if wasted_percent < enough || (self.wasted as u64) < ignored(config) {
             (self.rest_ns, self.resting_ns) = (0, 0);
             return 0;
         }
@@ -228,6 +229,20 @@ fn return_pages() {
     }
 }
 
+fn note_latency(engine: &Engine, config: &Config, slice_ns: u64) {
+    let (ms, threshold) = (slice_ns / 1_000_000, config.latency_monitor_threshold_ms);
+    if threshold > 0 && ms >= threshold as u64 {
+        engine.latency.lock().add("active-defrag-cycle", engine.host.unix_us() / 1_000_000, ms);
+    }
+}
+
+/// So many wasted bytes do not matter; fewer if there is a limit to all memory.
+fn ignored(config: &Config) -> u64 {
+    let limit = config.memory_limit();
+    let of_limit = if limit > 0 { limit / IGNORED_SHARE } else { u64::MAX };
+    config.active_defrag_ignore_bytes.min(of_limit)
+}
+
 /// Between the least and the most that is configured, as the waste is between its bounds.
 fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
     let (lower, upper) = (config.active_defrag_threshold_lower, config.active_defrag_threshold_upper);
@@ -239,6 +254,8 @@ fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
 
 /// How often the slabs are looked at.
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
+/// A larger share of `maxmemory` is not ignored.
+const IGNORED_SHARE: u64 = 32;
 /// Blocks looked at in a step, about: ten to twenty microseconds.
 const STEP_EFFORT: usize = 128;
 /// A clock that stands still does not make a slice longer.

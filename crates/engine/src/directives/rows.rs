@@ -1905,7 +1905,7 @@ pub static DIRECTIVES: &[Directive] = &[
         Shape::Memory(1, LONG_MAX),
         |c| Value::Bytes(c.active_defrag_ignore_bytes),
         |c, v| c.active_defrag_ignore_bytes = v.bytes(),
-        "Do nothing as long as no more than this is wasted.",
+        "Do nothing as long as no more than this is wasted, or a thirty-second part of `maxmemory`.",
     ),
     served(
         "active-defrag-threshold-lower",
