@@ -126,6 +126,20 @@ pub unsafe fn segment_free(ptr: NonNull<u8>, len: usize) {
     }
 }
 
+/// Moves a block of [`segment_alloc`] past the pool to the slab that is filled next.
+///
+/// # Safety
+/// As for `segment_free`.
+pub unsafe fn segment_move(from: NonNull<u8>, len: usize) -> NonNull<u8> {
+    let to = segment_block_alloc(len);
+    // SAFETY: both blocks have `len` bytes, and the caller gives up the old one.
+    unsafe {
+        to.copy_from_nonoverlapping(from, len);
+        segment_block_free(from, len);
+    }
+    to
+}
+
 /// Returns the pooled segments to the arena, and with it to the system.
 pub fn segment_pool_clear() {
     let blocks = std::mem::take(&mut lock_pool().blocks);
@@ -211,6 +225,114 @@ pub fn arena_dirty_decay(decay_ms: isize) -> bool {
         }
     }
     mallctl_write(c"arenas.dirty_decay_ms", decay_ms)
+}
+
+/// Lets unused pages go back to the system whose time has come, in arenas whose threads are idle too.
+pub fn purge_due() -> bool {
+    mallctl_call(&arena_control(ALL_ARENAS, "decay"))
+}
+
+/// This thread allocates and frees without a cache of its own from now on: what it frees is free for all at
+/// once, and what it allocates comes from the slabs that are to be filled first.
+pub fn thread_cache_off() -> bool {
+    mallctl_write(c"thread.tcache.enabled", false)
+}
+
+/// The slabs of one size of slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slabs {
+    pub slot_len: usize,
+    /// Slots in each slab.
+    pub slots_each: usize,
+    /// Slabs, and those of them with free slots.
+    pub count: usize,
+    pub partial: usize,
+    /// Slots in use.
+    pub used: usize,
+}
+
+impl Slabs {
+    pub fn slots(&self) -> usize {
+        self.count * self.slots_each
+    }
+
+    /// Bytes of free slots.
+    pub fn free_bytes(&self) -> usize {
+        self.slots().saturating_sub(self.used) * self.slot_len
+    }
+}
+
+/// The slabs of every size, over all arenas, as of the last [`stats`].
+pub fn slabs() -> Vec<Slabs> {
+    let sizes = mallctl_read::<u32>(c"arenas.nbins").unwrap_or(0);
+    (0..sizes).map(slabs_of).collect()
+}
+
+fn slabs_of(size: u32) -> Slabs {
+    let name = |text: String| CString::new(text).expect("neither a number nor a name has a NUL");
+    let figure = |of: &str| {
+        let name = name(format!("stats.arenas.{ALL_ARENAS}.bins.{size}.{of}"));
+        mallctl_read::<usize>(&name).unwrap_or(0)
+    };
+    Slabs {
+        slot_len: mallctl_read::<usize>(&name(format!("arenas.bin.{size}.size"))).unwrap_or(0),
+        slots_each: mallctl_read::<u32>(&name(format!("arenas.bin.{size}.nregs"))).unwrap_or(0) as usize,
+        count: figure("curslabs"),
+        partial: figure("nonfull_slabs"),
+        used: figure("curregs"),
+    }
+}
+
+/// How full the slab is in which a block lies, as jemalloc tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SlabUse {
+    /// Free slots.
+    pub free: usize,
+    /// All slots; 1 for a block in no slab, 0 for one that is not jemalloc's.
+    pub slots: usize,
+    /// Bytes of all slots.
+    pub len: usize,
+}
+
+impl SlabUse {
+    /// Bytes of one slot; 0 if the block is not in a slab.
+    pub fn slot_len(&self) -> usize {
+        if self.slots > 1 { self.len / self.slots } else { 0 }
+    }
+}
+
+/// Looks up the slabs of some blocks. Any address is fine; other threads may change the slabs meanwhile.
+pub fn slab_use(blocks: &[*const u8], slabs: &mut [SlabUse]) {
+    assert_eq!(blocks.len(), slabs.len(), "one answer for each question");
+    let Some(control) = BATCH_QUERY.get_or_init(|| control_of(c"experimental.utilization.batch_query"))
+    else {
+        return;
+    };
+    let mut len = size_of_val(slabs);
+    // SAFETY: the control reads `blocks` as an array of addresses, which it only looks up, and writes three
+    // numbers for each: a SlabUse. It checks both lengths.
+    unsafe {
+        jemalloc::mallctlbymib(
+            control.as_ptr(),
+            control.len(),
+            slabs.as_mut_ptr().cast(),
+            &mut len,
+            blocks.as_ptr().cast_mut().cast(),
+            size_of_val(blocks),
+        );
+    }
+}
+
+/// A control's number, by which it is found faster than by its name.
+fn control_of<const PARTS: usize>(name: &CStr) -> Option<[usize; PARTS]> {
+    let (mut control, mut len) = ([0; PARTS], PARTS);
+    if cfg!(miri) {
+        return None;
+    }
+    // SAFETY: `name` ends in NUL, and `len` says how many numbers there is room for.
+    let status = unsafe { jemalloc::mallctlnametomib(name.as_ptr(), control.as_mut_ptr(), &mut len) };
+    (status == 0 && len == PARTS).then_some(control)
 }
 
 /// jemalloc's long report, as MEMORY MALLOC-STATS shows it.
@@ -385,6 +507,8 @@ const POOL_COUNT: usize = 64;
 /// jemalloc's name for every arena at once (MALLCTL_ARENAS_ALL).
 const ALL_ARENAS: u32 = 4096;
 
+/// The number of the control that tells how full slabs are.
+static BATCH_QUERY: OnceLock<Option<[usize; 3]>> = OnceLock::new();
 static POOL: Mutex<Pool> = Mutex::new(Pool { blocks: Vec::new() });
 static SEGMENT_ARENA: OnceLock<Option<u32>> = OnceLock::new();
 

@@ -6,6 +6,7 @@
 pub mod alloc;
 pub mod bytes;
 pub mod crc;
+pub mod defrag;
 pub mod glob;
 pub mod hash;
 mod hexfloat;

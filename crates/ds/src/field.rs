@@ -88,6 +88,12 @@ impl Field {
         // SAFETY: the block is this field's and written in full.
         unsafe { Parts::read(self.0) }
     }
+
+    /// The whole block.
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: as in `parts`; the block is as long as its parts say.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.parts().len()) }
+    }
 }
 
 // SAFETY: blocks come from the general allocator, whose addresses are below 2^47 and, as asked for, multiples
@@ -118,6 +124,10 @@ unsafe impl Item for Field {
 
     fn key<'a>(item: Self::Ref<'a>) -> &'a [u8] {
         item.field
+    }
+
+    fn moved(self) -> Self {
+        allocate(&[self.bytes()])
     }
 
     fn expires_at(item: FieldRef<'_>) -> i64 {

@@ -4,10 +4,12 @@
 //! expired field must count as absent. Only a table's fields have expiry times. An expired field stays,
 //! and counts in `len`, until it is removed.
 
+use base::defrag::Mover;
 use base::hash::hash;
 
 pub use crate::field::{Field, FieldRef};
 use crate::listpack::{self, Buffer, Element, Listpack};
+use crate::moving::{Movable, MovePosition};
 use crate::reading::{Readings, Shown};
 use crate::saving::{Part, Piece, TableSaving, TableSavings};
 use crate::table::{DuePosition, SlotId, Table};
@@ -415,6 +417,12 @@ impl FieldTable {
         });
         self.item_bytes = self.item_bytes - old_size + new_size;
         self.pair_bytes = self.pair_bytes - old_bytes + new_bytes;
+    }
+}
+
+impl Movable for FieldTable {
+    fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        self.table.move_items(position, mover)
     }
 }
 

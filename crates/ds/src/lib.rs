@@ -14,6 +14,7 @@ pub mod list;
 pub mod listpack;
 mod marks;
 mod member;
+pub mod moving;
 mod reading;
 pub mod saving;
 mod segment;

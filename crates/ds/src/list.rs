@@ -13,11 +13,14 @@ mod saving;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use base::defrag::Mover;
+
 use self::chunks::{Chunks, Place};
 pub use self::node::NodeRef;
 use self::node::{Node, PACK_LEN_MAX};
 pub use self::reading::ListReading;
 use crate::listpack::{self, Element, Listpack, Needle};
+use crate::moving::{Movable, MovePosition};
 use crate::saving::{Savable, Saver};
 
 /// A list in either form.
@@ -564,6 +567,12 @@ impl SharedNodes {
     /// Bytes of them in an RDB file.
     pub fn stored_len(&self) -> u64 {
         self.0.iter().map(Node::stored_len).sum()
+    }
+}
+
+impl Movable for PackedList {
+    fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        self.nodes.move_on(position, mover)
     }
 }
 

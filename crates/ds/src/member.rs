@@ -89,6 +89,10 @@ unsafe impl Item for Member {
     fn key<'a>(item: Self::Ref<'a>) -> &'a [u8] {
         item
     }
+
+    fn moved(self) -> Self {
+        Member::new(self.bytes())
+    }
 }
 
 impl Drop for Member {

@@ -14,7 +14,7 @@ use std::alloc::Layout;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use base::alloc::{segment_alloc, segment_free};
+use base::alloc::{segment_alloc, segment_free, segment_move};
 
 /// The tag under which `hash` is stored: its low 16 bits, but never the 0 of an empty slot.
 pub(crate) fn tag_of(hash: u64) -> u16 {
@@ -163,6 +163,21 @@ impl Block {
 
     pub fn size(&self) -> usize {
         self.len() * size_of::<Line>()
+    }
+
+    /// Puts the lines into a new block.
+    pub fn move_block(&mut self) {
+        let (size, old) = (self.size(), self.first.cast());
+        self.first = if size >= ARENA_SIZE {
+            // SAFETY: `allocate` returned the block for this same size, and nobody uses it any more.
+            unsafe { segment_move(old, size) }.cast()
+        } else {
+            let new = allocate(size);
+            // SAFETY: both blocks have `size` bytes.
+            unsafe { new.copy_from_nonoverlapping(old, size) };
+            release(old, size);
+            new.cast()
+        };
     }
 
     pub fn value(&self, index: u16) -> u64 {

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use base::defrag::Mover;
 use base::hash::hash;
 use base::num::parse_i64;
 
@@ -12,6 +13,7 @@ use crate::hash::rdb_len;
 use crate::intset::{self, Intset};
 use crate::listpack::{self, Buffer, Element, Listpack};
 pub use crate::member::Member;
+use crate::moving::{Movable, MovePosition};
 use crate::reading::{Readings, Shown};
 use crate::saving::{Part, Piece, TableSaving, TableSavings};
 use crate::table::{SlotId, Table};
@@ -396,6 +398,12 @@ impl MemberTable {
         self.item_bytes -= Member::size_of(member.bytes());
         self.member_bytes -= rdb_len(member.bytes().len());
         member
+    }
+}
+
+impl Movable for MemberTable {
+    fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        self.table.move_items(position, mover)
     }
 }
 

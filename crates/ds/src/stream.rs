@@ -13,8 +13,10 @@ mod saving;
 mod sorted;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use base::alloc::size_class;
+use base::defrag::Mover;
 
 use self::entries::Verdict;
 pub use self::entries::{AppendError, Entries, NodeLimits, Range, Trim, TrimTo, Trimmed};
@@ -25,6 +27,7 @@ pub use self::node::{Content, Entry};
 pub use self::producers::{IdempotenceLimits, Producers};
 use self::saving::{StreamSavings, save_groups};
 use crate::listpack::Corrupt;
+use crate::moving::{Movable, MovePosition};
 use crate::saving::{Savable, Saver};
 
 /// What becomes of the groups' pending entries when entries of the stream are removed.
@@ -298,8 +301,37 @@ impl Savable for Stream {
     }
 }
 
+/// First the nodes, then the groups in order of their names.
+impl Movable for Stream {
+    fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        if position.part == NODES {
+            if self.entries.move_on(position, mover) {
+                return true;
+            }
+            position.next_part();
+        }
+        while !mover.is_spent() {
+            let rest = (Bound::Included(&*position.name), Bound::Unbounded);
+            let Some((name, group)) = self.groups.range_mut::<[u8], _>(rest).next() else { return false };
+            if **name != *position.name {
+                *position = MovePosition { part: GROUP, name: name.clone(), ..MovePosition::default() };
+            }
+            if group.move_on(position, mover) {
+                return true;
+            }
+            let next = [&name[..], &[0]].concat().into();
+            *position = MovePosition { part: GROUP, name: next, ..MovePosition::default() };
+        }
+        true
+    }
+}
+
 /// Nobody is asked before a trim removes an entry.
 const NOBODY: Option<fn(StreamId, &mut StreamSavings) -> Verdict> = None;
+
+/// The parts of a round that moves blocks: the last one is each group's first.
+const NODES: u32 = 0;
+const GROUP: u32 = 1;
 
 type Groups = BTreeMap<Box<[u8]>, Box<Group>>;
 type LeftGroup = (Box<[u8]>, Box<Group>);

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 mod due;
+mod moving;
 mod read;
 mod resize;
 mod scan;
@@ -25,6 +26,7 @@ use crate::segment::{Block, LINE_SLOTS, Line, address_in, home, limit_at, pack, 
 use base::alloc::prefetch;
 use base::hash::hash as hash_of;
 pub use due::DuePosition;
+pub use moving::LookedAt;
 pub use read::ReadPosition;
 pub use scan::ScanPosition;
 pub use walk::WalkPosition;
@@ -50,6 +52,9 @@ pub unsafe trait Item: Sized + 'static {
     unsafe fn view<'a>(raw: NonNull<u8>) -> Self::Ref<'a>;
 
     fn key<'a>(item: Self::Ref<'a>) -> &'a [u8];
+
+    /// The same item in a new block.
+    fn moved(self) -> Self;
 
     /// Unix milliseconds at which the item expires, `i64::MAX` if never.
     fn expires_at(_item: Self::Ref<'_>) -> i64 {

@@ -239,6 +239,15 @@ pub struct Config {
     pub zset_max_listpack_value: usize,
     pub stream_node_max_bytes: usize,
     pub stream_node_max_entries: usize,
+    pub active_defrag: bool,
+    pub active_defrag_ignore_bytes: u64,
+    /// Per cent of what is in use.
+    pub active_defrag_threshold_lower: i64,
+    pub active_defrag_threshold_upper: i64,
+    /// Per cent of one processor's time.
+    pub active_defrag_cycle_min: i64,
+    pub active_defrag_cycle_max: i64,
+    pub active_defrag_cycle_us: i64,
     pub hll_sparse_max_bytes: usize,
 
     /// Values of known directives that nothing uses yet, as CONFIG GET prints them; absent means the default.
@@ -445,6 +454,13 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     zset_max_listpack_value: 64,
     stream_node_max_bytes: 4096,
     stream_node_max_entries: 100,
+    active_defrag: true,
+    active_defrag_ignore_bytes: 16 << 20,
+    active_defrag_threshold_lower: 5,
+    active_defrag_threshold_upper: 100,
+    active_defrag_cycle_min: 1,
+    active_defrag_cycle_max: 10,
+    active_defrag_cycle_us: 100,
     hll_sparse_max_bytes: 3000,
     unserved: BTreeMap::new(),
 });

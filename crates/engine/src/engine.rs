@@ -14,6 +14,7 @@ use crate::blocking::{Deferred, Waiters};
 use crate::clients::Clients;
 use crate::command_log::CommandLogs;
 use crate::config::Config;
+use crate::defrag::Defrag;
 use crate::effects::Effects;
 use crate::evict::Evictor;
 use crate::host::{Host, WorkerId};
@@ -56,6 +57,7 @@ pub struct Engine {
     pub loading: AtomicBool,
     /// How much memory is in use, and whether that is too much.
     pub memory: Memory,
+    pub defrag: Defrag,
     /// The last save failed: writes are refused if configuration says so.
     pub writes_stopped: AtomicBool,
     pub used_memory_peak: AtomicUsize,
@@ -160,6 +162,7 @@ impl Engine {
             started: now,
             loading: AtomicBool::new(false),
             memory: Memory::default(),
+            defrag: Defrag::default(),
             writes_stopped: AtomicBool::new(false),
             used_memory_peak: AtomicUsize::new(0),
             used_memory_startup: AtomicUsize::new(0),

@@ -20,6 +20,7 @@ pub mod config_file;
 pub mod config_rewrite;
 pub mod ctx;
 pub mod cycle;
+pub mod defrag;
 pub mod digest;
 pub mod directives;
 pub mod docs;

@@ -5,6 +5,7 @@ mod arguments;
 mod boot;
 mod conn;
 mod crash;
+mod defrag;
 mod disk;
 mod dumpfile;
 mod facts;

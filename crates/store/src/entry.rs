@@ -296,6 +296,17 @@ unsafe impl Item for Entry {
         entry.key()
     }
 
+    fn moved(mut self) -> Self {
+        let len = self.view().block_len();
+        let block = allocate(len);
+        // SAFETY: both blocks have `len` bytes; the old one is freed, and what it points to is the new one's.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.0.as_ptr(), block.as_ptr(), len);
+            free(std::mem::replace(&mut self.0, block), len);
+        }
+        self
+    }
+
     #[inline]
     fn expires_at(entry: Self::Ref<'_>) -> i64 {
         entry.next_expiry()
@@ -460,6 +471,12 @@ impl<'a> EntryRef<'a> {
         at + self.payload_len(at)
     }
 
+    /// Whether the value has blocks of its own.
+    #[inline]
+    pub fn has_parts(self) -> bool {
+        self.form().is_pointer()
+    }
+
     /// Bytes of the payload, which stands at `at`.
     #[inline]
     fn payload_len(self, at: usize) -> usize {
@@ -506,7 +523,10 @@ impl<'a> EntryRef<'a> {
             Payload::Ints(ints) => assert!(Intset::validate(ints, true).is_ok()),
             Payload::Members(table) => table.check_invariants(),
             Payload::Fields(table) => table.check_invariants(),
-            _ => {}
+            Payload::Scored(table) => table.check_invariants(),
+            Payload::Nodes(list) => list.check_invariants(),
+            Payload::Stream(stream) => stream.check_invariants(),
+            Payload::Bytes(_) | Payload::Int(_) | Payload::Shared(_) => {}
         }
     }
 

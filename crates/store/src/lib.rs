@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod db;
+pub mod defrag;
 pub mod entry;
 pub mod expire;
 pub mod hash;

@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use base::defrag::Mover;
 use base::limits;
 use base::random::Rng;
 use common::groups::{change_groups, fill_groups};
@@ -13,6 +14,7 @@ use common::{Entry, File, Model, Value, check_equal};
 use ds::hash::Ttl;
 use ds::list::{Direction, End};
 use ds::stream::{NodeLimits, References, Stream, StreamId, Trim, TrimTo};
+use store::defrag::DefragCursor;
 use store::list::ListMut;
 use store::reading::{Parked, park};
 use store::set::SetMut;
@@ -41,6 +43,7 @@ struct World {
     /// Entries out of the keyspace that wait to be freed, or are kept for their readers.
     limbo: Vec<store::Entry>,
     parked: Vec<Parked>,
+    defrag: DefragCursor,
     operations: &'static [Operation],
 }
 
@@ -80,6 +83,7 @@ const OPERATIONS: &[Operation] = &[
     (5, World::touch),
     (3, World::begin),
     (20, World::read_on),
+    (10, World::defragment),
     (1, World::cancel),
 ];
 
@@ -123,6 +127,7 @@ const LARGE_OPERATIONS: &[Operation] = &[
     (3, World::swap),
     (6, World::begin),
     (60, World::read_on),
+    (20, World::defragment),
     (1, World::cancel),
 ];
 
@@ -285,6 +290,7 @@ impl World {
             regions: 0,
             limbo: Vec::new(),
             parked: Vec::new(),
+            defrag: DefragCursor::default(),
             operations: OPERATIONS,
         }
     }
@@ -887,6 +893,21 @@ impl World {
         }
     }
 
+    /// Moves some blocks, more or fewer; that changes nothing.
+    fn defragment(&mut self) {
+        let mut mover = Mover::of_everything();
+        mover.begin(1 + self.rng.below(200) as usize);
+        self.defrag.step(&self.store, &mut mover);
+        if self.rng.below(50) == 0 {
+            self.check_tables();
+        }
+    }
+
+    fn check_tables(&self) {
+        let mut guard = self.store.lock(&Plan::All);
+        guard.shards().for_each(|(_, shard)| shard.dbs().for_each(|(_, db)| db.check_invariants()));
+    }
+
     fn any_running(&mut self) -> Option<usize> {
         (!self.running.is_empty()).then(|| self.rng.below(self.running.len() as u64) as usize)
     }
@@ -936,10 +957,8 @@ impl World {
 
     /// What the store holds, by way of a snapshot; checks its tables besides.
     fn contents(&mut self) -> Model {
-        let mut guard = self.store.lock(&Plan::All);
-        guard.shards().for_each(|(_, shard)| shard.dbs().for_each(|(_, db)| db.check_invariants()));
-        let mut snapshot = Snapshot::begin(&mut guard).expect("all others have ended");
-        drop(guard);
+        self.check_tables();
+        let mut snapshot = Snapshot::begin(&mut self.store.lock(&Plan::All)).expect("all others have ended");
         let mut file = File::default();
         while let Some(output) = snapshot.next(&self.store) {
             file.add(&output);

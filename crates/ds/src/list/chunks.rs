@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 
 use base::alloc::size_class;
+use base::defrag::Mover;
 
 use super::End;
 use super::node::{Node, Sums, block_memory};
 use super::saving::Progress;
+use crate::moving::MovePosition;
 use crate::saving::{Saver, Savings};
 
 /// Where a node is. Valid until one is put in or taken out.
@@ -213,6 +215,28 @@ impl Chunks {
         }
         let counted = (memory, rdb_len, len, node_count);
         assert_eq!(counted, (self.memory, self.rdb_len, self.len, self.node_count));
+    }
+
+    /// Moves blocks; where nodes stand and what is saved of them stays as it is.
+    pub fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        if position.at == 0 && position.index == 0 {
+            mover.deque(&mut self.chunks);
+        }
+        while !mover.is_spent() {
+            // `at` is the chunk, `index` the node in it.
+            let Some(Chunk { nodes, .. }) = self.chunks.get_mut(position.at as usize) else { return false };
+            if position.index == 0 {
+                mover.deque(nodes);
+            }
+            match nodes.get_mut(position.index) {
+                Some(node) => {
+                    node.move_block(mover);
+                    position.index += 1;
+                }
+                None => (position.at, position.index) = (position.at + 1, 0),
+            }
+        }
+        true
     }
 
     /// From now on every node that is there has to be saved.

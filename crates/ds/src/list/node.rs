@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use base::{alloc::size_class, lzf};
+use base::{alloc::size_class, defrag::Mover, lzf};
 
 use super::{Direction, End, packed};
 use crate::hash::rdb_len;
@@ -297,6 +297,14 @@ impl Node {
         let tight = size_class(self.len as usize);
         if self.form == Form::Packed && tight < self.block.len() {
             self.reallocate(tight, 0);
+        }
+    }
+
+    /// Moves the block if it has to be, and if no reading holds it.
+    pub fn move_block(&mut self, mover: &mut Mover) {
+        if let Some(bytes) = Arc::get_mut(&mut self.block) {
+            mover.bytes(bytes);
+            mover.shared(&mut self.block);
         }
     }
 

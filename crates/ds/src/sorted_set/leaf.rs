@@ -6,6 +6,8 @@
 //! beyond the marks' range makes the steps longer; when a split leaves few marks in use, they are made anew.
 //! The leaf never frees a block.
 
+use base::defrag::Mover;
+
 use crate::sorted_set::scored::{Link, ScoredRef};
 
 /// A score as a number in the scores' order; -0.0 and 0.0 are one, as they are to a comparison.
@@ -130,6 +132,16 @@ impl Leaf {
         };
         self.links[index] = link.with_mark(self.mark_of(to.key));
         true
+    }
+
+    /// An item has moved to another block.
+    pub fn relink(&mut self, key: u64, from: Link, to: Link) {
+        let index = self.position(key, from);
+        self.links[index] = to.with_mark(self.links[index].mark());
+    }
+
+    pub fn move_links(&mut self, mover: &mut Mover) {
+        mover.vec(&mut self.links);
     }
 
     /// Removes up to `count` items from `index` on, telling of each, and returns how many.

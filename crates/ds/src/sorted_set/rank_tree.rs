@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::slice;
 
 use base::alloc::size_class;
+use base::defrag::Mover;
 
 use crate::sorted_set::leaf::{self, Leaf, Target, order_key};
 use crate::sorted_set::scored::{Link, ScoredRef};
@@ -109,6 +110,49 @@ impl RankTree {
                     }
                     node = &mut branch.children[at];
                     node.prefetch();
+                }
+            }
+        }
+    }
+
+    /// An item that is there has moved to another block; the old one is still there.
+    pub fn relink(&mut self, target: Target<'_>, from: Link, to: Link) {
+        let mut node = &mut self.root;
+        loop {
+            match node {
+                Node::Leaf(leaf) => return leaf.relink(target.key, from, to),
+                Node::Branch(branch) => {
+                    let at = branch.child_for(target);
+                    if branch.firsts[at].leads_to_same(from) {
+                        branch.firsts[at] = to.with_mark(branch.firsts[at].mark());
+                    }
+                    node = &mut branch.children[at];
+                }
+            }
+        }
+    }
+
+    /// Moves the nodes around the item of this rank that have to be; the rank at which the next leaf begins,
+    /// if there is one.
+    pub fn move_nodes(&mut self, rank: usize, mover: &mut Mover) -> Option<usize> {
+        if rank >= self.len {
+            return None;
+        }
+        let (mut node, mut within) = (&mut self.root, rank);
+        loop {
+            match node {
+                Node::Leaf(leaf) => {
+                    leaf.move_links(mover);
+                    return Some(rank + leaf.len() - within);
+                }
+                Node::Branch(branch) => {
+                    if within == 0 {
+                        mover.boxed(branch);
+                        branch.move_arrays(mover);
+                    }
+                    let at;
+                    (at, within) = branch.child_at(within);
+                    node = &mut branch.children[at];
                 }
             }
         }
@@ -501,6 +545,13 @@ impl Branch {
         self.firsts.append(&mut right.firsts);
         self.counts.append(&mut right.counts);
         self.children.append(&mut right.children);
+    }
+
+    fn move_arrays(&mut self, mover: &mut Mover) {
+        mover.vec(&mut self.keys);
+        mover.vec(&mut self.firsts);
+        mover.vec(&mut self.counts);
+        mover.vec(&mut self.children);
     }
 
     fn size(&self) -> usize {

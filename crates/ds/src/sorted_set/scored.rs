@@ -90,6 +90,10 @@ unsafe impl Item for Scored {
     fn key<'a>(item: Self::Ref<'a>) -> &'a [u8] {
         item.member()
     }
+
+    fn moved(self) -> Self {
+        Scored::new(self.view().member(), self.view().score())
+    }
 }
 
 /// A borrowed block.
@@ -140,6 +144,11 @@ impl Link {
     #[inline]
     pub fn with_mark(self, mark: u16) -> Link {
         Link(self.0 & ADDRESS_MASK | u64::from(mark) << MARK_SHIFT)
+    }
+
+    /// Whether both are to the same block.
+    pub fn leads_to_same(self, other: Link) -> bool {
+        (self.0 ^ other.0) & ADDRESS_MASK == 0
     }
 
     #[inline]

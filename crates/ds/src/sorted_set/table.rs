@@ -5,9 +5,11 @@
 
 use std::ops::Range;
 
+use base::defrag::Mover;
 use base::hash::hash;
 
 use crate::listpack::{Element, Listpack};
+use crate::moving::{Movable, MovePosition};
 use crate::saving::{Part, Piece, TableSaving, TableSavings};
 use crate::sorted_set::Interval;
 use crate::sorted_set::leaf::Target;
@@ -266,6 +268,17 @@ impl ScoredTable {
         }
     }
 
+    fn move_item(&mut self, slot: SlotId) {
+        let tree = &mut self.tree;
+        self.table.update(slot, |old| {
+            let new = Scored::new(old.view().member(), old.view().score());
+            // SAFETY: the tree looks for the old block while that is there, and has the new one from then on.
+            let (from, to) = unsafe { (Link::new(old.view()), Link::new(new.view())) };
+            tree.relink(Target::of(old.view()), from, to);
+            (new, ())
+        });
+    }
+
     /// A link for the tree to a block in the table.
     fn link_to(&self, item: ScoredRef<'_>) -> Link {
         // SAFETY: a block is freed by `drop_block`, which is called for what the tree has let go of, and by
@@ -280,6 +293,25 @@ impl ScoredTable {
         let block = self.table.remove(slot);
         self.block_bytes -= block.size();
         self.rdb_len -= rdb_len(block.view().member());
+    }
+}
+
+impl Movable for ScoredTable {
+    fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        while position.part == ITEMS {
+            if mover.is_spent() {
+                return true;
+            }
+            match self.table.look_on(position, mover) {
+                Some(looked) => looked.sparse().for_each(|slot| self.move_item(slot)),
+                None => position.next_part(),
+            }
+        }
+        while !mover.is_spent() {
+            let Some(next) = self.tree.move_nodes(position.index, mover) else { return false };
+            position.index = next;
+        }
+        true
     }
 }
 
@@ -312,5 +344,7 @@ fn rdb_len(member: &[u8]) -> u64 {
     prefix + member.len() as u64 + size_of::<f64>() as u64
 }
 
+/// The first part of a round, before that through the tree.
+const ITEMS: u32 = 0;
 /// About.
 const LINKS_PER_LEAF: usize = 64;

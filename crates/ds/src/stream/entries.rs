@@ -5,8 +5,10 @@
 use std::ops::ControlFlow;
 
 use base::alloc::size_class;
+use base::defrag::Mover;
 
 use crate::listpack::Corrupt;
+use crate::moving::MovePosition;
 use crate::saving::{Piece, Saving};
 use crate::stream::id::StreamId;
 use crate::stream::node::{Content, Entry, Node, Record, Records, Tombstone};
@@ -294,6 +296,11 @@ impl Entries {
 
     pub(super) fn blocks(&self) -> usize {
         self.nodes.len() + self.nodes.blocks()
+    }
+
+    /// Moves blocks; see [`crate::moving::Movable`].
+    pub(super) fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        self.nodes.move_on(&mut position.at, &mut position.index, mover, Node::move_bytes)
     }
 
     /// Bytes that the nodes with their ids take in plain RDB form.

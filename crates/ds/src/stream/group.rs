@@ -9,7 +9,9 @@ use std::num::NonZeroU32;
 use std::ops::Bound;
 
 use base::alloc::size_class;
+use base::defrag::Mover;
 
+use crate::moving::MovePosition;
 use crate::stream::Form;
 use crate::stream::entries::{Entries, Verdict};
 use crate::stream::id::StreamId;
@@ -371,6 +373,27 @@ impl Group {
         }
     }
 
+    /// Moves blocks of the maps by id, those of the consumers last. The tree of names stays.
+    pub(super) fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        loop {
+            mover.spend(1);
+            let MovePosition { at, index, part, .. } = position;
+            let more = match *part - super::GROUP {
+                0 => self.pending.move_on(at, index, mover, |_, _| {}),
+                1 => self.returned.move_on(at, index, mover, |_, _| {}),
+                2 => self.by_time.as_mut().is_some_and(|map| map.move_on(at, index, mover, |_, _| {})),
+                part => {
+                    let Some(slot) = self.consumers.get_mut(part as usize - MAPS) else { return false };
+                    slot.as_mut().is_some_and(|one| one.pending.move_on(at, index, mover, |_, _| {}))
+                }
+            };
+            if more || mover.is_spent() {
+                return true;
+            }
+            (*at, *index, *part) = (0, 0, *part + 1);
+        }
+    }
+
     /// What deleting an entry that all groups must have dealt with has to know.
     pub(super) fn judge(&self, id: StreamId) -> Verdict {
         match () {
@@ -458,6 +481,9 @@ impl Group {
         self.counts_len = self.counts_len + super::rdb_number_len(after) - super::rdb_number_len(before);
     }
 }
+
+/// A group's own maps by id, those of its consumers not counted.
+const MAPS: usize = 3;
 
 /// A consumer's times.
 fn times_len(form: Form) -> u64 {

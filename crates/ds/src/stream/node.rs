@@ -6,6 +6,8 @@
 //! if it has other fields than the master entry their number, fields and values, else the values alone;
 //! and how many elements that was, for the way back.
 
+use base::defrag::Mover;
+
 use crate::listpack::{self, Corrupt, Element, Listpack, Position};
 use crate::stream::id::StreamId;
 
@@ -115,6 +117,10 @@ impl Node {
     /// Bytes it has room for.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
+    }
+
+    pub fn move_bytes(&mut self, mover: &mut Mover) {
+        mover.vec(&mut self.bytes);
     }
 
     pub fn live(&self) -> u64 {

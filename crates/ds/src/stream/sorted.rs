@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use base::alloc::size_class;
+use base::defrag::Mover;
 
 /// Keys are small and `Copy`; values are moved within a chunk.
 pub(super) struct SortedMap<K, V> {
@@ -316,6 +317,36 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
             self.chunk_bytes = self.chunk_bytes + chunk.bytes() - Chunk::<K, V>::bytes_for(before);
         }
         result
+    }
+}
+
+impl<K, V> SortedMap<K, V> {
+    /// Moves blocks from entry `index` of chunk `at` on; false at the end. `inner` moves what a value points to.
+    pub fn move_on(
+        &mut self,
+        at: &mut u64,
+        index: &mut usize,
+        mover: &mut Mover,
+        inner: impl Fn(&mut V, &mut Mover),
+    ) -> bool {
+        if *at == 0 && *index == 0 {
+            mover.deque(&mut self.chunks);
+        }
+        while !mover.is_spent() {
+            let Some(chunk) = self.chunks.get_mut(*at as usize) else { return false };
+            if *index == 0 {
+                mover.deque(&mut chunk.entries);
+            }
+            for (_, value) in chunk.entries.range_mut((*index).min(chunk.entries.len())..) {
+                inner(value, mover);
+                *index += 1;
+                if mover.is_spent() {
+                    return true;
+                }
+            }
+            (*at, *index) = (*at + 1, 0);
+        }
+        true
     }
 }
 

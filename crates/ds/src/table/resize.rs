@@ -263,7 +263,7 @@ impl<T: Item> Table<T> {
     }
 
     /// Writes a segment's lines and number to its directory entries.
-    fn publish(&mut self, segment: u32) {
+    pub(super) fn publish(&mut self, segment: u32) {
         let header = &self.headers[segment as usize];
         let entry = DirectoryEntry { first: header.slots.first(), segment, lines: header.slots.len() as u16 };
         let start = self.index_of(header.place);

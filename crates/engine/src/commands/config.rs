@@ -146,6 +146,7 @@ fn reset_statistics(engine: &Engine) {
     .for_each(Counter::reset);
     *cycle.rates.lock() = Rates::default();
     engine.rejected_connections.store(0, Ordering::Relaxed);
+    engine.defrag.reset();
     engine.evicted_keys.store(0, Ordering::Relaxed);
     engine.freed_late_before.store(engine.host.reclaim_counts().freed, Ordering::Relaxed);
     engine.connections_received.store(0, Ordering::Relaxed);

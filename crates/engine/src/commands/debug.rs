@@ -1,9 +1,11 @@
 //! DEBUG: tools of tests and of people who look for faults, allowed by `enable-debug-command`. Whatever it
 //! breaks is what was asked for; it never reads or writes what the other commands cannot.
 
+use std::ffi::CString;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base::alloc::mallctl_read;
 use base::glob::{Case, matches};
 use base::num::parse_f64;
 use base::sha1::hex;
@@ -95,6 +97,13 @@ static TOOLS: &[Tool] = &[
     tool("HTSTATS-KEY <key>", 3..=3, Locks::All, htstats_key, &["Return figures on the table of a value."]),
     tool("LISTPACK <key>", 3..=3, Locks::All, listpack, &["Describe a packed value in the log."]),
     tool("LOG <message>", 3..=3, Locks::None, log, &["Write a message to the log."]),
+    tool(
+        "MALLCTL <name>",
+        3..=3,
+        Locks::None,
+        mallctl,
+        &["Return a number that the allocator keeps under this name."],
+    ),
     tool("OBJECT <key>", 3..=3, Locks::All, object, &["Describe the value of a key."]),
     tool("OOM", 2..=2, Locks::None, crash, &["Fail as if memory had run out."]),
     tool("PANIC", 2..=2, Locks::None, crash, &["Fail by a panic."]),
@@ -225,6 +234,15 @@ fn sleep(ctx: &mut Ctx) -> CmdResult {
 fn log(ctx: &mut Ctx) -> CmdResult {
     ctx.engine.host.log(Level::Warning, &format!("DEBUG LOG: {}", ctx.text(2)));
     accept(ctx)
+}
+
+fn mallctl(ctx: &mut Ctx) -> CmdResult {
+    let name = CString::new(ctx.args.at(2)).unwrap_or_default();
+    let number = mallctl_read::<usize>(&name).map(|number| number as i64);
+    let number = number.or_else(|| mallctl_read::<u32>(&name).map(i64::from));
+    let number = number.or_else(|| mallctl_read::<bool>(&name).map(i64::from));
+    ctx.reply.integer(number.ok_or(CmdError::new("ERR there is no number of this name"))?);
+    Ok(())
 }
 
 /// The text is the whole error, and is not counted as one.
@@ -660,6 +678,9 @@ mod tests {
                 ("DEBUG RESTART 5", "-ERR failed to restart the server. Check server logs."),
                 ("DEBUG SLEEP 0.5", "+OK"),
                 ("DEBUG LOG hello", "+OK"),
+                ("DEBUG MALLCTL arenas.page", "4096"),
+                ("DEBUG MALLCTL arenas.quantum", "8"),
+                ("DEBUG MALLCTL arenas.nothing", "-ERR there is no number of this name"),
                 ("DEBUG ERROR 'MINE and more'", "-MINE and more"),
                 ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
                 ("DEBUG STRINGMATCH-LEN a* abc", "1"),

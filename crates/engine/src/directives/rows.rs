@@ -1891,68 +1891,68 @@ pub static DIRECTIVES: &[Directive] = &[
         "Move a growing table to its new place in idle moments too.",
     ),
     // ---- defragmentation
-    harmless(
+    served(
         "activedefrag",
         Defragmentation,
         Shape::Bool,
-        "no",
-        NO_DEFRAG,
+        |c| Value::Bool(c.active_defrag),
+        |c, v| c.active_defrag = v.bool(),
         "Move values in memory so that pages with holes can be returned to the system.",
     ),
-    harmless(
+    served(
         "active-defrag-ignore-bytes",
         Defragmentation,
         Shape::Memory(1, LONG_MAX),
-        "104857600",
-        NO_DEFRAG,
-        "Do nothing as long as no more than this is wasted.",
+        |c| Value::Bytes(c.active_defrag_ignore_bytes),
+        |c, v| c.active_defrag_ignore_bytes = v.bytes(),
+        "Do nothing as long as no more than this is wasted, or a thirty-second part of `maxmemory`.",
     ),
-    harmless(
+    served(
         "active-defrag-threshold-lower",
         Defragmentation,
         Shape::Integer(0, 1000),
-        "10",
-        NO_DEFRAG,
-        "Start when so many percent are wasted.",
+        |c| Value::Integer(c.active_defrag_threshold_lower),
+        |c, v| c.active_defrag_threshold_lower = v.integer(),
+        "Start when so many percent are wasted, and stop at half of that.",
     ),
-    harmless(
+    served(
         "active-defrag-threshold-upper",
         Defragmentation,
         Shape::Integer(0, 1000),
-        "100",
-        NO_DEFRAG,
+        |c| Value::Integer(c.active_defrag_threshold_upper),
+        |c, v| c.active_defrag_threshold_upper = v.integer(),
         "Do the most when so many percent are wasted.",
     ),
-    harmless(
+    served(
         "active-defrag-cycle-min",
         Defragmentation,
         Shape::Integer(1, 99),
-        "1",
-        NO_DEFRAG,
-        "The percentage of processor time to begin with.",
+        |c| Value::Integer(c.active_defrag_cycle_min),
+        |c, v| c.active_defrag_cycle_min = v.integer(),
+        "The percentage of one processor's time to begin with.",
     ),
-    harmless(
+    served(
         "active-defrag-cycle-max",
         Defragmentation,
         Shape::Integer(1, 99),
-        "25",
-        NO_DEFRAG,
-        "The percentage of processor time to use at most.",
+        |c| Value::Integer(c.active_defrag_cycle_max),
+        |c, v| c.active_defrag_cycle_max = v.integer(),
+        "The percentage of one processor's time to use at most.",
     ),
-    harmless(
+    served(
         "active-defrag-cycle-us",
         Defragmentation,
         Shape::Integer(0, 100_000),
-        "500",
-        NO_DEFRAG,
-        "The microseconds of one slice of the work.",
+        |c| Value::Integer(c.active_defrag_cycle_us),
+        |c, v| c.active_defrag_cycle_us = v.integer(),
+        "The microseconds of one slice of the work. No key is locked for longer than a part of it.",
     ),
     harmless(
         "active-defrag-max-scan-fields",
         Defragmentation,
         Shape::Integer(1, i64::MAX),
         "1000",
-        NO_DEFRAG,
+        "collections of any size are worked on in pieces of bounded time",
         "Collections with more elements than this are worked on piece by piece.",
     ),
     // ---- debugging
@@ -2050,7 +2050,6 @@ const NO_REPLICATION: &str = "replication is not served yet";
 const NO_TLS: &str = "used only with tls-port";
 const NO_AOF: &str = "used only with appendonly";
 const NO_CLUSTER: &str = "used only with cluster-enabled";
-const NO_DEFRAG: &str = "memory is not defragmented yet";
 const NO_PINNING: &str = "threads are not bound to cores";
 
 type Load = fn(&Config) -> Value;

@@ -10,6 +10,7 @@ use base::units::human;
 use super::lines;
 use super::{Field, InfoInput, Show};
 use crate::config::{EvictionPolicy, Supervisor};
+use crate::defrag::Figures;
 use crate::directives;
 use crate::engine::Engine;
 use crate::{ONEFOLD_VERSION, REDIS_VERSION};
@@ -207,8 +208,8 @@ pub(super) const MEMORY: &[Field] = &[
     ),
     value(
         "active_defrag_running",
-        |_| text(0),
-        "Per cent of the processor's time that defragmentation takes.",
+        |i| text(defrag(i).percent),
+        "Per cent of one processor's time that defragmentation takes; 0 while it rests.",
     ),
     value(
         "lazyfree_pending_objects",
@@ -434,6 +435,20 @@ pub(super) const STATS: &[Field] = &[
     ),
     value("latest_fork_usec", |_| text(0), "Always 0: the server never forks."),
     value("total_forks", |_| text(0), "Always 0: the server never forks."),
+    value("active_defrag_hits", |i| text(defrag(i).moved), "Blocks that defragmentation moved."),
+    value("active_defrag_misses", |i| text(defrag(i).stayed), "Blocks that it looked at and left alone."),
+    value("active_defrag_key_hits", |i| text(defrag(i).moved_keys), "Keys that it moved."),
+    value("active_defrag_key_misses", |i| text(defrag(i).stayed_keys), "Keys that it left alone."),
+    value(
+        "total_active_defrag_time",
+        |i| text(defrag(i).active_ms),
+        "Milliseconds for which defragmentation did not rest.",
+    ),
+    value(
+        "current_active_defrag_time",
+        |i| text(defrag(i).current_ms),
+        "Milliseconds since defragmentation last rested; 0 while it does.",
+    ),
     value(
         "tracking_total_keys",
         |i| text(i.engine.tracking.key_count()),
@@ -603,6 +618,10 @@ fn supervised(input: &InfoInput<'_>) -> String {
         (true, _) => "unknown",
     };
     text(name)
+}
+
+fn defrag(input: &InfoInput<'_>) -> Figures {
+    input.engine.defrag.figures(input.engine.host.monotonic_ns())
 }
 
 /// In all, and since memory went over the limit.

@@ -6,8 +6,10 @@ use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::Arc;
 
+use base::defrag::Mover;
 use ds::hash::FieldTable;
 use ds::list::PackedList;
+use ds::moving::{Movable, MovePosition};
 use ds::saving::{Savable, Saver};
 use ds::set::MemberTable;
 use ds::sorted_set::ScoredTable;
@@ -116,6 +118,18 @@ impl Entry {
             Type::Stream => self.stream_mut().map(|stream| stream as &mut dyn Savable),
             Type::String => self.paged_mut().map(|text| text as &mut dyn Savable),
         }
+    }
+
+    /// Moves blocks that the entry points to, until the mover has done enough; false at the end.
+    pub(crate) fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        if self.view().form() != Form::Boxed {
+            return false;
+        }
+        // SAFETY: the pointer is overwritten next, whichever payload it is.
+        let mut payload = unsafe { self.boxed_payload() };
+        let more = payload.move_on(position, mover);
+        self.set_pointer(payload);
+        more
     }
 
     /// A string that a snapshot takes page by page.
@@ -258,6 +272,22 @@ impl NewPayload<'_> {
         }
     }
 
+    /// As `Entry::move_on`.
+    fn move_on(&mut self, position: &mut MovePosition, mover: &mut Mover) -> bool {
+        match self {
+            NewPayload::Shared(text) => {
+                mover.shared(text);
+                false
+            }
+            NewPayload::Nodes(list) => move_boxed(list, position, mover),
+            NewPayload::Members(table) => move_boxed(table, position, mover),
+            NewPayload::Scored(table) => move_boxed(table, position, mover),
+            NewPayload::Fields(table) => move_boxed(table, position, mover),
+            NewPayload::Stream(stream) => move_boxed(stream, position, mover),
+            _ => false,
+        }
+    }
+
     pub(super) fn form(&self) -> Form {
         match self {
             NewPayload::Bytes(_) => Form::Packed,
@@ -304,6 +334,18 @@ impl NewPayload<'_> {
             at.add(8)
         }
     }
+}
+
+/// A structure's own box comes first.
+fn move_boxed<T: Movable + Default>(
+    value: &mut Box<T>,
+    position: &mut MovePosition,
+    mover: &mut Mover,
+) -> bool {
+    if *position == MovePosition::default() {
+        mover.boxed(value);
+    }
+    value.move_on(position, mover)
 }
 
 /// # Safety

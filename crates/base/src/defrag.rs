@@ -1,0 +1,220 @@
+//! Which blocks should be moved so that whole slabs become free, and how much moving is enough for one go.
+//!
+//! The allocator puts small blocks of one size into slabs, and reuses the oldest slab with room first. Who
+//! allocates anew what lies in a sparse slab and frees the old block empties that slab for a full one, if no
+//! thread cache is between: the thread that moves blocks does without (`alloc::thread_cache_off`). It judges
+//! blocks by their addresses, and never knows what they hold.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::alloc::{self, Slabs};
+
+/// Judges blocks, moves the plain ones and counts.
+pub struct Mover {
+    aim: Aim,
+    /// What is left of the effort of this go.
+    effort: usize,
+    pub moved: u64,
+    pub stayed: u64,
+}
+
+enum Aim {
+    /// By a slot's size in steps of 8 bytes: a slab with more free slots than these is sparse.
+    Sparse(Box<[u16]>),
+    Everything,
+}
+
+impl Default for Mover {
+    /// Moves nothing until it is told how full the slabs are.
+    fn default() -> Mover {
+        Mover::new(Aim::Sparse(vec![NEVER; SIZES].into()))
+    }
+}
+
+impl Mover {
+    /// Moves whatever it is shown: for tests of those who show it.
+    pub fn of_everything() -> Mover {
+        Mover::new(Aim::Everything)
+    }
+
+    fn new(aim: Aim) -> Mover {
+        Mover { aim, effort: 0, moved: 0, stayed: 0 }
+    }
+
+    /// Learns how full the slabs of each size are; returns the bytes free in those sizes that are worth it.
+    pub fn aim(&mut self, slabs: &[Slabs]) -> usize {
+        let Aim::Sparse(limits) = &mut self.aim else { return 0 };
+        limits.fill(NEVER);
+        let mut bytes = 0;
+        for size in slabs {
+            if let (Some(limit), Some(own)) = (size.sparse_from(), limits.get_mut(size.slot_len / STEP)) {
+                *own = limit;
+                bytes += size.free_bytes();
+            }
+        }
+        bytes
+    }
+
+    /// A new go: about as many blocks can be looked at.
+    pub fn begin(&mut self, effort: usize) {
+        self.effort = effort;
+    }
+
+    /// It was enough for one go.
+    #[inline]
+    pub fn is_spent(&self) -> bool {
+        self.effort == 0
+    }
+
+    /// Which of up to [`BATCH`] blocks have to be moved, as bits. The caller does so.
+    pub fn judge(&mut self, blocks: &[*const u8]) -> u32 {
+        let count = blocks.len().min(BATCH);
+        let mut slabs = [alloc::SlabUse::default(); BATCH];
+        let (mut chosen, mut effort) = (0u32, count + 1);
+        match &self.aim {
+            Aim::Everything => chosen = ((1u64 << count) - 1) as u32,
+            Aim::Sparse(limits) => {
+                alloc::slab_use(&blocks[..count], &mut slabs[..count]);
+                for (index, slab) in slabs[..count].iter().enumerate() {
+                    let limit = limits.get(slab.slot_len() / STEP).copied().unwrap_or(NEVER);
+                    if slab.free > usize::from(limit) {
+                        chosen |= 1 << index;
+                        effort += MOVE_EFFORT + slab.slot_len() / BYTES_PER_EFFORT;
+                    }
+                }
+            }
+        }
+        let moved = u64::from(chosen.count_ones());
+        self.moved += moved;
+        self.stayed += count as u64 - moved;
+        self.spend(effort);
+        chosen
+    }
+
+    /// Something else was done that costs as much as looking at so many blocks.
+    pub fn spend(&mut self, effort: usize) {
+        self.effort = self.effort.saturating_sub(effort);
+    }
+
+    /// Whether one block has to be moved. The caller does so.
+    pub fn wants<T: ?Sized>(&mut self, block: *const T) -> bool {
+        self.judge(&[block.cast()]) != 0
+    }
+
+    /// Moves what a vector holds, with as much room as before.
+    pub fn vec<T>(&mut self, vec: &mut Vec<T>) {
+        if vec.capacity() > 0 && size_of::<T>() > 0 && self.wants(vec.as_ptr()) {
+            let mut fresh = Vec::with_capacity(vec.capacity());
+            fresh.append(vec);
+            *vec = fresh;
+        }
+    }
+
+    /// As `vec`.
+    pub fn deque<T>(&mut self, deque: &mut VecDeque<T>) {
+        // An empty one does not tell where its block is.
+        let Some(first) = deque.as_slices().0.first() else { return };
+        if self.wants(first) {
+            let mut fresh = VecDeque::with_capacity(deque.capacity());
+            fresh.append(deque);
+            *deque = fresh;
+        }
+    }
+
+    pub fn bytes(&mut self, bytes: &mut Box<[u8]>) {
+        if !bytes.is_empty() && self.wants(bytes.as_ptr()) {
+            *bytes = bytes.clone();
+        }
+    }
+
+    /// Moves what a box holds; the default is left in the old block for a moment.
+    pub fn boxed<T: Default>(&mut self, boxed: &mut Box<T>) {
+        if self.wants(&raw const **boxed) {
+            let fresh = Box::new(std::mem::take(&mut **boxed));
+            *boxed = fresh;
+        }
+    }
+
+    /// Moves the block of a shared value that has no other owner.
+    pub fn shared<T: Default>(&mut self, shared: &mut Arc<T>) {
+        if Arc::get_mut(shared).is_some() && self.wants(Arc::as_ptr(shared)) {
+            let value = Arc::get_mut(shared).map(std::mem::take);
+            *shared = Arc::new(value.expect("nobody else has it"));
+        }
+    }
+}
+
+impl Slabs {
+    /// A slab with more free slots than these should be emptied; `None` if that does not gain enough.
+    fn sparse_from(&self) -> Option<u16> {
+        let free = self.slots().saturating_sub(self.used);
+        if self.partial < PARTIAL_LEAST || free < self.used / FREE_SHARE {
+            return None;
+        }
+        let in_partial = self.partial * self.slots_each;
+        // Somewhat fuller than the average counts as sparse too: the blocks of all of these fit into full
+        // slabs, and a block that has moved lies in a full one and is not moved again.
+        u16::try_from(free.min(in_partial) * 3 / (4 * self.partial)).ok()
+    }
+}
+
+/// Blocks that are judged at once.
+pub const BATCH: usize = 8;
+
+/// Sizes of slots are multiples of this.
+const STEP: usize = 8;
+/// As many sizes as there are up to the largest slot.
+const SIZES: usize = (14 << 10) / STEP + 1;
+/// No slab has so many free slots.
+const NEVER: u16 = u16::MAX;
+/// What moving a block costs, beside its bytes, in looks at one.
+const MOVE_EFFORT: usize = 4;
+/// So many bytes cost as much to copy as a look.
+const BYTES_PER_EFFORT: usize = 512;
+/// Fewer slabs that are not full are left alone.
+const PARTIAL_LEAST: usize = 4;
+/// A size of which a smaller share of what is used is free is left alone.
+const FREE_SHARE: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sparse_follows_from_the_average() {
+        let slabs = |count, partial, used| Slabs { slot_len: 96, slots_each: 128, count, partial, used };
+        let check = |slabs: Slabs, limit| assert_eq!(slabs.sparse_from(), limit, "{slabs:?}");
+        check(slabs(0, 0, 0), None);
+        // Nine of ten slots are free: 115 in each slab.
+        check(slabs(100, 100, 1300), Some(86));
+        check(slabs(200, 100, 12_800 + 1300), Some(86));
+        check(slabs(100, 100, 12_800 - 128), None);
+        check(slabs(3, 3, 10), None);
+        // Two of four: those with two free are sparse.
+        check(Slabs { slot_len: 1024, slots_each: 4, count: 80, partial: 76, used: 167 }, Some(1));
+    }
+
+    #[test]
+    fn plain_blocks_are_moved_whole() {
+        let mut mover = Mover::of_everything();
+        mover.begin(100);
+        let mut vec = Vec::with_capacity(10);
+        vec.extend([1, 2, 3]);
+        let mut deque: VecDeque<u8> = (0..9).collect();
+        deque.rotate_left(4);
+        let (mut bytes, mut boxed, mut shared) = (Box::<[u8]>::from(*b"abc"), Box::new(7), Arc::new(vec![8]));
+        let other = Arc::new(9);
+        mover.vec(&mut vec);
+        mover.deque(&mut deque);
+        mover.boxed(&mut boxed);
+        mover.shared(&mut shared);
+        mover.shared(&mut Arc::clone(&other));
+        let mut slice: Box<[u8]> = bytes.clone();
+        mover.bytes(&mut slice);
+        bytes.copy_from_slice(&slice);
+        assert_eq!((&vec[..], vec.capacity(), *boxed, &shared[..]), (&[1, 2, 3][..], 10, 7, &[8][..]));
+        assert_eq!((deque, &bytes[..]), ([4, 5, 6, 7, 8, 0, 1, 2, 3].into(), &b"abc"[..]));
+        assert_eq!((mover.moved, mover.stayed, mover.is_spent()), (5, 0, false));
+    }
+}

@@ -1,0 +1,299 @@
+//! When memory is defragmented and how much of the time that takes: from how much of it is wasted in slabs
+//! that are not full. It looks at what is allocated, never at `maxmemory`.
+//!
+//! Work is done in slices; between two steps of a slice, each a few microseconds under one shard's lock, and
+//! between two slices nothing is locked. Whoever has time calls [`Defrag::tend`], or [`Defrag::slice`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use base::alloc;
+use base::defrag::Mover;
+use parking_lot::Mutex;
+use store::defrag::DefragCursor;
+
+use crate::config::Config;
+use crate::engine::Engine;
+
+#[derive(Default)]
+pub struct Defrag {
+    work: Mutex<Work>,
+    /// Per cent of one processor's time that it takes now; 0: it rests.
+    percent: AtomicU64,
+    counts: Counts,
+    /// Nanoseconds in which it did not rest, before; and when it began, on the monotonic clock.
+    active_ns: AtomicU64,
+    since_ns: AtomicU64,
+}
+
+/// Since the statistics began.
+#[derive(Default)]
+struct Counts {
+    moved: AtomicU64,
+    stayed: AtomicU64,
+    moved_keys: AtomicU64,
+    stayed_keys: AtomicU64,
+}
+
+#[derive(Default)]
+struct Work {
+    mover: Mover,
+    cursor: DefragCursor,
+    /// When the slabs were looked at last; bytes that were free in sparse ones, and bytes in use.
+    looked_ns: Option<u64>,
+    wasted: usize,
+    used: usize,
+    round: Round,
+    /// It rests until then: rounds moved too little.
+    resting_ns: u64,
+    /// For how long the next rest will be.
+    rest_ns: u64,
+}
+
+/// What a round has done so far.
+#[derive(Clone, Copy, Default)]
+struct Round {
+    moved: u64,
+    stayed: u64,
+}
+
+/// What INFO shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Figures {
+    pub percent: u64,
+    pub moved: u64,
+    pub stayed: u64,
+    pub moved_keys: u64,
+    pub stayed_keys: u64,
+    pub active_ms: u64,
+    /// Since it began, if it goes on.
+    pub current_ms: u64,
+}
+
+impl Defrag {
+    /// Does a slice if one is due, and says for how many nanoseconds there is nothing to do. One thread calls
+    /// it again and again, and has no cache of the allocator's.
+    pub fn tend(&self, engine: &Engine) -> u64 {
+        let (config, now) = (engine.config(), engine.host.monotonic_ns());
+        if !config.active_defrag || engine.is_loading() || engine.debug.pause_cron.load(Ordering::Relaxed) {
+            self.set_percent(0, now);
+            return LOOK_EVERY_NS;
+        }
+        let mut work = self.work.lock();
+        if work.look(now) {
+            let percent = work.judge(&config, self.percent.load(Ordering::Relaxed) > 0, now);
+            self.set_percent(percent, now);
+        }
+        let percent = self.percent.load(Ordering::Relaxed);
+        if percent == 0 {
+            return LOOK_EVERY_NS;
+        }
+        let slice_ns = (config.active_defrag_cycle_us.max(1) as u64) * 1000;
+        self.work_on(&mut work, engine, slice_ns);
+        let end = engine.host.monotonic_ns();
+        note_latency(engine, &config, end - now);
+        if work.resting_ns > end {
+            self.set_percent(0, end);
+        }
+        (end - now) * (100 - percent) / percent
+    }
+
+    /// Moves blocks out of sparse slabs for so many nanoseconds, and returns how many. The caller holds no
+    /// lock.
+    pub fn slice(&self, engine: &Engine, slice_ns: u64) -> u64 {
+        let mut work = self.work.lock();
+        work.look(engine.host.monotonic_ns());
+        self.work_on(&mut work, engine, slice_ns)
+    }
+
+    fn work_on(&self, work: &mut Work, engine: &Engine, slice_ns: u64) -> u64 {
+        let (begin, before) = (engine.host.monotonic_ns(), Round::of(&work.mover));
+        let mut now = begin;
+        for _ in 0..STEPS_MOST {
+            work.mover.begin(STEP_EFFORT);
+            if work.cursor.step(&engine.store, &mut work.mover) && work.end_round(now) {
+                break;
+            }
+            let end = engine.host.monotonic_ns();
+            let step_ns = end - now;
+            now = end;
+            // No step is begun that would likely take too long.
+            if now - begin + step_ns > slice_ns {
+                break;
+            }
+        }
+        let done = Round::of(&work.mover).since(before);
+        self.count(work, done);
+        done.moved
+    }
+
+    fn count(&self, work: &mut Work, done: Round) {
+        let Counts { moved, stayed, moved_keys, stayed_keys } = &self.counts;
+        moved.fetch_add(done.moved, Ordering::Relaxed);
+        stayed.fetch_add(done.stayed, Ordering::Relaxed);
+        moved_keys.fetch_add(std::mem::take(&mut work.cursor.moved), Ordering::Relaxed);
+        stayed_keys.fetch_add(std::mem::take(&mut work.cursor.stayed), Ordering::Relaxed);
+    }
+
+    fn set_percent(&self, percent: u64, now: u64) {
+        let before = self.percent.swap(percent, Ordering::Relaxed);
+        if before == 0 && percent > 0 {
+            self.since_ns.store(now, Ordering::Relaxed);
+        } else if before > 0 && percent == 0 {
+            let since = self.since_ns.load(Ordering::Relaxed);
+            self.active_ns.fetch_add(now - since, Ordering::Relaxed);
+            return_pages();
+        }
+    }
+
+    pub fn figures(&self, now: u64) -> Figures {
+        let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let percent = value(&self.percent);
+        let current_ns = if percent > 0 { now.saturating_sub(value(&self.since_ns)) } else { 0 };
+        Figures {
+            percent,
+            moved: value(&self.counts.moved),
+            stayed: value(&self.counts.stayed),
+            moved_keys: value(&self.counts.moved_keys),
+            stayed_keys: value(&self.counts.stayed_keys),
+            active_ms: (value(&self.active_ns) + current_ns) / 1_000_000,
+            current_ms: current_ns / 1_000_000,
+        }
+    }
+
+    /// The statistics begin anew.
+    pub fn reset(&self) {
+        let Counts { moved, stayed, moved_keys, stayed_keys } = &self.counts;
+        let counts = [moved, stayed, moved_keys, stayed_keys, &self.active_ns];
+        counts.into_iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+}
+
+impl Work {
+    /// Learns which slabs are sparse, if the last time is long ago.
+    fn look(&mut self, now: u64) -> bool {
+        let is_due = self.looked_ns.is_none_or(|looked| now - looked >= LOOK_EVERY_NS);
+        if is_due {
+            self.looked_ns = Some(now);
+            self.used = alloc::stats().allocated;
+            self.wasted = self.mover.aim(&alloc::slabs());
+        }
+        is_due
+    }
+
+    /// Per cent of the time to be taken.
+    fn judge(&mut self, config: &Config, is_active: bool, now: u64) -> u64 {
+        let wasted_percent = (self.wasted * 100 / self.used.max(1)) as i64;
+        let lower = config.active_defrag_threshold_lower;
+        // Once begun it goes on for a while, not to begin again at once.
+        let enough = if is_active { lower / 2 } else { lower };
+        if wasted_percent < enough || (self.wasted as u64) < ignored(config) {
+            (self.rest_ns, self.resting_ns) = (0, 0);
+            return 0;
+        }
+        if now < self.resting_ns {
+            return 0;
+        }
+        percent_for(config, wasted_percent)
+    }
+
+    /// A round is complete; true if so little moved that another one is not worth it now.
+    fn end_round(&mut self, now: u64) -> bool {
+        let done = Round::of(&self.mover).since(self.round);
+        self.round = Round::of(&self.mover);
+        if done.moved >= done.stayed / WORTH_SHARE && done.moved > 0 {
+            self.rest_ns = 0;
+            return false;
+        }
+        self.rest_ns = (self.rest_ns * 2).clamp(LOOK_EVERY_NS, REST_MOST_NS);
+        self.resting_ns = now + self.rest_ns;
+        true
+    }
+}
+
+impl Round {
+    fn of(mover: &Mover) -> Round {
+        Round { moved: mover.moved, stayed: mover.stayed }
+    }
+
+    fn since(self, before: Round) -> Round {
+        Round { moved: self.moved - before.moved, stayed: self.stayed - before.stayed }
+    }
+}
+
+/// The pages of slabs that became free go back to the system, if they are many: by themselves they would stay
+/// for some seconds.
+fn return_pages() {
+    let stats = alloc::stats();
+    if stats.resident - stats.active.min(stats.resident) > stats.active / PAGES_SHARE {
+        alloc::purge();
+    }
+}
+
+fn note_latency(engine: &Engine, config: &Config, slice_ns: u64) {
+    let (ms, threshold) = (slice_ns / 1_000_000, config.latency_monitor_threshold_ms);
+    if threshold > 0 && ms >= threshold as u64 {
+        engine.latency.lock().add("active-defrag-cycle", engine.host.unix_us() / 1_000_000, ms);
+    }
+}
+
+/// So many wasted bytes do not matter; fewer if there is a limit to all memory.
+fn ignored(config: &Config) -> u64 {
+    let limit = config.memory_limit();
+    let of_limit = if limit > 0 { limit / IGNORED_SHARE } else { u64::MAX };
+    config.active_defrag_ignore_bytes.min(of_limit)
+}
+
+/// Between the least and the most that is configured, as the waste is between its bounds.
+fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
+    let (lower, upper) = (config.active_defrag_threshold_lower, config.active_defrag_threshold_upper);
+    let (least, most) = (config.active_defrag_cycle_min, config.active_defrag_cycle_max);
+    let beyond = (wasted_percent - lower).max(0);
+    let percent = least + (most - least) * beyond / (upper - lower).max(1);
+    percent.clamp(least.min(most), most.max(least)) as u64
+}
+
+/// How often the slabs are looked at.
+const LOOK_EVERY_NS: u64 = 1_000_000_000;
+/// A larger share of `maxmemory` is not ignored.
+const IGNORED_SHARE: u64 = 32;
+/// Blocks looked at in a step, about: ten to twenty microseconds.
+const STEP_EFFORT: usize = 128;
+/// A clock that stands still does not make a slice longer.
+const STEPS_MOST: usize = 100;
+/// A round that moves a smaller share of what it looks at is not worth it.
+const WORTH_SHARE: u64 = 100;
+/// A smaller share of unused pages is not worth it.
+const PAGES_SHARE: usize = 16;
+/// The longest rest after such rounds.
+const REST_MOST_NS: u64 = 60_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_taken_follows_the_waste() {
+        let config = Config {
+            active_defrag_threshold_lower: 10,
+            active_defrag_threshold_upper: 110,
+            active_defrag_cycle_min: 1,
+            active_defrag_cycle_max: 21,
+            ..Config::default()
+        };
+        let check = |wasted, percent| assert_eq!(percent_for(&config, wasted), percent, "{wasted}");
+        [(0, 1), (10, 1), (60, 11), (110, 21), (900, 21)].into_iter().for_each(|(w, p)| check(w, p));
+    }
+
+    #[test]
+    fn rounds_that_move_nothing_are_followed_by_longer_and_longer_rests() {
+        let mut work = Work::default();
+        let mut end = |moved, stayed| {
+            work.mover.moved += moved;
+            work.mover.stayed += stayed;
+            work.end_round(0).then_some(work.rest_ns / LOOK_EVERY_NS)
+        };
+        assert_eq!(end(100, 900), None);
+        assert_eq!([end(0, 0), end(0, 1000), end(9, 1000), end(10, 1000)], [Some(1), Some(2), Some(4), None]);
+        assert_eq!(end(1, 1000), Some(1));
+    }
+}

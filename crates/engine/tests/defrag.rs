@@ -1,0 +1,127 @@
+//! Memory that is full of holes: after some slices of defragmentation little more is held than used, and the
+//! data are what they were.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use base::alloc;
+use base::random::Rng;
+use engine::testing::{TestEngine, show};
+
+#[global_allocator]
+static ALLOCATOR: alloc::Jemalloc = alloc::Jemalloc;
+
+/// What is allocated counts for the whole process: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(alloc::thread_cache_off());
+    guard
+}
+
+/// Bytes that the allocator holds for a thousand that are used: in pages with data, and in all but those of its
+/// own tables.
+fn held() -> (usize, usize) {
+    alloc::purge();
+    let stats = alloc::stats();
+    let resident = stats.resident - stats.metadata;
+    (stats.active * 1000 / stats.allocated, resident * 1000 / stats.allocated)
+}
+
+/// Bytes that are free between others.
+fn holes() -> usize {
+    alloc::stats();
+    alloc::slabs().iter().map(|slabs| slabs.free_bytes()).sum()
+}
+
+/// Slices until a whole round moves nothing; their number is bounded.
+fn defragment(test: &mut TestEngine) {
+    let mut idle = 0;
+    for slice in 0..SLICES_MOST {
+        idle = if test.engine.defrag.slice(&test.engine, 100_000) == 0 { idle + 1 } else { 0 };
+        if slice % 20 == 0 {
+            test.check_invariants();
+            // The slabs are looked at anew.
+            test.advance_ms(1000);
+        }
+        if idle > IDLE_SLICES {
+            break;
+        }
+    }
+    test.check_invariants();
+}
+
+/// The clock stands still during a slice, which ends after a number of steps then.
+const SLICES_MOST: usize = 1000;
+const IDLE_SLICES: usize = 50;
+
+fn run(test: &mut TestEngine, words: &[&str]) {
+    let reply = show(&test.run_words(words));
+    assert!(!reply.starts_with('-'), "{words:?}: {reply}");
+}
+
+/// The goal of issue 5 at a smaller scale, in counts instead of seconds.
+#[test]
+fn keys_of_another_size_fill_the_holes() {
+    let _alone = alone();
+    let mut test = TestEngine::new();
+    let mut rng = Rng::from_seed(5);
+    let (small, large) = ("v".repeat(64), "w".repeat(256));
+    for key in 0..KEYS {
+        run(&mut test, &["SET", &format!("key:{key}"), &small]);
+    }
+    for key in 0..KEYS {
+        if rng.below(10) > 0 {
+            run(&mut test, &["DEL", &format!("key:{key}")]);
+        }
+    }
+    for key in 0..KEYS / 4 {
+        run(&mut test, &["SET", &format!("new:{key}"), &large]);
+    }
+    let (before, digest) = (held(), test.digest());
+    defragment(&mut test);
+    let after = held();
+    assert!(before.0 > 1300, "the test makes holes: {before:?}");
+    assert!(after.0 < 1060 && after.1 < 1100, "{before:?}, then {after:?}");
+    assert!(test.digest() == digest, "nothing else changed");
+}
+
+const KEYS: usize = 100_000;
+
+/// Two large values of each type grow side by side; then one of the two goes.
+#[test]
+fn large_values_of_every_type_move() {
+    let _alone = alone();
+    let mut test = TestEngine::with_config(|config| {
+        config.list_max_listpack_size = 5;
+        config.stream_node_max_entries = 5;
+    });
+    for element in 0..ELEMENTS {
+        for side in ["stays", "goes"] {
+            grow(&mut test, side, &format!("element:{element}"));
+        }
+    }
+    for kind in ["hash", "set", "zset", "list", "stream"] {
+        run(&mut test, &["DEL", &format!("{kind}:goes")]);
+    }
+    let (before, digest) = (holes(), test.digest());
+    defragment(&mut test);
+    let after = holes();
+    assert!(before > 100 * ELEMENTS, "the test makes holes: {before}");
+    assert!(after < before / 4, "{before}, then {after}");
+    assert!(test.digest() == digest, "nothing else changed");
+}
+
+const ELEMENTS: usize = 20_000;
+
+fn grow(test: &mut TestEngine, side: &str, element: &str) {
+    let key = |kind: &str| format!("{kind}:{side}");
+    run(test, &["HSET", &key("hash"), element, "value of some length"]);
+    run(test, &["SADD", &key("set"), element]);
+    run(test, &["ZADD", &key("zset"), &element["element:".len()..], element]);
+    run(test, &["RPUSH", &key("list"), element]);
+    run(test, &["XADD", &key("stream"), "*", "field", element]);
+    if element == "element:0" {
+        run(test, &["XGROUP", "CREATE", &key("stream"), "group", "0"]);
+    }
+    run(test, &["XREADGROUP", "GROUP", "group", "one", "COUNT", "1", "STREAMS", &key("stream"), ">"]);
+}

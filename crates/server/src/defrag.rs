@@ -1,0 +1,34 @@
+//! The thread that defragments memory and lets unused pages go back to the system. How much it does, and
+//! when, the engine says.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::host::Process;
+
+pub fn start_thread(process: &Arc<Process>) -> io::Result<()> {
+    let process = Arc::clone(process);
+    thread::Builder::new().name("defrag".into()).spawn(move || run(&process))?;
+    Ok(())
+}
+
+/// Runs until the process ends.
+fn run(process: &Process) {
+    base::alloc::thread_cache_off();
+    let engine = process.engine();
+    let mut purged = Instant::now();
+    loop {
+        let rest = Duration::from_nanos(engine.defrag.tend(engine));
+        if purged.elapsed() >= PURGE_EVERY {
+            base::alloc::purge_due();
+            purged = Instant::now();
+        }
+        thread::sleep(rest);
+    }
+}
+
+/// How often arenas are asked for pages whose time has come: their threads do so themselves as long as they
+/// allocate.
+const PURGE_EVERY: Duration = Duration::from_secs(1);
