@@ -13,8 +13,8 @@ pub fn crc64(state: u64, bytes: &[u8]) -> u64 {
     digest.finalize()
 }
 
-/// The checksum of two texts one behind the other, of which the second has `second_len` bytes: as if the first
-/// were followed by so many zeros, each of which multiplies by x^8. A microsecond or two, however long.
+/// The checksum of two texts one behind the other, of which the second has `second_len` bytes: as if the
+/// first were followed by so many zeros, each of which multiplies by x^8. A microsecond or two, however long.
 pub fn crc64_combine(first: u64, second: u64, second_len: u64) -> u64 {
     let bits = (0..u64::BITS as usize).filter(|bit| second_len >> bit & 1 == 1);
     bits.fold(first, |crc, bit| crc64_product(crc, CRC64_ZEROS[bit])) ^ second
