@@ -18,8 +18,8 @@ fn alone() -> MutexGuard<'static, ()> {
     guard
 }
 
-/// Bytes that the allocator holds for a thousand that are used: in pages with data, and in all but those of its
-/// own tables.
+/// Bytes that the allocator holds for a thousand that are used: in pages with data, and in all but those of
+/// its own tables.
 fn held() -> (usize, usize) {
     alloc::purge();
     let stats = alloc::stats();

@@ -1,5 +1,5 @@
-//! The way through the keyspace that moves entries and what they point to out of sparse slabs, a few at a time
-//! under one shard's lock.
+//! The way through the keyspace that moves entries and what they point to out of sparse slabs, a few at a
+//! time under one shard's lock.
 //!
 //! A move changes nothing of a key: no snapshot, reading or watcher hears of it. What comes or goes meanwhile
 //! may be passed over; the next round comes to it. How often and how long is the caller's business.

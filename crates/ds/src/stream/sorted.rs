@@ -321,7 +321,8 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
 }
 
 impl<K, V> SortedMap<K, V> {
-    /// Moves blocks from entry `index` of chunk `at` on; false at the end. `inner` moves what a value points to.
+    /// Moves blocks from entry `index` of chunk `at` on; false at the end. `inner` moves what a value
+    /// points to.
     pub fn move_on(
         &mut self,
         at: &mut u64,

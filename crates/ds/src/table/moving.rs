@@ -1,8 +1,8 @@
 //! Moving a table's blocks out of sparse slabs, a line of slots at a time, while it is used.
 //!
-//! Where an item's block lies is known to its slot alone (a sorted set's tree besides, which its owner tells):
-//! slots, marks and times stay as they are. What is inserted or removed meanwhile may be passed over or seen
-//! twice; the next round comes to it.
+//! Where an item's block lies is known to its slot alone (besides, to a sorted set's tree, which its owner
+//! tells): slots, marks and times stay as they are. What is inserted or removed meanwhile may be passed over
+//! or seen twice; the next round comes to it.
 
 use base::alloc::prefetch;
 use base::defrag::Mover;

@@ -244,6 +244,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("dir", "the server puts in the directory it runs in"),
     ("activedefrag", "it needs no build of its own here"),
     ("maxmemory-clients", "maxmemory bounds the process only if clients are bounded"),
+    ("activedefrag", "memory is not left full of holes"),
+    ("active-defrag-ignore-bytes", "what is resident stays near what is used, in small data sets too"),
+    ("active-defrag-threshold-lower", "what is resident stays within a tenth of what is used"),
+    ("active-defrag-cycle-max", "commands lose no more than a few per cent of their time"),
 ];
 
 /// What the test's own arguments set.
