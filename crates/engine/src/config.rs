@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use rdb::VersionCheck;
+
 /// One `save <seconds> <changes>` rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SavePoint {
@@ -183,6 +185,7 @@ pub struct Config {
     /// Bytes a second; 0: as fast as it goes.
     pub snapshot_write_rate: u64,
     pub sanitize_dump_payload: SanitizePayload,
+    pub rdb_version_check: VersionCheck,
     /// Debugging aid: microseconds slept for each key loaded; negative: once in so many keys.
     pub key_load_delay_us: i64,
     /// Debugging aid: microseconds slept for each key saved; negative: once in so many keys.
@@ -413,6 +416,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     snapshot_memory_limit: base::limits::SNAPSHOT_MEMORY_DEFAULT as u64,
     snapshot_write_rate: 0,
     sanitize_dump_payload: SanitizePayload::No,
+    rdb_version_check: VersionCheck::Strict,
     key_load_delay_us: 0,
     rdb_key_save_delay_us: 0,
     available_memory: 0,

@@ -48,7 +48,7 @@ pub fn restore(payload: &[u8], options: &ReadOptions) -> Result<Object, RestoreE
 fn open<'a>(payload: &'a [u8], options: &ReadOptions) -> Option<(&'a [u8], Dialect)> {
     let (summed, sum) = payload.split_last_chunk()?;
     let (body, version) = summed.split_last_chunk()?;
-    let dialect = Dialect::of_version(u32::from(u16::from_le_bytes(*version)))?;
+    let dialect = options.version_check.dialect(u32::from(u16::from_le_bytes(*version)))?;
     let holds = !options.verify_checksum || crc64(0, summed) == u64::from_le_bytes(*sum);
     holds.then_some((body, dialect))
 }

@@ -11,10 +11,27 @@ pub enum Dialect {
 impl Dialect {
     /// The dialect of a DUMP payload, which has no magic; None for a version that is not read.
     pub fn of_version(version: u32) -> Option<Dialect> {
+        VersionCheck::Strict.dialect(version)
+    }
+}
+
+/// Which versions are read: those that are known, or newer ones too, for what they have in common with these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VersionCheck {
+    Strict,
+    Relaxed,
+}
+
+impl VersionCheck {
+    /// The dialect of a version; None if it is not read. Redis' versions are those below Valkey's first.
+    pub fn dialect(self, version: u32) -> Option<Dialect> {
         match version {
             1..=VERSION_REDIS_MAX => Some(Dialect::Redis),
             VERSION_VALKEY => Some(Dialect::Valkey),
-            _ => None,
+            0 => None,
+            _ if self == VersionCheck::Strict => None,
+            _ if version < VERSION_VALKEY => Some(Dialect::Redis),
+            _ => Some(Dialect::Valkey),
         }
     }
 }
@@ -48,7 +65,7 @@ pub fn magic(version: u32) -> [u8; MAGIC_LEN] {
 }
 
 /// Reads the first nine bytes of a file: `REDIS` and four digits, or `VALKEY` and three.
-pub fn parse_magic(bytes: &[u8; MAGIC_LEN]) -> Magic {
+pub fn parse_magic(bytes: &[u8; MAGIC_LEN], check: VersionCheck) -> Magic {
     let (dialect, digits) = match bytes {
         [b'R', b'E', b'D', b'I', b'S', digits @ ..] => (Dialect::Redis, &digits[..]),
         [b'V', b'A', b'L', b'K', b'E', b'Y', digits @ ..] => (Dialect::Valkey, &digits[..]),
@@ -58,7 +75,7 @@ pub fn parse_magic(bytes: &[u8; MAGIC_LEN]) -> Magic {
         return Magic::NotRdb;
     }
     let version = digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
-    match Dialect::of_version(version) {
+    match check.dialect(version) {
         Some(found) if found == dialect => Magic::Readable(dialect, version),
         _ => Magic::Unsupported(version),
     }
@@ -194,7 +211,7 @@ mod tests {
     use super::*;
 
     fn check(bytes: &[u8; MAGIC_LEN], expected: Magic) {
-        assert_eq!(parse_magic(bytes), expected, "{}", String::from_utf8_lossy(bytes));
+        assert_eq!(parse_magic(bytes, VersionCheck::Strict), expected, "{}", String::from_utf8_lossy(bytes));
         if let Magic::Readable(_, version) = expected {
             assert_eq!(&magic(version), bytes);
         }
@@ -214,6 +231,21 @@ mod tests {
         check(b"VALKEY011", Magic::Unsupported(11));
         check(b"REDIS00a1", Magic::NotRdb);
         check(b"FOOBAR080", Magic::NotRdb);
+    }
+
+    #[test]
+    fn newer_versions_are_read_if_the_check_is_relaxed() {
+        for (bytes, expected) in [
+            (b"REDIS0014", Magic::Readable(Dialect::Redis, 14)),
+            (b"REDIS0015", Magic::Readable(Dialect::Redis, 15)),
+            (b"REDIS0079", Magic::Readable(Dialect::Redis, 79)),
+            (b"REDIS0080", Magic::Unsupported(80)),
+            (b"REDIS0000", Magic::Unsupported(0)),
+            (b"VALKEY079", Magic::Unsupported(79)),
+            (b"VALKEY222", Magic::Readable(Dialect::Valkey, 222)),
+        ] {
+            assert_eq!(parse_magic(bytes, VersionCheck::Relaxed), expected);
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod writer;
 pub use batch::{Batch, BatchReader, RawValue, RecordRef};
 pub use dump::{RestoreError, dump, restore};
 pub use error::{Error, ErrorKind, Stage};
-pub use format::Dialect;
+pub use format::{Dialect, VersionCheck};
 pub use length::WriteOptions;
 pub use list::ListObject;
 pub use reader::{Item, ReadOptions, Reader};

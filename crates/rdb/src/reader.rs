@@ -3,7 +3,7 @@
 
 use crate::batch::{BATCH_LEN, Batch};
 use crate::error::{Error, ErrorKind, Stage};
-use crate::format::{self, Dialect, Magic};
+use crate::format::{self, Dialect, Magic, VersionCheck};
 use crate::length;
 use crate::record::{Progress, Record};
 use crate::skip::{self, Ahead};
@@ -18,11 +18,17 @@ pub struct ReadOptions {
     pub verify_checksum: bool,
     /// Also look for fields that come twice in a packed hash; only files of a trusted writer may go without.
     pub deep_sanitize: bool,
+    pub version_check: VersionCheck,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        ReadOptions { thresholds: Thresholds::default(), verify_checksum: true, deep_sanitize: true }
+        ReadOptions {
+            thresholds: Thresholds::default(),
+            verify_checksum: true,
+            deep_sanitize: true,
+            version_check: VersionCheck::Strict,
+        }
     }
 }
 
@@ -66,8 +72,8 @@ impl<R: Read> Reader<R> {
     pub fn new(input: R, options: &ReadOptions) -> Result<Self, Error> {
         let summing = if options.verify_checksum { Summing::On } else { Summing::Off };
         let mut source = Source::new(input, BUFFER_LEN, summing);
-        let (dialect, version) =
-            read_header(&mut source).map_err(|kind| kind.at(source.offset(), Stage::Header))?;
+        let (dialect, version) = read_header(&mut source, options.version_check)
+            .map_err(|kind| kind.at(source.offset(), Stage::Header))?;
         let duplicates = if options.deep_sanitize { Duplicates::Sought } else { Duplicates::Trusted };
         let rules = Rules { dialect, thresholds: options.thresholds, duplicates };
         Ok(Reader { source, version, progress: Progress::new(rules), checksum: None, ended: false })
@@ -258,8 +264,8 @@ impl<R: Read + Seek> Reader<R> {
     }
 }
 
-fn read_header<R: Read>(source: &mut Source<R>) -> Result<(Dialect, u32), ErrorKind> {
-    match format::parse_magic(&source.array()?) {
+fn read_header<R: Read>(source: &mut Source<R>, check: VersionCheck) -> Result<(Dialect, u32), ErrorKind> {
+    match format::parse_magic(&source.array()?, check) {
         Magic::Readable(dialect, version) => Ok((dialect, version)),
         Magic::Unsupported(version) => Err(ErrorKind::UnsupportedVersion(version)),
         Magic::NotRdb => Err(ErrorKind::NotRdb),

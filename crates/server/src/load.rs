@@ -158,6 +158,7 @@ fn read_options(config: &Config) -> ReadOptions {
         thresholds: thresholds(config),
         verify_checksum: config.rdbchecksum,
         deep_sanitize: config.sanitize_dump_payload == SanitizePayload::Yes,
+        version_check: config.rdb_version_check,
     }
 }
 

@@ -118,7 +118,12 @@ fn read_payload(ctx: &Ctx) -> Result<Object, CmdError> {
         SanitizePayload::Clients => ctx.session.origin == Origin::Client,
     };
     let verify_checksum = !ctx.engine.debug.skip_checksums.load(std::sync::atomic::Ordering::Relaxed);
-    let options = ReadOptions { thresholds: thresholds(ctx.config), verify_checksum, deep_sanitize };
+    let options = ReadOptions {
+        thresholds: thresholds(ctx.config),
+        verify_checksum,
+        deep_sanitize,
+        version_check: ctx.config.rdb_version_check,
+    };
     rdb::restore(ctx.args.at(3), &options).map_err(|error| match error {
         RestoreError::VersionOrChecksum => CmdError::new("ERR DUMP payload version or checksum are wrong"),
         RestoreError::BadData(_) => CmdError::new("ERR Bad data format"),

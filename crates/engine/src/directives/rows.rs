@@ -2,6 +2,7 @@
 //! decides how a directive is read, checked, printed, documented and refused.
 
 use base::limits::DATABASES;
+use rdb::VersionCheck;
 
 use super::Section::*;
 use super::{Change, Directive, Place, Section, Shape, Status, Value};
@@ -618,13 +619,14 @@ pub static DIRECTIVES: &[Directive] = &[
         "Bytes that a snapshot writes to the disk in a second at most; 0 means as many as it can. A running \
          one follows at once.",
     ),
-    harmless(
+    served(
         "rdb-version-check",
         Snapshotting,
         Shape::Choice(&["strict", "relaxed"]),
-        "strict",
-        "a file of an unknown version is always refused",
-        "Whether a snapshot of an unknown, newer version is refused or tried.",
+        |c| Value::Choice(usize::from(c.rdb_version_check == VersionCheck::Relaxed)),
+        |c, v| c.rdb_version_check = [VersionCheck::Strict, VersionCheck::Relaxed][v.choice()],
+        "Whether a snapshot or a RESTORE payload of an unknown, newer version is refused or tried. What a newer \
+         version has added is refused where it comes.",
     ),
     // ---- replication
     later(

@@ -1,5 +1,5 @@
 //! What the requests look like: templates by family, and what is drawn for their words with a `$`. What Redis
-//! 7.0 answers otherwise than 7.2, by chance or by the clock has no template.
+//! 7.0 answers otherwise than 7.2 has no template.
 
 use base::random::Rng;
 
@@ -19,21 +19,29 @@ pub const FAMILIES: &[(&str, Templates)] = &[
     ("geo", GEO),
     ("HyperLogLog", HYPERLOGLOGS),
     ("SORT", SORT),
+    ("choices", CHOICES),
     ("keys", KEYS),
 ];
 
-/// `$s`, `$b`, `$h`, `$l`, `$t`, `$z`, `$n`, `$x`, `$g`, `$p` are keys of a family, now and then of another.
+/// `$s`, `$b`, `$h`, `$l`, `$t`, `$z`, `$x`, `$g`, `$p` are keys of a family, now and then of another; `$n`
+/// and `$q` never are: sorted sets of one score, and lists.
 const STRINGS: Templates = &[
     "SET $s $value",
     "SET $s $value NX",
     "SET $s $value XX GET",
     "SET $s $value GET KEEPTTL",
     "SET $s $value EXAT $time",
+    "SET $s $value EX $seconds",
+    "SET $s $value PX $seconds NX",
+    "SETEX $s $seconds $value",
+    "PSETEX $s $seconds $value",
     "GET $s",
     "GETDEL $s",
     "GETSET $s $value",
     "GETEX $s EXAT $time",
+    "GETEX $s EX $seconds",
     "GETEX $s PERSIST",
+    "TTL $s",
     "SETNX $s $value",
     "MSET $s $value $s $value",
     "MSETNX $s $value $s $value",
@@ -53,7 +61,7 @@ const STRINGS: Templates = &[
     "LCS $s $s IDX WITHMATCHLEN",
     "LCS $s $s IDX MINMATCHLEN $count",
     "DEL $s",
-    "OBJECT ENCODING $s",
+    "DUMP $s",
 ];
 
 const BITS: Templates = &[
@@ -79,6 +87,7 @@ const BITS: Templates = &[
     "BITFIELD_RO $b SET u8 0 1",
     "GET $b",
     "STRLEN $b",
+    "DUMP $b",
 ];
 
 const HASHES: Templates = &[
@@ -99,7 +108,7 @@ const HASHES: Templates = &[
     "HSCAN $h 0 COUNT 1000",
     "HSCAN $h 0 COUNT 1000 MATCH *1",
     "HRANDFIELD $h 0",
-    "OBJECT ENCODING $h",
+    "DUMP $h",
     "DEL $h",
 ];
 
@@ -129,7 +138,6 @@ const LISTS: Templates = &[
     "LPOS $l $member RANK $place COUNT $count MAXLEN $number",
     "LMPOP 2 $l $l LEFT COUNT $count",
     "LMPOP 1 $l RIGHT",
-    "OBJECT ENCODING $l",
 ];
 
 const SETS: Templates = &[
@@ -152,7 +160,7 @@ const SETS: Templates = &[
     "SPOP $t 1000",
     "SRANDMEMBER $t 0",
     "SSCAN $t 0 COUNT 1000",
-    "OBJECT ENCODING $t",
+    "DUMP $t",
 ];
 
 const SORTED_SETS: Templates = &[
@@ -188,7 +196,7 @@ const SORTED_SETS: Templates = &[
     "ZRANGESTORE $z $z $bound $bound BYSCORE LIMIT $count $place",
     "ZRANDMEMBER $z 0",
     "ZSCAN $z 0 COUNT 1000",
-    "OBJECT ENCODING $z",
+    "DUMP $z",
 ];
 
 /// All members have one score.
@@ -205,6 +213,7 @@ const NAMES: Templates = &[
     "ZRANGESTORE $n $n $name $name BYLEX",
     "ZRANK $n $member",
     "ZCARD $n",
+    "DUMP $n",
 ];
 
 const JOINED: Templates = &[
@@ -250,7 +259,7 @@ const STREAMS: Templates = &[
     "XSETID $x 210-$count",
     "XSETID $x 210-0 ENTRIESADDED -1 MAXDELETEDID $entry",
     "DEL $x",
-    "OBJECT ENCODING $x",
+    "XINFO STREAM $x",
 ];
 
 const GROUPS: Templates = &[
@@ -280,6 +289,8 @@ const GROUPS: Templates = &[
     "XAUTOCLAIM $x $group $consumer 0 $id COUNT $count",
     "XAUTOCLAIM $x $group $consumer 0 - JUSTID",
     "XINFO GROUPS $x",
+    "XINFO CONSUMERS $x $group",
+    "XINFO STREAM $x",
     "XLEN $x",
 ];
 
@@ -313,6 +324,7 @@ const HYPERLOGLOGS: Templates = &[
     "PFMERGE $p",
     "STRLEN $p",
     "GET $p",
+    "DUMP $p",
     "DEL $p",
 ];
 
@@ -335,6 +347,40 @@ const SORT: Templates = &[
     "SORT_RO $l BY weight_* DESC GET #",
     "SORT $s",
     "LRANGE $l 0 -1",
+    "RPUSH $q $member $short",
+    "LPUSH $q $short",
+    "RPOP $q",
+    "DUMP $q",
+    "ZADD $n 0 $number 0 $member",
+    "SORT $q BY nosort GET # GET weight_*",
+    "SORT $q BY nosort DESC LIMIT $place $count",
+    "SORT $n BY nosort LIMIT $place $count",
+    "SORT $n BY nosort DESC GET hash_*->field1",
+    "SORT $n BY nosort STORE $l",
+    "SORT $t BY nosort STORE $l",
+];
+
+/// Some of many, by chance: how many, and whether they are there, is not.
+const CHOICES: Templates = &[
+    "SADD $t $member $member $member",
+    "SADD $t $number",
+    "SREM $t $member",
+    "HSET $h $field $value $field $value",
+    "HDEL $h $field",
+    "ZADD $z $score $member $score $member",
+    "ZREM $z $member",
+    "SRANDMEMBER $t",
+    "SRANDMEMBER $t $some",
+    "SRANDMEMBER $t 1000",
+    "HRANDFIELD $h",
+    "HRANDFIELD $h $some",
+    "HRANDFIELD $h $some WITHVALUES",
+    "HRANDFIELD $h 1000 WITHVALUES",
+    "ZRANDMEMBER $z",
+    "ZRANDMEMBER $z $some",
+    "ZRANDMEMBER $z $some WITHSCORES",
+    "ZRANDMEMBER $z 1000 WITHSCORES",
+    "SPOP $t 1000",
 ];
 
 const KEYS: Templates = &[
@@ -368,10 +414,15 @@ const KEYS: Templates = &[
     "PEXPIREAT $key $time GT",
     "EXPIREAT $key $time LT",
     "EXPIREAT $key $time XX",
+    "EXPIRE $key $seconds",
+    "EXPIRE $key $seconds NX",
+    "EXPIRE $key $seconds XX",
+    "PEXPIRE $key $seconds",
+    "TTL $key",
+    "PTTL $key",
     "EXPIRETIME $key",
     "PEXPIRETIME $key",
     "PERSIST $key",
-    "OBJECT ENCODING $key",
     "OBJECT REFCOUNT none",
     "FLUSHDB",
     "PUBLISH $key $value",
@@ -423,6 +474,8 @@ const WIDTHS: &[&str] = &["u1", "i1", "u8", "i8", "u7", "i13", "u32", "i64", "u6
 const DISTANCES: &[&str] = &["0", "1", "200", "1000.5", "20000", "-1", "x"];
 const SPECIAL_IDS: &[&str] = &["0", "-", "+", "0-0", "18446744073709551616", "x", "1-x", "5"];
 const TIMES: &[&str] = &["4000000000", "4000000001", "4100000000", "x"];
+/// So many seconds or milliseconds that a test is over long before, or that no clock makes them right.
+const SECONDS: &[&str] = &["90000000", "80000000", "0", "-1", "x", "9223372036854775807", "9223372036854775"];
 
 fn one_of(rng: &mut Rng, texts: &[&str]) -> String {
     texts[rng.below(texts.len() as u64) as usize].to_owned()
@@ -467,6 +520,9 @@ fn drawn(rng: &mut Rng, name: &str) -> String {
         "count" => between(rng, 0, 6),
         "bit" => between(rng, 0, 2),
         "time" => one_of(rng, TIMES),
+        "seconds" if rng.below(2) == 0 => one_of(rng, SECONDS),
+        "seconds" => between(rng, 70_000_000, 20_000_000),
+        "some" => between(rng, -8, 14),
         "score" if rng.below(2) == 0 => between(rng, -5, 20),
         "score" => one_of(rng, SCORES),
         "bound" => one_of(rng, BOUNDS),
@@ -489,12 +545,22 @@ fn drawn_id(rng: &mut Rng) -> String {
     }
 }
 
-/// A key of the family, now and then of any. Those of names alone are apart: what has other scores has no
-/// order by name.
+/// A key of the family, now and then of any. Some are apart: what has several scores has no order by name,
+/// and what is a set has none at all.
 fn drawn_key(rng: &mut Rng, family: &str) -> String {
-    let letters = ["s", "b", "h", "l", "t", "z", "x", "g", "p"];
-    assert!(["key", "n"].contains(&family) || letters.contains(&family), "{family} stands for nothing");
-    let any = family == "key" || family != "n" && rng.below(30) == 0;
-    let letter = if any { one_of(rng, &letters) } else { family.to_owned() };
-    format!("{letter}{}", rng.below(4))
+    let is_apart = APART.contains(&family);
+    assert!(family == "key" || is_apart || LETTERS.contains(&family), "{family} stands for nothing");
+    let any = family == "key" || !is_apart && rng.below(30) == 0;
+    let letter = if any { one_of(rng, LETTERS) } else { family.to_owned() };
+    format!("{letter}{}", rng.below(KEYS_OF_FAMILY))
 }
+
+/// Every key there may be.
+pub fn keys() -> impl Iterator<Item = String> {
+    let letters = LETTERS.iter().chain(APART);
+    letters.flat_map(|letter| (0..KEYS_OF_FAMILY).map(move |number| format!("{letter}{number}")))
+}
+
+const LETTERS: &[&str] = &["s", "b", "h", "l", "t", "z", "x", "g", "p"];
+const APART: &[&str] = &["n", "q"];
+const KEYS_OF_FAMILY: u64 = 4;

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use base::crc::crc64;
+use rdb::VersionCheck;
 use rdb::format::MAGIC_LEN;
 
 pub struct Repair {
@@ -80,7 +81,7 @@ impl Repair {
     fn has_checksum(&self) -> io::Result<bool> {
         let mut magic = [0; MAGIC_LEN];
         self.source.read_exact_at(&mut magic, 0)?;
-        Ok(match rdb::format::parse_magic(&magic) {
+        Ok(match rdb::format::parse_magic(&magic, VersionCheck::Strict) {
             rdb::format::Magic::Readable(_, version) => version >= rdb::format::VERSION_CHECKSUM,
             _ => true,
         })
