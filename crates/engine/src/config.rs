@@ -463,7 +463,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     active_defrag_threshold_lower: 5,
     active_defrag_threshold_upper: 100,
     active_defrag_cycle_min: 1,
-    active_defrag_cycle_max: 10,
+    active_defrag_cycle_max: 5,
     active_defrag_cycle_us: 100,
     hll_sparse_max_bytes: 3000,
     unserved: BTreeMap::new(),

@@ -185,8 +185,8 @@ impl Work {
         let wasted_percent = (self.wasted * 100 / self.used.max(1)) as i64;
         let lower = config.active_defrag_threshold_lower;
         // Once begun it goes on for a while, not to begin again at once.
-        let enough = if is_active { lower / 2 } else { lower };
-        if wasted_percent < enough || (self.wasted as u64) < ignored(config) {
+        let part = if is_active { GOES_ON_PART } else { 1 };
+        if wasted_percent * part < lower || self.wasted as u64 * (part as u64) < ignored(config) {
             (self.rest_ns, self.resting_ns) = (0, 0);
             return 0;
         }
@@ -254,6 +254,8 @@ fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
 
 /// How often the slabs are looked at.
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
+/// It stops when this part of what it needs to begin is left.
+const GOES_ON_PART: i64 = 4;
 /// A larger share of `maxmemory` is not ignored.
 const IGNORED_SHARE: u64 = 32;
 /// Blocks looked at in a step, about: ten to twenty microseconds.

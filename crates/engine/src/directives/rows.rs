@@ -1915,7 +1915,7 @@ pub static DIRECTIVES: &[Directive] = &[
         Shape::Integer(0, 1000),
         |c| Value::Integer(c.active_defrag_threshold_lower),
         |c, v| c.active_defrag_threshold_lower = v.integer(),
-        "Start when so many percent are wasted, and stop at half of that.",
+        "Start when so many percent are wasted, and stop at a quarter of that.",
     ),
     served(
         "active-defrag-threshold-upper",

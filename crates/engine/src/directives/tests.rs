@@ -242,7 +242,6 @@ fn workers() {
 const DIFFERENCES: &[(&str, &str)] = &[
     ("io-threads", "0 is a worker for each core"),
     ("dir", "the server puts in the directory it runs in"),
-    ("activedefrag", "it needs no build of its own here"),
     ("maxmemory-clients", "maxmemory bounds the process only if clients are bounded"),
     ("activedefrag", "memory is not left full of holes"),
     ("active-defrag-ignore-bytes", "what is resident stays near what is used, in small data sets too"),
