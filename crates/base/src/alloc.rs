@@ -214,12 +214,6 @@ pub fn purge() -> bool {
     mallctl_call(&arena_control(ALL_ARENAS, "purge"))
 }
 
-/// Gives back pages that have been unused for some time. A thread does so while it allocates, for its own
-/// arena; this is for arenas whose threads rest.
-pub fn decay() -> bool {
-    mallctl_call(&arena_control(ALL_ARENAS, "decay"))
-}
-
 /// Sets after how many milliseconds unused pages go back to the system (0: at once, -1: never), for the
 /// arenas that exist and those to come; the segments' arena stays at 0. False if jemalloc refused the
 /// default.
@@ -608,7 +602,7 @@ mod tests {
         let figures = stats();
         assert!(figures.allocated >= held.len() && figures.active >= figures.allocated, "{figures:?}");
         assert!(figures.mapped >= figures.active && figures.metadata > 0, "{figures:?}");
-        assert!(purge() && decay());
+        assert!(purge());
         assert!(arena_dirty_decay(1000));
         assert_eq!(mallctl_read::<isize>(c"arenas.dirty_decay_ms"), Some(1000));
         assert_eq!(mallctl_read::<usize>(c"arenas.quantum"), Some(8));

@@ -111,7 +111,6 @@ impl<'a> Timer<'a> {
         if !engine.is_loading() && !process.stopping.load(Ordering::Relaxed) {
             process.saver.tick(process, config, now);
         }
-        base::alloc::decay();
         self.report(config);
     }
 
