@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod group;
+pub mod memory;
 pub mod server;
 
 pub use client::Client;

@@ -149,6 +149,11 @@ pub fn segment_pool_clear() {
     }
 }
 
+/// Bytes of the segments that the pool keeps.
+pub fn segment_pool_bytes() -> usize {
+    lock_pool().blocks.iter().map(|block| block.len).sum()
+}
+
 /// jemalloc's own figures, all in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -156,6 +161,8 @@ pub struct Stats {
     pub allocated: usize,
     /// Free blocks that threads keep for their next allocations.
     pub cached: usize,
+    /// Of the allocated bytes, the tables of these blocks that each thread has.
+    pub internal: usize,
     /// Pages that hold at least one allocation.
     pub active: usize,
     /// Pages mapped and, as far as jemalloc knows, backed by memory.
@@ -180,6 +187,7 @@ pub fn stats() -> Stats {
         // To jemalloc a cached block is allocated.
         allocated: figure(c"stats.allocated").saturating_sub(cached),
         cached,
+        internal: figure(c"stats.arenas.4096.internal"),
         active: figure(c"stats.active"),
         resident: figure(c"stats.resident"),
         metadata: figure(c"stats.metadata"),

@@ -18,5 +18,6 @@ pub mod num;
 pub mod quoting;
 pub mod random;
 pub mod sha1;
+pub mod sparse;
 pub mod time;
 pub mod units;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base::alloc::size_class;
 use base::bytes::eq_ignore_case;
 use base::num::{parse_f64, parse_i64};
 use resp::request::Span;
@@ -131,6 +132,12 @@ impl<'a> Argv<'a> {
     }
 }
 
+/// Bytes of a string that is held by reference, with what is in front of it.
+pub fn shared_size(bytes: &Arc<Vec<u8>>) -> usize {
+    const HEAD: usize = size_of::<Vec<u8>>() + 2 * size_of::<usize>();
+    size_class(bytes.capacity()) + size_class(HEAD)
+}
+
 /// Arguments that outlive their request: a command queued in MULTI.
 #[derive(Clone, Default)]
 pub struct OwnedArgv {
@@ -164,7 +171,9 @@ impl OwnedArgv {
 
     /// Bytes it holds.
     pub fn memory(&self) -> usize {
-        let big: usize = self.big.iter().map(|argument| argument.capacity()).sum();
-        self.input.capacity() + self.spans.capacity() * size_of::<Span>() + big
+        let big: usize = self.big.iter().map(shared_size).sum();
+        let big_list = self.big.capacity() * size_of::<Arc<Vec<u8>>>();
+        let lists = [self.input.capacity(), self.spans.capacity() * size_of::<Span>(), big_list];
+        big + lists.into_iter().map(size_class).sum::<usize>()
     }
 }

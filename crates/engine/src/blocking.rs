@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use base::alloc::size_class;
+use base::sparse::shrink_sparse;
 use base::time::UnixMs;
 use parking_lot::Mutex;
 use resp::reply::{Protocol, Reply};
@@ -120,6 +122,9 @@ struct Queue {
 type Queues = SmallVec<[(DbIndex, Queue); 1]>;
 type WaitShard = Mutex<HashMap<Box<[u8]>, Queues>>;
 
+/// What a key that one ticket waits for takes in its shard's table, and what the queue's first node does.
+const QUEUE_BYTES: usize = 2 * size_of::<(Box<[u8]>, Queues)>() + 192;
+
 /// All tickets, by key.
 pub struct Waiters {
     /// Tickets at keys: none is the common case, and costs one load.
@@ -215,6 +220,7 @@ impl Waiters {
             }
             if queues.is_empty() {
                 shard.remove(&key.name);
+                shrink_sparse(&mut shard);
             }
         }
     }
@@ -241,6 +247,7 @@ impl Ctx<'_, '_> {
             let ticket = self.ticket(wait);
             self.engine.waiters.add(&ticket);
             self.session.client.set_flag(flag::BLOCKED, true);
+            self.session.client.argument_bytes.store(ticket.memory(), Ordering::Relaxed);
             *self.session.client.blocked.lock() = Some(Arc::clone(&ticket));
             self.session.blocked = Some(ticket);
         }
@@ -352,9 +359,11 @@ impl Ticket {
         self.ageing.load(Ordering::Relaxed)
     }
 
-    pub fn memory(&self) -> usize {
-        let names: usize = self.keys.iter().map(|key| key.name.len() + size_of::<WaitedKey>()).sum();
-        size_of::<Ticket>() + self.argv.memory() + names
+    /// Bytes it takes, here and in the queues of its keys.
+    fn memory(&self) -> usize {
+        let keys = self.keys.iter().map(|key| 2 * size_class(key.name.len()) + QUEUE_BYTES);
+        let list = size_class(self.keys.capacity() * size_of::<WaitedKey>());
+        size_class(size_of::<Ticket>() + 16) + self.argv.memory() + list + keys.sum::<usize>()
     }
 }
 
@@ -508,6 +517,7 @@ pub fn end_wait(session: &mut Session) -> Option<Arc<Ticket>> {
     let ticket = session.blocked.take()?;
     *session.client.blocked.lock() = None;
     session.client.set_flag(flag::BLOCKED, false);
+    session.client.argument_bytes.store(0, Ordering::Relaxed);
     Some(ticket)
 }
 

@@ -51,8 +51,12 @@ pub struct Client {
     pub input_free: AtomicUsize,
     /// Of its input, bytes of large arguments that are not whole or wait to be run.
     pub big_bytes: AtomicUsize,
+    /// Of a request that waits for keys.
     pub argument_bytes: AtomicUsize,
+    /// Replies that wait for the socket.
     pub output_bytes: AtomicUsize,
+    /// Of these, bytes of large values and messages that others may hold too.
+    pub output_shared: AtomicUsize,
     pub output_parts: AtomicUsize,
     pub total_input: AtomicU64,
     pub total_output: AtomicU64,
@@ -157,6 +161,7 @@ impl Client {
             big_bytes: AtomicUsize::new(0),
             argument_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            output_shared: AtomicUsize::new(0),
             output_parts: AtomicUsize::new(0),
             total_input: AtomicU64::new(0),
             total_output: AtomicU64::new(0),

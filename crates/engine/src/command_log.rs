@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use base::alloc::size_class;
 use parking_lot::Mutex;
 
 use crate::args::Argv;
@@ -71,6 +72,16 @@ pub struct Entry {
     pub name: String,
 }
 
+impl Entry {
+    /// Of what it points to.
+    fn memory(&self) -> usize {
+        let arguments: usize = self.arguments.iter().map(|argument| size_class(argument.capacity())).sum();
+        let list = self.arguments.capacity() * size_of::<Vec<u8>>();
+        let names = [list, self.peer.capacity(), self.name.capacity()];
+        arguments + names.into_iter().map(size_class).sum::<usize>()
+    }
+}
+
 /// The latest entries, newest first.
 #[derive(Default)]
 pub struct CommandLog {
@@ -85,6 +96,11 @@ impl CommandLog {
         self.entries.push_front(entry);
         self.entries.truncate(most);
     }
+
+    fn memory(&self) -> usize {
+        let entries: usize = self.entries.iter().map(Entry::memory).sum();
+        size_class(self.entries.capacity() * size_of::<Entry>()) + entries
+    }
 }
 
 /// One log for each kind.
@@ -94,6 +110,11 @@ pub struct CommandLogs([Mutex<CommandLog>; KINDS.len()]);
 impl CommandLogs {
     pub fn of(&self, kind: Kind) -> &Mutex<CommandLog> {
         &self.0[kind as usize]
+    }
+
+    /// Bytes that all of them take.
+    pub fn memory(&self) -> usize {
+        self.0.iter().map(|log| log.lock().memory()).sum()
     }
 }
 

@@ -18,6 +18,7 @@ pub mod commands;
 pub mod config;
 pub mod config_file;
 pub mod config_rewrite;
+pub mod consumers;
 pub mod ctx;
 pub mod cycle;
 pub mod defrag;

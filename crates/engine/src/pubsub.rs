@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base::alloc::size_class;
 use base::glob::{Case, matches};
 use base::num::parse_i64;
+use base::sparse::shrink_sparse;
 use parking_lot::RwLock;
 use resp::reply::{Protocol, Reply};
 
@@ -73,6 +75,7 @@ impl PubSub {
         listeners.swap_remove(place);
         if listeners.is_empty() {
             map.remove(name);
+            shrink_sparse(&mut map);
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -89,10 +92,10 @@ impl PubSub {
 }
 
 /// Memory of a subscription beyond its name, which is held twice: nodes and lists.
-const SUBSCRIPTION_LEN: usize = 96;
+const SUBSCRIPTION_LEN: usize = 200;
 
 fn subscription_len(name: &[u8]) -> usize {
-    2 * name.len() + SUBSCRIPTION_LEN
+    2 * size_class(name.len()) + SUBSCRIPTION_LEN
 }
 
 impl Engine {

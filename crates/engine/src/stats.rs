@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base::alloc::size_class;
+
 use crate::registry::REGISTRY;
 
 /// A counter with one writer.
@@ -49,6 +51,11 @@ impl CommandStats {
                 self.latency.get_or_init(|| (0..LATENCY_BUCKETS).map(|_| Counter::default()).collect());
             buckets[latency_bucket(nanoseconds)].add(1);
         }
+    }
+
+    /// Bytes of the histogram.
+    fn memory(&self) -> usize {
+        self.latency.get().map_or(0, |buckets| size_class(size_of_val(&buckets[..])))
     }
 
     pub fn latency(&self) -> Option<&[Counter]> {
@@ -116,6 +123,8 @@ pub struct WorkerStats {
     pub snapshot_delays: Counter,
     pub snapshot_delay_us: Counter,
     pub evicted_clients: Counter,
+    /// What it keeps from one tick to the next, as of the last timers.
+    pub buffer_bytes: Counter,
     /// What its connections hold now, as in `Held`.
     pub clients_bytes: Counter,
     pub arguments_bytes: Counter,
@@ -148,6 +157,7 @@ impl Default for WorkerStats {
             snapshot_delays: Counter::default(),
             snapshot_delay_us: Counter::default(),
             evicted_clients: Counter::default(),
+            buffer_bytes: Counter::default(),
             clients_bytes: Counter::default(),
             arguments_bytes: Counter::default(),
             clients_input_peak: Counter::default(),
@@ -157,6 +167,11 @@ impl Default for WorkerStats {
 }
 
 impl WorkerStats {
+    /// Bytes of the histograms of all commands.
+    pub fn histogram_bytes(&self) -> usize {
+        self.commands.iter().map(CommandStats::memory).sum()
+    }
+
     /// CONFIG RESETSTAT. The worker may add once more to an old value; that is accepted. `dirty` is kept: it
     /// is state, not a statistic.
     pub fn reset(&self) {

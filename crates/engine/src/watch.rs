@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use base::alloc::size_class;
+use base::sparse::shrink_sparse;
 use parking_lot::Mutex;
 use store::{DbIndex, ShardId};
 
@@ -55,9 +57,11 @@ pub enum Presence {
     Live,
 }
 
-/// What a watched key takes beside its name: in the session, in the shard's table, and in its list of
-/// watchers.
-const WATCHED_BYTES: usize = size_of::<WatchedKey>() + 2 * size_of::<WatchKey>() + 4 * size_of::<Watcher>();
+/// What a watched key takes beside its name: in the session, in the shard's table, both with their spare
+/// room, and in its list of watchers.
+const WATCHED_BYTES: usize = 5 * size_of::<WatchedKey>() / 4
+    + 2 * size_of::<(WatchKey, Vec<Watcher>)>()
+    + 4 * size_of::<Watcher>();
 
 impl Watches {
     pub fn new(shards: usize) -> Watches {
@@ -73,7 +77,7 @@ impl Watches {
         let mut shard = self.shards[key.shard.0 as usize].lock();
         shard.entry((key.db, key.key.clone())).or_default().push(watcher);
         self.count.fetch_add(1, Ordering::Relaxed);
-        watched.bytes += 2 * key.key.len() + WATCHED_BYTES;
+        watched.bytes += 2 * size_class(key.key.len()) + WATCHED_BYTES;
         watched.keys.push(key);
     }
 
@@ -86,6 +90,7 @@ impl Watches {
                 watchers.retain(|watcher| !Arc::ptr_eq(&watcher.dirty, &watched.dirty));
                 if watchers.is_empty() {
                     shard.remove(&name);
+                    shrink_sparse(&mut shard);
                 }
             }
             self.count.fetch_sub(1, Ordering::Relaxed);

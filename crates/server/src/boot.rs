@@ -155,8 +155,8 @@ fn listen(config: &Config) -> Vec<Listener> {
 /// long: then they hear so.
 fn load_data(process: &Arc<Process>, listeners: Vec<Listener>) {
     let (engine, begin) = (process.engine(), Instant::now());
-    let used = base::alloc::stats().allocated;
-    engine.used_memory_startup.store(used, Ordering::Relaxed);
+    let stats = base::alloc::stats();
+    engine.used_memory_startup.store(stats.allocated.saturating_sub(stats.internal), Ordering::Relaxed);
     let file = path(&engine.config().dbfilename);
     let mut listeners = Some(listeners);
     let mut serve = || {

@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base::alloc::size_class;
 use base::time::UnixMs;
-use engine::args::OwnedArgv;
+use engine::args::{OwnedArgv, shared_size};
 use engine::clients::{ClientId, Held, flag};
 use engine::commands::client::describe;
 use engine::config::{ClientClass, Config, OutputLimit};
@@ -133,13 +134,14 @@ impl Input {
     pub fn memory(&self) -> usize {
         let held: usize = self.held.iter().map(OwnedArgv::memory).sum();
         let spans = self.spans.capacity() * size_of::<Span>();
-        size_of::<Input>() + self.bytes.capacity() + spans + self.big_memory() + held
+        let own = [size_of::<Input>(), self.bytes.capacity(), spans];
+        own.into_iter().map(size_class).sum::<usize>() + self.big_memory() + held
     }
 
     /// Of its big arguments.
     fn big_memory(&self) -> usize {
-        let filling = self.filling.as_ref().map_or(0, |filling| filling.bytes.capacity());
-        filling + self.big.iter().map(|argument| argument.len()).sum::<usize>()
+        let filling = self.filling.as_ref().map_or(0, |filling| size_class(filling.bytes.capacity()));
+        filling + self.big.iter().map(shared_size).sum::<usize>()
     }
 
     /// Bytes of the request being read. As in Redis the lengths in front of large arguments are not among
@@ -227,7 +229,9 @@ impl Connection {
     /// Shows what waits to CLIENT LIST.
     pub fn show_output(&self) {
         let client = &self.session.client;
-        client.output_bytes.store(self.output.len(), Ordering::Relaxed);
+        let (memory, shared) = self.output.memory();
+        client.output_bytes.store(memory, Ordering::Relaxed);
+        client.output_shared.store(shared, Ordering::Relaxed);
         client.output_parts.store(self.output.parts(), Ordering::Relaxed);
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use base::alloc::size_class;
 use resp::reply::SharedPart;
 use rustix::io::Errno;
 use smallvec::SmallVec;
@@ -24,6 +25,9 @@ pub struct Stretch<'a> {
 pub struct Output {
     parts: VecDeque<Part>,
     len: usize,
+    /// Bytes allocated for what is its own, and bytes of what it refers to.
+    own: usize,
+    shared: usize,
 }
 
 struct Part {
@@ -82,6 +86,11 @@ impl Output {
         self.len == 0
     }
 
+    /// Bytes of memory that wait, and of these the ones that others may hold too.
+    pub fn memory(&self) -> (usize, usize) {
+        (self.own + self.shared, self.shared)
+    }
+
     /// Blocks of memory that wait.
     pub fn parts(&self) -> usize {
         self.parts.len()
@@ -92,16 +101,23 @@ impl Output {
         if let Some(Part { bytes: Bytes::Owned(last), .. }) = self.parts.back_mut()
             && last.len() + bytes.len() <= PART_LEN
         {
-            return last.extend_from_slice(bytes);
+            self.own -= size_class(last.capacity());
+            last.extend_from_slice(bytes);
+            self.own += size_class(last.capacity());
+            return;
         }
         if !bytes.is_empty() {
-            self.parts.push_back(Part { bytes: Bytes::Owned(bytes.to_vec()), sent: 0 });
+            let bytes = bytes.to_vec();
+            self.own += size_class(bytes.capacity());
+            self.parts.push_back(Part { bytes: Bytes::Owned(bytes), sent: 0 });
         }
     }
 
     /// What waits elsewhere waits behind the rest.
     pub fn append(&mut self, mut other: Output) {
         self.len += other.len;
+        self.own += other.own;
+        self.shared += other.shared;
         self.parts.append(&mut other.parts);
     }
 
@@ -111,6 +127,7 @@ impl Output {
             return self.push(&bytes[from..]);
         }
         self.len += bytes.len() - from;
+        self.shared += bytes.len();
         self.parts.push_back(Part { bytes: Bytes::Shared(Arc::clone(bytes)), sent: from });
     }
 
@@ -155,6 +172,10 @@ impl Output {
                 return;
             }
             written -= rest;
+            match &part.bytes {
+                Bytes::Owned(bytes) => self.own -= size_class(bytes.capacity()),
+                Bytes::Shared(bytes) => self.shared -= bytes.len(),
+            }
             self.parts.pop_front();
         }
         self.parts = VecDeque::new();

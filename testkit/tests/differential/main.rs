@@ -10,6 +10,7 @@ mod streams;
 use base::random::Rng;
 use resp::decode::Value;
 use testkit::client::Client;
+use testkit::memory::check_memory;
 use testkit::server::{Server, onefold, redis};
 
 use grammar::Grammar;
@@ -61,7 +62,14 @@ fn run(protocol: &str, seed: u64) {
     ]
     .concat();
     // Redis 7.0 does not pack sets of names, and knows one encoding of lists.
-    let ours = ["--set-max-listpack-entries", "6", "--object-encoding-names", "redis-7.0"];
+    let ours = [
+        "--set-max-listpack-entries",
+        "6",
+        "--object-encoding-names",
+        "redis-7.0",
+        "--enable-debug-command",
+        "yes",
+    ];
     let ours = [&options[..], &ours].concat();
     let (ours, theirs) = (Server::start(onefold(), &ours), Server::start(redis, &options));
     let mut pair = Pair { ours: ours.client(), theirs: theirs.client() };
@@ -90,6 +98,7 @@ fn run(protocol: &str, seed: u64) {
         }
     }
     compare_state(&mut pair, seed, &history);
+    check_memory(&mut pair.ours, "all that was left");
 }
 
 fn fail(seed: u64, history: &[String], ours: &Value, theirs: &Value) -> ! {

@@ -15,17 +15,19 @@ use rdb::WriteOptions;
 use resp::reply::Protocol;
 use store::snapshot::value_ref;
 use store::text::{Incoming, entry};
-use store::{DbIndex, EntryRef, Garbage, Key, Kind, List, Payload, Plan, Type};
+use store::{DbIndex, EntryRef, Garbage, Guard, Key, Kind, List, Payload, Plan, Type};
 
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
 use crate::commands::config;
 use crate::commands::object::encoding_name;
 use crate::config::Config;
+use crate::consumers::CONSUMERS;
 use crate::ctx::Ctx;
 use crate::digest;
 use crate::engine::{Engine, hex_id};
 use crate::error::CmdError;
 use crate::host::Level;
+use crate::info::InfoInput;
 
 pub static TABLE: &[Command] = &[command("debug", -2, Group::Server, debug)
     .admin()
@@ -103,6 +105,13 @@ static TOOLS: &[Tool] = &[
         Locks::None,
         mallctl,
         &["Return a number that the allocator keeps under this name."],
+    ),
+    tool(
+        "MEMORY",
+        2..=2,
+        Locks::All,
+        memory,
+        &["Return what each consumer of memory holds, counted one by one, beside the allocator's count."],
     ),
     tool("OBJECT <key>", 3..=3, Locks::All, object, &["Describe the value of a key."]),
     tool("OOM", 2..=2, Locks::None, crash, &["Fail as if memory had run out."]),
@@ -243,6 +252,37 @@ fn mallctl(ctx: &mut Ctx) -> CmdResult {
     let number = number.or_else(|| mallctl_read::<bool>(&name).map(i64::from));
     ctx.reply.integer(number.ok_or(CmdError::new("ERR there is no number of this name"))?);
     Ok(())
+}
+
+/// Names and bytes. The last two ought to be about the same, but that of what clients wait for some may be
+/// nobody else's any more (`clients.shared`).
+fn memory(ctx: &mut Ctx) -> CmdResult {
+    let input = InfoInput::measure(ctx);
+    let data = walk(ctx.keys.guard());
+    let consumers = CONSUMERS.iter().map(|consumer| (consumer.name, (consumer.bytes)(&input)));
+    let held: Vec<(&str, usize)> = std::iter::once(("data", data)).chain(consumers).collect();
+    let sum = held.iter().map(|(_, bytes)| bytes).sum();
+    let shared = input.clients().shared_bytes;
+    let all = [("clients.shared", shared), ("sum", sum), ("allocated", input.allocator.allocated)];
+    ctx.reply.map(held.len() + all.len());
+    for (name, bytes) in held.into_iter().chain(all) {
+        ctx.reply.bulk(name.as_bytes());
+        ctx.reply.integer(bytes as i64);
+    }
+    Ok(())
+}
+
+/// Bytes of all entries and tables, counted one by one.
+fn walk(guard: &mut Guard<'_>) -> usize {
+    let (databases, mut bytes) = (guard.store().databases(), 0);
+    for (_, shard) in guard.shards() {
+        for db in 0..databases {
+            let table = shard.db(DbIndex(db)).table();
+            bytes += table.memory();
+            table.for_each(|entry| bytes += entry.memory());
+        }
+    }
+    bytes
 }
 
 /// The text is the whole error, and is not counted as one.

@@ -10,6 +10,7 @@ use store::{Db, DbIndex, Guard};
 
 use crate::clients::flag;
 use crate::config::Config;
+use crate::ctx::Ctx;
 use crate::engine::Engine;
 use crate::host::{LoadStatus, ProcessFacts, SaveStatus};
 use crate::info::usage::MemoryUsage;
@@ -52,6 +53,16 @@ pub struct ClientTotals {
     pub subscribed: usize,
     pub watching: usize,
     pub bytes: usize,
+    /// Of these, bytes of large arguments, and of replies that others may hold too.
+    pub argument_bytes: usize,
+    pub shared_bytes: usize,
+}
+
+impl ClientTotals {
+    /// What no other figure includes.
+    pub fn own_bytes(&self) -> usize {
+        self.bytes.saturating_sub(self.argument_bytes + self.shared_bytes)
+    }
 }
 
 impl<'a> InfoInput<'a> {
@@ -73,6 +84,13 @@ impl<'a> InfoInput<'a> {
             clients: OnceCell::new(),
             memory: OnceCell::new(),
         }
+    }
+
+    /// For a command that holds all shards.
+    pub fn measure(ctx: &mut Ctx<'a, '_>) -> InfoInput<'a> {
+        let now = ctx.now();
+        let keyspace = keyspace_totals(ctx.keys.guard(), now, &mut ctx.worker.rng);
+        InfoInput::new(ctx.engine, ctx.config, now, keyspace)
     }
 
     pub fn facts(&self) -> &ProcessFacts {
@@ -119,7 +137,10 @@ fn client_totals(engine: &Engine) -> ClientTotals {
         totals.blocked += usize::from(client.has_flag(flag::BLOCKED));
         totals.subscribed += usize::from(client.has_flag(flag::SUBSCRIBED));
         totals.watching += usize::from(client.watched.load(Ordering::Relaxed) > 0);
-        totals.bytes += client.memory();
+        let held = client.held();
+        totals.bytes += held.client + held.arguments;
+        totals.argument_bytes += held.arguments;
+        totals.shared_bytes += client.output_shared.load(Ordering::Relaxed);
     }
     totals
 }

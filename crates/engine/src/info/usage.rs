@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use base::alloc::Stats;
 
+use crate::consumers;
 use crate::info::InfoInput;
 
 /// All in bytes but `keys`.
@@ -18,8 +19,8 @@ pub struct MemoryUsage {
     pub clients: usize,
     /// Directories and slots of the keyspace's tables.
     pub tables: usize,
-    /// Keys remembered for clients that cache.
-    pub tracking: usize,
+    /// All that is not data, the tables aside.
+    pub held: usize,
     pub keys: usize,
     pub allocator: Stats,
 }
@@ -35,7 +36,7 @@ impl MemoryUsage {
             startup: engine.used_memory_startup.load(Ordering::Relaxed),
             clients: input.clients().bytes,
             tables: keyspace.iter().map(|totals| totals.table_bytes).sum(),
-            tracking: engine.tracking.memory(),
+            held: consumers::held(input),
             keys: keyspace.iter().map(|totals| totals.keys).sum(),
             allocator,
         }
@@ -43,7 +44,7 @@ impl MemoryUsage {
 
     /// What is not keys and values.
     pub fn overhead(&self) -> usize {
-        self.startup + self.clients + self.tables + self.tracking
+        self.held + self.tables
     }
 
     pub fn dataset(&self) -> usize {

@@ -16,6 +16,7 @@ pub struct TrackedKeys {
     table: Table<Field>,
     /// The clients of keys that many have read.
     crowds: HashMap<Box<[u8]>, HashSet<ClientId>>,
+    /// Without the table's own bytes.
     totals: Totals,
 }
 
@@ -32,8 +33,7 @@ pub type Holders = SmallVec<[ClientId; 4]>;
 /// Ids in one row at most: looking through them and copying them stays in the nanoseconds.
 const ROW_IDS: usize = 32;
 
-/// Bytes of a key's slot in the table, of a crowd beyond its key's name, and of each of its ids.
-const SLOT_LEN: usize = 10;
+/// Bytes of a crowd beyond its key's name, and of each of its ids.
 const CROWD_LEN: usize = 96;
 const CROWD_ID_LEN: usize = 16;
 
@@ -44,7 +44,7 @@ impl TrackedKeys {
     }
 
     pub fn totals(&self) -> Totals {
-        self.totals
+        Totals { bytes: self.totals.bytes + self.table.memory(), ..self.totals }
     }
 
     pub fn add(&mut self, key: Key<'_>, client: ClientId) {
@@ -54,7 +54,7 @@ impl TrackedKeys {
         let field = Field::new(key.bytes, &client.0.to_le_bytes(), None);
         self.totals.keys += 1;
         self.totals.items += 1;
-        self.totals.bytes += field.size() + SLOT_LEN;
+        self.totals.bytes += field.size();
         self.table.insert_new(key.hash, field);
     }
 
@@ -108,7 +108,7 @@ impl TrackedKeys {
         let field = self.table.remove(slot);
         let parts = field.view();
         let mut holders: Holders = ids(parts.value).collect();
-        self.totals.bytes -= field.size() + SLOT_LEN;
+        self.totals.bytes -= field.size();
         if let Some(crowd) = self.crowds.remove(parts.field) {
             self.totals.bytes -= crowd_len(parts.field, crowd.len());
             holders.extend(crowd);

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use base::alloc::size_class;
 use engine::host::Level;
 use engine::pipeline::may_write;
 use engine::{Argv, Outcome, Prepared};
-use resp::reply::Reply;
+use resp::reply::{Reply, SharedPart};
 use resp::request::Span;
 use store::{Wanted, WantedPart};
 
@@ -56,6 +57,17 @@ struct Request {
 }
 
 impl Batch {
+    /// Bytes it has allocated.
+    pub fn memory(&self) -> usize {
+        let lists = [
+            self.requests.capacity() * size_of::<Request>(),
+            self.spans.capacity() * size_of::<Span>(),
+            self.wanted.capacity() * size_of::<Wanted>(),
+            self.parts.capacity() * size_of::<WantedPart>(),
+        ];
+        lists.into_iter().map(size_class).sum()
+    }
+
     #[inline]
     pub fn len(&self) -> usize {
         self.requests.len()
@@ -105,6 +117,13 @@ struct Segment {
 }
 
 impl Replies {
+    /// Bytes it has allocated.
+    pub fn memory(&self) -> usize {
+        let shared = self.reply.shared.capacity() * size_of::<SharedPart>();
+        let lists = [self.reply.buf.capacity(), shared, self.segments.capacity() * size_of::<Segment>()];
+        lists.into_iter().map(size_class).sum()
+    }
+
     /// The reply to write into, for a connection.
     #[inline]
     pub fn of(&mut self, slot: Slot) -> &mut Reply {

@@ -27,6 +27,13 @@ impl Worker {
         stats.arguments_bytes.add((now.arguments as u64).wrapping_sub(before.arguments as u64));
     }
 
+    /// Brings what the worker itself keeps up to date.
+    pub fn count_buffers(&self) {
+        let now = self.batch.memory() + self.replies.memory();
+        let counter = &self.seat.worker.stats.buffer_bytes;
+        counter.add((now as u64).wrapping_sub(counter.value()));
+    }
+
     /// Ends connections while all of them hold more than they may.
     #[inline]
     pub fn relieve_pools(&mut self) {

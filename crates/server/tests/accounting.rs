@@ -1,0 +1,123 @@
+//! All memory is accounted for: whatever the server is given to hold, its consumers' sum is what the
+//! allocator counts, within one per cent.
+
+mod common;
+
+use common::start;
+use testkit::memory::{check_memory, memory};
+use testkit::{Client, Server};
+
+/// Elements of a big value.
+const COUNT: usize = 20_000;
+
+/// Sends the requests in pipelines.
+fn fill(client: &mut Client, requests: impl Iterator<Item = String>) {
+    let requests: Vec<Vec<String>> =
+        requests.map(|line| line.split(' ').map(str::to_owned).collect()).collect();
+    for some in requests.chunks(500) {
+        client.pipeline(some);
+    }
+}
+
+/// Connections that each ran a request.
+fn clients(server: &Server, count: usize, request: impl Fn(usize) -> String) -> Vec<Client> {
+    (0..count)
+        .map(|index| {
+            let mut client = server.client();
+            for line in request(index).lines() {
+                client.run(line);
+            }
+            client
+        })
+        .collect()
+}
+
+#[test]
+fn data_of_every_type_add_up() {
+    let server = start(&["--io-threads", "2"]);
+    let mut client = server.client();
+    check_memory(&mut client, "an empty server");
+    let long = "x".repeat(300);
+    let part = |len: usize| &long[..len % 300];
+    type Line<'a> = &'a dyn Fn(usize) -> String;
+    let fills: [(&str, Line); 17] = [
+        ("strings", &|i| format!("SET k{i} {}", i * i)),
+        ("longer strings", &|i| format!("SET l{i} {}.", part(i))),
+        ("strings with expiries", &|i| format!("SET e{i} {}. EX 1000", part(i))),
+        ("appended strings", &|i| format!("APPEND a{} {}", i % 200, part(i))),
+        ("a hash", &|i| format!("HSET hash f{i} {}.", part(i))),
+        ("fields with expiries", &|i| format!("HEXPIRE hash 1000 FIELDS 1 f{i}")),
+        ("a set", &|i| format!("SADD set member{i}")),
+        ("a set of integers", &|i| format!("SADD ints {}", i % 500)),
+        ("a sorted set", &|i| format!("ZADD zset {i} member{i}")),
+        ("a list", &|i| format!("RPUSH list {}", part(i))),
+        ("a stream", &|i| format!("XADD stream * field {i} other {}", part(i))),
+        ("small sets", &|i| format!("SADD s{} {i}", i % 5000)),
+        ("small hashes", &|i| format!("HSET h{} f{i} v", i % 5000)),
+        ("small lists", &|i| format!("LPUSH q{} v{i}", i % 5000)),
+        ("small sorted sets", &|i| format!("ZADD z{} {i} v{i}", i % 5000)),
+        ("small streams", &|i| format!("XADD t{} * f {i}", i % 500)),
+        ("sketches", &|i| format!("PFADD p{} {i}", i % 50)),
+    ];
+    for (what, line) in fills {
+        fill(&mut client, (0..COUNT).map(line));
+        check_memory(&mut client, what);
+    }
+    client.run("XGROUP CREATE stream group 0");
+    fill(&mut client, (0..20).map(|i| format!("XREADGROUP GROUP group c{i} COUNT 900 STREAMS stream >")));
+    check_memory(&mut client, "pending entries");
+    for removal in ["HDEL hash f", "ZREM zset member", "SREM set member", "DEL k", "DEL l"] {
+        fill(&mut client, (0..COUNT).step_by(2).map(|i| format!("{removal}{i}")));
+    }
+    fill(&mut client, (0..COUNT / 2).map(|_| "LPOP list".to_owned()));
+    check_memory(&mut client, "half of it removed");
+    client.run("FLUSHALL");
+    check_memory(&mut client, "all of it removed");
+    assert_eq!(memory(&mut client)["data"], 0);
+}
+
+#[test]
+fn what_clients_hold_adds_up() {
+    let server = start(&["--io-threads", "2"]);
+    let mut client = server.client();
+    fill(&mut client, (0..COUNT).map(|i| format!("SET k{i} {i}")));
+    client.call(&["SET", "big", &"x".repeat(5_000_000)]);
+    check_memory(&mut client, "before");
+    let words = |verb: &str, name: &str, of: usize, count: usize| {
+        let names: Vec<String> = (0..count).map(|i| format!("{name}{}", of * count + i)).collect();
+        format!("{verb} {}", names.join(" "))
+    };
+    let queued = format!("SET a {}\n", "y".repeat(1000)).repeat(50);
+    let mut check = |clients: Vec<Client>, what: &str| {
+        check_memory(&mut client, what);
+        clients
+    };
+    let groups = [
+        check(clients(&server, 200, |_| "PING".into()), "connections"),
+        check(
+            clients(&server, 200, |of| (0..20).map(|i| format!("SUBSCRIBE c{of}.{i}\n")).collect()),
+            "subscribers",
+        ),
+        check(
+            clients(&server, 50, |of| format!("CLIENT TRACKING ON\n{}", words("MGET", "k", of, 200))),
+            "tracking",
+        ),
+        check(clients(&server, 100, |of| words("WATCH", "w", of, 100)), "watched keys"),
+        check(clients(&server, 100, |_| format!("MULTI\n{queued}")), "transactions"),
+    ];
+    let mut waiting = clients(&server, 100, |_| "PING".into());
+    for (of, one) in waiting.iter_mut().enumerate() {
+        let line = format!("{} 0", words("BLPOP", "q", of, 10));
+        one.send(&line.split(' ').collect::<Vec<_>>());
+    }
+    let mut halves = clients(&server, 30, |_| "PING".into());
+    let half = ["*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1000000\r\n", &"x".repeat(300_000)].concat();
+    halves.iter_mut().for_each(|one| one.send_raw(half.as_bytes()));
+    let mut readers = clients(&server, 20, |_| "PING".into());
+    readers.iter_mut().for_each(|one| (0..3).for_each(|_| one.send(&["GET", "big"])));
+    common::wait_for_info(&mut client, "blocked_clients", "100");
+    check_memory(&mut client, "waiting, half sent and unread requests");
+    drop((groups, waiting, halves, readers));
+    common::wait_for_info(&mut client, "connected_clients", "1");
+    check_memory(&mut client, "without them");
+}
