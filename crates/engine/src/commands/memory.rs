@@ -281,7 +281,7 @@ mod tests {
             items[at + 1].as_i64().expect("a number")
         };
         assert_eq!(find("keys.count"), 1);
-        // Only tables come from the allocator that is asked here: what else the engine holds is more than that.
+        // Only tables come from the allocator that is asked here: the rest may be more than that.
         let data = (find("total.allocated") - find("overhead.total")).max(0);
         assert_eq!(find("dataset.bytes"), data);
         assert!(items.iter().any(|item| item.as_text().as_deref() == Some("db.0")));

@@ -107,8 +107,8 @@ fn is_relative(name: &str, time: i64) -> bool {
 }
 
 /// A payload without version and checksum. What may have no order has the same bytes in any. A stream's
-/// groups have times in them and the consumers that 7.2 makes earlier. A list's element that is too long for a
-/// node has one of its own since 7.2, with others in it before.
+/// groups have times in them and the consumers that 7.2 makes earlier. A list's element that is too long for
+/// a node has one of its own since 7.2, with others in it before.
 fn dumped(key: &str, mut payload: Vec<u8>, sorts: Sorts) -> String {
     payload.truncate(payload.len().saturating_sub(DUMP_FOOTER_LEN));
     let is_one_of = |codes: &[u8]| payload.first().is_some_and(|code| codes.contains(code));
