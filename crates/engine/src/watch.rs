@@ -59,9 +59,8 @@ pub enum Presence {
 
 /// What a watched key takes beside its name: in the session, in the shard's table, both with their spare
 /// room, and in its list of watchers.
-const WATCHED_BYTES: usize = 5 * size_of::<WatchedKey>() / 4
-    + 2 * size_of::<(WatchKey, Vec<Watcher>)>()
-    + 4 * size_of::<Watcher>();
+const WATCHED_BYTES: usize =
+    5 * size_of::<WatchedKey>() / 4 + 2 * size_of::<(WatchKey, Vec<Watcher>)>() + 4 * size_of::<Watcher>();
 
 impl Watches {
     pub fn new(shards: usize) -> Watches {
