@@ -141,9 +141,15 @@ impl Client {
 
     fn receive(&mut self) -> io::Result<()> {
         let mut chunk = [0; CHUNK];
-        let len = match &mut self.stream {
-            Stream::Tcp(stream) => stream.read(&mut chunk)?,
-            Stream::Unix(stream) => stream.read(&mut chunk)?,
+        let len = loop {
+            let read = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(&mut chunk),
+                Stream::Unix(stream) => stream.read(&mut chunk),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
         };
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
