@@ -252,9 +252,11 @@ pub struct Slabs {
     pub slot_len: usize,
     /// Slots in each slab.
     pub slots_each: usize,
-    /// Slabs, and those of them with free slots.
+    /// Slabs, and those of them with free slots that are not being filled now.
     pub count: usize,
     pub partial: usize,
+    /// Slabs that are being filled, at most: each arena has one, full or not.
+    pub current: usize,
     /// Slots in use.
     pub used: usize,
 }
@@ -273,20 +275,29 @@ impl Slabs {
 /// The slabs of every size, over all arenas, as of the last [`stats`].
 pub fn slabs() -> Vec<Slabs> {
     let sizes = mallctl_read::<u32>(c"arenas.nbins").unwrap_or(0);
-    (0..sizes).map(slabs_of).collect()
+    let arenas = arenas_in_use();
+    (0..sizes).map(|size| slabs_of(size, arenas)).collect()
 }
 
-fn slabs_of(size: u32) -> Slabs {
+/// Arenas from which threads allocate.
+fn arenas_in_use() -> usize {
+    let threads = |arena| mallctl_read::<u32>(&stats_control(arena, "nthreads")).unwrap_or(0);
+    let arenas = mallctl_read::<u32>(c"arenas.narenas").unwrap_or(0);
+    (0..arenas).filter(|&arena| threads(arena) > 0).count()
+}
+
+fn slabs_of(size: u32, arenas: usize) -> Slabs {
     let name = |text: String| CString::new(text).expect("neither a number nor a name has a NUL");
     let figure = |of: &str| {
-        let name = name(format!("stats.arenas.{ALL_ARENAS}.bins.{size}.{of}"));
-        mallctl_read::<usize>(&name).unwrap_or(0)
+        mallctl_read::<usize>(&stats_control(ALL_ARENAS, &format!("bins.{size}.{of}"))).unwrap_or(0)
     };
+    let (count, partial) = (figure("curslabs"), figure("nonfull_slabs"));
     Slabs {
         slot_len: mallctl_read::<usize>(&name(format!("arenas.bin.{size}.size"))).unwrap_or(0),
         slots_each: mallctl_read::<u32>(&name(format!("arenas.bin.{size}.nregs"))).unwrap_or(0) as usize,
-        count: figure("curslabs"),
-        partial: figure("nonfull_slabs"),
+        count,
+        partial,
+        current: arenas.min(count.saturating_sub(partial)),
         used: figure("curregs"),
     }
 }
@@ -444,6 +455,10 @@ fn segment_arena() -> Option<u32> {
 
 fn arena_control(arena: u32, control: &str) -> CString {
     CString::new(format!("arena.{arena}.{control}")).expect("neither a number nor a control's name has a NUL")
+}
+
+fn stats_control(arena: u32, control: &str) -> CString {
+    CString::new(format!("stats.arenas.{arena}.{control}")).expect("neither a number nor a name has a NUL")
 }
 
 #[cfg(not(miri))]

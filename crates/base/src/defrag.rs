@@ -152,10 +152,11 @@ impl Slabs {
         if self.partial < PARTIAL_LEAST || free < self.used / FREE_SHARE {
             return None;
         }
-        let in_partial = self.partial * self.slots_each;
+        // The slabs being filled may have most of the free slots: they do not make the others sparse.
+        let open = self.partial + self.current;
         // Somewhat fuller than the average counts as sparse too: the blocks of all of these fit into full
         // slabs, and a block that has moved lies in a full one and is not moved again.
-        u16::try_from(free.min(in_partial) * 3 / (4 * self.partial)).ok()
+        u16::try_from(free.min(open * self.slots_each) * 3 / (4 * open)).ok()
     }
 }
 
@@ -165,7 +166,7 @@ pub const BATCH: usize = 8;
 /// Sizes of slots are multiples of this.
 const STEP: usize = 8;
 /// As many sizes as there are up to the largest slot.
-const SIZES: usize = (14 << 10) / STEP + 1;
+const SIZES: usize = (30 << 10) / STEP + 1;
 /// No slab has so many free slots.
 const NEVER: u16 = u16::MAX;
 /// What moving a block costs, beside its bytes, in looks at one.
@@ -183,16 +184,26 @@ mod tests {
 
     #[test]
     fn what_is_sparse_follows_from_the_average() {
-        let slabs = |count, partial, used| Slabs { slot_len: 96, slots_each: 128, count, partial, used };
+        let of_size = |slot_len, slots_each, [count, partial, current, used]: [usize; 4]| Slabs {
+            slot_len,
+            slots_each,
+            count,
+            partial,
+            current,
+            used,
+        };
+        let slabs = |counts| of_size(96, 128, counts);
         let check = |slabs: Slabs, limit| assert_eq!(slabs.sparse_from(), limit, "{slabs:?}");
-        check(slabs(0, 0, 0), None);
+        check(slabs([0, 0, 0, 0]), None);
         // Nine of ten slots are free: 115 in each slab.
-        check(slabs(100, 100, 1300), Some(86));
-        check(slabs(200, 100, 12_800 + 1300), Some(86));
-        check(slabs(100, 100, 12_800 - 128), None);
-        check(slabs(3, 3, 10), None);
+        check(slabs([100, 100, 0, 1300]), Some(86));
+        check(slabs([200, 100, 0, 12_800 + 1300]), Some(86));
+        check(slabs([100, 100, 0, 12_800 - 128]), None);
+        check(slabs([3, 3, 0, 10]), None);
         // Two of four: those with two free are sparse.
-        check(Slabs { slot_len: 1024, slots_each: 4, count: 80, partial: 76, used: 167 }, Some(1));
+        check(of_size(1024, 4, [80, 76, 0, 167]), Some(1));
+        // Half of each slab is free, but nearly all of the two that are being filled: 75 in each.
+        check(slabs([10, 8, 2, 8 * 64 + 12]), Some(56));
     }
 
     #[test]
