@@ -115,5 +115,5 @@ fn value(item: u64, len: usize) -> String {
     text.chars().cycle().take(len).collect()
 }
 
-/// Memory that a table has outgrown has gone back to the system by then.
-const SETTLING: Duration = Duration::from_millis(500);
+/// What was outgrown has gone back to the system by then.
+const SETTLING: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
-//! The process's allocator: jemalloc with size classes of 8 bytes, an arena of its own for table segments,
-//! and jemalloc's statistics and controls. It must never decide how much memory may be used; that is the
-//! broker's.
+//! The process's allocator: jemalloc with size classes of 8 bytes and eight for each doubling, an arena of
+//! its own for table segments, and jemalloc's statistics and controls. It must never decide how much memory
+//! may be used; that is the broker's.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
@@ -572,8 +572,25 @@ mod tests {
 
     #[test]
     #[cfg(not(miri))]
-    fn classes_are_eight_bytes_apart() {
-        for (len, class) in [(1, 8), (8, 8), (9, 16), (17, 24), (33, 40), (49, 56), (64, 64)] {
+    fn classes_are_eight_bytes_apart_and_eight_to_a_doubling() {
+        for (len, class) in [
+            (1, 8),
+            (8, 8),
+            (9, 16),
+            (17, 24),
+            (33, 40),
+            (49, 56),
+            (64, 64),
+            (65, 72),
+            (121, 128),
+            (129, 144),
+            (161, 176),
+            (193, 208),
+            (257, 288),
+            (4097, 4608),
+            (14_337, 15_360),
+            (65_537, 73_728),
+        ] {
             assert_eq!(size_class(len), class, "{len}");
             let block = vec![0u8; len].into_boxed_slice();
             let ptr = NonNull::from(&block[0]);
@@ -608,7 +625,7 @@ mod tests {
         let figures = stats();
         assert!(figures.allocated >= held.len() && figures.active >= figures.allocated, "{figures:?}");
         assert!(figures.mapped >= figures.active && figures.metadata > 0, "{figures:?}");
-        assert!(purge());
+        assert!(purge() && purge_due());
         assert!(arena_dirty_decay(1000));
         assert_eq!(mallctl_read::<isize>(c"arenas.dirty_decay_ms"), Some(1000));
         assert_eq!(mallctl_read::<usize>(c"arenas.quantum"), Some(8));
