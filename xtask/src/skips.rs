@@ -26,18 +26,29 @@ pub fn to_skip_file(skips: &[Skip]) -> String {
 /// Complaints about entries without a reason, and those that name no test in these sources.
 pub fn check(skips: &[Skip], sources: &[String]) -> Vec<String> {
     let names: Vec<Name> = sources.iter().flat_map(|source| names(source)).collect();
-    skips.iter().filter_map(|skip| judge(skip, &names)).collect()
+    let (telling, other): (Vec<_>, Vec<_>) = names.into_iter().partition(Name::is_telling);
+    // Where a name is a variable, as in a procedure that makes tests, it is some word of these sources.
+    let words = if other.is_empty() { &[] } else { sources };
+    skips.iter().filter_map(|skip| judge(skip, &telling, words)).collect()
 }
 
-fn judge(skip: &Skip, names: &[Name]) -> Option<String> {
+fn judge(skip: &Skip, names: &[Name], sources: &[String]) -> Option<String> {
     if skip.reason.is_empty() {
         return Some(format!("skipped without a reason: {}", skip.pattern));
     }
     let known = match skip.pattern.strip_prefix("/^") {
         Some(beginning) => names.iter().any(|name| name.begins_with(&beginning.replace('\\', ""))),
-        None => names.iter().any(|name| name.matches(skip.pattern)),
+        None => {
+            names.iter().any(|name| name.matches(skip.pattern))
+                || sources.iter().any(|source| has_word(source, skip.pattern))
+        }
     };
     (!known).then(|| format!("skipped, but no such test exists: {}", skip.pattern))
+}
+
+/// Whether a text stands in braces or quotes somewhere.
+fn has_word(source: &str, text: &str) -> bool {
+    source.contains(&format!("{{{text}}}")) || source.contains(&format!("\"{text}\""))
 }
 
 /// A test's name as written: literal parts, with anything between them.
@@ -73,11 +84,10 @@ impl Name {
     }
 }
 
-/// Every name in `test {name}` and `test "name"`.
+/// Every name in `test {name}`, `test "name"` and `test $name`.
 fn names(source: &str) -> Vec<Name> {
     let starts = source.match_indices("test ").filter(|(at, _)| begins_command(source, *at));
-    let found = starts.filter_map(|(at, word)| name_at(source[at + word.len()..].trim_start_matches(' ')));
-    found.filter(Name::is_telling).collect()
+    starts.filter_map(|(at, word)| name_at(source[at + word.len()..].trim_start_matches(' '))).collect()
 }
 
 fn begins_command(source: &str, at: usize) -> bool {
@@ -87,6 +97,9 @@ fn begins_command(source: &str, at: usize) -> bool {
 fn name_at(text: &str) -> Option<Name> {
     if let Some(quoted) = text.strip_prefix('"') {
         return Some(quoted_name(quoted));
+    }
+    if text.starts_with('$') {
+        return Some(Name { parts: vec![String::new(), String::new()] });
     }
     let braced = text.strip_prefix('{')?;
     Some(Name { parts: vec![braced[..braced_len(braced)?].to_string()] })
@@ -169,6 +182,8 @@ mod tests {
         check_list("plain name\n", 1);
         check_list("/^plain names  # lists\n", 1);
         check_list("SCAN over keys  # lists\n", 1);
+        check_list("made by a procedure  # lists\nof a list  # lists\n", 0);
+        check_list("made by  # lists\n", 1);
     }
 
     #[test]
@@ -184,5 +199,7 @@ mod tests {
         test "big (9) [lindex $x 0]" {}
         test $name {}
         test "$name" {}
+        procedure {made by a procedure} 1
+        foreach name {"of a list"} {}
     "#;
 }
