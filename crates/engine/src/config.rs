@@ -50,6 +50,16 @@ pub enum SyslogFacility {
     Local7,
 }
 
+/// How the server changes its score by which the kernel chooses whom to end when memory runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OomScoreAdj {
+    No,
+    /// By the configured value.
+    Relative,
+    /// To the configured value.
+    Absolute,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Supervisor {
     Upstart,
@@ -251,6 +261,10 @@ pub struct Config {
     pub active_defrag_cycle_min: i64,
     pub active_defrag_cycle_max: i64,
     pub active_defrag_cycle_us: i64,
+    pub active_defrag_max_scan_fields: i64,
+    pub oom_score_adj: OomScoreAdj,
+    /// Of a primary, a replica, and a process that saves.
+    pub oom_score_adj_values: Vec<Vec<u8>>,
     pub hll_sparse_max_bytes: usize,
 
     /// Values of known directives that nothing uses yet, as CONFIG GET prints them; absent means the default.
@@ -295,6 +309,12 @@ impl Default for Config {
     fn default() -> Config {
         DEFAULTS.clone()
     }
+}
+
+impl OomScoreAdj {
+    /// By the names of the directive: `yes` is short for `relative`.
+    pub const BY_NAME: [OomScoreAdj; 4] =
+        [OomScoreAdj::No, OomScoreAdj::Relative, OomScoreAdj::Relative, OomScoreAdj::Absolute];
 }
 
 impl LogLevel {
@@ -465,6 +485,9 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     active_defrag_cycle_min: 1,
     active_defrag_cycle_max: 5,
     active_defrag_cycle_us: 100,
+    active_defrag_max_scan_fields: 1000,
+    oom_score_adj: OomScoreAdj::No,
+    oom_score_adj_values: vec![b"0".to_vec(), b"200".to_vec(), b"800".to_vec()],
     hll_sparse_max_bytes: 3000,
     unserved: BTreeMap::new(),
 });

@@ -57,6 +57,8 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     log_running(&config);
     let listeners = listen(&config);
     let process = assemble(launch, supervision, config)?;
+    // It goes on if the kernel refuses: the log says so.
+    process.oom_score.apply(&process.engine().config()).ok();
     signals::start(&process)?;
     let own = Arc::clone(&process);
     thread::Builder::new().name("stopwatch".into()).spawn(move || own.stopwatch.calibrate())?;

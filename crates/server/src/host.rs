@@ -26,6 +26,7 @@ use crate::lazyfree::Reclaimer;
 use crate::listener::Listener;
 use crate::load::{self, AtDamage, Dump, Loaded, Progress};
 use crate::log::{LOG, path, reason};
+use crate::oom_score::OomScore;
 use crate::persist::Saver;
 use crate::stopwatch::Stopwatch;
 use crate::supervise::{self, Supervision};
@@ -47,6 +48,7 @@ pub struct Process {
     listening: Mutex<Listening>,
     engine: OnceLock<Arc<Engine>>,
     pub stopwatch: Stopwatch,
+    pub oom_score: OomScore,
 }
 
 /// Where the open listeners listen.
@@ -108,6 +110,7 @@ impl Process {
             listening: Mutex::default(),
             engine: OnceLock::new(),
             stopwatch: Stopwatch::new(),
+            oom_score: OomScore::default(),
         })
     }
 
@@ -236,6 +239,11 @@ impl Host for ServerHost {
                 governor::look(self.0.engine(), config.memory_limit());
                 Ok(())
             }
+            "oom-score-adj" | "oom-score-adj-values" => self
+                .0
+                .oom_score
+                .apply(config)
+                .map_err(|_| "Failed to set current oom_score_adj. Check server logs.".to_string()),
             "set-proc-title" | "proc-title-template" => {
                 supervise::set_title(&self.0.launch, config);
                 Ok(())

@@ -18,6 +18,7 @@ mod lazyfree;
 mod listener;
 mod load;
 mod log;
+mod oom_score;
 mod output;
 mod persist;
 mod poll;

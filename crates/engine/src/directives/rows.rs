@@ -7,7 +7,8 @@ use rdb::VersionCheck;
 use super::Section::*;
 use super::{Change, Directive, Place, Section, Shape, Status, Value};
 use crate::config::{
-    Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel, SanitizePayload, Supervisor, SyslogFacility,
+    Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel, OomScoreAdj, SanitizePayload, Supervisor,
+    SyslogFacility,
 };
 
 pub static DIRECTIVES: &[Directive] = &[
@@ -1191,21 +1192,27 @@ pub static DIRECTIVES: &[Directive] = &[
         "For how many commands at a time keys are fetched ahead from memory.",
     ),
     // ---- kernel
-    harmless(
+    served(
         "oom-score-adj",
         Kernel,
         Shape::Choice(&["no", "yes", "relative", "absolute"]),
-        "no",
-        "the kernel's score of the process is left alone",
-        "Whether the server changes how readily the kernel ends it when memory runs out.",
+        |c| {
+            Value::Choice(
+                OomScoreAdj::BY_NAME.iter().position(|how| *how == c.oom_score_adj).expect("all are there"),
+            )
+        },
+        |c, v| c.oom_score_adj = OomScoreAdj::BY_NAME[v.choice()],
+        "Whether the server changes how readily the kernel ends it when memory runs out: not at all, by a value \
+         (yes or relative), or to a value (absolute).",
     ),
-    harmless(
+    served(
         "oom-score-adj-values",
         Kernel,
         Shape::Scores,
-        "0 200 800",
-        "the kernel's score of the process is left alone",
-        "The scores of a primary, of a replica, and of a process that saves in the background.",
+        |c| Value::Words(c.oom_score_adj_values.clone()),
+        |c, v| c.oom_score_adj_values = v.words(),
+        "The values for a primary, a replica, and a process that saves in the background; there is no such \
+         process here.",
     ),
     harmless(
         "disable-thp",
@@ -1949,13 +1956,14 @@ pub static DIRECTIVES: &[Directive] = &[
         |c, v| c.active_defrag_cycle_us = v.integer(),
         "The microseconds of one slice of the work. No key is locked for longer than a part of it.",
     ),
-    harmless(
+    served(
         "active-defrag-max-scan-fields",
         Defragmentation,
         Shape::Integer(1, i64::MAX),
-        "1000",
-        "collections of any size are worked on in pieces of bounded time",
-        "Collections with more elements than this are worked on piece by piece.",
+        |c| Value::Integer(c.active_defrag_max_scan_fields),
+        |c, v| c.active_defrag_max_scan_fields = v.integer(),
+        "So many elements of a collection at most, about, are looked at before other commands may use it. It is \
+         128 even if this is more.",
     ),
     // ---- debugging
     served(
