@@ -1,6 +1,7 @@
 //! What integration tests share: a blocking client, and servers as child processes. Never part of a product.
 #![forbid(unsafe_code)]
 
+pub mod caches;
 pub mod client;
 pub mod group;
 pub mod memory;

@@ -1,10 +1,10 @@
 //! When memory is defragmented and how much of the time that takes: from how much of it is wasted in slabs
-//! that are not full. It looks at what is allocated, never at `maxmemory`.
+//! that are not full. It looks at what is allocated; whether that is too much others tell it.
 //!
 //! Work is done in slices; between two steps of a slice, each a few microseconds under one shard's lock, and
 //! between two slices nothing is locked. Whoever has time calls [`Defrag::tend`], or [`Defrag::slice`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base::alloc;
 use base::defrag::Mover;
@@ -19,6 +19,10 @@ pub struct Defrag {
     work: Mutex<Work>,
     /// Per cent of one processor's time that it takes now; 0: it rests.
     percent: AtomicU64,
+    /// Less memory should be occupied.
+    hurried: AtomicBool,
+    /// Bytes that may come free by what it does now.
+    gain: AtomicU64,
     counts: Counts,
     /// Nanoseconds in which it did not rest, before; and when it began, on the monotonic clock.
     active_ns: AtomicU64,
@@ -80,15 +84,17 @@ impl Defrag {
         }
         let mut work = self.work.lock();
         if work.look(now) {
-            let percent = work.judge(&config, self.percent.load(Ordering::Relaxed) > 0, now);
+            let is_active = self.percent.load(Ordering::Relaxed) > 0;
+            let percent = work.judge(&config, is_active, self.hurried.load(Ordering::Relaxed), now);
             self.set_percent(percent, now);
+            self.gain.store(if percent > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
         }
         let percent = self.percent.load(Ordering::Relaxed);
         if percent == 0 {
             return LOOK_EVERY_NS;
         }
         let slice_ns = (config.active_defrag_cycle_us.max(1) as u64) * 1000;
-        self.work_on(&mut work, engine, slice_ns);
+        self.work_on(&mut work, engine, &config, slice_ns);
         let end = engine.host.monotonic_ns();
         note_latency(engine, &config, end - now);
         if work.resting_ns > end {
@@ -102,14 +108,26 @@ impl Defrag {
     pub fn slice(&self, engine: &Engine, slice_ns: u64) -> u64 {
         let mut work = self.work.lock();
         work.look(engine.host.monotonic_ns());
-        self.work_on(&mut work, engine, slice_ns)
+        self.work_on(&mut work, engine, &engine.config(), slice_ns)
     }
 
-    fn work_on(&self, work: &mut Work, engine: &Engine, slice_ns: u64) -> u64 {
+    /// Whether the process occupies more than it may: then defragmentation begins with less waste, and takes
+    /// as much time as it may.
+    pub fn hurry(&self, hurried: bool) {
+        self.hurried.store(hurried, Ordering::Relaxed);
+    }
+
+    /// Bytes that may come free by what it does now; 0 while it rests.
+    pub fn gain(&self) -> u64 {
+        self.gain.load(Ordering::Relaxed)
+    }
+
+    fn work_on(&self, work: &mut Work, engine: &Engine, config: &Config, slice_ns: u64) -> u64 {
+        let effort = STEP_EFFORT.min(config.active_defrag_max_scan_fields.max(1) as usize);
         let (begin, before) = (engine.host.monotonic_ns(), Round::of(&work.mover));
         let mut now = begin;
         for _ in 0..STEPS_MOST {
-            work.mover.begin(STEP_EFFORT);
+            work.mover.begin(effort);
             if work.cursor.step(&engine.store, &mut work.mover) && work.end_round(now) {
                 break;
             }
@@ -141,6 +159,7 @@ impl Defrag {
         } else if before > 0 && percent == 0 {
             let since = self.since_ns.load(Ordering::Relaxed);
             self.active_ns.fetch_add(now - since, Ordering::Relaxed);
+            self.gain.store(0, Ordering::Relaxed);
             return_pages();
         }
     }
@@ -181,11 +200,11 @@ impl Work {
     }
 
     /// Per cent of the time to be taken.
-    fn judge(&mut self, config: &Config, is_active: bool, now: u64) -> u64 {
+    fn judge(&mut self, config: &Config, is_active: bool, is_hurried: bool, now: u64) -> u64 {
         let wasted_percent = (self.wasted * 100 / self.used.max(1)) as i64;
         let lower = config.active_defrag_threshold_lower;
         // Once begun it goes on for a while, not to begin again at once.
-        let part = if is_active { GOES_ON_PART } else { 1 };
+        let part = if is_active || is_hurried { GOES_ON_PART } else { 1 };
         if wasted_percent * part < lower || self.wasted as u64 * (part as u64) < ignored(config) {
             (self.rest_ns, self.resting_ns) = (0, 0);
             return 0;
@@ -193,7 +212,8 @@ impl Work {
         if now < self.resting_ns {
             return 0;
         }
-        percent_for(config, wasted_percent)
+        let upper = config.active_defrag_threshold_upper;
+        percent_for(config, if is_hurried { wasted_percent.max(upper) } else { wasted_percent })
     }
 
     /// A round is complete; true if so little moved that another one is not worth it now.
@@ -284,6 +304,22 @@ mod tests {
         };
         let check = |wasted, percent| assert_eq!(percent_for(&config, wasted), percent, "{wasted}");
         [(0, 1), (10, 1), (60, 11), (110, 21), (900, 21)].into_iter().for_each(|(w, p)| check(w, p));
+    }
+
+    #[test]
+    fn it_begins_earlier_and_takes_more_when_less_should_be_occupied() {
+        let config = Config { active_defrag_ignore_bytes: 4000, ..Config::default() };
+        let check = |wasted, is_active, is_hurried, percent| {
+            let mut work = Work { wasted, used: 100_000, ..Work::default() };
+            assert_eq!(work.judge(&config, is_active, is_hurried, 0), percent, "{wasted}");
+        };
+        check(5000, false, false, 1);
+        check(4999, false, false, 0);
+        check(2000, true, false, 1);
+        check(1000, true, false, 0);
+        check(2000, false, true, 5);
+        check(1000, false, true, 0);
+        check(100_000, false, false, 5);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Look {
     pub allocated: usize,
     /// What the process occupies, less what any small server does.
     pub resident: usize,
+    /// Of these bytes, those that defragmentation is about to give back.
+    pub returning: usize,
     /// Of the allocated bytes, those of values that are out of the keyspace and wait to be freed.
     pub waiting: usize,
     /// `maxmemory`; 0 is none.
@@ -44,15 +46,26 @@ const FOLLOW_MOST_PART: u64 = 256;
 /// With each look, what the threads' reports make is corrected by this part of the difference from what the
 /// allocator says: that holds what is just in use for a moment, or not reported yet, as well.
 const CORRECTED_PART: i64 = 8;
+/// Before keys have to go for what is occupied, defragmentation gives back what it can, but the limit is not
+/// exceeded by more than this part of it meanwhile.
+const PATIENCE_PART: u64 = 32;
 /// The ceiling never falls below this part of the limit: fragmentation alone does not empty the keyspace.
 const CEILING_LEAST_PART: u64 = 2;
+
+impl Look {
+    /// Bytes that will be occupied when defragmentation has done what it can; those that it is granted time
+    /// for.
+    fn settled(&self) -> u64 {
+        (self.resident as u64).saturating_sub((self.returning as u64).min(self.limit / PATIENCE_PART))
+    }
+}
 
 impl Memory {
     /// Takes over what the timer sees.
     pub fn refresh(&self, look: Look, now_ns: u64) {
         let changed = self.limit.swap(look.limit, Ordering::Relaxed) != look.limit;
         let ceiling = if changed { look.limit } else { self.ceiling.load(Ordering::Relaxed) };
-        self.ceiling.store(follow(ceiling, look.limit, look.resident as u64), Ordering::Relaxed);
+        self.ceiling.store(follow(ceiling, look.limit, look.settled()), Ordering::Relaxed);
         self.waiting.store(look.waiting as i64, Ordering::Relaxed);
         let used = self.used.load(Ordering::Relaxed);
         let missing = look.allocated as i64 - used;
@@ -169,7 +182,7 @@ mod tests {
     }
 
     fn look(allocated: usize, limit: u64, waiting: usize) -> Look {
-        Look { allocated, resident: allocated, waiting, limit }
+        Look { allocated, resident: allocated, returning: 0, waiting, limit }
     }
 
     #[test]
@@ -195,7 +208,7 @@ mod tests {
     fn what_is_resident_lowers_the_ceiling_step_by_step() {
         let (memory, limit) = (Memory::default(), 1 << 30);
         let settle = |resident: usize, looks: usize| {
-            let look = Look { allocated: 0, resident, waiting: 0, limit };
+            let look = Look { resident, limit, ..Look::default() };
             (0..looks).for_each(|_| memory.refresh(look, 0));
             memory.ceiling()
         };
@@ -206,9 +219,24 @@ mod tests {
         // A process that needs a tenth more than what is allocated ends up with a tenth less allocated.
         let mut allocated = limit as usize;
         for _ in 0..5000 {
-            memory.refresh(Look { allocated, resident: allocated / 10 * 11, waiting: 0, limit }, 0);
+            memory.refresh(Look { allocated, resident: allocated / 10 * 11, limit, ..Look::default() }, 0);
             allocated = memory.ceiling() as usize;
         }
         assert!(allocated.abs_diff(limit as usize / 11 * 10) < limit as usize / 100, "{allocated}");
+    }
+
+    #[test]
+    fn the_ceiling_waits_for_defragmentation_but_not_for_much() {
+        let limit: usize = 1 << 20;
+        let check = |resident, returning, waits: bool| {
+            let memory = Memory::default();
+            let look = Look { resident, returning, limit: limit as u64, ..Look::default() };
+            (0..2).for_each(|_| memory.refresh(look, 0));
+            assert_eq!(memory.ceiling() == limit as u64, waits, "{look:?}");
+        };
+        check(limit + 1000, 0, false);
+        check(limit + 1000, 1000, true);
+        check(limit + limit / 32, limit, true);
+        check(limit + limit / 32 + 1000, limit, false);
     }
 }

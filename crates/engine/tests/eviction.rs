@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use base::alloc;
+use base::random::Rng;
 use engine::config::EvictionPolicy;
 use engine::memory::{Look, Memory, Meter};
 use engine::testing::{TestEngine, show};
+use testkit::caches::{Rule, Zipf};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Jemalloc = alloc::Jemalloc;
@@ -37,7 +39,7 @@ fn full(policy: EvictionPolicy, prepare: fn(&mut TestEngine, usize)) -> TestEngi
 
 fn limit(test: &TestEngine) {
     let used = alloc::stats().allocated;
-    let look = Look { allocated: used, resident: used, waiting: 0, limit: used as u64 };
+    let look = Look { allocated: used, resident: used, limit: used as u64, ..Look::default() };
     test.engine.memory.refresh(look, 0);
 }
 
@@ -62,7 +64,7 @@ fn add(test: &mut TestEngine) {
     }
     let gone = evicted(test);
     assert!((ADDED - 50..ADDED + 100).contains(&gone), "{gone} evicted for {ADDED} added");
-    let keys: usize = show(&test.run("DBSIZE")).parse().expect("a number");
+    let keys = count(test);
     assert_eq!(keys, KEYS + ADDED - gone, "each evicted key is counted");
 }
 
@@ -156,4 +158,53 @@ fn a_thread_reports_what_it_holds() {
     drop(block);
     meter.report(&memory);
     assert!(!memory.is_over());
+}
+
+/// Requests by Zipf's law, fifty in a second; what is missed is put in. `testkit/benches/misses.rs` shows the
+/// same of whole servers.
+#[test]
+fn little_more_is_missed_than_by_exact_rules() {
+    for (policy, rule, most_percent) in [
+        (EvictionPolicy::AllkeysLru, Rule::LeastRecent, 110),
+        (EvictionPolicy::AllkeysLfu, Rule::LeastFrequent, 120),
+    ] {
+        let mut test = TestEngine::with_config(|config| config.maxmemory_policy = policy);
+        let (zipf, mut rng) = (Zipf::new(10 * ROOM as u64), Rng::from_seed(3));
+        let trace: Vec<usize> = (0..REQUESTS).map(|_| zipf.key(&mut rng)).collect();
+        let (mut missed, mut full_at) = (0, None);
+        for (index, key) in trace.iter().enumerate() {
+            if !ask(&mut test, &format!("key:{key:05}")) {
+                missed += usize::from(full_at.is_some());
+            }
+            if full_at.is_none() && count(&mut test) == ROOM {
+                limit(&test);
+                full_at = Some(index + 1);
+            }
+        }
+        let (full_at, room) = (full_at.expect("so many keys are asked for"), count(&mut test));
+        assert!(room.abs_diff(ROOM) < ROOM / 20, "{room} keys have room");
+        let ideal = testkit::caches::misses(&trace, full_at, room, rule);
+        assert!(
+            missed * 100 < ideal * most_percent,
+            "{policy:?}: {missed} missed, and {ideal} by exact rules"
+        );
+        assert!(missed * 10 > ideal * 9, "{policy:?}: {missed} missed, and {ideal} by exact rules");
+    }
+}
+
+const REQUESTS: usize = 60_000;
+const ROOM: usize = 1000;
+
+/// False if the key was missed; it is there now.
+fn ask(test: &mut TestEngine, key: &str) -> bool {
+    test.advance_ms(20);
+    let found = show(&test.run_words(&["GET", key])) != "nil";
+    if !found {
+        assert_eq!(set(test, key), "+OK");
+    }
+    found
+}
+
+fn count(test: &mut TestEngine) -> usize {
+    show(&test.run("DBSIZE")).parse().expect("a number")
 }

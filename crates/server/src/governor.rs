@@ -1,5 +1,6 @@
-//! Looks at how much memory the process has allocated and how much it occupies, and gives unused pages back
-//! before others pay for them. It never evicts and never refuses: what it finds is in `engine.memory`.
+//! Looks at how much memory the process has allocated and how much it occupies, and when that is too much
+//! gives unused pages back and has memory defragmented, before keys pay for it. It never evicts and never
+//! refuses: what it finds is in `engine.memory`.
 
 use std::sync::atomic::Ordering;
 
@@ -25,8 +26,14 @@ pub fn look(engine: &Engine, limit: u64) {
         alloc::purge();
         (stats, resident) = (alloc::stats(), self::resident());
     }
-    let waiting = engine.host.reclaim_counts().waiting_bytes as usize;
-    let look = Look { allocated: stats.allocated, resident, waiting, limit };
+    engine.defrag.hurry(resident as u64 > limit);
+    let look = Look {
+        allocated: stats.allocated,
+        resident,
+        returning: engine.defrag.gain() as usize,
+        waiting: engine.host.reclaim_counts().waiting_bytes as usize,
+        limit,
+    };
     engine.memory.refresh(look, engine.host.monotonic_ns());
 }
 

@@ -126,7 +126,7 @@ fn an_argument_without_room_is_not_kept() {
     let server = Server::one();
     let mut peer = server.connect();
     peer.call(&[b"SET", b"key", b"before"], "+OK\r\n");
-    server.engine.memory.refresh(Look { allocated: 2, resident: 2, waiting: 0, limit: 1 }, 0);
+    server.engine.memory.refresh(Look { allocated: 2, resident: 2, limit: 1, ..Look::default() }, 0);
     let large = pattern(3_000_000, 9);
     let (first, rest) = large.split_at(1_000_000);
     peer.send(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$3000000\r\n");

@@ -1,0 +1,74 @@
+//! How often servers that evict miss what is asked for, beside caches of as many keys that know exactly which
+//! key was used least. The requests follow Zipf's law; what is missed is put in.
+//!
+//! `cargo bench -p testkit --bench misses [SERVER...]`: Onefold's and the Redis server of the machine, if none
+//! is named.
+
+use std::path::{Path, PathBuf};
+
+use base::random::Rng;
+use testkit::Value;
+use testkit::caches::{Rule, Zipf, misses};
+use testkit::client::Client;
+use testkit::server::{Server, onefold, redis};
+
+const POLICIES: &[(&str, Rule)] = &[("allkeys-lru", Rule::LeastRecent), ("allkeys-lfu", Rule::LeastFrequent)];
+const SAMPLES: &[&str] = &["3", "5", "10"];
+const REQUESTS: usize = 200_000;
+const KEYS: u64 = 100_000;
+/// Room for about a tenth of the keys, beside what an empty server uses.
+const ROOM: u64 = 11 << 20;
+const VALUE: [u8; 1000] = [b'v'; 1000];
+
+fn main() {
+    let arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let mut programs: Vec<PathBuf> = arguments.map(Into::into).collect();
+    if programs.is_empty() {
+        programs.extend([onefold()].into_iter().chain(redis()));
+    }
+    let (zipf, mut rng) = (Zipf::new(KEYS), Rng::from_seed(1));
+    let trace: Vec<usize> = (0..REQUESTS).map(|_| zipf.key(&mut rng)).collect();
+    println!(
+        "server, policy, samples: requests missed of a hundred, by exact rules with as many keys, ratio"
+    );
+    for program in &programs {
+        for &(policy, rule) in POLICIES {
+            for samples in SAMPLES {
+                measure(program, policy, samples, &trace, rule);
+            }
+        }
+    }
+}
+
+fn measure(program: &Path, policy: &str, samples: &str, trace: &[usize], rule: Rule) {
+    let server =
+        Server::start(program, &["--save", "", "--maxmemory-policy", policy, "--maxmemory-samples", samples]);
+    let mut client = server.client();
+    let limit = used(&mut client) + ROOM;
+    client.run(&format!("CONFIG SET maxmemory {limit}"));
+    let from = trace.len() / 2;
+    let missed = (0..trace.len()).filter(|&index| !ask(&mut client, trace[index]) && index >= from).count();
+    let Value::Integer(room) = client.run("DBSIZE") else { panic!("a server counts its keys") };
+    let ideal = misses(trace, from, room as usize, rule);
+    let percent = |count: usize| count as f64 * 100.0 / (trace.len() - from) as f64;
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let (own, exact, ratio) = (percent(missed), percent(ideal), missed as f64 / ideal as f64);
+    println!("{name:16} {policy:12} {samples:>3}: {own:6.2} {exact:6.2} {ratio:6.3}   ({room} keys)");
+}
+
+/// False if the key was missed; it is there now.
+fn ask(client: &mut Client, key: usize) -> bool {
+    let key = format!("key:{key:06}");
+    let found = client.call(&[b"GET", key.as_bytes()]) != Value::Bulk(None);
+    if !found {
+        testkit::client::ok(client.call(&[b"SET", key.as_bytes(), &VALUE]));
+    }
+    found
+}
+
+fn used(client: &mut Client) -> u64 {
+    let Value::Bulk(Some(text)) = client.run("INFO memory") else { panic!("INFO is a text") };
+    let text = String::from_utf8_lossy(&text);
+    let figure = text.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    figure.and_then(|figure| figure.trim().parse().ok()).expect("INFO says how much is used")
+}
