@@ -472,6 +472,9 @@ impl Records {
     fn open(&mut self, opening: &Opening) -> Result<(), SaveError> {
         self.select(opening.db);
         self.version = self.version.max(opening.version);
+        if opening.by_pages {
+            self.dump.pad_before(opening.head.len());
+        }
         self.dump.append(&opening.head)?;
         let (len, filled) = (opening.body_len, 0);
         let start = self.dump.reserve(len)?;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use ds::list::SharedNodes;
-use ds::saving::{Savable, Saver};
+use ds::saving::{Fate, Savable, Saver};
 use rdb::pieces::{Shape, place, plan, write_nodes, write_piece};
 
 use crate::db::{Db, DbIndex, Key};
@@ -40,6 +40,8 @@ pub struct Opening {
     pub head: Vec<u8>,
     /// Bytes of all pieces.
     pub body_len: u64,
+    /// Its pieces come in any order: the body should begin with a page of the file.
+    pub by_pages: bool,
     job: Arc<Job>,
 }
 
@@ -127,6 +129,7 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
         version: plan.version,
         head: plan.head,
         body_len: plan.body_len,
+        by_pages: plan.by_pages,
         job: Arc::clone(&job),
     }));
     if !begun {
@@ -318,7 +321,7 @@ struct Courier {
 impl Saver for Courier {
     fn save(&mut self, piece: ds::saving::Piece<'_>) -> ControlFlow<()> {
         let piece = match piece {
-            ds::saving::Piece::Nodes { at, nodes } => {
+            ds::saving::Piece::Nodes { at, nodes, fate } if fate == Fate::Stays || !nodes.is_short() => {
                 let (len, content) = (nodes.stored_len() as usize, Content::Nodes(nodes));
                 return self.send(Piece { region: self.job.region, at, content, len });
             }
