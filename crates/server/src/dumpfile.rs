@@ -146,6 +146,11 @@ impl DumpFile {
         self.written
     }
 
+    /// Bytes that it keeps in memory about what was written.
+    pub fn memory(&self) -> usize {
+        self.runs.memory()
+    }
+
     /// To be called after each addition to the buffer; writes when enough has come together.
     pub fn advance(&mut self) -> Result<(), SaveError> {
         if self.buffer.len() >= BUFFER_LEN { self.flush() } else { Ok(()) }

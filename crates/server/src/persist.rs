@@ -315,6 +315,7 @@ impl Saver {
             let written = self.check_cancelled().and_then(|()| records.write(&output, &compress));
             // Its memory is free again whatever became of it.
             snapshot.written(output);
+            snapshot.count_held(records.dump.memory());
             written?;
             self.note_progress(keys, snapshot.backlog_peak());
             // A quantum takes a lock: it begins with a fresh share of the processor, so that it is not put

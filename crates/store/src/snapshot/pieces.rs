@@ -115,12 +115,14 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
     let plan = plan(view.key(), view.expires_at(), value_ref(view)).expect("the caller saw its length");
     let key = Key::new(view.key());
     let home = Home::Key { name: key.bytes.into(), hash: key.hash };
-    let region = sink.begin_job();
+    let memory = JOB_COST + key.bytes.len();
+    let region = sink.begin_job(memory);
     let job = Arc::new(Job {
         region,
         sink: Arc::clone(sink),
         home: Mutex::new(home),
         done: AtomicBool::new(false),
+        memory,
     });
     sink.grow(plan.head.len());
     let begun = sink.push(Output::Opening(Opening {
@@ -133,7 +135,7 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
         job: Arc::clone(&job),
     }));
     if !begun {
-        return sink.end_job();
+        return sink.end_job(memory);
     }
     let courier = Courier { job, shape: plan.shape, buffer: Vec::new(), at: 0, next: 0 };
     for (at, bytes) in plan.fixed {
@@ -220,7 +222,12 @@ pub(crate) struct Job {
     sink: Arc<Sink>,
     home: Mutex<Home>,
     done: AtomicBool,
+    /// Bytes that it counts with its name and its courier.
+    memory: usize,
 }
+
+/// Beside the name: what the snapshot, the value and the file know of it.
+const JOB_COST: usize = size_of::<Job>() + size_of::<Courier>() + 128;
 
 /// Where the value is, if it is not left to the snapshots.
 #[derive(Clone)]
@@ -351,8 +358,10 @@ impl Saver for Courier {
 
 impl Courier {
     fn hand_over(&mut self) {
-        let bytes = std::mem::take(&mut self.buffer);
+        let mut bytes = std::mem::take(&mut self.buffer);
         if !bytes.is_empty() {
+            // What waits is counted by its length.
+            bytes.shrink_to_fit();
             let piece = Piece::new(self.job.region, self.at, bytes);
             self.at += piece.len as u64;
             self.job.sink.grow(PIECE_COST);
@@ -377,6 +386,6 @@ impl Courier {
 impl Drop for Courier {
     fn drop(&mut self) {
         self.job.sink.shrink(self.buffer.len());
-        self.job.sink.end_job();
+        self.job.sink.end_job(self.job.memory);
     }
 }
