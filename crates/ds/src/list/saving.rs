@@ -5,8 +5,8 @@
 //! chunk, and for each node of it only once something in the chunk has changed.
 //!
 //! Parts end where pages of the file end: of the neighbours of a node that changes, as much is handed over as
-//! lies in the same pages. A page that were written in two parts would have to be read back from the disk
-//! between them.
+//! lies in the same pages. A page that is written in two parts has to be read back from the disk between
+//! them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
