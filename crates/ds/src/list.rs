@@ -11,7 +11,7 @@ mod reading;
 mod saving;
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use base::defrag::Mover;
 
@@ -553,20 +553,36 @@ impl PackedList {
 }
 
 /// Nodes of a list as they were, in order. Some may be the list's own for as long as it does not change them.
-pub struct SharedNodes(Vec<Node>);
+pub struct SharedNodes {
+    nodes: Vec<Node>,
+    part: Range<u64>,
+}
 
 impl SharedNodes {
-    fn new(nodes: Vec<Node>) -> SharedNodes {
-        SharedNodes(nodes)
+    /// All that lies in `part` of the stored bytes of these nodes: something of each.
+    fn new(nodes: Vec<Node>, part: Range<u64>) -> SharedNodes {
+        SharedNodes { nodes, part }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = NodeRef<'_>> {
-        self.0.iter().map(Node::view)
+    /// Each node, and which of the bytes belong here that it is stored in.
+    pub fn parts(&self) -> impl Iterator<Item = (NodeRef<'_>, Range<u64>)> {
+        let mut start = 0;
+        self.nodes.iter().map(move |node| {
+            let (own, len) = (start, node.stored_len());
+            start += len;
+            let from = self.part.start.saturating_sub(own);
+            (node.view(), from..(self.part.end - own).min(len))
+        })
     }
 
     /// Bytes of them in an RDB file.
     pub fn stored_len(&self) -> u64 {
-        self.0.iter().map(Node::stored_len).sum()
+        self.part.end - self.part.start
+    }
+
+    /// Whether nothing in it is long.
+    pub fn is_short(&self) -> bool {
+        self.nodes.iter().all(|node| node.stored_len() <= 2 * PACK_LEN_MAX as u64)
     }
 }
 

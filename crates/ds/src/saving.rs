@@ -25,6 +25,7 @@ pub enum Piece<'a> {
     Nodes {
         at: u64,
         nodes: SharedNodes,
+        fate: Fate,
     },
     StreamNode {
         master: StreamId,
@@ -40,6 +41,15 @@ pub enum Piece<'a> {
         at: u64,
         bytes: &'a [u8],
     },
+}
+
+/// What becomes of what a piece shares with the value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Hardly any of it changes soon: it is to be kept as it is.
+    Stays,
+    /// It changes next: short nodes are to be copied, as else whoever changes one moves to another block.
+    Changing,
 }
 
 /// A part of a consumer group.

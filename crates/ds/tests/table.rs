@@ -116,6 +116,12 @@ impl Driver {
         }
     }
 
+    /// Up to `most` steps by which the table grows until it has `len` items.
+    fn burst(&mut self, most: usize, growth: usize, len: usize) {
+        let count = self.below(most + 1);
+        self.steps(count, if self.model.len() > len { 20 } else { growth });
+    }
+
     fn steps(&mut self, count: usize, growth: usize) {
         (0..count).for_each(|_| self.step(growth));
     }
@@ -334,8 +340,7 @@ proptest! {
                 if cancelled && driver.below(50) == 0 {
                     break;
                 }
-                let burst = driver.below(burst + 1);
-                driver.steps(burst, if driver.model.len() > 15_000 { 20 } else { growth });
+                driver.burst(burst, growth, 15_000);
             }
             driver.check();
             driver.end_snapshot(0);
@@ -355,8 +360,7 @@ proptest! {
         driver.steps(before, 90);
         for number in 1..=400 {
             driver.snapshot_step(number, lines);
-            let burst = driver.below(burst + 1);
-            driver.steps(burst, if driver.model.len() > 8000 { 20 } else { growth });
+            driver.burst(burst, growth, 8000);
         }
         driver.check();
         while !driver.running.is_empty() {

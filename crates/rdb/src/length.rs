@@ -93,10 +93,15 @@ fn write_lzf(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
 
 /// A string of `len` bytes that is compressed already.
 pub fn write_compressed(out: &mut Vec<u8>, packed: &[u8], len: usize) {
-    out.push(ENCODED | LZF);
-    write_len(out, packed.len() as u64);
-    write_len(out, len as u64);
+    write_compressed_head(out, packed.len(), len);
     out.extend_from_slice(packed);
+}
+
+/// What comes before `packed_len` bytes that stand for `len`.
+pub(crate) fn write_compressed_head(out: &mut Vec<u8>, packed_len: usize, len: usize) {
+    out.push(ENCODED | LZF);
+    write_len(out, packed_len as u64);
+    write_len(out, len as u64);
 }
 
 /// What a length's first byte announces.

@@ -33,6 +33,6 @@ pub use set::{PACKED_SET_LEN_MAX, SetBuilder, SetObject, int_count_max};
 pub use sorted_set::{PACKED_SORTED_SET_LEN_MAX, SortedSetBuilder, SortedSetObject};
 pub use values::{HashObject, Object, Thresholds, ValueRef, version_needed};
 pub use writer::{
-    Attributes, write_aux, write_eof, write_function, write_header, write_record, write_record_with,
-    write_resize_db, write_select_db, write_string_head,
+    Attributes, PADDING_LEAST, write_aux, write_eof, write_function, write_header, write_padding,
+    write_record, write_record_with, write_resize_db, write_select_db, write_string_head,
 };

@@ -1,6 +1,8 @@
 //! Lists as bytes and back, in all the forms Redis has had: strings, one ziplist, ziplists, and since Redis 7
 //! listpacks and single long elements. It never trusts a count or a packed form it has not checked.
 
+use std::ops::Range;
+
 use crate::error::ErrorKind;
 use crate::format;
 use crate::hash::checked_listpack;
@@ -74,19 +76,30 @@ fn write_node(out: &mut Vec<u8>, node: NodeRef<'_>, options: &WriteOptions) {
     }
 }
 
-/// A node in exactly as many bytes as it says it is stored in.
-pub(crate) fn write_node_plain(out: &mut Vec<u8>, node: NodeRef<'_>) {
+/// A part of a node in exactly as many bytes as it says it is stored in.
+pub(crate) fn write_node_part(out: &mut Vec<u8>, node: NodeRef<'_>, part: Range<u64>) {
+    let begin = out.len();
+    let content = write_node_head(out, node);
+    let head_len = out.len() - begin;
+    let (from, to) = (part.start as usize, part.end as usize);
+    out.truncate(begin + head_len.min(to));
+    out.drain(begin..begin + head_len.min(from));
+    out.extend_from_slice(&content[from.saturating_sub(head_len)..to.saturating_sub(head_len)]);
+}
+
+/// Appends all that comes before a node's content, and returns that.
+fn write_node_head<'a>(out: &mut Vec<u8>, node: NodeRef<'a>) -> &'a [u8] {
+    let (container, content) = match node {
+        NodeRef::Plain(element) => (CONTAINER_PLAIN, element),
+        NodeRef::Packed(pack) => (CONTAINER_PACKED, pack.bytes()),
+        NodeRef::Compressed { lzf, .. } => (CONTAINER_PACKED, lzf),
+    };
+    length::write_len(out, container);
     match node {
-        NodeRef::Plain(element) => {
-            length::write_len(out, CONTAINER_PLAIN);
-            length::write_plain(out, element);
-        }
-        NodeRef::Packed(pack) => {
-            length::write_len(out, CONTAINER_PACKED);
-            length::write_plain(out, pack.bytes());
-        }
-        NodeRef::Compressed { .. } => write_node(out, node, &WriteOptions { compress: false }),
+        NodeRef::Compressed { len, .. } => length::write_compressed_head(out, content.len(), len),
+        _ => length::write_len(out, content.len() as u64),
     }
+    content
 }
 
 /// Reads a list of type `code`; None if it is empty.

@@ -22,6 +22,8 @@ pub struct Plan {
     /// The lowest version that knows the form.
     pub version: u32,
     pub shape: Shape,
+    /// Its pieces come in any order, page by page: nothing is written twice if the body begins with a page.
+    pub by_pages: bool,
     /// What no piece brings, and where it stands in the body.
     pub fixed: Vec<(u64, Vec<u8>)>,
 }
@@ -55,7 +57,8 @@ pub fn plan(key: &[u8], expires_at: Option<i64>, value: ValueRef<'_>) -> Option<
     let mut head = Vec::new();
     writer::write_head(&mut head, key, expires_at, value, &PLAIN);
     let version = values::version_needed(value);
-    let mut plan = Plan { head, body_len, version, shape: Shape::Plain, fixed: Vec::new() };
+    let by_pages = matches!(value, ValueRef::List(_) | ValueRef::Bytes(_)) && body_len >= BY_PAGES_LEAST;
+    let mut plan = Plan { head, body_len, version, shape: Shape::Plain, by_pages, fixed: Vec::new() };
     match value {
         ValueRef::Hash(HashRef::Table(table)) if table.expiring_count() > 0 => {
             let least = hash::least_expiry(table);
@@ -123,7 +126,8 @@ pub fn write_piece(out: &mut Vec<u8>, piece: Piece<'_>, shape: Shape) {
 
 /// Appends nodes of a list.
 pub fn write_nodes(out: &mut Vec<u8>, nodes: &SharedNodes) {
-    nodes.iter().for_each(|node| list::write_node_plain(out, node));
+    out.reserve(nodes.stored_len() as usize);
+    nodes.parts().for_each(|(node, part)| list::write_node_part(out, node, part));
 }
 
 /// Bytes of all fields: a time always takes the longest form of a length.
@@ -139,6 +143,9 @@ fn write_expiry(out: &mut Vec<u8>, expires_at: Option<i64>, least: i64) {
         Some(time) => length::write_long_len(out, hash::ttl(time, least)),
     }
 }
+
+/// The first page of a shorter value would take too much beside it.
+const BY_PAGES_LEAST: u64 = 256 * 1024;
 
 const PLAIN: WriteOptions = WriteOptions { compress: false };
 const TIME_LEN: u64 = 1 + size_of::<u64>() as u64;

@@ -29,6 +29,19 @@ pub fn write_aux(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     length::write_string(out, value, &PLAIN);
 }
 
+/// Exactly `len` bytes that say nothing, [`PADDING_LEAST`] at least.
+pub fn write_padding(out: &mut Vec<u8>, len: usize) {
+    let end = out.len() + len;
+    out.push(format::OPCODE_AUX);
+    length::write_plain(out, PADDING);
+    length::write_long_len(out, (len - PADDING_LEAST) as u64);
+    out.resize(end, b' ');
+}
+
+const PADDING: &[u8] = b"padding";
+/// The opcode, the name and its length, and the length of an empty value.
+pub const PADDING_LEAST: usize = 1 + 1 + PADDING.len() + 9;
+
 /// The database of all records up to the next such opcode.
 pub fn write_select_db(out: &mut Vec<u8>, db: u64) {
     out.push(format::OPCODE_SELECT_DB);
@@ -137,6 +150,8 @@ mod tests {
         check(|out| write_select_db(out, 3), b"\xfe\x03");
         check(|out| write_resize_db(out, 2, 1), b"\xfb\x02\x01");
         check(|out| write_function(out, b"#!lua", &PLAIN), b"\xf5\x05#!lua");
+        check(|out| write_padding(out, PADDING_LEAST), b"\xfa\x07padding\x81\0\0\0\0\0\0\0\0");
+        check(|out| write_padding(out, PADDING_LEAST + 2), b"\xfa\x07padding\x81\0\0\0\0\0\0\0\x02  ");
         check(|out| write_eof(out, None), b"\xff\0\0\0\0\0\0\0\0");
         check(
             |out| write_eof(out, Some(crc64(0, b"REDIS0010"))),

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use base::crc::{crc64, crc64_combine};
-use rdb::{write_eof, write_header};
+use rdb::{write_eof, write_header, write_padding};
 
 use crate::disk::{AnyDisk, sync_folder, write_all_at};
 use crate::log::reason;
@@ -108,6 +108,8 @@ struct Behind {
 const BUFFER_LEN: usize = 256 << 10;
 /// Bytes written before their write-out begins: dirty page cache stays at about twice this.
 const SYNC_LEN: u64 = 2 << 20;
+/// What the file system writes at least.
+const PAGE_LEN: u64 = 4096;
 const HEADER_LEN: usize = rdb::format::MAGIC_LEN;
 
 impl DumpFile {
@@ -144,6 +146,11 @@ impl DumpFile {
         self.written
     }
 
+    /// Bytes that it keeps in memory about what was written.
+    pub fn memory(&self) -> usize {
+        self.runs.memory()
+    }
+
     /// To be called after each addition to the buffer; writes when enough has come together.
     pub fn advance(&mut self) -> Result<(), SaveError> {
         if self.buffer.len() >= BUFFER_LEN { self.flush() } else { Ok(()) }
@@ -156,6 +163,13 @@ impl DumpFile {
             self.advance()?;
         }
         Ok(())
+    }
+
+    /// Adds what it takes for a page of the file to begin behind `len` bytes that come next.
+    pub fn pad_before(&mut self, len: usize) {
+        let end = self.position + (self.buffer.len() + rdb::PADDING_LEAST + len) as u64;
+        let more = end.next_multiple_of(PAGE_LEN) - end;
+        write_padding(&mut self.buffer, rdb::PADDING_LEAST + more as usize);
     }
 
     /// Leaves room for `len` bytes behind what was added so far, and returns where it begins.

@@ -315,6 +315,7 @@ impl Saver {
             let written = self.check_cancelled().and_then(|()| records.write(&output, &compress));
             // Its memory is free again whatever became of it.
             snapshot.written(output);
+            snapshot.count_held(records.dump.memory());
             written?;
             self.note_progress(keys, snapshot.backlog_peak());
             // A quantum takes a lock: it begins with a fresh share of the processor, so that it is not put
@@ -472,6 +473,9 @@ impl Records {
     fn open(&mut self, opening: &Opening) -> Result<(), SaveError> {
         self.select(opening.db);
         self.version = self.version.max(opening.version);
+        if opening.by_pages {
+            self.dump.pad_before(opening.head.len());
+        }
         self.dump.append(&opening.head)?;
         let (len, filled) = (opening.body_len, 0);
         let start = self.dump.reserve(len)?;

@@ -61,6 +61,11 @@ impl Runs {
         }
     }
 
+    /// Bytes of memory that they take, about.
+    pub fn memory(&self) -> usize {
+        self.runs.len() * RUN_COST
+    }
+
     fn sum(&self, state: u64, bytes: &[u8]) -> u64 {
         if self.checksum { crc64(state, bytes) } else { 0 }
     }
@@ -69,6 +74,9 @@ impl Runs {
         if self.checksum { crc64_combine(crc, behind.crc, behind.len) } else { 0 }
     }
 }
+
+/// A run and its beginning in nodes that are two thirds full.
+const RUN_COST: usize = (size_of::<u64>() + size_of::<Run>()) * 3 / 2;
 
 #[cfg(test)]
 mod tests {

@@ -214,12 +214,18 @@ fn with_save_points_a_flush_of_all_is_on_the_disk_when_it_is_answered() {
     assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
 }
 
-#[test]
-fn one_save_at_a_time() {
+/// A server whose background save does not end by itself.
+fn saving() -> (Server, Client) {
     let server = start(&["--rdb-key-save-delay", "10000000"]);
     let mut client = server.client();
     ok(client.run("SET a 1"));
     client.run("BGSAVE");
+    (server, client)
+}
+
+#[test]
+fn one_save_at_a_time() {
+    let (_server, mut client) = saving();
     assert_eq!(error(client.run("BGSAVE")), "ERR Background save already in progress");
     assert_eq!(error(client.run("SAVE")), "ERR Background save already in progress");
     assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1");
@@ -229,10 +235,7 @@ fn one_save_at_a_time() {
 /// Redis schedules a save behind the rewrite of an append-only file, never behind another save.
 #[test]
 fn no_background_save_follows_another() {
-    let server = start(&["--rdb-key-save-delay", "10000000"]);
-    let mut client = server.client();
-    ok(client.run("SET a 1"));
-    client.run("BGSAVE");
+    let (_server, mut client) = saving();
     assert_eq!(error(client.run("BGSAVE SCHEDULE")), "ERR Background save already in progress");
     ok(client.run("MULTI"));
     client.run("BGSAVE");

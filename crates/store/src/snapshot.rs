@@ -125,6 +125,11 @@ impl Block {
         self.memory += self.bytes.len() - before;
     }
 
+    /// No entry follows: gives back the room that was made for more, which is not counted.
+    fn trim(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
     /// As `push`, for an entry that is about to change: from then on a large string is the block's alone.
     fn push_pre_image(&mut self, entry: EntryRef<'_>) {
         self.push(entry);
@@ -230,6 +235,11 @@ impl Capture {
 
     /// Keeps an entry as it is now, before its first change after the cut.
     pub(crate) fn pre_image(&mut self, entry: EntryRef<'_>) {
+        // A little more than a block's length would take a block of the next size.
+        let len = entry.image().map_or(0, |image| RECORD_HEAD_LEN + image.len());
+        if self.block.memory + len > self.sink.block_len {
+            self.hand_over();
+        }
         let before = self.block.memory;
         self.block.push_pre_image(entry);
         self.sink.grow(self.block.memory - before);
@@ -241,7 +251,8 @@ impl Capture {
 
     fn hand_over(&mut self) {
         if self.block.keys > 0 {
-            let block = std::mem::replace(&mut self.block, Block::new(self.at_cut));
+            let mut block = std::mem::replace(&mut self.block, Block::new(self.at_cut));
+            block.trim();
             self.sink.push(Output::Entries(block));
         }
     }
@@ -285,6 +296,8 @@ pub struct Snapshot {
     /// By database number at the cut.
     pub counts: Vec<DbCounts>,
     place: Place,
+    /// See [`Snapshot::count_held`].
+    held: usize,
 }
 
 /// Where the walk is: shard, database, position in its table.
@@ -323,7 +336,7 @@ impl Snapshot {
             }
         }
         let place = Place { shard: 0, db: 0, walk: WalkPosition::default() };
-        Some(Snapshot { sink, jobs: VecDeque::new(), counts, place })
+        Some(Snapshot { sink, jobs: VecDeque::new(), counts, place, held: 0 })
     }
 
     pub fn keys_total(&self) -> usize {
@@ -379,6 +392,16 @@ impl Snapshot {
                 return rest;
             }
             return Some(Output::Wait);
+        }
+    }
+
+    /// Counts the bytes that whoever writes the snapshot holds because of what was written.
+    pub fn count_held(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.held, bytes);
+        if bytes > before {
+            self.sink.grow(bytes - before);
+        } else {
+            self.sink.shrink(before - bytes);
         }
     }
 
@@ -453,10 +476,11 @@ impl Snapshot {
         self.counted(walked.block)
     }
 
-    fn counted(&self, block: Block) -> Option<Output> {
+    fn counted(&self, mut block: Block) -> Option<Output> {
         if block.keys == 0 {
             return None;
         }
+        block.trim();
         self.sink.grow(block.memory);
         Some(Output::Entries(block))
     }
@@ -497,6 +521,7 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
+        self.count_held(0);
         self.sink.common.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -144,19 +144,6 @@ impl Node {
         Node { block: Arc::clone(&self.block), ..*self }
     }
 
-    /// The node as it is, for good: a copy if it is short, so that who changes it need not move to another
-    /// block.
-    pub fn set_aside(&self) -> Node {
-        match self.form {
-            Form::Packed => {
-                let block = Arc::new(Box::from(self.bytes()));
-                Node { block, start: 0, ..*self }
-            }
-            _ if self.block.len() <= PACK_LEN_MAX => self.duplicate(),
-            _ => self.share(),
-        }
-    }
-
     /// The same node with a block of its own.
     pub fn duplicate(&self) -> Node {
         Node { block: Arc::new(self.block.as_ref().clone()), ..*self }

@@ -3,13 +3,18 @@
 //!
 //! What a node's place in the file is follows from the nodes before it at the beginning, so it is noted for a
 //! chunk, and for each node of it only once something in the chunk has changed.
+//!
+//! Parts end where pages of the file end: of the neighbours of a node that changes, as much is handed over as
+//! lies in the same pages. A page that is written in two parts has to be read back from the disk between
+//! them.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::SharedNodes;
 use super::chunks::Place;
 use super::node::Node;
-use crate::saving::{Piece, Saver, Saving};
+use crate::saving::{Fate, Piece, Saver, Saving};
 
 pub(super) struct Progress {
     /// Of each chunk.
@@ -21,9 +26,44 @@ pub(super) struct Progress {
 enum Part {
     /// Nothing in it is saved or has changed. Where its first node stood among the stored bytes of all.
     Whole(u64),
-    /// Of each node: where it stood, or [`SAVED`]. One at least is to be saved.
-    Nodes(Vec<u64>),
+    /// What is left of each node; of one at least something is.
+    Nodes(Vec<Left>),
     Saved,
+}
+
+/// What of a node is to be saved, by where it stood among the stored bytes of all.
+#[derive(Clone)]
+struct Left {
+    /// Where the node began.
+    start: u64,
+    /// Empty once the node is saved.
+    part: Range<u64>,
+}
+
+impl Left {
+    /// Of a node that is saved, or came later.
+    const NONE: Left = Left { start: 0, part: 0..0 };
+
+    fn is_saved(&self) -> bool {
+        self.part.is_empty()
+    }
+
+    fn begins_at(&self, at: u64) -> bool {
+        !self.is_saved() && self.part.start == at
+    }
+
+    fn ends_at(&self, at: u64) -> bool {
+        !self.is_saved() && self.part.end == at
+    }
+
+    /// Takes out what is saved now: all, its beginning or its end.
+    fn take(&mut self, saved: &Range<u64>) {
+        if self.part.start < saved.start {
+            self.part.end = saved.start;
+        } else {
+            self.part.start = saved.end.min(self.part.end);
+        }
+    }
 }
 
 impl Progress {
@@ -50,21 +90,21 @@ impl Progress {
 
     /// A node is going to be put among these.
     pub fn insert_node(&mut self, place: Place, nodes: &VecDeque<Node>) {
-        if let Some(starts) = self.open(place.chunk, nodes) {
-            starts.insert(place.node, SAVED);
+        if let Some(left) = self.open(place.chunk, nodes) {
+            left.insert(place.node, Left::NONE);
         }
     }
 
     /// A node that was saved has been taken out.
     pub fn remove_node(&mut self, place: Place) {
-        if let Part::Nodes(starts) = &mut self.parts[place.chunk] {
-            starts.remove(place.node);
+        if let Part::Nodes(left) = &mut self.parts[place.chunk] {
+            left.remove(place.node);
         }
     }
 
     /// The nodes of a chunk from `at` on are going to be moved to a new one behind it.
     pub fn split(&mut self, chunk: usize, at: usize, nodes: &VecDeque<Node>) {
-        let moved = self.open(chunk, nodes).map(|starts| starts.split_off(at));
+        let moved = self.open(chunk, nodes).map(|left| left.split_off(at));
         self.parts.insert(chunk + 1, moved.map_or(Part::Saved, Part::Nodes));
         self.note_saved(chunk);
         self.note_saved(chunk + 1);
@@ -72,9 +112,9 @@ impl Progress {
 
     /// All nodes of the next chunk are going to be moved to this one.
     pub fn join(&mut self, chunk: usize, own: &VecDeque<Node>, next: &VecDeque<Node>) {
-        let mut starts = self.take_starts(chunk, own);
-        starts.extend(self.take_starts(chunk + 1, next));
-        self.parts[chunk] = Part::Nodes(starts);
+        let mut left = self.take_left(chunk, own);
+        left.extend(self.take_left(chunk + 1, next));
+        self.parts[chunk] = Part::Nodes(left);
         self.note_saved(chunk);
     }
 
@@ -85,33 +125,33 @@ impl Progress {
         (from..self.parts.len()).chain(0..from).find(unsaved)
     }
 
-    /// Where the nodes of a chunk stood, if any of them is not saved.
-    fn open(&mut self, chunk: usize, nodes: &VecDeque<Node>) -> Option<&mut Vec<u64>> {
+    /// What is left of the nodes of a chunk, if anything is.
+    fn open(&mut self, chunk: usize, nodes: &VecDeque<Node>) -> Option<&mut Vec<Left>> {
         let part = &mut self.parts[chunk];
         if let Part::Whole(start) = *part {
             let mut end = start;
             let begin = |node: &Node| {
                 let start = end;
                 end += node.stored_len();
-                start
+                Left { start, part: start..end }
             };
             *part = Part::Nodes(nodes.iter().map(begin).collect());
         }
         match part {
-            Part::Nodes(starts) => Some(starts),
+            Part::Nodes(left) => Some(left),
             Part::Whole(_) | Part::Saved => None,
         }
     }
 
-    fn take_starts(&mut self, chunk: usize, nodes: &VecDeque<Node>) -> Vec<u64> {
-        self.open(chunk, nodes).map_or_else(|| vec![SAVED; nodes.len()], std::mem::take)
+    fn take_left(&mut self, chunk: usize, nodes: &VecDeque<Node>) -> Vec<Left> {
+        self.open(chunk, nodes).map_or_else(|| vec![Left::NONE; nodes.len()], std::mem::take)
     }
 
     /// Forgets the nodes of a chunk when all of them are saved; else it has to be gone on with.
     fn note_saved(&mut self, chunk: usize) -> bool {
         let saved = match &self.parts[chunk] {
             Part::Whole(_) => false,
-            Part::Nodes(starts) => starts.iter().all(|start| *start == SAVED),
+            Part::Nodes(left) => left.iter().all(Left::is_saved),
             Part::Saved => true,
         };
         if saved {
@@ -124,9 +164,9 @@ impl Progress {
     pub fn check_invariants<'a>(&self, chunks: impl ExactSizeIterator<Item = &'a VecDeque<Node>>) {
         assert_eq!(self.parts.len(), chunks.len());
         for (part, nodes) in self.parts.iter().zip(chunks) {
-            if let Part::Nodes(starts) = part {
-                assert_eq!(starts.len(), nodes.len());
-                assert!(starts.iter().any(|start| *start != SAVED));
+            if let Part::Nodes(left) = part {
+                assert_eq!(left.len(), nodes.len());
+                assert!(left.iter().any(|left| !left.is_saved()));
             }
         }
     }
@@ -136,12 +176,13 @@ impl Saving<Progress> {
     /// A node is going to be changed or taken out.
     pub fn keep(&mut self, place: Place, nodes: &VecDeque<Node>) {
         let Saving { saver, progress, .. } = self;
-        let Some(starts) = progress.open(place.chunk, nodes) else { return };
+        let Some(left) = progress.open(place.chunk, nodes) else { return };
+        let mut chunk = Chunk { saver: &mut **saver, left, nodes, fate: Fate::Changing };
         // To note the places of short nodes would take too much beside what they hold.
         if nodes.iter().map(Node::stored_len).sum::<u64>() <= SHORT_CHUNK_LEN {
-            save_runs(&mut **saver, starts, nodes, 0, u64::MAX, Node::set_aside);
+            chunk.save_runs(u64::MAX);
         } else {
-            save_runs(&mut **saver, starts, nodes, place.node, 0, Node::set_aside);
+            chunk.save_around(place.node);
         }
         progress.note_saved(place.chunk);
     }
@@ -151,45 +192,90 @@ impl Saving<Progress> {
         let Saving { saver, progress, .. } = self;
         let Some(chunk) = progress.find_next() else { return false };
         let nodes = nodes_of(chunk);
-        let starts = progress.open(chunk, nodes).expect("the chunk is not saved");
-        // Hardly any changes before it is written: they are not copied.
-        save_runs(&mut **saver, starts, nodes, 0, QUANTUM_LEN, Node::share);
+        let left = progress.open(chunk, nodes).expect("the chunk is not saved");
+        Chunk { saver: &mut **saver, left, nodes, fate: Fate::Stays }.save_runs(QUANTUM_LEN);
         progress.next = chunk + usize::from(progress.note_saved(chunk));
         true
     }
 }
 
-/// Saves nodes from an index on until that is `most` bytes, but one at least if that one is not saved: those
-/// that are neighbours in the file in one piece.
-fn save_runs(
-    saver: &mut dyn Saver,
-    starts: &mut [u64],
-    nodes: &VecDeque<Node>,
-    from: usize,
-    most: u64,
-    take: fn(&Node) -> Node,
-) {
-    let (mut index, mut len) = (from, 0);
-    while index < starts.len() && len <= most {
-        let at = starts[index];
-        let (mut end, mut run) = (at, Vec::new());
-        while index < starts.len() && starts[index] != SAVED && starts[index] == end && len <= most {
-            let node_len = nodes[index].stored_len();
-            run.push(take(&nodes[index]));
-            starts[index] = SAVED;
-            (index, end, len) = (index + 1, end + node_len, len + node_len);
-        }
-        if run.is_empty() {
+/// A chunk of which something is to be saved.
+struct Chunk<'a> {
+    saver: &'a mut dyn Saver,
+    left: &'a mut [Left],
+    nodes: &'a VecDeque<Node>,
+    fate: Fate,
+}
+
+impl Chunk<'_> {
+    /// Saves about that many bytes: those that are neighbours in the file in one piece.
+    fn save_runs(&mut self, most: u64) {
+        let (mut index, mut len) = (0, 0);
+        while len < most && index < self.left.len() {
+            let Left { part, .. } = &self.left[index];
+            if part.is_empty() {
+                index += 1;
+                continue;
+            }
+            let (first, mut bytes) = (index, part.clone());
             index += 1;
-        } else {
-            // How much is saved in one go is decided here.
-            let _ = saver.save(Piece::Nodes { at, nodes: SharedNodes::new(run) });
+            while len + (bytes.end - bytes.start) < most && self.goes_on(index, bytes.end) {
+                bytes.end = self.left[index].part.end;
+                index += 1;
+            }
+            len += bytes.end - bytes.start;
+            if self.goes_on(index, bytes.end) && page_start(bytes.end) > bytes.start {
+                bytes.end = page_start(bytes.end);
+                // Short nodes may lie in what is cut off.
+                while self.left[index - 1].part.start >= bytes.end {
+                    index -= 1;
+                }
+            }
+            self.save(first..index, bytes);
         }
+    }
+
+    /// Saves what is left of a node, and the pages that it begins and ends in.
+    fn save_around(&mut self, node: usize) {
+        let Left { part, .. } = &self.left[node];
+        if part.is_empty() {
+            return;
+        }
+        let pages = page_start(part.start)..part.end.next_multiple_of(PAGE_LEN);
+        let (mut first, mut end, mut bytes) = (node, node + 1, part.clone());
+        while bytes.start > pages.start && first > 0 && self.left[first - 1].ends_at(bytes.start) {
+            first -= 1;
+            bytes.start = self.left[first].part.start.max(pages.start);
+        }
+        while bytes.end < pages.end && self.goes_on(end, bytes.end) {
+            bytes.end = self.left[end].part.end.min(pages.end);
+            end += 1;
+        }
+        self.save(first..end, bytes);
+    }
+
+    /// Whether what is left of a node begins at `end`.
+    fn goes_on(&self, index: usize, end: u64) -> bool {
+        self.left.get(index).is_some_and(|left| left.begins_at(end))
+    }
+
+    /// Saves bytes that lie in these nodes.
+    fn save(&mut self, indices: Range<usize>, bytes: Range<u64>) {
+        let skipped = bytes.start - self.left[indices.start].start;
+        let part = skipped..skipped + (bytes.end - bytes.start);
+        self.left[indices.clone()].iter_mut().for_each(|left| left.take(&bytes));
+        let nodes = SharedNodes::new(self.nodes.range(indices).map(Node::share).collect(), part);
+        // How much is saved in one go is decided here.
+        let _ = self.saver.save(Piece::Nodes { at: bytes.start, nodes, fate: self.fate });
     }
 }
 
-/// In place of a node's beginning: it is saved, or came later.
-const SAVED: u64 = u64::MAX;
+fn page_start(at: u64) -> u64 {
+    at - at % PAGE_LEN
+}
+
+/// Bytes of a page of a file; the first node begins with one.
+const PAGE_LEN: u64 = 4096;
 
 /// Bytes that are saved in one go, about.
 const QUANTUM_LEN: u64 = 64 * 1024;

@@ -21,6 +21,12 @@ fn started(name: &str) -> Running {
     running
 }
 
+/// After a write that is to be saved: the dump without it, and what INFO tells of changes.
+fn changed(running: &mut Running) -> (Vec<u8>, String) {
+    ok(running.client.run("SET changed 1"));
+    (running.disk.dump(), running.info("rdb_changes_since_last_save"))
+}
+
 /// The file of the failed save has the dump's name already: only that the name is on the disk is not sure.
 fn is_in_place(met: &Met) -> bool {
     matches!(met.step, Step::OpenFolder | Step::SyncFolder)
@@ -40,8 +46,7 @@ fn check_files(running: &Running, met: &Met, old: &[u8], keys: i64) {
 fn a_background_save_that_fails_stops_writes_until_the_next() {
     let mut running = started("bgsave");
     with_each_fault(|fault| {
-        ok(running.client.run("SET changed 1"));
-        let (old, changes) = (running.disk.dump(), running.info("rdb_changes_since_last_save"));
+        let (old, changes) = changed(&mut running);
         let saved_at = running.client.run("LASTSAVE");
         let before = running.process.now();
         running.disk.plan(&[fault]);
@@ -121,8 +126,7 @@ fn a_large_file_that_cannot_be_written_out_is_no_dump() {
 fn a_save_that_somebody_waits_for_fails_alone() {
     let mut running = started("save");
     with_each_fault(|fault| {
-        ok(running.client.run("SET changed 1"));
-        let (old, changes) = (running.disk.dump(), running.info("rdb_changes_since_last_save"));
+        let (old, changes) = changed(&mut running);
         running.disk.plan(&[fault]);
         let reply = running.client.run("SAVE");
         let met = running.disk.met().first().copied();

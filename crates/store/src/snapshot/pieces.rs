@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use ds::list::SharedNodes;
-use ds::saving::{Savable, Saver};
+use ds::saving::{Fate, Savable, Saver};
 use rdb::pieces::{Shape, place, plan, write_nodes, write_piece};
 
 use crate::db::{Db, DbIndex, Key};
@@ -40,6 +40,8 @@ pub struct Opening {
     pub head: Vec<u8>,
     /// Bytes of all pieces.
     pub body_len: u64,
+    /// Its pieces come in any order: the body should begin with a page of the file.
+    pub by_pages: bool,
     job: Arc<Job>,
 }
 
@@ -113,12 +115,14 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
     let plan = plan(view.key(), view.expires_at(), value_ref(view)).expect("the caller saw its length");
     let key = Key::new(view.key());
     let home = Home::Key { name: key.bytes.into(), hash: key.hash };
-    let region = sink.begin_job();
+    let memory = JOB_COST + key.bytes.len();
+    let region = sink.begin_job(memory);
     let job = Arc::new(Job {
         region,
         sink: Arc::clone(sink),
         home: Mutex::new(home),
         done: AtomicBool::new(false),
+        memory,
     });
     sink.grow(plan.head.len());
     let begun = sink.push(Output::Opening(Opening {
@@ -127,10 +131,11 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
         version: plan.version,
         head: plan.head,
         body_len: plan.body_len,
+        by_pages: plan.by_pages,
         job: Arc::clone(&job),
     }));
     if !begun {
-        return sink.end_job();
+        return sink.end_job(memory);
     }
     let courier = Courier { job, shape: plan.shape, buffer: Vec::new(), at: 0, next: 0 };
     for (at, bytes) in plan.fixed {
@@ -217,7 +222,12 @@ pub(crate) struct Job {
     sink: Arc<Sink>,
     home: Mutex<Home>,
     done: AtomicBool,
+    /// Bytes that it counts with its name and its courier.
+    memory: usize,
 }
+
+/// Beside the name: what the snapshot, the value and the file know of it.
+const JOB_COST: usize = size_of::<Job>() + size_of::<Courier>() + 128;
 
 /// Where the value is, if it is not left to the snapshots.
 #[derive(Clone)]
@@ -318,7 +328,7 @@ struct Courier {
 impl Saver for Courier {
     fn save(&mut self, piece: ds::saving::Piece<'_>) -> ControlFlow<()> {
         let piece = match piece {
-            ds::saving::Piece::Nodes { at, nodes } => {
+            ds::saving::Piece::Nodes { at, nodes, fate } if fate == Fate::Stays || !nodes.is_short() => {
                 let (len, content) = (nodes.stored_len() as usize, Content::Nodes(nodes));
                 return self.send(Piece { region: self.job.region, at, content, len });
             }
@@ -348,8 +358,10 @@ impl Saver for Courier {
 
 impl Courier {
     fn hand_over(&mut self) {
-        let bytes = std::mem::take(&mut self.buffer);
+        let mut bytes = std::mem::take(&mut self.buffer);
         if !bytes.is_empty() {
+            // What waits is counted by its length.
+            bytes.shrink_to_fit();
             let piece = Piece::new(self.job.region, self.at, bytes);
             self.at += piece.len as u64;
             self.job.sink.grow(PIECE_COST);
@@ -374,6 +386,6 @@ impl Courier {
 impl Drop for Courier {
     fn drop(&mut self) {
         self.job.sink.shrink(self.buffer.len());
-        self.job.sink.end_job();
+        self.job.sink.end_job(self.job.memory);
     }
 }

@@ -163,12 +163,15 @@ impl Sink {
         self.common.backlog.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub fn begin_job(&self) -> Region {
+    /// `memory`: what is known of the value until [`Sink::end_job`], beside its pieces.
+    pub fn begin_job(&self, memory: usize) -> Region {
+        self.grow(memory);
         self.jobs.fetch_add(1, Ordering::Relaxed);
         Region(self.last_region.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    pub fn end_job(&self) {
+    pub fn end_job(&self, memory: usize) {
+        self.shrink(memory);
         self.jobs.fetch_sub(1, Ordering::Relaxed);
     }
 
