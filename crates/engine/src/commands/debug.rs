@@ -144,6 +144,13 @@ static TOOLS: &[Tool] = &[
         ],
     ),
     tool(
+        "LOADAOF",
+        2..=2,
+        Locks::None,
+        load_aof,
+        &["Write out the append-only file, empty the data set and load the file."],
+    ),
+    tool(
         "QUICKLIST-PACKED-THRESHOLD <size>",
         3..=3,
         Locks::None,
@@ -501,6 +508,20 @@ fn reload(ctx: &mut Ctx) -> CmdResult {
     accept(ctx)
 }
 
+fn load_aof(ctx: &mut Ctx) -> CmdResult {
+    if ctx.session.in_exec {
+        return Err(CmdError::new("ERR DEBUG LOADAOF would wait for its own transaction"));
+    }
+    let engine = ctx.engine;
+    engine
+        .host
+        .reload_log(&|| empty(engine))
+        .map_err(|_| CmdError::new("ERR Error trying to load the AOF files, check server logs."))?;
+    ctx.keys.invalidate_all();
+    engine.host.log(Level::Notice, "Append Only File loaded by DEBUG LOADAOF");
+    accept(ctx)
+}
+
 /// Only outside of a transaction: the command itself holds no shard.
 fn empty(engine: &Engine) {
     let mut guard = engine.store.lock(&Plan::All);
@@ -714,6 +735,7 @@ mod tests {
                     "DEBUG RELOAD NOW",
                     "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
                 ),
+                ("DEBUG LOADAOF", "+OK"),
                 ("DEBUG SEGFAULT", "+OK"),
                 ("DEBUG RESTART 5", "-ERR failed to restart the server. Check server logs."),
                 ("DEBUG SLEEP 0.5", "+OK"),
@@ -733,7 +755,7 @@ mod tests {
         );
         assert_eq!(
             test.host.calls.lock().as_slice(),
-            ["save", "reload", "reload", "crash segfault", "crash restart"]
+            ["save", "reload", "reload", "reload log", "crash segfault", "crash restart"]
         );
         assert!(!test.engine.debug.active_expire.load(Ordering::Relaxed));
         assert_ne!(test.engine.log.replication_id(), id);
