@@ -1,6 +1,7 @@
 //! Every step that saving and loading do to files fails once, in a process of its own that is whole but for
 //! its timer: the old dump stays, clients hear what Redis tells them, and the next try succeeds.
 
+mod aof;
 mod file;
 mod loading;
 mod saving;
@@ -39,6 +40,9 @@ enum Step {
     OpenFolder,
     Create,
     CreateNew,
+    CreateFolder,
+    OpenToWrite,
+    Truncate,
     Read,
     Seek,
     Write,
@@ -58,7 +62,9 @@ fn errors(step: Step) -> (&'static [i32], &'static [i32]) {
     match step {
         Step::Open => (&[EACCES, EIO, EMFILE, ELOOP], &[]),
         Step::OpenFolder => (&[EACCES, ENOENT, EMFILE], &[]),
-        Step::Create | Step::CreateNew => {
+        Step::CreateFolder => (&[EACCES, ENOSPC, EROFS], &[]),
+        Step::Truncate => (&[EIO, EROFS], &[]),
+        Step::Create | Step::CreateNew | Step::OpenToWrite => {
             (&[ENOENT, EACCES, EROFS, ENOSPC, EIO, EMFILE, ENOTDIR, EDQUOT], &[])
         }
         Step::Read | Step::Seek => (&[EIO, EISDIR], &[]),
@@ -216,6 +222,25 @@ impl Disk for FaultyDisk {
     fn create_new(&self, path: &Path) -> io::Result<File> {
         self.step(Step::CreateNew)?;
         HostDisk.create_new(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.step(Step::CreateFolder)?;
+        HostDisk.create_folder(path)
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<File> {
+        self.step(Step::OpenToWrite)?;
+        HostDisk.open_to_write(path)
+    }
+
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        self.step(Step::Truncate)?;
+        HostDisk.truncate(file, len)
+    }
+
+    fn sync_data(&self, _: &File) -> io::Result<()> {
+        self.step(Step::Sync)
     }
 
     fn read(&self, file: &File, room: &mut [u8]) -> io::Result<usize> {

@@ -255,6 +255,9 @@ impl Worker {
 
     /// Writes what messages and timers have appended.
     fn drain_touched(&mut self) {
+        if !self.touched.is_empty() {
+            self.wait_until_durable();
+        }
         let mut touched = std::mem::take(&mut self.touched);
         for slot in touched.drain(..) {
             self.drain(slot);
