@@ -210,6 +210,8 @@ pub struct Config {
     pub aof_load_truncated: bool,
     /// Damaged bytes at the end that may be cut off; 0: none.
     pub aof_load_corrupt_tail_max_size: u64,
+    /// A base is a snapshot; else it is commands.
+    pub aof_use_rdb_preamble: bool,
     pub aof_timestamp_enabled: bool,
     pub aof_rewrite_incremental_fsync: bool,
     pub aof_disable_auto_gc: bool,
@@ -455,6 +457,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     auto_aof_rewrite_min_size: 64 << 20,
     aof_load_truncated: true,
     aof_load_corrupt_tail_max_size: 0,
+    aof_use_rdb_preamble: true,
     aof_timestamp_enabled: false,
     aof_rewrite_incremental_fsync: true,
     aof_disable_auto_gc: false,

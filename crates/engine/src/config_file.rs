@@ -371,10 +371,10 @@ mod tests {
         check("module.x", 1, "module.x", "Module config specified without value");
         check("appendonly maybe", 1, "appendonly maybe", "argument must be 'yes' or 'no'");
         check(
-            "aof-use-rdb-preamble no\nport 1",
+            "cluster-enabled yes\nport 1",
             1,
-            "aof-use-rdb-preamble no",
-            "'aof-use-rdb-preamble no' has no effect yet: a base is always written as a snapshot",
+            "cluster-enabled yes",
+            "'cluster-enabled yes' has no effect yet: the cluster is not served yet",
         );
         check(
             "rename-command CONFIG \"\"",

@@ -82,6 +82,8 @@ pub struct DebugSwitches {
     /// RESTORE and loads skip checksums (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
     pub skip_checksums: AtomicBool,
     pub pause_cron: AtomicBool,
+    /// How long to wait before each write of the log to its file.
+    pub log_delay_us: AtomicU64,
     /// List elements of this length and more get a node of their own; 0: those too long for a node.
     pub list_plain_from: AtomicUsize,
 }
@@ -204,6 +206,7 @@ impl Engine {
                 active_expire: AtomicBool::new(true),
                 skip_checksums: AtomicBool::new(false),
                 pause_cron: AtomicBool::new(false),
+                log_delay_us: AtomicU64::new(0),
                 list_plain_from: AtomicUsize::new(0),
             },
             shutdown_at_ms: AtomicI64::new(0),

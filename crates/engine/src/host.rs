@@ -148,6 +148,8 @@ pub struct LogFileStatus {
     pub base_size: u64,
     /// Bytes that wait to be written.
     pub buffered: u64,
+    /// Memory of these and for those to come.
+    pub buffer_memory: u64,
     pub is_syncing: bool,
     /// Times that writers waited for a disk that was behind.
     pub delays: u64,
@@ -170,6 +172,7 @@ impl Default for LogFileStatus {
             current_size: 0,
             base_size: 0,
             buffered: 0,
+            buffer_memory: 0,
             is_syncing: false,
             delays: 0,
         }

@@ -63,6 +63,13 @@ const fn tool(
 }
 
 static TOOLS: &[Tool] = &[
+    tool(
+        "AOF-FLUSH-SLEEP <microseconds>",
+        3..=3,
+        Locks::None,
+        delay_log,
+        &["Wait so long before each write to the append-only file."],
+    ),
     tool("ASSERT", 2..=2, Locks::None, crash, &["Fail by an assertion."]),
     tool("CHANGE-REPL-ID", 2..=2, Locks::None, change_repl_id, &["Choose another replication id."]),
     tool(
@@ -98,6 +105,13 @@ static TOOLS: &[Tool] = &[
     tool("HTSTATS <dbid>", 3..=3, Locks::All, htstats, &["Return figures on the tables of a database."]),
     tool("HTSTATS-KEY <key>", 3..=3, Locks::All, htstats_key, &["Return figures on the table of a value."]),
     tool("LISTPACK <key>", 3..=3, Locks::All, listpack, &["Describe a packed value in the log."]),
+    tool(
+        "LOADAOF",
+        2..=2,
+        Locks::None,
+        load_aof,
+        &["Write out the append-only file, empty the data set and load the file."],
+    ),
     tool("LOG <message>", 3..=3, Locks::None, log, &["Write a message to the log."]),
     tool(
         "MALLCTL <name>",
@@ -142,13 +156,6 @@ static TOOLS: &[Tool] = &[
             "Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
             "attrib, push, verbatim, true, false.",
         ],
-    ),
-    tool(
-        "LOADAOF",
-        2..=2,
-        Locks::None,
-        load_aof,
-        &["Write out the append-only file, empty the data set and load the file."],
     ),
     tool(
         "QUICKLIST-PACKED-THRESHOLD <size>",
@@ -238,6 +245,12 @@ fn accept(ctx: &mut Ctx) -> CmdResult {
 fn switch(ctx: &mut Ctx, which: fn(&Engine) -> &AtomicBool) -> CmdResult {
     let on = base::num::parse_i64(ctx.args.at(2)).is_some_and(|number| number != 0);
     which(ctx.engine).store(on, Ordering::Relaxed);
+    accept(ctx)
+}
+
+fn delay_log(ctx: &mut Ctx) -> CmdResult {
+    let delay_us = base::num::parse_u64(ctx.args.at(2)).unwrap_or(0);
+    ctx.engine.debug.log_delay_us.store(delay_us, Ordering::Relaxed);
     accept(ctx)
 }
 

@@ -1336,13 +1336,14 @@ pub static DIRECTIVES: &[Directive] = &[
         "Load an append-only file whose last bytes, at most so many, are damaged: they are cut off. 0 refuses \
          such a file.",
     ),
-    later(
+    served(
         "aof-use-rdb-preamble",
         AppendOnly,
         Shape::Bool,
-        "yes",
-        "a base is always written as a snapshot",
-        "Begin a rewritten append-only file with a snapshot, which is smaller and loads faster.",
+        |c| Value::Bool(c.aof_use_rdb_preamble),
+        |c, v| c.aof_use_rdb_preamble = v.bool(),
+        "Begin a rewritten append-only file with a snapshot, which is smaller and loads faster. Without, commands \
+         are made of a snapshot, for which the largest value has to fit into memory once more.",
     ),
     served(
         "aof-timestamp-enabled",

@@ -193,7 +193,11 @@ pub(super) const MEMORY: &[Field] = &[
         "`used_memory_rss` divided by `used_memory`.",
     ),
     value("mem_fragmentation_bytes", |i| text(i.memory().fragmentation().bytes), "Their difference."),
-    value("mem_not_counted_for_evict", |_| text(0), "Bytes of buffers that `maxmemory` leaves out."),
+    value(
+        "mem_not_counted_for_evict",
+        |i| text(i.log_file().buffered),
+        "Bytes of buffers that empty by themselves: no key is evicted for them.",
+    ),
     value("mem_replication_backlog", |_| text(0), "Bytes of the replication backlog."),
     value("mem_total_replication_buffers", |_| text(0), "Bytes of the backlog and of all replicas' buffers."),
     value("mem_clients_slaves", |_| text(0), "Bytes for connections of replicas."),
@@ -201,8 +205,8 @@ pub(super) const MEMORY: &[Field] = &[
     value("mem_cluster_links", |_| text(0), "Bytes for connections of a cluster."),
     value(
         "mem_aof_buffer",
-        |i| text(i.log_file().buffered),
-        "Bytes that wait to be written to the append-only file.",
+        |i| text(i.log_file().buffer_memory),
+        "Bytes for what waits to be written to the append-only file.",
     ),
     value("mem_allocator", |_| text(ALLOCATOR), "The allocator and its version."),
     value(
