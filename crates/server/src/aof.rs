@@ -2,6 +2,7 @@
 //! to the queue; the writer's thread takes it to the increment; a rewrite makes a new base. Decides nothing
 //! about what is logged.
 
+mod commands;
 mod folder;
 mod loading;
 mod queue;
@@ -109,7 +110,7 @@ impl Aof {
         (status.rewriting, status.rewrite_scheduled) = (state.rewriting, state.scheduled);
         status.current_size = state.current_size();
         if let Some(Line { queue, .. }) = &state.line {
-            status.buffered = queue.len() as u64;
+            (status.buffered, status.buffer_memory) = (queue.len() as u64, queue.memory() as u64);
             status.is_syncing = queue.is_syncing.load(Ordering::Relaxed);
             status.delays = queue.delays.load(Ordering::Relaxed);
             status.last_write_ok = !queue.is_stuck.load(Ordering::Relaxed) && !queue.is_distrusted();
@@ -129,10 +130,9 @@ impl Aof {
         let mut manifest = folder.manifest()?;
         let before = manifest.clone();
         if manifest.is_empty() {
-            let name = folder.next_base(&manifest);
-            self.saver
-                .write_base(process, &folder.file(&name), rewrite::TEMPORARY_BASE, || {})
-                .map_err(|error| error.to_string())?;
+            let form = rewrite::base_form(&config);
+            let name = folder.next_base(&manifest, form);
+            self.write_base(process, &folder, (&name, form), || {})?;
             LOG.notice(&format!("Creating AOF base file {} on server start", String::from_utf8_lossy(&name)));
             manifest.replace_base(name, 0);
         }

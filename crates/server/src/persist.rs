@@ -313,6 +313,10 @@ impl Saver {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
     /// Writes the file of a cut; a failure ends the snapshot.
     fn write(&self, engine: &Engine, cut: Cut, target: Target<'_>) -> Result<u64, SaveError> {
         let Cut { mut snapshot, config, at, .. } = cut;

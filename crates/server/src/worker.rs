@@ -232,6 +232,7 @@ impl Worker {
 
     /// Writes what waits for a connection.
     fn drain(&mut self, slot: Slot) {
+        self.wait_until_durable();
         let Some(connection) = self.connections.at(slot) else { return };
         let waited = connection.output.len();
         let result = connection.output.drain(&connection.socket);
@@ -255,9 +256,6 @@ impl Worker {
 
     /// Writes what messages and timers have appended.
     fn drain_touched(&mut self) {
-        if !self.touched.is_empty() {
-            self.wait_until_durable();
-        }
         let mut touched = std::mem::take(&mut self.touched);
         for slot in touched.drain(..) {
             self.drain(slot);

@@ -108,6 +108,35 @@ fn what_was_answered_outlives_a_kill() {
     assert_eq!(manifest(&server), expected);
 }
 
+/// Large arguments take ways of their own from the socket to the value.
+#[test]
+fn large_values_are_logged_whole() {
+    let mut server = start(ALWAYS);
+    let mut client = server.client();
+    let (large, huge) = ("l".repeat(40_000), "h".repeat(3_000_000));
+    for value in [&large, &huge] {
+        ok(client.call(&["SET", "text", value]));
+        ok(client.call(&["SET", value, "named"]));
+        for request in [
+            &["APPEND", "text", value][..],
+            &["RPUSH", "list", value, "short", value],
+            &["HSET", "hash", value, value],
+            &["SADD", "set", value],
+            &["MULTI"],
+            &["SET", "in", value],
+            &["LPUSH", "list", value],
+            &["EXEC"],
+        ] {
+            let reply = client.call(request);
+            assert!(!matches!(reply, Value::Error(_)), "{} {reply:?}", request[0]);
+        }
+    }
+    let before = digest(&mut client);
+    server.kill_hard();
+    server.start_again();
+    assert_eq!(digest(&mut connected(&server)), before);
+}
+
 #[test]
 fn each_policy_keeps_all_when_the_server_is_told_to_end() {
     for policy in ["always", "everysec", "no"] {
@@ -120,6 +149,16 @@ fn each_policy_keeps_all_when_the_server_is_told_to_end() {
         server.restart();
         assert_eq!(digest(&mut connected(&server)), before, "{policy}");
     }
+}
+
+#[test]
+fn a_stricter_policy_is_owed_what_a_laxer_one_has_left() {
+    let server = start(&["--appendonly", "yes", "--appendfsync", "no"]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    ok(client.run("CONFIG SET appendfsync always"));
+    // Nothing is written any more: whoever reads must not wait for that.
+    assert_eq!(client.run("GET a"), Value::Bulk(Some(b"1".to_vec())));
 }
 
 #[test]
@@ -277,6 +316,25 @@ fn an_end_that_was_cut_off_is_left_out_wherever_the_cut_is() {
 }
 
 #[test]
+fn an_end_is_cut_off_where_only_empty_parts_follow() {
+    let whole = requests(&["SELECT 0", "SET a 1"]);
+    let mut server = with_increment(&[&whole[..], b"*2\r\n$3"].concat());
+    let next = folder(&server).join("appendonly.aof.2.incr.aof");
+    let two = manifest(&server) + "file appendonly.aof.2.incr.aof seq 2 type i\n";
+    fs::write(folder(&server).join("appendonly.aof.manifest"), two).expect("the folder is there");
+    fs::write(&next, request("SET b 1")).expect("the folder is there");
+    assert!(refusal(&server, &[]).contains("the truncated file is not the last file"));
+    fs::write(&next, b"").expect("the folder is there");
+    server.start_again();
+    let mut client = connected(&server);
+    assert_eq!(client.run("DBSIZE"), Value::Integer(1));
+    ok(client.run("SET b 1"));
+    server.restart();
+    assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(2));
+    assert_eq!(read(&server, "appendonly.aof.1.incr.aof"), whole);
+}
+
+#[test]
 fn a_transaction_is_loaded_whole_or_not_at_all() {
     let before = requests(&["SELECT 0", "SET a 1"]);
     let transaction = requests(&["MULTI", "SET b 1", "SET c 1", "EXEC"]);
@@ -306,7 +364,7 @@ fn damage_is_refused_with_its_place() {
         (b"SET b 1\r\n", 0, "a request begins with '*'"),
         (b"*3\r\n$3\r\nSET\r\n$1\r\nbb\r\n$1\r\n1\r\n", 18, "an argument ends with a line end"),
         (b"\0\0\0\0\0\0\0\0", 0, "a request begins with '*'"),
-        (b"*1\r\n$9\r\nNOCOMMAND\r\n", 0, "Unknown command \"NOCOMMAND\""),
+        (b"*1\r\n$9\r\nNOCOMMAND\r\n", 0, "Unknown command 'NOCOMMAND'"),
     ];
     let mut server = with_increment(b"");
     let path = folder(&server).join("appendonly.aof.1.incr.aof");
@@ -408,6 +466,42 @@ fn a_rewrite_leaves_one_base_and_one_increment() {
 }
 
 #[test]
+fn a_base_of_commands_holds_all_values() {
+    for stamps in ["no", "yes"] {
+        let arguments = ["--aof-use-rdb-preamble", "no", "--aof-timestamp-enabled", stamps];
+        let mut server = start(&[ALWAYS, &arguments].concat());
+        let mut client = server.client();
+        fill(&mut client);
+        fill_more(&mut client);
+        ok(client.call(&["SET", "", "empty\r\nkey"]));
+        for line in
+            ["HPEXPIRE h 100000000 FIELDS 1 f", "ZADD z -0 zero inf top 1e300 far 0.1 near", "SET n -12"]
+        {
+            client.run(line);
+        }
+        let before = digest(&mut client);
+        rewrite(&mut client);
+        let expected =
+            "file appendonly.aof.2.base.aof seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
+        assert_eq!(manifest(&server), expected);
+        assert_eq!(names(&server).len(), 3, "{:?}", names(&server));
+        let lines = lines(&read(&server, "appendonly.aof.2.base.aof"));
+        assert_eq!(lines[0] == "# true", stamps == "yes");
+        assert!(lines.iter().any(|line| line == "RPUSH l a b c d e"), "{lines:?}");
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with("ZADD scores ")).count(),
+            500usize.div_ceil(64)
+        );
+        server.kill_hard();
+        server.start_again();
+        let mut client = connected(&server);
+        assert_eq!(digest(&mut client), before);
+        let Value::Array(Some(times)) = client.run("HPEXPIRETIME h FIELDS 1 f") else { panic!("no array") };
+        assert!(matches!(times[0], Value::Integer(time) if time > 0), "{times:?}");
+    }
+}
+
+#[test]
 fn it_is_turned_on_and_off_while_clients_write() {
     let mut server = start(&[]);
     let mut client = server.client();
@@ -474,7 +568,7 @@ fn files_go_to_redis_and_come_from_it() {
         let before = values(&mut client);
         server.stop();
         let dir = server.dir().to_str().expect("a name of text").to_owned();
-        let mut ours = start(&["--appendonly", "yes", "--dir", &dir]);
+        let mut ours = start(&["--appendonly", "yes", "--aof-use-rdb-preamble", preamble, "--dir", &dir]);
         let mut client = connected(&ours);
         assert_eq!(values(&mut client), before, "preamble {preamble}: Redis' folder here");
         fill_more(&mut client);

@@ -169,8 +169,8 @@ impl Folder {
     }
 
     /// The name of the next base.
-    pub fn next_base(&self, manifest: &Manifest) -> Vec<u8> {
-        manifest.next_base_name(&self.file_name, BaseForm::Rdb)
+    pub fn next_base(&self, manifest: &Manifest, form: BaseForm) -> Vec<u8> {
+        manifest.next_base_name(&self.file_name, form)
     }
 
     /// Removes what is no longer needed. What remains of it costs room, nothing else.

@@ -57,7 +57,8 @@ fn load_parts(
     for (index, (part, size)) in manifest.parts().zip(&sizes).enumerate() {
         let begin = Instant::now();
         process.load.begin_file(before);
-        let is_last = index + 1 == sizes.len();
+        // A part that was begun just before a loss of power has nothing yet.
+        let is_last = sizes[index + 1..].iter().all(|size| *size == 0);
         let name = String::from_utf8_lossy(&part.name).into_owned();
         let file = folder.disk.open(&folder.file(&part.name));
         let file = file.map_err(|error| {
@@ -247,9 +248,10 @@ impl<'a> Requests<'a> {
         }
         self.replay.run(&argv).map_err(|_| {
             let (command, name) = (escape(argv.at(0)), self.part.name);
+            let command = command.trim_matches('"');
             let offset = self.origin + self.done as u64;
             Stop::Failed(format!(
-                "Unknown command {command} reading the append only file {name} at offset {offset}"
+                "Unknown command '{command}' reading the append only file {name} at offset {offset}"
             ))
         })
     }

@@ -22,6 +22,8 @@ pub struct Queue {
     progress: Condvar,
     /// Bytes that wait here or with the writer.
     waiting: AtomicUsize,
+    /// Memory that the writer has taken.
+    pub taken_memory: AtomicUsize,
     /// `appendfsync`, as its place in `AppendSync::ALL`.
     policy: AtomicUsize,
     stamps: AtomicBool,
@@ -102,6 +104,7 @@ impl Queue {
             work: Condvar::new(),
             progress: Condvar::new(),
             waiting: AtomicUsize::new(0),
+            taken_memory: AtomicUsize::new(0),
             policy: AtomicUsize::new(0),
             stamps: AtomicBool::new(false),
             spares_disk: AtomicBool::new(false),
@@ -119,7 +122,8 @@ impl Queue {
     pub fn configure(&self, config: &Config) {
         self.policy.store(config.appendfsync as usize, Ordering::Relaxed);
         self.stamps.store(config.aof_timestamp_enabled, Ordering::Relaxed);
-        self.wake();
+        // A stricter policy is owed what a laxer one has left.
+        self.order(Orders { sync: true, stop: false });
     }
 
     pub fn policy(&self) -> AppendSync {
@@ -129,6 +133,13 @@ impl Queue {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Memory of what waits, and for what comes next.
+    pub fn memory(&self) -> usize {
+        let state = self.state.lock();
+        let chunks: usize = state.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+        chunks + state.spare.capacity() + self.taken_memory.load(Ordering::Relaxed)
     }
 
     /// Bytes that are written and that the base does not hold.
@@ -145,7 +156,8 @@ impl Queue {
         self.wake_for(&mut state);
     }
 
-    fn append(&self, end: u64, bytes: &[u8]) {
+    /// Returns by how much more waits.
+    fn append(&self, end: u64, bytes: &[u8]) -> usize {
         let stamp = self.stamps.load(Ordering::Relaxed).then(|| unix_now().seconds());
         let mut state = self.state.lock();
         state.end = end;
@@ -164,16 +176,13 @@ impl Queue {
         state.stamped = stamp.unwrap_or(state.stamped);
         self.waiting.fetch_add(added, Ordering::Relaxed);
         self.wake_for(&mut state);
+        added
     }
 
     fn wake_for(&self, state: &mut State) {
         if std::mem::take(&mut state.writer_sleeps) {
             self.work.notify_one();
         }
-    }
-
-    fn wake(&self) {
-        self.wake_for(&mut self.state.lock());
     }
 
     /// The writer's part: all there is. Waits for it, at most until then. `used` is what was taken last: its
@@ -198,7 +207,7 @@ impl Queue {
     }
 
     /// The writer has written so many bytes, or has given them up.
-    pub fn written(&self, len: usize) {
+    pub fn remove(&self, len: usize) {
         self.waiting.fetch_sub(len, Ordering::Relaxed);
     }
 
@@ -268,7 +277,8 @@ pub struct Feed {
 
 impl LogReader for Feed {
     fn read(&mut self, from: Offset, bytes: &[u8]) {
-        self.queue.append(from.0 + bytes.len() as u64, bytes);
+        let added = self.queue.append(from.0 + bytes.len() as u64, bytes);
+        self.engine.memory.buffer_log(added as i64);
         if self.queue.len() > WAITING_MOST {
             self.engine.log.set_behind(true);
         }

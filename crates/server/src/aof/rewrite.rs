@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
-use aof::Manifest;
+use aof::{BaseForm, Manifest};
 use base::time::UnixMs;
 use engine::config::Config;
 use engine::host::{SaveRefused, SaveStarted};
 
+use super::commands::Source;
 use super::folder::Folder;
 use super::queue::{Orders, Queue};
 use super::{Aof, Line, Mode, Parts, State, end_line};
@@ -29,8 +30,10 @@ pub struct Tries {
 const FAILURES: u64 = 3;
 const DELAY_MINUTES_MAX: i64 = 60;
 const MINUTE_MS: i64 = 60_000;
-/// The base on its way; a crash leaves at most one of them.
-pub const TEMPORARY_BASE: &str = "temp-rewriteaof.base";
+/// The base on its way, and what a base of commands is made of; a crash leaves at most one of each.
+const TEMPORARY_BASE: &str = "temp-rewriteaof.base";
+const TEMPORARY_COMMANDS: &str = "temp-rewriteaof.commands";
+const TEMPORARY_SNAPSHOT: &str = "temp-rewriteaof.snapshot";
 
 const IN_PROGRESS: SaveRefused = "ERR Background append only file rewriting already in progress";
 const CANNOT_START: SaveRefused =
@@ -66,6 +69,7 @@ struct Prepared {
     epoch: u64,
     folder: Folder,
     base: Vec<u8>,
+    form: BaseForm,
     /// The increment that begins at the cut.
     file: Option<File>,
     /// Its number; what came before it is history when the base is there.
@@ -169,9 +173,10 @@ impl Aof {
         let (mode, epoch) = (state.mode, state.epoch);
         let Parts { folder, manifest, .. } = self.parts(&mut state, &config)?;
         folder.create()?;
-        let (folder, base) = (folder.clone(), folder.next_base(manifest));
+        let form = base_form(&config);
+        let (folder, base) = (folder.clone(), folder.next_base(manifest, form));
         let mut prepared =
-            Prepared { mode, epoch, folder, base, file: None, kept_from: u64::MAX, line: None };
+            Prepared { mode, epoch, folder, base, form, file: None, kept_from: u64::MAX, line: None };
         let folder = &prepared.folder;
         match mode {
             Mode::Off => {}
@@ -195,19 +200,45 @@ impl Aof {
     }
 
     fn make_base(&self, process: &Arc<Process>, mut prepared: Prepared) -> Result<(), String> {
-        let path = prepared.folder.file(&prepared.base);
-        let mut cut = false;
+        let (folder, base) = (prepared.folder.clone(), prepared.base.clone());
+        let (form, mut cut) = (prepared.form, false);
         let at_cut = || cut = self.change_over(process, &mut prepared);
-        let saved = self.saver.write_base(process, &path, TEMPORARY_BASE, at_cut);
-        let made = match saved {
+        let made = match self.write_base(process, &folder, (&base, form), at_cut) {
             Ok(_) if !cut => Err("it was turned off or on meanwhile".to_owned()),
             Ok(len) => self.put_in_place(process, &prepared, len),
-            Err(error) => Err(error.to_string()),
+            Err(why) => Err(why),
         };
         if made.is_err() {
             self.give_up_rewrite(process, prepared);
         }
         made
+    }
+
+    /// Makes a base of the state of some moment, at which `at_cut` runs with all shards held. Returns its
+    /// length.
+    pub(super) fn write_base(
+        &self,
+        process: &Process,
+        folder: &Folder,
+        (name, form): (&[u8], BaseForm),
+        at_cut: impl FnOnce(),
+    ) -> Result<u64, String> {
+        let base = folder.file(name);
+        let config = process.engine().config();
+        if form == BaseForm::Rdb {
+            let written = self.saver.write_base(process, &base, TEMPORARY_BASE, at_cut);
+            return written.map_err(|error| error.to_string());
+        }
+        let snapshot = folder.path.join(TEMPORARY_SNAPSHOT);
+        let stamp = config.aof_timestamp_enabled.then(|| process.now().seconds());
+        let saved = self.saver.write_base(process, &snapshot, TEMPORARY_BASE, at_cut);
+        saved.map_err(|error| error.to_string())?;
+        let incremental_sync = config.aof_rewrite_incremental_fsync;
+        let source = Source { disk: self.disk, snapshot: &snapshot, stamp, incremental_sync };
+        let temporary = folder.path.join(TEMPORARY_COMMANDS);
+        let written = source.write(&temporary, &base, &|| self.saver.is_cancelled());
+        self.disk.remove(&snapshot).ok();
+        written
     }
 
     /// All shards are held: from here on the new increment is written. False if it is not wanted any more.
@@ -309,6 +340,10 @@ impl Aof {
             folder.remove(&folder.temporary_increment());
         }
     }
+}
+
+pub(super) fn base_form(config: &Config) -> BaseForm {
+    if config.aof_use_rdb_preamble { BaseForm::Rdb } else { BaseForm::Commands }
 }
 
 fn is_in_force(manifest: &Manifest, base: &[u8]) -> bool {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use engine::Engine;
 use engine::config::AppendSync;
 use engine::log::Offset;
+use engine::memory::Meter;
 
 use super::queue::{Chunk, Queue, Taken, WAITING_MOST};
 use crate::disk::{AnyDisk, write_all_at};
@@ -35,6 +36,7 @@ pub struct Writer {
     last_sync: Instant,
     /// A write failed; it is tried again then.
     retry_at: Option<Instant>,
+    meter: Meter,
 }
 
 /// What comes within this time is written together, unless somebody waits for it.
@@ -58,6 +60,7 @@ impl Writer {
             unsynced_since: None,
             last_sync: Instant::now(),
             retry_at: None,
+            meter: Meter::default(),
         }
     }
 
@@ -79,9 +82,12 @@ impl Writer {
             if self.backlog.is_empty() && self.wants_sync(orders.sync) {
                 self.sync();
             }
+            let taken = self.backlog.iter().map(|chunk| &chunk.bytes).chain(&self.used).map(Vec::capacity);
+            self.queue.taken_memory.store(taken.sum(), Ordering::Relaxed);
             self.queue.announce();
+            self.meter.report(&self.engine.memory);
             if orders.stop {
-                return;
+                return self.drop_backlog();
             }
             if self.queue.policy() != AppendSync::Always && !orders.sync {
                 thread::sleep(PACE);
@@ -98,6 +104,10 @@ impl Writer {
 
     /// Writes the backlog, as far as that goes.
     fn write_out(&mut self) {
+        let delay_us = self.engine.debug.log_delay_us.load(Ordering::Relaxed);
+        if delay_us > 0 && !self.backlog.is_empty() {
+            thread::sleep(Duration::from_micros(delay_us));
+        }
         while let Some(mut chunk) = self.backlog.pop_front() {
             if let Some(file) = chunk.begins.take() {
                 self.begin(file);
@@ -107,7 +117,8 @@ impl Writer {
                 Ok(()) => {
                     *len += chunk.bytes.len() as u64;
                     self.queue.increment_len.store(*len, Ordering::Relaxed);
-                    self.queue.written(chunk.bytes.len());
+                    self.queue.remove(chunk.bytes.len());
+                    self.engine.memory.buffer_log(-(chunk.bytes.len() as i64));
                     self.used = Some(chunk.bytes);
                 }
                 Err(error) => {
@@ -166,8 +177,13 @@ impl Writer {
         }
         LOG.warning("The append-only file lacks changes that could not be written; it has to be rewritten.");
         self.queue.doubt();
+        self.drop_backlog();
+    }
+
+    fn drop_backlog(&mut self) {
         for chunk in &mut self.backlog {
-            self.queue.written(chunk.bytes.len());
+            self.queue.remove(chunk.bytes.len());
+            self.engine.memory.buffer_log(-(chunk.bytes.len() as i64));
             chunk.bytes = Vec::new();
         }
     }
@@ -190,7 +206,9 @@ impl Writer {
         let (begun, policy) = (Instant::now(), self.queue.policy());
         self.last_sync = begun;
         let spared = policy == AppendSync::Always && self.queue.spares_disk.load(Ordering::Relaxed);
-        if !spared && !self.sync_file() {
+        // Syncs that succeed after one that failed prove nothing: they are done again and again until a
+        // rewrite has made good what is lacking.
+        if !spared && !self.sync_file() || self.queue.is_distrusted() {
             return;
         }
         // What came meanwhile is not much younger.

@@ -2,12 +2,15 @@
 //! was answered, clients hear of what cannot be kept, and all is well again when the disk is.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use testkit::Value;
+use testkit::{Client, Value};
 
-use super::{Fault, Met, PATIENCE, Running, Step, error, ok, with_each_fault};
+use super::power::{Picture, Power};
+use super::{Fault, FaultyDisk, Met, PATIENCE, Running, SOCKET, Step, error, ok, with_each_fault};
+use crate::aof::{Found, load};
 
 const RECORDS: usize = 40;
 
@@ -64,7 +67,17 @@ fn heal(running: &mut Running) {
 
 #[test]
 fn a_rewrite_that_fails_at_any_step_loses_nothing() {
+    check_failing_rewrites("yes");
+}
+
+#[test]
+fn a_rewrite_into_commands_that_fails_at_any_step_loses_nothing() {
+    check_failing_rewrites("no");
+}
+
+fn check_failing_rewrites(preamble: &str) {
     let mut running = started("rewrite");
+    ok(running.client.run(&format!("CONFIG SET aof-use-rdb-preamble {preamble}")));
     let all = with_each_fault(|fault| {
         ok(running.client.run("SET before rewrite"));
         let failed = running.process.aof.status().failed_in_a_row;
@@ -131,7 +144,11 @@ fn after_a_failed_sync_only_a_rewrite_brings_trust_back() {
         assert_eq!(refused, format!("MISCONF Errors writing to the AOF file: {reason}"));
         let rewrites = running.process.aof.status().rewrites;
         assert_eq!(running.disk.met().len(), 1);
+        for _ in 0..3 {
+            assert!(!running.process.aof.flush(&running.process), "what was lost is not on the disk");
+        }
         heal(&mut running);
+        assert!(running.process.aof.flush(&running.process));
         assert!(running.process.aof.status().rewrites > rewrites, "syncs that succeed later prove nothing");
     }
     ok(running.client.run("CONFIG SET appendonly no"));
@@ -196,6 +213,63 @@ fn a_start_that_fails_at_any_step_can_be_done_again() {
         check_good(&mut running);
         met
     });
+}
+
+/// The client's transactions, until it is told to end: each one that was answered is counted.
+fn write_on(disk: &FaultyDisk, mut client: Client, stop: &AtomicBool) {
+    for number in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let number = number.to_string();
+        client.run("MULTI");
+        client.call(&["INCR", "counter"]);
+        client.call(&["RPUSH", "list", &number]);
+        assert!(matches!(client.run("EXEC"), Value::Array(Some(_))));
+        disk.watch_power(|power| power.acknowledged += 1);
+    }
+}
+
+#[test]
+fn a_loss_of_power_at_any_step_loses_nothing_that_was_answered() {
+    const REWRITES: usize = 5;
+    let mut running = Running::start("power");
+    running.fill(5, 70_000);
+    ok(running.client.run("CONFIG SET appendonly yes appendfsync always"));
+    wait_for_rewrite(&running);
+    let disk = running.disk;
+    let folder = disk.path("appendonlydir");
+    *disk.power.lock() = Some(Power::watch(&folder));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let client = Client::connect_unix(disk.path(SOCKET));
+        scope.spawn(|| write_on(disk, client, &stop));
+        for number in 0..REWRITES {
+            let preamble = if number % 2 == 0 { "no" } else { "yes" };
+            ok(running.client.run(&format!("CONFIG SET aof-use-rdb-preamble {preamble}")));
+            running.client.run("BGREWRITEAOF");
+            wait_for_rewrite(&running);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let power = disk.power.lock().take().expect("it was set");
+    assert!(power.pictures.len() > 40 * REWRITES, "{} pictures", power.pictures.len());
+    ok(running.client.run("CONFIG SET appendonly no"));
+    for Picture { files, acknowledged } in power.pictures {
+        ok(running.client.run("FLUSHALL"));
+        fs::remove_dir_all(&folder).expect("it is there");
+        fs::create_dir(&folder).expect("it was removed");
+        for (name, bytes) in &files {
+            fs::write(folder.join(name), bytes).expect("the folder is there");
+        }
+        let loaded = load(&running.process, &mut || {});
+        let shown: Vec<_> = files.iter().map(|(name, bytes)| (name, bytes.len())).collect();
+        assert_eq!(loaded, Ok(Found::Yes), "{shown:?}");
+        let count = |value: Value| value.as_text().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let counted: u64 = count(running.client.run("GET counter"));
+        assert!(counted >= acknowledged, "{counted} of {acknowledged} are there: {shown:?}");
+        assert_eq!(running.client.run("LLEN list"), Value::Integer(counted as i64), "{shown:?}");
+    }
 }
 
 #[test]
