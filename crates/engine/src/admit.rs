@@ -147,16 +147,18 @@ fn has_or_queued(session: &Session, command: &Registered, flag: u32) -> bool {
         || multi.is_some_and(|multi| multi.queue.iter().any(|queued| queued.command.row.has(flag)))
 }
 
-/// Writes are refused while saving fails, if save points ask for saves (MISCONF).
+/// Writes are refused while saving fails, if save points ask for saves, and while the log cannot be written
+/// (MISCONF).
 fn disk(request: &Request<'_>) -> Result<(), CmdError> {
-    if !request.engine.writes_stopped.load(Ordering::Relaxed) {
+    let save_failed = request.engine.writes_stopped.load(Ordering::Relaxed);
+    if !save_failed && !request.engine.log_fault.is_on() {
         return Ok(());
     }
     if request.command.row.name != "ping" && !has_or_queued(request.session, request.command, flag::WRITE) {
         return Ok(());
     }
-    if !request.config.stop_writes_on_bgsave_error || request.config.save.is_empty() {
-        return Ok(());
+    if !save_failed || !request.config.stop_writes_on_bgsave_error || request.config.save.is_empty() {
+        return log_can_be_written(request.engine);
     }
     Err(CmdError::new(
         "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands \
@@ -164,6 +166,14 @@ fn disk(request: &Request<'_>) -> Result<(), CmdError> {
          writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
          details about the RDB error.",
     ))
+}
+
+fn log_can_be_written(engine: &Engine) -> Result<(), CmdError> {
+    if !engine.log_fault.is_on() {
+        return Ok(());
+    }
+    let reason = engine.log_fault.reason();
+    Err(CmdError::new(format!("MISCONF Errors writing to the AOF file: {reason}")))
 }
 
 /// A RESP2 client that has subscribed may say little else: its replies would mix with messages.

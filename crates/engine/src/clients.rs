@@ -174,6 +174,14 @@ impl Client {
         }
     }
 
+    /// Nobody's: stands for a log that is replayed. No list shows it.
+    pub(crate) fn nobody() -> Arc<Client> {
+        let (peer, local) = (String::new(), String::new());
+        let (worker, worker_bytes) = (WorkerId(0), 0);
+        let arrival = Arrival { worker, peer, local, descriptor: -1, unix: false, worker_bytes };
+        Arc::new(Client::new(ClientId(0), arrival, UnixMs(0)))
+    }
+
     pub fn set_flag(&self, flag: u32, on: bool) {
         let old = self.flags.load(Ordering::Relaxed);
         self.flags.store(if on { old | flag } else { old & !flag }, Ordering::Relaxed);

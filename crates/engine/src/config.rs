@@ -90,6 +90,15 @@ pub enum SanitizePayload {
     Clients,
 }
 
+/// When the append-only file is forced to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendSync {
+    EverySecond,
+    /// Before anybody is answered.
+    Always,
+    No,
+}
+
 /// The version of Redis whose names encodings bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodingNames {
@@ -200,6 +209,22 @@ pub struct Config {
     pub key_load_delay_us: i64,
     /// Debugging aid: microseconds slept for each key saved; negative: once in so many keys.
     pub rdb_key_save_delay_us: i64,
+
+    pub appendonly: bool,
+    pub appendfilename: Vec<u8>,
+    pub appenddirname: Vec<u8>,
+    pub appendfsync: AppendSync,
+    pub no_appendfsync_on_rewrite: bool,
+    pub auto_aof_rewrite_percentage: i64,
+    pub auto_aof_rewrite_min_size: u64,
+    pub aof_load_truncated: bool,
+    /// Damaged bytes at the end that may be cut off; 0: none.
+    pub aof_load_corrupt_tail_max_size: u64,
+    /// A base is a snapshot; else it is commands.
+    pub aof_use_rdb_preamble: bool,
+    pub aof_timestamp_enabled: bool,
+    pub aof_rewrite_incremental_fsync: bool,
+    pub aof_disable_auto_gc: bool,
 
     /// What this process may use of the machine or its control group; the server finds it out.
     pub available_memory: u64,
@@ -368,6 +393,10 @@ impl SanitizePayload {
         [SanitizePayload::No, SanitizePayload::Yes, SanitizePayload::Clients];
 }
 
+impl AppendSync {
+    pub const ALL: [AppendSync; 3] = [AppendSync::EverySecond, AppendSync::Always, AppendSync::No];
+}
+
 impl EncodingNames {
     pub const ALL: [EncodingNames; 2] = [EncodingNames::Redis70, EncodingNames::Redis72];
 }
@@ -439,6 +468,19 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     rdb_version_check: VersionCheck::Strict,
     key_load_delay_us: 0,
     rdb_key_save_delay_us: 0,
+    appendonly: false,
+    appendfilename: b"appendonly.aof".to_vec(),
+    appenddirname: b"appendonlydir".to_vec(),
+    appendfsync: AppendSync::EverySecond,
+    no_appendfsync_on_rewrite: false,
+    auto_aof_rewrite_percentage: 100,
+    auto_aof_rewrite_min_size: 64 << 20,
+    aof_load_truncated: true,
+    aof_load_corrupt_tail_max_size: 0,
+    aof_use_rdb_preamble: true,
+    aof_timestamp_enabled: false,
+    aof_rewrite_incremental_fsync: true,
+    aof_disable_auto_gc: false,
     available_memory: 0,
     maxmemory: Amount::Bytes(0),
     maxmemory_clients: Amount::Percent(10),

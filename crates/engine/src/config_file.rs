@@ -371,10 +371,10 @@ mod tests {
         check("module.x", 1, "module.x", "Module config specified without value");
         check("appendonly maybe", 1, "appendonly maybe", "argument must be 'yes' or 'no'");
         check(
-            "appendonly yes\nport 1",
+            "cluster-enabled yes\nport 1",
             1,
-            "appendonly yes",
-            "'appendonly yes' has no effect yet: the append-only file is not served yet",
+            "cluster-enabled yes",
+            "'cluster-enabled yes' has no effect yet: the cluster is not served yet",
         );
         check(
             "rename-command CONFIG \"\"",
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn the_last_word_counts() {
-        assert!(load("appendonly yes", "f", "appendonly no", Config::default(), &mut none).is_ok());
+        assert!(load("cluster-enabled yes", "f", "cluster-enabled no", Config::default(), &mut none).is_ok());
         let error = load("port 1\n", "f", "\nfoo", Config::default(), &mut none).expect_err("a bad option");
         assert!(error.contains("at line 4") && error.ends_with("(in the command line)"), "{error}");
     }

@@ -29,7 +29,7 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("clients.normal", |i| i.clients().own_bytes()),
     consumer("clients.arguments", |i| i.clients().argument_bytes),
     consumer("cluster.links", NONE),
-    consumer("aof.buffer", NONE),
+    consumer("aof.buffer", |i| i.log_file().buffer_memory as usize),
     consumer("lua.caches", NONE),
     consumer("functions.caches", NONE),
     consumer("tracking.keys", |i| i.engine.tracking.memory()),

@@ -11,7 +11,6 @@ use store::expire::ExpireCursor;
 use store::{Key, Plan};
 
 use crate::access::Access;
-use crate::args::OwnedArgv;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::keys::Keys;
@@ -122,7 +121,7 @@ impl Cycle {
         engine.cycle.expired_fields.add(u64::from(self.effects.expired_fields));
         engine.cycle.dirty.add(self.effects.dirty);
         if self.effects.any() && self.effects.logged {
-            engine.log.append(db, &self.effects, &OwnedArgv::default().view());
+            engine.log.append_apart(db, &self.effects);
         }
         engine.publish_events(&config, &self.effects.events);
         drop(guard);

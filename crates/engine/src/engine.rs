@@ -60,6 +60,7 @@ pub struct Engine {
     pub defrag: Defrag,
     /// The last save failed: writes are refused if configuration says so.
     pub writes_stopped: AtomicBool,
+    pub log_fault: LogFault,
     pub used_memory_peak: AtomicUsize,
     pub used_memory_startup: AtomicUsize,
     /// `dirty` of all workers when the last good save was cut.
@@ -81,6 +82,8 @@ pub struct DebugSwitches {
     /// RESTORE and loads skip checksums (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
     pub skip_checksums: AtomicBool,
     pub pause_cron: AtomicBool,
+    /// How long to wait before each write of the log to its file.
+    pub log_delay_us: AtomicU64,
     /// List elements of this length and more get a node of their own; 0: those too long for a node.
     pub list_plain_from: AtomicUsize,
 }
@@ -132,6 +135,33 @@ impl ErrorCounts {
     }
 }
 
+/// Why the log cannot be written to its file, while it cannot: writes are refused then.
+#[derive(Default, Debug)]
+pub struct LogFault {
+    on: AtomicBool,
+    reason: Mutex<String>,
+}
+
+impl LogFault {
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    pub fn reason(&self) -> String {
+        self.reason.lock().clone()
+    }
+
+    pub fn set(&self, reason: String) {
+        *self.reason.lock() = reason;
+        self.on.store(true, Ordering::Relaxed);
+    }
+
+    pub fn clear(&self) {
+        self.on.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Engine {
     pub fn new(config: Config, host: Box<dyn Host>, workers: usize, now: UnixMs) -> Engine {
         let mut rng = Rng::from_seed(host.random());
@@ -164,6 +194,7 @@ impl Engine {
             memory: Memory::default(),
             defrag: Defrag::default(),
             writes_stopped: AtomicBool::new(false),
+            log_fault: LogFault::default(),
             used_memory_peak: AtomicUsize::new(0),
             used_memory_startup: AtomicUsize::new(0),
             dirty_saved: AtomicU64::new(0),
@@ -175,6 +206,7 @@ impl Engine {
                 active_expire: AtomicBool::new(true),
                 skip_checksums: AtomicBool::new(false),
                 pause_cron: AtomicBool::new(false),
+                log_delay_us: AtomicU64::new(0),
                 list_plain_from: AtomicUsize::new(0),
             },
             shutdown_at_ms: AtomicI64::new(0),
@@ -252,9 +284,18 @@ pub struct WorkerSeat {
 
 impl WorkerSeat {
     pub fn new(engine: &Engine, id: WorkerId) -> WorkerSeat {
+        WorkerSeat::counting(engine, id, Arc::clone(&engine.stats[id.0 as usize]))
+    }
+
+    /// A seat whose statistics nobody sees.
+    pub(crate) fn uncounted(engine: &Engine) -> WorkerSeat {
+        WorkerSeat::counting(engine, WorkerId(0), Arc::default())
+    }
+
+    fn counting(engine: &Engine, id: WorkerId, stats: Arc<WorkerStats>) -> WorkerSeat {
         let worker = Worker {
             id,
-            stats: Arc::clone(&engine.stats[id.0 as usize]),
+            stats,
             rng: Rng::from_seed(engine.host.random()),
             now: engine.started,
             clock_ns: engine.host.monotonic_ns(),

@@ -10,7 +10,6 @@ use base::time::UnixMs;
 use store::{Db, DbIndex, EntryRef, Guard, Key, Plan};
 
 use crate::access::Access;
-use crate::args::OwnedArgv;
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::Effects;
 use crate::engine::Engine;
@@ -174,7 +173,7 @@ impl Evictor {
         self.keys(engine, config, now, db, &mut guard).evict(key);
         engine.evicted_keys.fetch_add(1, Ordering::Relaxed);
         if self.effects.any() && self.effects.logged {
-            engine.log.append(db, &self.effects, &OwnedArgv::default().view());
+            engine.log.append_apart(db, &self.effects);
         }
         engine.publish_events(config, &self.effects.events);
         drop(guard);

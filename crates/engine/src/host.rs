@@ -129,6 +129,56 @@ pub struct SaveStatus {
     pub cuts: u64,
 }
 
+/// The append-only file as INFO tells of it.
+#[derive(Clone, Debug)]
+pub struct LogFileStatus {
+    pub enabled: bool,
+    pub rewriting: bool,
+    pub rewrite_scheduled: bool,
+    pub last_rewrite_seconds: Option<i64>,
+    pub rewrite_started: Option<UnixMs>,
+    pub last_rewrite_ok: bool,
+    pub rewrites: u64,
+    pub failed_in_a_row: u64,
+    pub last_write_ok: bool,
+    /// Bytes the last rewrite's snapshot held in memory at most.
+    pub last_snapshot_bytes: u64,
+    pub current_size: u64,
+    /// When the last rewrite ended, or at the start.
+    pub base_size: u64,
+    /// Bytes that wait to be written.
+    pub buffered: u64,
+    /// Memory of these and for those to come.
+    pub buffer_memory: u64,
+    pub is_syncing: bool,
+    /// Times that writers waited for a disk that was behind.
+    pub delays: u64,
+}
+
+impl Default for LogFileStatus {
+    /// There is none.
+    fn default() -> LogFileStatus {
+        LogFileStatus {
+            enabled: false,
+            rewriting: false,
+            rewrite_scheduled: false,
+            last_rewrite_seconds: None,
+            rewrite_started: None,
+            last_rewrite_ok: true,
+            rewrites: 0,
+            failed_in_a_row: 0,
+            last_write_ok: true,
+            last_snapshot_bytes: 0,
+            current_size: 0,
+            base_size: 0,
+            buffered: 0,
+            buffer_memory: 0,
+            is_syncing: false,
+            delays: 0,
+        }
+    }
+}
+
 /// Progress of the load at start.
 #[derive(Clone, Debug, Default)]
 pub struct LoadStatus {
@@ -156,6 +206,17 @@ pub trait Host: Send + Sync {
     /// Ends a running or scheduled background save; false if there was none.
     fn cancel_save(&self, wait: Wait) -> bool;
     fn save_status(&self) -> SaveStatus;
+    fn log_file_status(&self) -> LogFileStatus;
+    /// Waits until the append-only file has for certain what is in the log now.
+    fn await_log(&self);
+    /// Waits while the append-only file is too far behind for more to be added.
+    fn await_log_room(&self);
+    /// Starts to rewrite the append-only file, or has it done later: when a save has ended, or if the caller
+    /// sits on shards (EXEC) when it lets go.
+    fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused>;
+    /// Loads the append-only file in place of what is in memory (DEBUG LOADAOF): `empty` empties the keyspace
+    /// when all that was logged is in the file.
+    fn reload_log(&self, empty: &dyn Fn()) -> Result<(), String>;
     fn load_status(&self) -> LoadStatus;
     /// Loads the dump file again in place of what is in memory (DEBUG RELOAD): the caller emptied the
     /// keyspace.

@@ -42,6 +42,7 @@ pub mod observe;
 pub mod pipeline;
 pub mod pubsub;
 pub mod registry;
+pub mod replay;
 pub mod session;
 pub mod stats;
 #[doc(hidden)]

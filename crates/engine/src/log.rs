@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use store::DbIndex;
 
-use crate::args::Argv;
+use crate::args::{Argv, OwnedArgv};
 use crate::effects::{Effects, write_command};
 
 /// Bytes since the log began.
@@ -25,6 +25,12 @@ pub trait LogReader: Send {
 pub struct Log {
     active: AtomicBool,
     offset: AtomicU64,
+    /// What the file has for certain.
+    durable: AtomicU64,
+    /// Nobody is answered before the file has for certain what is in memory.
+    strict: AtomicBool,
+    /// The file is so far behind that whoever writes has to wait.
+    behind: AtomicBool,
     state: Mutex<LogState>,
 }
 
@@ -33,13 +39,26 @@ struct LogState {
     /// The database that the next reader's commands apply to.
     db: Option<DbIndex>,
     scratch: Vec<u8>,
-    readers: Vec<Box<dyn LogReader>>,
+    readers: Vec<(ReaderId, Box<dyn LogReader>)>,
+    next_reader: u64,
 }
+
+/// A reader that was attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReaderId(u64);
 
 impl Log {
     pub fn new(replication_id: [u8; 40]) -> Log {
-        let state = LogState { replication_id, db: None, scratch: Vec::new(), readers: Vec::new() };
-        Log { active: AtomicBool::new(false), offset: AtomicU64::new(0), state: Mutex::new(state) }
+        let (scratch, readers) = (Vec::new(), Vec::new());
+        let state = LogState { replication_id, db: None, scratch, readers, next_reader: 0 };
+        Log {
+            active: AtomicBool::new(false),
+            offset: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            strict: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
     }
 
     #[inline]
@@ -49,6 +68,34 @@ impl Log {
 
     pub fn offset(&self) -> Offset {
         Offset(self.offset.load(Ordering::Relaxed))
+    }
+
+    /// Whether replies have to wait until the file has all that is in the log now (`appendfsync always`).
+    #[inline]
+    pub fn holds_replies(&self) -> bool {
+        self.strict.load(Ordering::Relaxed) && self.durable() < self.offset()
+    }
+
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    pub fn durable(&self) -> Offset {
+        Offset(self.durable.load(Ordering::Acquire))
+    }
+
+    /// For whoever writes the file.
+    pub fn set_durable(&self, to: Offset) {
+        self.durable.fetch_max(to.0, Ordering::Release);
+    }
+
+    pub fn set_strict(&self, on: bool) {
+        self.strict.store(on, Ordering::Relaxed);
+    }
+
+    pub fn set_behind(&self, on: bool) {
+        self.behind.store(on, Ordering::Relaxed);
     }
 
     pub fn replication_id(&self) -> [u8; 40] {
@@ -61,16 +108,48 @@ impl Log {
     }
 
     /// From now on `reader` sees every effect. The caller holds all shards, so nothing is half seen.
-    pub fn attach(&self, reader: Box<dyn LogReader>) {
+    pub fn attach(&self, reader: Box<dyn LogReader>) -> ReaderId {
         let mut state = self.state.lock();
-        state.readers.push(reader);
+        let id = ReaderId(state.next_reader);
+        state.next_reader += 1;
+        state.readers.push((id, reader));
         state.db = None;
         self.active.store(true, Ordering::Relaxed);
+        id
     }
 
-    /// Appends a command's effects. The caller holds the command's shards.
+    /// The reader sees nothing more. What a command that runs now has still to append is lost to it.
+    pub fn detach(&self, id: ReaderId) {
+        let mut state = self.state.lock();
+        state.readers.retain(|(other, _)| *other != id);
+        self.active.store(!state.readers.is_empty(), Ordering::Relaxed);
+    }
+
+    /// What is appended from here on can be replayed without what came before it. The caller holds all
+    /// shards.
+    pub fn begin_part(&self) -> Offset {
+        self.state.lock().db = None;
+        self.offset()
+    }
+
+    /// Appends a command's effects, as a transaction if there are several. The caller holds the command's
+    /// shards.
     pub fn append(&self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) {
-        self.write((db, db), |out| effects.write(argv, out));
+        self.write((db, db), |out| {
+            let several = effects.count() > 1;
+            if several {
+                write_command(out, [b"MULTI".as_slice()].into_iter());
+            }
+            effects.write(argv, out);
+            if several {
+                write_command(out, [b"EXEC".as_slice()].into_iter());
+            }
+        });
+    }
+
+    /// Appends effects of no command: each stands for itself.
+    pub fn append_apart(&self, db: DbIndex, effects: &Effects) {
+        self.write((db, db), |out| effects.write(&OwnedArgv::default().view(), out));
     }
 
     /// Appends requests that begin in the first database and leave the second selected.
@@ -89,7 +168,7 @@ impl Log {
         state.db = Some(last);
         write(&mut state.scratch);
         let from = Offset(self.offset.load(Ordering::Relaxed));
-        for reader in &mut state.readers {
+        for (_, reader) in &mut state.readers {
             reader.read(from, &state.scratch);
         }
         self.offset.store(from.0 + state.scratch.len() as u64, Ordering::Relaxed);

@@ -12,6 +12,8 @@ pub struct Memory {
     used: AtomicI64,
     /// Of these, bytes that wait to be freed.
     waiting: AtomicI64,
+    /// Bytes of the log that its file does not have yet: they go by themselves, and evicting adds to them.
+    log_buffer: AtomicI64,
     /// `maxmemory`; 0 is none.
     limit: AtomicU64,
     /// So much may be allocated: the limit, or less while the process occupies more than the limit.
@@ -98,6 +100,11 @@ impl Memory {
         self.waiting.fetch_add(bytes as i64, Ordering::Relaxed);
     }
 
+    /// So many bytes more of the log wait for its file; negative: fewer.
+    pub fn buffer_log(&self, bytes: i64) {
+        self.log_buffer.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// More is in use than may be, what will be freed soon not counted.
     #[inline]
     pub fn is_over(&self) -> bool {
@@ -111,8 +118,9 @@ impl Memory {
 
     /// Bytes by which it is too much.
     pub fn excess(&self) -> u64 {
-        let (used, waiting) = (self.used.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed));
-        ((used - waiting).max(0) as u64).saturating_sub(self.ceiling())
+        let used = self.used.load(Ordering::Relaxed);
+        let leaving = self.waiting.load(Ordering::Relaxed) + self.log_buffer.load(Ordering::Relaxed);
+        ((used - leaving).max(0) as u64).saturating_sub(self.ceiling())
     }
 
     fn judge(&self) -> bool {

@@ -76,7 +76,7 @@ pub fn enqueue(
     let argv = argv.to_owned();
     multi.bytes += argv.memory() + size_of::<Queued>();
     multi.queue.push(Queued { command, argv });
-    if multi.bytes > limit {
+    if multi.bytes > limit && session.origin == Origin::Client {
         seat.worker.stats.input_limit_closed.add(1);
         return Outcome::Close;
     }

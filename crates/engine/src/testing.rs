@@ -27,8 +27,8 @@ use crate::config::Config;
 use crate::cycle::Cycle;
 use crate::engine::{Engine, WorkerSeat};
 use crate::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus,
-    Shutdown, Wait, WorkerId,
+    Event, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted,
+    SaveStatus, Shutdown, Wait, WorkerId,
 };
 use crate::log::{LogReader, Offset};
 use crate::notify::parse_classes;
@@ -512,6 +512,27 @@ impl Host for TestHost {
             cut_us: 0,
             cuts: 0,
         }
+    }
+
+    fn log_file_status(&self) -> LogFileStatus {
+        LogFileStatus::default()
+    }
+
+    fn await_log(&self) {}
+
+    fn await_log_room(&self) {}
+
+    fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused> {
+        match self.0.call("rewrite log") {
+            false => Err("ERR refused"),
+            true if later => Ok(SaveStarted::Scheduled),
+            true => Ok(SaveStarted::Started),
+        }
+    }
+
+    fn reload_log(&self, empty: &dyn Fn()) -> Result<(), String> {
+        empty();
+        if self.0.call("reload log") { Ok(()) } else { Err("refused".to_owned()) }
     }
 
     fn load_status(&self) -> LoadStatus {

@@ -524,7 +524,7 @@ fn overwriting_an_expired_field_expires_it() {
         ("HINCRBYFLOAT h gone 3", &["HSET h gone 3"], &["hexpired h", "hincrbyfloat h"]),
         (
             "HSETEX h KEEPTTL FIELDS 2 gone 3 stays 4",
-            &["HSET h gone 3", "HSETEX h KEEPTTL FIELDS 2 gone 3 stays 4"],
+            &["MULTI", "HSET h gone 3", "HSETEX h KEEPTTL FIELDS 2 gone 3 stays 4", "EXEC"],
             &["hexpired h", "hset h"],
         ),
         ("HDEL h gone stays", &["HDEL h stays"], &["hdel h"]),

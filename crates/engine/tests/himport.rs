@@ -83,7 +83,7 @@ fn effects_and_events() {
     assert_eq!(test.take_effect_lines(), ["HSET k a 1 b 2"]);
     assert_eq!(test.take_events(), ["hset k"]);
     test.run("HIMPORT SET k u 3 4");
-    assert_eq!(test.take_effect_lines(), ["DEL k", "HSET k a 3 b 4"]);
+    assert_eq!(test.take_effect_lines(), ["MULTI", "DEL k", "HSET k a 3 b 4", "EXEC"]);
     assert_eq!(test.take_events(), ["hset k"]);
 }
 

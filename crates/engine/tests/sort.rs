@@ -194,7 +194,7 @@ fn effects() {
     };
     check("SORT l", &[]);
     check("SORT l GET v_* STORE m", &["SORT l GET v_* STORE m"]);
-    check("SORT l GET h_*->f GET # STORE m", &["DEL m", "RPUSH m x 1  2  3"]);
+    check("SORT l GET h_*->f GET # STORE m", &["MULTI", "DEL m", "RPUSH m x 1  2  3", "EXEC"]);
     check("SORT none GET h_*->f STORE l", &["DEL l"]);
     check("SORT none STORE none", &[]);
 }

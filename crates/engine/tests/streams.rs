@@ -593,7 +593,12 @@ fn effects() {
         test.take_effects();
         test.run(line);
         let now = test.now().0.to_string();
-        let expected: Vec<_> = expected.iter().map(|line| line.replace("NOW", &now)).collect();
+        let mut expected: Vec<_> = expected.iter().map(|line| line.replace("NOW", &now)).collect();
+        // Several effects are one transaction.
+        if expected.len() > 1 {
+            expected.insert(0, "MULTI".into());
+            expected.push("EXEC".into());
+        }
         assert_eq!(test.take_effect_lines(), expected, "{line}");
     };
     check("XADD x * f v", &["XADD x NOW-0 f v"]);
@@ -635,4 +640,18 @@ fn changes_are_counted() {
     check("XTRIM x MAXLEN 1", 2);
     check("XSETID x 9-9", 1);
     check("XGROUP CREATE x g 0", 1);
+}
+
+/// Redis makes an approximate trim an exact one when it logs it, and leaves LIMIT behind it.
+#[test]
+fn a_log_may_limit_an_exact_trim() {
+    let mut test = TestEngine::new();
+    for number in 1..=3 {
+        test.run(&format!("XADD x {number}-0 f v"));
+    }
+    assert!(test.run("XTRIM x MAXLEN = 1 LIMIT 1").is_error());
+    test.apply(
+        b"*7\r\n$5\r\nXTRIM\r\n$1\r\nx\r\n$6\r\nMAXLEN\r\n$1\r\n=\r\n$1\r\n1\r\n$5\r\nLIMIT\r\n$1\r\n1\r\n",
+    );
+    assert_eq!(show(&test.run("XLEN x")), "1");
 }

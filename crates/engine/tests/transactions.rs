@@ -45,8 +45,8 @@ fn one_effect_is_not_wrapped() {
 #[test]
 fn an_expiry_in_another_database_is_logged_for_that_one() {
     for (line, expected) in [
-        ("MOVE k 1", vec!["SELECT 1", "DEL k", "SELECT 0", "MOVE k 1"]),
-        ("COPY k k DB 1", vec!["SELECT 1", "DEL k", "SELECT 0", "COPY k k DB 1"]),
+        ("MOVE k 1", vec!["MULTI", "SELECT 1", "DEL k", "SELECT 0", "MOVE k 1", "EXEC"]),
+        ("COPY k k DB 1", vec!["MULTI", "SELECT 1", "DEL k", "SELECT 0", "COPY k k DB 1", "EXEC"]),
         ("COPY k other DB 1", vec!["COPY k other DB 1"]),
     ] {
         let mut test = TestEngine::new();

@@ -23,8 +23,8 @@ pub enum Invocation {
     Become(&'static str, Vec<String>),
 }
 
-/// Checks dumps; stands beside the server.
-const CHECK_RDB: &str = "onefold-check-rdb";
+/// Programs that check files; they stand beside the server. With the ends of the names that stand for them.
+const CHECKERS: [(&str, &str); 2] = [("onefold-check-rdb", "check-rdb"), ("onefold-check-aof", "check-aof")];
 
 /// How the server was started.
 #[derive(Clone, Debug, Default)]
@@ -46,13 +46,15 @@ pub struct Launch {
 pub fn understand(mut arguments: Vec<String>) -> Invocation {
     let program = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
     let name = program.rsplit('/').next().unwrap_or_default();
-    if name == CHECK_RDB {
-        return Invocation::Refuse(format!(
-            "{CHECK_RDB} is a program of its own: this file is onefold-server.\n"
-        ));
-    }
-    if name.ends_with("check-rdb") {
-        return Invocation::Become(CHECK_RDB, arguments);
+    for (checker, ending) in CHECKERS {
+        if name == checker {
+            return Invocation::Refuse(format!(
+                "{checker} is a program of its own: this file is onefold-server.\n"
+            ));
+        }
+        if name.ends_with(ending) {
+            return Invocation::Become(checker, arguments);
+        }
     }
     if OTHER_TOOLS.iter().any(|tool| name.ends_with(tool)) {
         return Invocation::Refuse(format!(
@@ -175,16 +177,8 @@ fn dump_docs(page: &str) -> Invocation {
 }
 
 /// Names under which the same program will be other tools.
-const OTHER_TOOLS: [&str; 8] = [
-    "redis-sentinel",
-    "valkey-sentinel",
-    "redis-check-aof",
-    "valkey-check-aof",
-    "redis-cli",
-    "valkey-cli",
-    "redis-benchmark",
-    "valkey-benchmark",
-];
+const OTHER_TOOLS: [&str; 6] =
+    ["redis-sentinel", "valkey-sentinel", "redis-cli", "valkey-cli", "redis-benchmark", "valkey-benchmark"];
 
 const NO_MEMORY_TEST: &str = "The server does not test memory: use memtest86 or memtester.\n";
 
@@ -252,16 +246,22 @@ mod tests {
 
     #[test]
     fn other_tools_are_refused() {
-        assert!(refusal(&["/usr/bin/redis-check-aof", "dump.aof"]).contains("not part of Onefold"));
+        assert!(refusal(&["/usr/bin/redis-cli", "PING"]).contains("not part of Onefold"));
         assert!(refusal(&["onefold-server", "--help"]).starts_with("Usage:"));
         assert!(version().starts_with("Redis server v=7.2.4 sha="));
     }
 
     #[test]
     fn a_name_may_stand_for_another_program() {
-        for name in ["/usr/bin/redis-check-rdb", "valkey-check-rdb"] {
-            match understand(vec![name.into(), "dump.rdb".into()]) {
-                Invocation::Become("onefold-check-rdb", arguments) => assert_eq!(arguments, ["dump.rdb"]),
+        for (name, program) in [
+            ("/usr/bin/redis-check-rdb", "onefold-check-rdb"),
+            ("valkey-check-rdb", "onefold-check-rdb"),
+            ("redis-check-aof", "onefold-check-aof"),
+        ] {
+            match understand(vec![name.into(), "file".into()]) {
+                Invocation::Become(found, arguments) => {
+                    assert_eq!((found, arguments), (program, vec!["file".to_owned()]));
+                }
                 _ => panic!("{name} is not understood"),
             }
         }

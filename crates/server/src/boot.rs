@@ -15,6 +15,7 @@ use engine::host::{Event, Shutdown, ShutdownSave, Wait, WorkerId};
 use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::aof::{self, Found};
 use crate::arguments::Launch;
 use crate::disk::HostDisk;
 use crate::host::{Process, ServerHost, random, unix_now};
@@ -159,7 +160,6 @@ fn load_data(process: &Arc<Process>, listeners: Vec<Listener>) {
     let (engine, begin) = (process.engine(), Instant::now());
     let stats = base::alloc::stats();
     engine.used_memory_startup.store(stats.allocated.saturating_sub(stats.internal), Ordering::Relaxed);
-    let file = path(&engine.config().dbfilename);
     let mut listeners = Some(listeners);
     let mut serve = || {
         if let Err(error) = start_workers(process, &mut listeners) {
@@ -167,9 +167,41 @@ fn load_data(process: &Arc<Process>, listeners: Vec<Listener>) {
             exit(1);
         }
     };
+    let appends = engine.config().appendonly;
+    if !appends || !load_append_only_file(process, &mut serve) {
+        load_dump(process, begin, &mut serve);
+    }
+    if appends && let Err(error) = process.aof.begin(process) {
+        LOG.warning(&error);
+        exit(1);
+    }
+    engine.loading.store(false, Ordering::Relaxed);
+    serve();
+}
+
+/// False if there is none: then a dump is loaded, with which the file begins.
+fn load_append_only_file(process: &Arc<Process>, serve: &mut dyn FnMut()) -> bool {
+    let begin = Instant::now();
+    match aof::load(process, serve) {
+        Ok(Found::Yes) => {
+            let seconds = begin.elapsed().as_secs_f64();
+            LOG.notice(&format!("DB loaded from append only file: {seconds:.3} seconds"));
+            true
+        }
+        Ok(Found::Absent) => false,
+        Err(error) => {
+            LOG.warning(&error);
+            exit(1);
+        }
+    }
+}
+
+fn load_dump(process: &Arc<Process>, begin: Instant, serve: &mut dyn FnMut()) {
+    let engine = process.engine();
+    let file = path(&engine.config().dbfilename);
     let at_damage = if process.launch.recover { AtDamage::Recover } else { AtDamage::Refuse };
     let dump = Dump { disk: process.disk, path: &file, at_damage };
-    match load::load(engine, dump, &process.load, process.now(), &mut serve) {
+    match load::load(engine, dump, &process.load, process.now(), serve) {
         Ok(Loaded::Yes) => {
             let seconds = begin.elapsed().as_secs_f64();
             LOG.notice(&format!("DB loaded from disk: {seconds:.3} seconds"));
@@ -184,8 +216,6 @@ fn load_data(process: &Arc<Process>, listeners: Vec<Listener>) {
             exit(1);
         }
     }
-    engine.loading.store(false, Ordering::Relaxed);
-    serve();
 }
 
 fn log_start(launch: &Launch) {
@@ -334,6 +364,15 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
         LOG.warning("There is a background save running. Cancelling it!");
     }
     process.saver.cancel(Wait::ForEnd);
+    if process.aof.is_without_base() {
+        if !how.force {
+            LOG.warning("Writing initial AOF, can't exit.");
+            LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
+            process.stopping.store(false, Ordering::SeqCst);
+            return Err(NOT_STOPPED.into());
+        }
+        LOG.warning("Writing initial AOF. Exit anyway.");
+    }
     let config = process.engine().config();
     if saves_at_end(how, &config) && !save_finally(process) {
         if !how.force {
@@ -395,6 +434,7 @@ fn leave(process: &Process, config: &Config) -> ! {
     supervise::remove_pid_file(config);
     process.post_to_all(|| Message::Stop);
     process.workers.wait(usize::from(IN_WORKER.get()), WORKER_PATIENCE);
+    process.aof.close(process);
     if !config.unixsocket.is_empty() {
         LOG.notice("Removing the unix socket file.");
         fs::remove_file(path(&config.unixsocket)).ok();

@@ -34,6 +34,27 @@ pub trait Disk: Send + Sync {
         File::options().write(true).create_new(true).mode(0o600).open(path)
     }
 
+    /// A file to be written, as it is; made if there is none.
+    fn open_to_write(&self, path: &Path) -> io::Result<File> {
+        File::options().write(true).create(true).truncate(false).open(path)
+    }
+
+    /// A folder; one that is there already is as good.
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            created => created,
+        }
+    }
+
+    fn len(&self, file: &File) -> io::Result<u64> {
+        Ok(file.metadata()?.len())
+    }
+
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
     fn read(&self, mut file: &File, room: &mut [u8]) -> io::Result<usize> {
         file.read(room)
     }
@@ -64,6 +85,11 @@ pub trait Disk: Send + Sync {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_all()
+    }
+
+    /// Without what nobody needs to read the file.
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

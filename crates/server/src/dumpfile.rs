@@ -116,7 +116,17 @@ impl DumpFile {
     /// Begins a file of the lowest version; the real one is known at the end.
     pub fn create(disk: AnyDisk, options: DumpOptions) -> Result<DumpFile, SaveError> {
         // One save at a time, so one name is enough.
-        let (name, folder) = (format!("temp-{}.rdb", std::process::id()), disk.folder());
+        let name = format!("temp-{}.rdb", std::process::id());
+        DumpFile::create_in(disk, disk.folder(), name, options)
+    }
+
+    /// As `create`, in another folder and with another name on the way.
+    pub fn create_in(
+        disk: AnyDisk,
+        folder: PathBuf,
+        name: String,
+        options: DumpOptions,
+    ) -> Result<DumpFile, SaveError> {
         let temporary = folder.join(&name);
         let file = disk.create(&temporary).map_err(|error| {
             let folder = folder.display().to_string();

@@ -1,8 +1,10 @@
 //! Every step that saving and loading do to files fails once, in a process of its own that is whole but for
 //! its timer: the old dump stays, clients hear what Redis tells them, and the next try succeeds.
 
+mod aof;
 mod file;
 mod loading;
+mod power;
 mod saving;
 
 use std::fs::{self, File};
@@ -31,6 +33,7 @@ use crate::log::LOG;
 use crate::persist::Saver;
 use crate::supervise::Supervision;
 use crate::worker::{self, WorkerContext};
+use power::Power;
 
 /// A step on a file; a folder is opened and synced by steps of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +42,9 @@ enum Step {
     OpenFolder,
     Create,
     CreateNew,
+    CreateFolder,
+    OpenToWrite,
+    Truncate,
     Read,
     Seek,
     Write,
@@ -58,7 +64,9 @@ fn errors(step: Step) -> (&'static [i32], &'static [i32]) {
     match step {
         Step::Open => (&[EACCES, EIO, EMFILE, ELOOP], &[]),
         Step::OpenFolder => (&[EACCES, ENOENT, EMFILE], &[]),
-        Step::Create | Step::CreateNew => {
+        Step::CreateFolder => (&[EACCES, ENOSPC, EROFS], &[]),
+        Step::Truncate => (&[EIO, EROFS], &[]),
+        Step::Create | Step::CreateNew | Step::OpenToWrite => {
             (&[ENOENT, EACCES, EROFS, ENOSPC, EIO, EMFILE, ENOTDIR, EDQUOT], &[])
         }
         Step::Read | Step::Seek => (&[EIO, EISDIR], &[]),
@@ -99,6 +107,8 @@ struct Met {
 struct FaultyDisk {
     folder: PathBuf,
     plan: Mutex<Plan>,
+    /// What would be left without power, while a test asks.
+    power: Mutex<Option<Power>>,
 }
 
 #[derive(Default)]
@@ -122,7 +132,7 @@ impl FaultyDisk {
         let name = format!("onefold-faults-{name}-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).expect("a temporary folder");
-        Box::leak(Box::new(FaultyDisk { folder, plan: Mutex::default() }))
+        Box::leak(Box::new(FaultyDisk { folder, plan: Mutex::default(), power: Mutex::default() }))
     }
 
     fn plan(&self, faults: &[Fault]) {
@@ -159,6 +169,12 @@ impl FaultyDisk {
         };
         plan.met.push(Met { step, error, harmful: harmful.contains(&error) });
         Err(io::Error::from_raw_os_error(error))
+    }
+
+    fn watch_power(&self, note: impl FnOnce(&mut Power)) {
+        if let Some(power) = &mut *self.power.lock() {
+            note(power);
+        }
     }
 
     /// How much of `len` bytes is written or read at once.
@@ -210,12 +226,35 @@ impl Disk for FaultyDisk {
 
     fn create(&self, path: &Path) -> io::Result<File> {
         self.step(Step::Create)?;
+        self.watch_power(|power| power.created(path));
         HostDisk.create(path)
     }
 
     fn create_new(&self, path: &Path) -> io::Result<File> {
         self.step(Step::CreateNew)?;
         HostDisk.create_new(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.step(Step::CreateFolder)?;
+        HostDisk.create_folder(path)
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<File> {
+        self.step(Step::OpenToWrite)?;
+        self.watch_power(|power| power.created(path));
+        HostDisk.open_to_write(path)
+    }
+
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        self.step(Step::Truncate)?;
+        HostDisk.truncate(file, len)
+    }
+
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.step(Step::Sync)?;
+        self.watch_power(|power| power.syncs(file));
+        Ok(())
     }
 
     fn read(&self, file: &File, room: &mut [u8]) -> io::Result<usize> {
@@ -256,11 +295,14 @@ impl Disk for FaultyDisk {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        self.step(if is_folder(file) { Step::SyncFolder } else { Step::Sync })
+        self.step(if is_folder(file) { Step::SyncFolder } else { Step::Sync })?;
+        self.watch_power(|power| power.syncs(file));
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step(Step::Rename)?;
+        self.watch_power(|power| power.renames(from, to));
         HostDisk.rename(from, to)
     }
 
@@ -271,6 +313,7 @@ impl Disk for FaultyDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.step(Step::Remove)?;
+        self.watch_power(|power| power.removes(path));
         HostDisk.remove(path)
     }
 }

@@ -13,12 +13,13 @@ use base::time::UnixMs;
 use engine::Engine;
 use engine::config::Config;
 use engine::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus,
-    Shutdown, Wait, WorkerId,
+    Event, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted,
+    SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
 use store::Garbage;
 
+use crate::aof::{self, Aof, Found};
 use crate::arguments::Launch;
 use crate::disk::AnyDisk;
 use crate::inbox::{Inbox, Message};
@@ -38,6 +39,7 @@ pub struct Process {
     pub disk: AnyDisk,
     pub supervision: Supervision,
     pub saver: Saver,
+    pub aof: Aof,
     pub load: Progress,
     pub reclaimer: Reclaimer,
     pub inboxes: Arc<[Arc<Inbox>]>,
@@ -102,6 +104,7 @@ impl Process {
             disk,
             supervision,
             saver: Saver::new(disk, unix_now()),
+            aof: Aof::new(disk, unix_now()),
             load: Progress::default(),
             reclaimer: Reclaimer::start()?,
             inboxes,
@@ -196,6 +199,36 @@ impl Host for ServerHost {
         self.0.saver.status()
     }
 
+    fn log_file_status(&self) -> LogFileStatus {
+        self.0.aof.status()
+    }
+
+    fn await_log(&self) {
+        self.0.aof.await_durable(&self.0);
+    }
+
+    fn await_log_room(&self) {
+        self.0.aof.await_room(&self.0);
+    }
+
+    fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused> {
+        self.0.aof.rewrite(&self.0, later)
+    }
+
+    fn reload_log(&self, empty: &dyn Fn()) -> Result<(), String> {
+        let engine = self.0.engine();
+        engine.loading.store(true, Ordering::Relaxed);
+        self.0.aof.flush(&self.0);
+        empty();
+        let loaded = aof::load(&self.0, &mut || {});
+        engine.loading.store(false, Ordering::Relaxed);
+        let loaded = loaded.and_then(|found| match found {
+            Found::Yes => Ok(()),
+            Found::Absent => Err("There is no append-only file".to_owned()),
+        });
+        loaded.inspect_err(|error| LOG.warning(error))
+    }
+
     fn load_status(&self) -> LoadStatus {
         self.0.load.status()
     }
@@ -234,6 +267,9 @@ impl Host for ServerHost {
                 LOG.configure(config).map_err(|error| format!("Can't open the log file: {}", reason(&error)))
             }
             "dir" => std::env::set_current_dir(path(&config.dir)).map_err(|error| reason(&error)),
+            "appendonly" | "appendfsync" | "aof-timestamp-enabled" | "aof-disable-auto-gc" => {
+                self.0.aof.configure(&self.0, config)
+            }
             "maxclients" => boot::admit_clients(config),
             "maxmemory" => {
                 governor::look(self.0.engine(), config.memory_limit());

@@ -10,6 +10,7 @@
 mod recovery;
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::path::Path;
@@ -42,10 +43,12 @@ pub struct Progress {
     keys_loaded: AtomicU64,
     keys_expired: AtomicU64,
     keys_empty: AtomicU64,
+    /// Bytes of the files before this one.
+    before: AtomicU64,
 }
 
 impl Progress {
-    fn begin(&self, now: UnixMs, total_bytes: u64) {
+    pub fn begin(&self, now: UnixMs, total_bytes: u64) {
         self.started.store(now.0, Ordering::Relaxed);
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
         let counts = [
@@ -54,11 +57,23 @@ impl Progress {
             &self.keys_loaded,
             &self.keys_expired,
             &self.keys_empty,
+            &self.before,
         ];
         counts.into_iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
-    fn log_state(&self) {
+    /// One more file, behind others of so many bytes.
+    pub fn begin_file(&self, before: u64) {
+        self.before.store(before, Ordering::Relaxed);
+        self.reach(0);
+    }
+
+    /// The file is read up to there.
+    pub fn reach(&self, offset: u64) {
+        self.loaded_bytes.store(self.before.load(Ordering::Relaxed) + offset, Ordering::Relaxed);
+    }
+
+    pub fn log_state(&self) {
         let status = self.status();
         let percent = status.loaded_bytes * 100 / status.total_bytes.max(1);
         LOG.notice(&format!("Loading DB in memory: {percent}% done, {} keys so far", status.keys_loaded));
@@ -128,29 +143,28 @@ pub fn load(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Absent),
         Err(error) => return Err(reason(&error)),
     };
-    let config = engine.config();
     progress.begin(now, file.metadata().map_or(0, |metadata| metadata.len()));
-    let file = FileReader { disk: dump.disk, file };
-    let reader = Reader::new(file, &read_options(&config)).map_err(|error| error.to_string())?;
-    let load = Load {
-        engine,
-        progress,
-        now,
-        clock: (now.seconds() & 0xff_ffff) as u32,
-        key_delay: config.key_load_delay_us,
-        input: Mutex::new(Input { reader, db: DbIndex(0), ended: false }),
-        fault: Mutex::new(None),
-        stopped: AtomicBool::new(false),
-    };
+    let load = Load::new(engine, FileReader { disk: dump.disk, file }, progress, now)?;
     match dump.at_damage {
-        AtDamage::Refuse => load.on_threads(threads(&config), takes_long, Load::run),
+        AtDamage::Refuse => load.on_threads(threads(&engine.config()), takes_long, Load::run),
         AtDamage::Recover => load.on_threads(1, takes_long, |load| recovery::run(load, dump)),
     }
-    if let Some((_, text)) = load.fault.into_inner() {
-        return Err(text);
-    }
-    progress.report();
+    load.end()?;
     Ok(Loaded::Yes)
+}
+
+/// As `load`, for a dump at the beginning of a file that others may stand behind. Returns where it ends.
+pub fn load_file(
+    engine: &Engine,
+    disk: AnyDisk,
+    file: File,
+    progress: &Progress,
+    now: UnixMs,
+    takes_long: &mut dyn FnMut(),
+) -> Result<u64, String> {
+    let load = Load::new(engine, FileReader { disk, file }, progress, now)?;
+    load.on_threads(threads(&engine.config()), takes_long, Load::run);
+    load.end()
 }
 
 fn read_options(config: &Config) -> ReadOptions {
@@ -174,9 +188,9 @@ const THREADS_MAX: usize = 16;
 /// Keys that wait for memory together instead of one after the other.
 const GROUP: usize = 32;
 /// A client that comes up to so much earlier rather waits than hears that the server is loading.
-const NOTICEABLE: Duration = Duration::from_millis(25);
+pub const NOTICEABLE: Duration = Duration::from_millis(25);
 /// How often a long load says in the log how far it is.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
+pub const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 struct Load<'a> {
     engine: &'a Engine,
@@ -215,7 +229,36 @@ struct Arrivals {
     expired: u64,
 }
 
-impl Load<'_> {
+impl<'a> Load<'a> {
+    fn new(
+        engine: &'a Engine,
+        file: FileReader,
+        progress: &'a Progress,
+        now: UnixMs,
+    ) -> Result<Load<'a>, String> {
+        let config = engine.config();
+        let reader = Reader::new(file, &read_options(&config)).map_err(|error| error.to_string())?;
+        Ok(Load {
+            engine,
+            progress,
+            now,
+            clock: (now.seconds() & 0xff_ffff) as u32,
+            key_delay: config.key_load_delay_us,
+            input: Mutex::new(Input { reader, db: DbIndex(0), ended: false }),
+            fault: Mutex::new(None),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// Where the dump ends, or what is wrong with it.
+    fn end(self) -> Result<u64, String> {
+        if let Some((_, text)) = self.fault.into_inner() {
+            return Err(text);
+        }
+        self.progress.report();
+        Ok(self.input.into_inner().reader.offset())
+    }
+
     /// Runs `work` on each of so many threads, and watches over them until all have ended.
     fn on_threads(&self, count: usize, takes_long: &mut dyn FnMut(), work: impl Fn(&Self) + Sync) {
         let (watcher, running) = (thread::current(), AtomicUsize::new(0));
@@ -271,7 +314,7 @@ impl Load<'_> {
         while !input.ended && !self.stopped.load(Ordering::Relaxed) {
             let taken = input.reader.next_batch(batch);
             let offset = input.reader.offset();
-            self.progress.loaded_bytes.store(offset, Ordering::Relaxed);
+            self.progress.reach(offset);
             match taken {
                 Ok(None) => return Work::Batch(input.db),
                 Ok(Some(Item::Record(record))) => return Work::Record(input.db, Box::new(record)),

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -52,9 +53,11 @@ enum Kind {
 }
 
 /// Workers come first: a client waits for them, nobody waits for a background save.
-const SAVE_NICENESS: i32 = 10;
+pub const SAVE_NICENESS: i32 = 10;
 const IN_PROGRESS: SaveRefused = "ERR Background save already in progress";
 const TOO_MANY: SaveRefused = "ERR Too many snapshots are being taken, try again later";
+const REWRITING: SaveRefused = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE \
+                                SCHEDULE in order to schedule a BGSAVE whenever possible.";
 /// Redis says no more: the log has the reason.
 const FAILED: SaveRefused = "ERR";
 /// After a failure nothing is tried for so long, unless asked for.
@@ -92,6 +95,9 @@ impl Saver {
     /// Starts a save on the thread for it. The state saved is that of this moment; if it is only to be
     /// scheduled, the caller may sit on locks (EXEC), and the state is that of the moment when it lets go.
     pub fn start(&self, process: &Arc<Process>, schedule: bool) -> Result<SaveStarted, SaveRefused> {
+        if process.aof.is_rewriting() {
+            return self.follow_rewrite(schedule);
+        }
         let now = process.now();
         if !self.claim(now, Kind::Background) {
             return self.follow(schedule);
@@ -138,6 +144,15 @@ impl Saver {
             return Err(IN_PROGRESS);
         }
         state.status.scheduled = true;
+        Ok(SaveStarted::Scheduled)
+    }
+
+    /// A save that is to come after a rewrite of the append-only file.
+    fn follow_rewrite(&self, schedule: bool) -> Result<SaveStarted, SaveRefused> {
+        if !schedule {
+            return Err(REWRITING);
+        }
+        self.state.lock().status.scheduled = true;
         Ok(SaveStarted::Scheduled)
     }
 
@@ -192,7 +207,8 @@ impl Saver {
             let waited = state.last_try.map_or(i64::MAX, |last| now.since(last));
             (state.status.clone(), state.status.last_ok || waited > RETRY_AFTER.as_millis() as i64)
         };
-        if status.in_progress || !rested || process.engine().store.snapshots_are_full() {
+        let full = process.engine().store.snapshots_are_full();
+        if status.in_progress || !rested || full || process.aof.is_rewriting() {
             return;
         }
         let changes = process.engine().changes_since_save();
@@ -226,7 +242,7 @@ impl Saver {
     fn run(&self, process: &Process, cut: Cut, kind: Kind) -> Result<(), SaveError> {
         self.note_cut(&cut);
         let (dirty, engine) = (cut.dirty, process.engine());
-        let result = self.write(engine, cut);
+        let result = self.write(engine, cut, Target::Dump).map(drop);
         match &result {
             Ok(()) => {
                 LOG.notice("DB saved on disk");
@@ -275,10 +291,36 @@ impl Saver {
         self.ended.notify_all();
     }
 
+    /// Saves the base of an append-only file, and returns its length. `at_cut` runs with all shards held.
+    pub fn write_base(
+        &self,
+        process: &Process,
+        path: &Path,
+        temporary: &str,
+        at_cut: impl FnOnce(),
+    ) -> Result<u64, SaveError> {
+        self.cancelled.store(false, Ordering::Relaxed);
+        let cut = Cut::make_and(process.engine(), at_cut)?;
+        self.note_cut(&cut);
+        let written = self.write(process.engine(), cut, Target::Base { path, temporary });
+        let status = &mut self.state.lock().status;
+        status.last_snapshot_bytes = std::mem::take(&mut status.snapshot_bytes);
+        written
+    }
+
+    /// Ends the base that is being saved, or the next one at its cut.
+    pub fn cancel_base(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
     /// Writes the file of a cut; a failure ends the snapshot.
-    fn write(&self, engine: &Engine, cut: Cut) -> Result<(), SaveError> {
+    fn write(&self, engine: &Engine, cut: Cut, target: Target<'_>) -> Result<u64, SaveError> {
         let Cut { mut snapshot, config, at, .. } = cut;
-        let result = self.write_file(engine, &mut snapshot, &config, at);
+        let result = self.write_file(engine, &mut snapshot, (&config, at), target);
         if result.is_err() {
             snapshot.cancel(&engine.store);
         }
@@ -289,14 +331,12 @@ impl Saver {
         &self,
         engine: &Engine,
         snapshot: &mut Snapshot,
-        config: &Config,
-        at: UnixMs,
-    ) -> Result<(), SaveError> {
-        let options =
-            DumpOptions { checksum: config.rdbchecksum, incremental_sync: config.rdb_save_incremental_fsync };
-        let dump = DumpFile::create(self.disk, options)?;
+        (config, at): (&Config, UnixMs),
+        target: Target<'_>,
+    ) -> Result<u64, SaveError> {
+        let dump = target.create(self.disk, config)?;
         let mut records = Records::new(dump, snapshot.counts.clone());
-        write_facts(&mut records.dump.buffer, at);
+        write_facts(&mut records.dump.buffer, at, target);
         let compress = WriteOptions { compress: config.rdbcompression };
         let mut pace = Pace::new();
         while let Some(output) = snapshot.next(&engine.store) {
@@ -329,7 +369,7 @@ impl Saver {
         self.check_cancelled()?;
         records.check_closed()?;
         let version = records.version.max(rdb::format::VERSION_PLAIN);
-        records.dump.commit(version, &path(&config.dbfilename)).map(drop)
+        records.dump.commit(version, &target.path(config))
     }
 
     fn check_cancelled(&self) -> Result<(), SaveError> {
@@ -350,6 +390,42 @@ impl Saver {
             thread::sleep(left.min(DAWDLE_STEP));
         }
         Ok(())
+    }
+}
+
+/// What a snapshot becomes.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    Dump,
+    /// Of an append-only file: its path, and its name beside that until it is whole.
+    Base {
+        path: &'a Path,
+        temporary: &'a str,
+    },
+}
+
+impl Target<'_> {
+    fn create(self, disk: AnyDisk, config: &Config) -> Result<DumpFile, SaveError> {
+        let checksum = config.rdbchecksum;
+        match self {
+            Target::Dump => {
+                let incremental_sync = config.rdb_save_incremental_fsync;
+                DumpFile::create(disk, DumpOptions { checksum, incremental_sync })
+            }
+            Target::Base { path, temporary } => {
+                let incremental_sync = config.aof_rewrite_incremental_fsync;
+                let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+                let options = DumpOptions { checksum, incremental_sync };
+                DumpFile::create_in(disk, folder, temporary.to_owned(), options)
+            }
+        }
+    }
+
+    fn path(self, config: &Config) -> PathBuf {
+        match self {
+            Target::Dump => path(&config.dbfilename),
+            Target::Base { path, .. } => path.to_path_buf(),
+        }
     }
 }
 
@@ -374,10 +450,16 @@ struct Cut {
 impl Cut {
     /// The caller holds no lock.
     fn make(engine: &Engine) -> Result<Cut, SaveError> {
+        Cut::make_and(engine, || {})
+    }
+
+    /// As `make`, with something that is done at the same instant.
+    fn make_and(engine: &Engine, at_cut: impl FnOnce()) -> Result<Cut, SaveError> {
         let mut guard = engine.store.lock(&Plan::All);
         let begin = Instant::now();
         let (dirty, snapshot) = (engine.dirty(), Snapshot::begin(&mut guard));
         let snapshot = snapshot.ok_or(SaveError::TooMany)?;
+        at_cut();
         let at = UnixMs(engine.host.unix_us() / 1000);
         drop(guard);
         Ok(Cut { snapshot, config: engine.config(), at, dirty, held: begin.elapsed() })
@@ -523,13 +605,13 @@ impl Records {
 const NOT_OPEN: SaveError = SaveError::Inconsistent("a piece of a value comes before or behind it");
 
 /// What a file says of itself.
-fn write_facts(out: &mut Vec<u8>, at: UnixMs) {
+fn write_facts(out: &mut Vec<u8>, at: UnixMs, target: Target<'_>) {
     let used = base::alloc::stats().allocated;
     write_aux(out, b"redis-ver", REDIS_VERSION.as_bytes());
     write_aux(out, b"redis-bits", b"64");
     write_aux(out, b"ctime", at.seconds().to_string().as_bytes());
     write_aux(out, b"used-mem", used.to_string().as_bytes());
-    write_aux(out, b"aof-base", b"0");
+    write_aux(out, b"aof-base", if matches!(target, Target::Base { .. }) { b"1" } else { b"0" });
 }
 
 #[cfg(test)]

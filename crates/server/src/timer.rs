@@ -109,6 +109,7 @@ impl<'a> Timer<'a> {
             boot::stop(process, Shutdown { save: ShutdownSave::AsConfigured, now: true, force: false }).ok();
         }
         if !engine.is_loading() && !process.stopping.load(Ordering::Relaxed) {
+            process.aof.tick(process, config);
             process.saver.tick(process, config, now);
         }
         self.report(config);

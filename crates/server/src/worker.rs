@@ -232,6 +232,7 @@ impl Worker {
 
     /// Writes what waits for a connection.
     fn drain(&mut self, slot: Slot) {
+        self.wait_until_durable();
         let Some(connection) = self.connections.at(slot) else { return };
         let waited = connection.output.len();
         let result = connection.output.drain(&connection.socket);

@@ -2,4 +2,6 @@
 //! and need none.
 #![forbid(unsafe_code)]
 
+pub mod check_aof;
 pub mod check_rdb;
+pub mod printer;

@@ -63,6 +63,13 @@ const fn tool(
 }
 
 static TOOLS: &[Tool] = &[
+    tool(
+        "AOF-FLUSH-SLEEP <microseconds>",
+        3..=3,
+        Locks::None,
+        delay_log,
+        &["Wait so long before each write to the append-only file."],
+    ),
     tool("ASSERT", 2..=2, Locks::None, crash, &["Fail by an assertion."]),
     tool("CHANGE-REPL-ID", 2..=2, Locks::None, change_repl_id, &["Choose another replication id."]),
     tool(
@@ -98,6 +105,13 @@ static TOOLS: &[Tool] = &[
     tool("HTSTATS <dbid>", 3..=3, Locks::All, htstats, &["Return figures on the tables of a database."]),
     tool("HTSTATS-KEY <key>", 3..=3, Locks::All, htstats_key, &["Return figures on the table of a value."]),
     tool("LISTPACK <key>", 3..=3, Locks::All, listpack, &["Describe a packed value in the log."]),
+    tool(
+        "LOADAOF",
+        2..=2,
+        Locks::None,
+        load_aof,
+        &["Write out the append-only file, empty the data set and load the file."],
+    ),
     tool("LOG <message>", 3..=3, Locks::None, log, &["Write a message to the log."]),
     tool(
         "MALLCTL <name>",
@@ -231,6 +245,12 @@ fn accept(ctx: &mut Ctx) -> CmdResult {
 fn switch(ctx: &mut Ctx, which: fn(&Engine) -> &AtomicBool) -> CmdResult {
     let on = base::num::parse_i64(ctx.args.at(2)).is_some_and(|number| number != 0);
     which(ctx.engine).store(on, Ordering::Relaxed);
+    accept(ctx)
+}
+
+fn delay_log(ctx: &mut Ctx) -> CmdResult {
+    let delay_us = base::num::parse_u64(ctx.args.at(2)).unwrap_or(0);
+    ctx.engine.debug.log_delay_us.store(delay_us, Ordering::Relaxed);
     accept(ctx)
 }
 
@@ -501,6 +521,20 @@ fn reload(ctx: &mut Ctx) -> CmdResult {
     accept(ctx)
 }
 
+fn load_aof(ctx: &mut Ctx) -> CmdResult {
+    if ctx.session.in_exec {
+        return Err(CmdError::new("ERR DEBUG LOADAOF would wait for its own transaction"));
+    }
+    let engine = ctx.engine;
+    engine
+        .host
+        .reload_log(&|| empty(engine))
+        .map_err(|_| CmdError::new("ERR Error trying to load the AOF files, check server logs."))?;
+    ctx.keys.invalidate_all();
+    engine.host.log(Level::Notice, "Append Only File loaded by DEBUG LOADAOF");
+    accept(ctx)
+}
+
 /// Only outside of a transaction: the command itself holds no shard.
 fn empty(engine: &Engine) {
     let mut guard = engine.store.lock(&Plan::All);
@@ -714,6 +748,7 @@ mod tests {
                     "DEBUG RELOAD NOW",
                     "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
                 ),
+                ("DEBUG LOADAOF", "+OK"),
                 ("DEBUG SEGFAULT", "+OK"),
                 ("DEBUG RESTART 5", "-ERR failed to restart the server. Check server logs."),
                 ("DEBUG SLEEP 0.5", "+OK"),
@@ -733,7 +768,7 @@ mod tests {
         );
         assert_eq!(
             test.host.calls.lock().as_slice(),
-            ["save", "reload", "reload", "crash segfault", "crash restart"]
+            ["save", "reload", "reload", "reload log", "crash segfault", "crash restart"]
         );
         assert!(!test.engine.debug.active_expire.load(Ordering::Relaxed));
         assert_ne!(test.engine.log.replication_id(), id);

@@ -1,4 +1,4 @@
-//! SAVE, BGSAVE, LASTSAVE and SHUTDOWN: requests to the host, which owns files and the process.
+//! SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE and SHUTDOWN: requests to the host, which owns files and the process.
 
 use crate::acl_categories::category;
 use crate::command::{CmdResult, Command, Group, command, flag};
@@ -18,6 +18,10 @@ pub static TABLE: &[Command] = &[
         .syntax("[SCHEDULE | CANCEL]")
         .history(&[("3.2.2", "Added the `SCHEDULE` option.")])
         .docs("Saves the data set while clients go on, or ends such a save.", "O(1)"),
+    command("bgrewriteaof", 1, Group::Server, bgrewriteaof)
+        .admin()
+        .flags(flag::NO_ASYNC_LOADING)
+        .docs("Rewrites the append-only file as short as it can be while clients go on.", "O(1)"),
     command("lastsave", 1, Group::Server, lastsave)
         .categories(category::ADMIN | category::DANGEROUS)
         .flags(flag::LOADING | flag::STALE)
@@ -56,6 +60,15 @@ fn bgsave(ctx: &mut Ctx) -> CmdResult {
     ctx.reply.simple(match started {
         SaveStarted::Started if !in_exec => "Background saving started",
         _ => "Background saving scheduled",
+    });
+    Ok(())
+}
+
+fn bgrewriteaof(ctx: &mut Ctx) -> CmdResult {
+    let started = ctx.engine.host.rewrite_log(ctx.session.in_exec).map_err(CmdError::new)?;
+    ctx.reply.simple(match started {
+        SaveStarted::Started => "Background append only file rewriting started",
+        SaveStarted::Scheduled => "Background append only file rewriting scheduled",
     });
     Ok(())
 }
@@ -157,6 +170,11 @@ mod tests {
                 ("BGSAVE NOW", "-ERR syntax error"),
                 ("BGSAVE SCHEDULE NOW", "-ERR syntax error"),
                 ("LASTSAVE", "1700000000"),
+                ("BGREWRITEAOF", "+Background append only file rewriting started"),
+                ("BGREWRITEAOF NOW", "-ERR wrong number of arguments for 'bgrewriteaof' command"),
+                ("MULTI", "+OK"),
+                ("BGREWRITEAOF", "+QUEUED"),
+                ("EXEC", "[+Background append only file rewriting scheduled]"),
                 ("MULTI", "+OK"),
                 ("BGSAVE", "+QUEUED"),
                 ("SAVE", "-ERR Command not allowed inside a transaction"),

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::args::Argv;
 use crate::elements::reply_element;
 use crate::error::CmdError;
+use crate::session::Origin;
 
 /// Ids of a request; most have few.
 pub(super) type Ids = SmallVec<[StreamId; 8]>;
@@ -168,8 +169,10 @@ impl TrimOptions {
         Ok(threshold + 1)
     }
 
-    /// The trim, if one is asked for. An approximate one without a limit gets 100 nodes' entries.
-    pub fn finish(self, node_entries: usize) -> Result<Option<TrimRequest>, CmdError> {
+    /// The trim, if one is asked for. An approximate one without a limit gets 100 nodes' entries. What a log
+    /// holds was limited when it was written: Redis logs an exact trim and lets LIMIT stand behind it.
+    pub fn finish(self, node_entries: usize, origin: Origin) -> Result<Option<TrimRequest>, CmdError> {
+        let from_log = origin == Origin::Replay;
         let Some(to) = self.to else {
             return match self.limit {
                 None => Ok(None),
@@ -179,10 +182,11 @@ impl TrimOptions {
                 )),
             };
         };
-        if self.limit.is_some() && !self.approximate {
+        if self.limit.is_some() && !self.approximate && !from_log {
             return Err(LIMITED_EXACT);
         }
         let limit = match self.limit {
+            _ if from_log => 0,
             Some(limit) => limit,
             None if self.approximate => default_limit(node_entries),
             None => 0,

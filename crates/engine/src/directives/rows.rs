@@ -7,8 +7,8 @@ use rdb::VersionCheck;
 use super::Section::*;
 use super::{Change, Directive, Place, Section, Shape, Status, Value};
 use crate::config::{
-    Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel, OomScoreAdj, SanitizePayload, Supervisor,
-    SyslogFacility,
+    AppendSync, Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel, OomScoreAdj, SanitizePayload,
+    Supervisor, SyslogFacility,
 };
 
 pub static DIRECTIVES: &[Directive] = &[
@@ -1265,103 +1265,114 @@ pub static DIRECTIVES: &[Directive] = &[
     .also(&["bgsave_cpulist"])
     .fixed(),
     // ---- append only
-    later(
+    served(
         "appendonly",
         AppendOnly,
         Shape::Bool,
-        "no",
-        "the append-only file is not served yet",
-        "Write every change to a log on disk, from which the data are restored at the start.",
+        |c| Value::Bool(c.appendonly),
+        |c, v| c.appendonly = v.bool(),
+        "Write every change to a log on disk, from which the data are restored at the start. Where there is no \
+         such log yet, the snapshot is loaded and the log begins with it.",
     )
     .denied_while_loading(),
-    harmless(
+    served(
         "appendfilename",
         AppendOnly,
         Shape::Text(append_file_name),
-        "appendonly.aof",
-        NO_AOF,
+        |c| Value::Text(c.appendfilename.clone()),
+        |c, v| c.appendfilename = v.text(),
         "How the names of the append-only files begin.",
     )
     .fixed(),
-    harmless(
+    served(
         "appenddirname",
         AppendOnly,
         Shape::Text(append_dir_name),
-        "appendonlydir",
-        NO_AOF,
+        |c| Value::Text(c.appenddirname.clone()),
+        |c, v| c.appenddirname = v.text(),
         "The directory of the append-only files, inside of `dir`.",
     )
     .fixed(),
-    harmless(
+    served(
         "appendfsync",
         AppendOnly,
         Shape::Choice(&["everysec", "always", "no"]),
-        "everysec",
-        NO_AOF,
+        |c| Value::Choice(c.appendfsync as usize),
+        |c, v| c.appendfsync = AppendSync::ALL[v.choice()],
         "When changes are forced to the disk: every second, before the reply, or when the system likes.",
     ),
-    harmless(
+    served(
         "no-appendfsync-on-rewrite",
         AppendOnly,
         Shape::Bool,
-        "no",
-        NO_AOF,
+        |c| Value::Bool(c.no_appendfsync_on_rewrite),
+        |c, v| c.no_appendfsync_on_rewrite = v.bool(),
         "Do not force changes to the disk while a snapshot or a rewrite keeps it busy.",
     ),
-    harmless(
+    served(
         "auto-aof-rewrite-percentage",
         AppendOnly,
         COUNT,
-        "100",
-        NO_AOF,
+        |c| Value::Integer(c.auto_aof_rewrite_percentage),
+        |c, v| c.auto_aof_rewrite_percentage = v.integer(),
         "Rewrite the append-only file when it grew by so many percent since the last time. 0 is never.",
     ),
-    harmless(
+    served(
         "auto-aof-rewrite-min-size",
         AppendOnly,
         Shape::Memory(0, LONG_MAX),
-        "67108864",
-        NO_AOF,
+        |c| Value::Bytes(c.auto_aof_rewrite_min_size),
+        |c, v| c.auto_aof_rewrite_min_size = v.bytes(),
         "Do not rewrite an append-only file that is smaller than this.",
     ),
-    harmless(
+    served(
         "aof-load-truncated",
         AppendOnly,
         Shape::Bool,
-        "yes",
-        NO_AOF,
+        |c| Value::Bool(c.aof_load_truncated),
+        |c, v| c.aof_load_truncated = v.bool(),
         "Load an append-only file whose end is cut off up to its last complete command.",
     ),
-    harmless(
+    served(
+        "aof-load-corrupt-tail-max-size",
+        AppendOnly,
+        Shape::Memory(0, LONG_MAX),
+        |c| Value::Bytes(c.aof_load_corrupt_tail_max_size),
+        |c, v| c.aof_load_corrupt_tail_max_size = v.bytes(),
+        "Load an append-only file whose last bytes, at most so many, are damaged: they are cut off. 0 refuses \
+         such a file.",
+    ),
+    served(
         "aof-use-rdb-preamble",
         AppendOnly,
         Shape::Bool,
-        "yes",
-        NO_AOF,
-        "Begin a rewritten append-only file with a snapshot, which is smaller and loads faster.",
+        |c| Value::Bool(c.aof_use_rdb_preamble),
+        |c, v| c.aof_use_rdb_preamble = v.bool(),
+        "Begin a rewritten append-only file with a snapshot, which is smaller and loads faster. Without, commands \
+         are made of a snapshot, for which the largest value has to fit into memory once more.",
     ),
-    harmless(
+    served(
         "aof-timestamp-enabled",
         AppendOnly,
         Shape::Bool,
-        "no",
-        NO_AOF,
+        |c| Value::Bool(c.aof_timestamp_enabled),
+        |c, v| c.aof_timestamp_enabled = v.bool(),
         "Note the time in the append-only file, so that it can be cut at a point in time.",
     ),
-    harmless(
+    served(
         "aof-rewrite-incremental-fsync",
         AppendOnly,
         Shape::Bool,
-        "yes",
-        NO_AOF,
+        |c| Value::Bool(c.aof_rewrite_incremental_fsync),
+        |c, v| c.aof_rewrite_incremental_fsync = v.bool(),
         "Send a rewritten append-only file to the disk bit by bit while it is written.",
     ),
-    harmless(
+    served(
         "aof-disable-auto-gc",
         AppendOnly,
         Shape::Bool,
-        "no",
-        NO_AOF,
+        |c| Value::Bool(c.aof_disable_auto_gc),
+        |c, v| c.aof_disable_auto_gc = v.bool(),
         "Keep append-only files that are no longer needed.",
     ),
     // ---- shutdown
@@ -2058,7 +2069,6 @@ const DEBUG_ACCESS: Shape = Shape::Choice(&["no", "yes", "local"]);
 const REPLIES_REFER: &str = "replies refer to large values whatever is set here";
 const NO_REPLICATION: &str = "replication is not served yet";
 const NO_TLS: &str = "used only with tls-port";
-const NO_AOF: &str = "used only with appendonly";
 const NO_CLUSTER: &str = "used only with cluster-enabled";
 const NO_PINNING: &str = "threads are not bound to cores";
 

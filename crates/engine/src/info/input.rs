@@ -12,7 +12,7 @@ use crate::clients::flag;
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::engine::Engine;
-use crate::host::{LoadStatus, ProcessFacts, SaveStatus};
+use crate::host::{LoadStatus, LogFileStatus, ProcessFacts, SaveStatus};
 use crate::info::usage::MemoryUsage;
 use crate::stats::WorkerStats;
 
@@ -27,6 +27,7 @@ pub struct InfoInput<'a> {
     facts: OnceCell<ProcessFacts>,
     save: OnceCell<SaveStatus>,
     load: OnceCell<LoadStatus>,
+    log_file: OnceCell<LogFileStatus>,
     clients: OnceCell<ClientTotals>,
     memory: OnceCell<MemoryUsage>,
 }
@@ -81,6 +82,7 @@ impl<'a> InfoInput<'a> {
             facts: OnceCell::new(),
             save: OnceCell::new(),
             load: OnceCell::new(),
+            log_file: OnceCell::new(),
             clients: OnceCell::new(),
             memory: OnceCell::new(),
         }
@@ -103,6 +105,10 @@ impl<'a> InfoInput<'a> {
 
     pub fn load(&self) -> &LoadStatus {
         self.load.get_or_init(|| self.engine.host.load_status())
+    }
+
+    pub fn log_file(&self) -> &LogFileStatus {
+        self.log_file.get_or_init(|| self.engine.host.log_file_status())
     }
 
     pub fn clients(&self) -> &ClientTotals {

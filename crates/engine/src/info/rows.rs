@@ -193,13 +193,21 @@ pub(super) const MEMORY: &[Field] = &[
         "`used_memory_rss` divided by `used_memory`.",
     ),
     value("mem_fragmentation_bytes", |i| text(i.memory().fragmentation().bytes), "Their difference."),
-    value("mem_not_counted_for_evict", |_| text(0), "Bytes of buffers that `maxmemory` leaves out."),
+    value(
+        "mem_not_counted_for_evict",
+        |i| text(i.log_file().buffered),
+        "Bytes of buffers that empty by themselves: no key is evicted for them.",
+    ),
     value("mem_replication_backlog", |_| text(0), "Bytes of the replication backlog."),
     value("mem_total_replication_buffers", |_| text(0), "Bytes of the backlog and of all replicas' buffers."),
     value("mem_clients_slaves", |_| text(0), "Bytes for connections of replicas."),
     value("mem_clients_normal", |i| text(i.memory().clients), "Bytes for all other connections."),
     value("mem_cluster_links", |_| text(0), "Bytes for connections of a cluster."),
-    value("mem_aof_buffer", |_| text(0), "Bytes that wait to be written to the append-only file."),
+    value(
+        "mem_aof_buffer",
+        |i| text(i.log_file().buffer_memory),
+        "Bytes for what waits to be written to the append-only file.",
+    ),
     value("mem_allocator", |_| text(ALLOCATOR), "The allocator and its version."),
     value(
         "mem_snapshot_buffer",
@@ -294,22 +302,76 @@ pub(super) const PERSISTENCE: &[Field] = &[
         |i| text(i.engine.sum(|stats| stats.snapshot_delay_us.value())),
         "Microseconds they waited, in all.",
     ),
-    value("aof_enabled", |_| text(0), "1 if an append-only file is written."),
-    value("aof_rewrite_in_progress", |_| text(0), "1 while it is rewritten."),
-    value("aof_rewrite_scheduled", |_| text(0), "1 if a rewrite follows the running save."),
-    value("aof_last_rewrite_time_sec", |_| text(-1), "Seconds the last rewrite took; -1 if there was none."),
+    value("aof_enabled", |i| flag(i.log_file().enabled), "1 if an append-only file is written."),
+    value("aof_rewrite_in_progress", |i| flag(i.log_file().rewriting), "1 while it is rewritten."),
+    value(
+        "aof_rewrite_scheduled",
+        |i| flag(i.log_file().rewrite_scheduled),
+        "1 if a rewrite follows as soon as it can begin.",
+    ),
+    value(
+        "aof_last_rewrite_time_sec",
+        |i| text(i.log_file().last_rewrite_seconds.unwrap_or(-1)),
+        "Seconds the last rewrite took; -1 if there was none.",
+    ),
     value(
         "aof_current_rewrite_time_sec",
-        |_| text(-1),
+        rewrite_seconds,
         "Seconds the running one has taken; -1 if there is none.",
     ),
-    value("aof_last_bgrewrite_status", |_| text("ok"), "`ok`, or `err` if the last rewrite failed."),
-    value("aof_rewrites", |_| text(0), "Rewrites since the start."),
-    value("aof_rewrites_consecutive_failures", |_| text(0), "Rewrites that failed since the last good one."),
-    value("aof_last_write_status", |_| text("ok"), "`ok`, or `err` if the last write failed."),
-    value("aof_last_cow_size", |_| text(0), "The most bytes that the last rewrite's snapshot held."),
+    value(
+        "aof_last_bgrewrite_status",
+        |i| outcome(i.log_file().last_rewrite_ok),
+        "`ok`, or `err` if the last rewrite failed.",
+    ),
+    value("aof_rewrites", |i| text(i.log_file().rewrites), "Rewrites since the start."),
+    value(
+        "aof_rewrites_consecutive_failures",
+        |i| text(i.log_file().failed_in_a_row),
+        "Rewrites that failed since the last good one.",
+    ),
+    value(
+        "aof_last_write_status",
+        |i| outcome(i.log_file().last_write_ok),
+        "`ok`, or `err` if the last write to the append-only file failed, or the last fsync of it.",
+    ),
+    value(
+        "aof_last_cow_size",
+        |i| text(i.log_file().last_snapshot_bytes),
+        "The most bytes that the last rewrite's snapshot held.",
+    ),
     value("module_fork_in_progress", |_| text(0), "Always 0: there are no modules that fork."),
     value("module_fork_last_cow_size", |_| text(0), "Always 0, as `module_fork_in_progress`."),
+    maybe(
+        "aof_current_size",
+        |i| while_logging(i, |log| log.current_size),
+        "With `appendonly`: bytes of the base and of all increments.",
+    ),
+    maybe(
+        "aof_base_size",
+        |i| while_logging(i, |log| log.base_size),
+        "With `appendonly`: what `aof_current_size` was after the last rewrite, or at the start.",
+    ),
+    maybe(
+        "aof_pending_rewrite",
+        |i| while_logging(i, |log| u8::from(log.rewrite_scheduled)),
+        "With `appendonly`: as `aof_rewrite_scheduled`.",
+    ),
+    maybe(
+        "aof_buffer_length",
+        |i| while_logging(i, |log| log.buffered),
+        "With `appendonly`: bytes that wait to be written.",
+    ),
+    maybe(
+        "aof_pending_bio_fsync",
+        |i| while_logging(i, |log| u8::from(log.is_syncing)),
+        "With `appendonly`: 1 while the file is forced to the disk.",
+    ),
+    maybe(
+        "aof_delayed_fsync",
+        |i| while_logging(i, |log| log.delays),
+        "With `appendonly`: times that commands which write waited for a disk that was behind.",
+    ),
     maybe(
         "loading_start_time",
         |i| while_loading(i, |load| load.started.seconds()),
@@ -657,7 +719,24 @@ fn save_percent(input: &InfoInput<'_>) -> f64 {
 }
 
 fn save_status(input: &InfoInput<'_>) -> String {
-    text(if input.save().last_ok { "ok" } else { "err" })
+    outcome(input.save().last_ok)
+}
+
+fn outcome(good: bool) -> String {
+    text(if good { "ok" } else { "err" })
+}
+
+fn rewrite_seconds(input: &InfoInput<'_>) -> String {
+    let started = input.log_file().rewrite_started;
+    text(started.map_or(-1, |started| input.now.since(started) / 1000))
+}
+
+fn while_logging<T: Display>(
+    input: &InfoInput<'_>,
+    show: fn(&crate::host::LogFileStatus) -> T,
+) -> Option<String> {
+    let log = input.log_file();
+    log.enabled.then(|| text(show(log)))
 }
 
 fn save_seconds(input: &InfoInput<'_>) -> String {

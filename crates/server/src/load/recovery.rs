@@ -58,7 +58,7 @@ fn step(
 ) -> Result<(), (u64, String)> {
     let item = input.reader.next();
     let offset = input.reader.offset();
-    load.progress.loaded_bytes.store(offset, Ordering::Relaxed);
+    load.progress.reach(offset);
     match item {
         Ok(Item::End) => input.ended = true,
         Ok(Item::Record(record)) => insert(load, input.db, record, arrivals, losses),

@@ -181,6 +181,7 @@ impl Worker {
             self.look_ahead(&mut batch, input, big);
         }
         self.wait_for_snapshot(&batch);
+        self.wait_for_log(&batch);
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
         for request in &batch.requests {
             if self.engine.store.snapshot_backlog() > self.engine.store.snapshot_limit() / 8 * SNAPSHOT_FULL {
@@ -230,6 +231,24 @@ impl Worker {
     fn delay_writers(&mut self, bearable: usize) {
         let times = self.engine.store.snapshot_backlog() / bearable.max(1);
         self.sleep_until_below(bearable, times * times * SNAPSHOT_DELAYS);
+    }
+
+    /// Delays writers while the append-only file is too far behind, before they take a lock.
+    #[inline]
+    fn wait_for_log(&mut self, batch: &Batch) {
+        if self.engine.log.is_behind()
+            && batch.requests.iter().any(|request| request.prepared.command.is_some_and(may_write))
+        {
+            self.engine.host.await_log_room();
+        }
+    }
+
+    /// Nobody is told what the append-only file does not have for certain, if that was asked for.
+    #[inline]
+    pub fn wait_until_durable(&mut self) {
+        if self.engine.log.holds_replies() {
+            self.engine.host.await_log();
+        }
     }
 
     /// As much waits as may: a request that would add to it waits too, until some of it is on the disk.
@@ -319,6 +338,7 @@ impl Worker {
         if self.replies.segments.is_empty() {
             return;
         }
+        self.wait_until_durable();
         let mut replies = std::mem::take(&mut self.replies);
         for index in 0..replies.segments.len() {
             self.deliver(replies.segments[index].slot, replies.stretch(index));

@@ -24,8 +24,8 @@ use engine::Engine;
 use engine::clients::Client;
 use engine::config::{Config, LogLevel};
 use engine::host::{
-    Event, Host, Level, LoadStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus,
-    Shutdown, Wait, WorkerId,
+    Event, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted,
+    SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::Mutex;
 use store::Garbage;
@@ -336,6 +336,22 @@ impl Host for TestHost {
             cut_us: 0,
             cuts: 0,
         }
+    }
+
+    fn log_file_status(&self) -> LogFileStatus {
+        LogFileStatus::default()
+    }
+
+    fn await_log(&self) {}
+
+    fn await_log_room(&self) {}
+
+    fn rewrite_log(&self, _: bool) -> Result<SaveStarted, SaveRefused> {
+        Err("ERR there are no files here")
+    }
+
+    fn reload_log(&self, _: &dyn Fn()) -> Result<(), String> {
+        Err("there are no files here".to_owned())
     }
 
     fn load_status(&self) -> LoadStatus {

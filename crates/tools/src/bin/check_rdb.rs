@@ -1,7 +1,7 @@
 //! `onefold-check-rdb`: opens the files and prints. What is checked, told and repaired is the library's.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +12,7 @@ use tools::check_rdb::options::{Invocation, Options, understand};
 use tools::check_rdb::progress::{Bar, Watched};
 use tools::check_rdb::repair::Repair;
 use tools::check_rdb::{AtFault, Checked, Event, check, report};
+use tools::printer::{Printer, refuse};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -78,30 +79,4 @@ fn check_file(file: File, size: u64, at_fault: AtFault, listen: &mut dyn FnMut(u
     let bar = if io::stderr().is_terminal() { Bar::for_size(size) } else { None };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64);
     check(Watched::new(file, bar), now, at_fault, listen)
-}
-
-/// Standard output, and why it takes no more.
-#[derive(Default)]
-struct Printer(Option<io::Error>);
-
-impl Printer {
-    fn print(&mut self, text: &str) {
-        if self.0.is_none() {
-            self.0 = io::stdout().write_all(text.as_bytes()).err();
-        }
-    }
-
-    /// The exit code: a report that is lost is a failure, but whoever closed the pipe does not want the rest.
-    fn end(mut self, code: ExitCode) -> ExitCode {
-        let lost = self.0.take().or_else(|| io::stdout().flush().err());
-        match lost.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-            Some(error) => refuse(&format!("Can't write the report: {error}\n")),
-            None => code,
-        }
-    }
-}
-
-fn refuse(text: &str) -> ExitCode {
-    eprint!("{text}");
-    ExitCode::FAILURE
 }

@@ -111,7 +111,8 @@ fn text(bytes: &[u8]) -> String {
     }
 }
 
-fn quote(text: &str) -> String {
+/// A JSON string.
+pub fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for letter in text.chars() {
         match letter {

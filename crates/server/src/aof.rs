@@ -1,0 +1,308 @@
+//! The append-only file: whether there is one, its parts, and who works on it. The log brings what happened
+//! to the queue; the writer's thread takes it to the increment; a rewrite makes a new base. Decides nothing
+//! about what is logged.
+
+mod commands;
+mod folder;
+mod loading;
+mod queue;
+mod rewrite;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use aof::Manifest;
+use arc_swap::ArcSwapOption;
+use base::time::UnixMs;
+use engine::config::{AppendSync, Config};
+use engine::host::LogFileStatus;
+use engine::log::ReaderId;
+use parking_lot::Mutex;
+use store::Plan;
+
+use crate::disk::AnyDisk;
+use crate::host::Process;
+use crate::log::LOG;
+use crate::persist::Saver;
+use folder::Folder;
+use queue::{Feed, Orders, Queue};
+use rewrite::Tries;
+use writer::Writer;
+
+pub use loading::{Found, load};
+
+pub struct Aof {
+    disk: AnyDisk,
+    state: Mutex<State>,
+    /// Saves the bases of rewrites.
+    saver: Saver,
+    /// Somebody is ending the process: nothing new begins.
+    closed: AtomicBool,
+    /// That of the line, for whoever must not wait for the rest.
+    queue: ArcSwapOption<Queue>,
+}
+
+/// Whoever holds shards may lock it, but nobody who holds it locks shards.
+struct State {
+    mode: Mode,
+    /// Ascends whenever it is turned off.
+    epoch: u64,
+    /// Known since the first use.
+    parts: Option<Parts>,
+    line: Option<Line>,
+    rewriting: bool,
+    scheduled: bool,
+    tries: Tries,
+    status: LogFileStatus,
+}
+
+/// The files there are.
+struct Parts {
+    folder: Folder,
+    manifest: Manifest,
+    /// Bytes of the base, and of the increments before the last one.
+    settled_len: u64,
+}
+
+/// What is at work while there is a file.
+struct Line {
+    queue: Arc<Queue>,
+    reader: ReaderId,
+    writer: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    Off,
+    /// Turned on: what happens goes to a temporary increment, once a rewrite has begun.
+    AwaitsBase,
+    On,
+}
+
+impl Aof {
+    pub fn new(disk: AnyDisk, now: UnixMs) -> Aof {
+        let state = State {
+            mode: Mode::Off,
+            epoch: 0,
+            parts: None,
+            line: None,
+            rewriting: false,
+            scheduled: false,
+            tries: Tries::default(),
+            status: LogFileStatus::default(),
+        };
+        let saver = Saver::new(disk, now);
+        Aof {
+            disk,
+            state: Mutex::new(state),
+            saver,
+            closed: AtomicBool::new(false),
+            queue: ArcSwapOption::empty(),
+        }
+    }
+
+    pub fn status(&self) -> LogFileStatus {
+        let state = self.state.lock();
+        let mut status = state.status.clone();
+        status.enabled = state.mode != Mode::Off;
+        (status.rewriting, status.rewrite_scheduled) = (state.rewriting, state.scheduled);
+        status.current_size = state.current_size();
+        if let Some(Line { queue, .. }) = &state.line {
+            (status.buffered, status.buffer_memory) = (queue.len() as u64, queue.memory() as u64);
+            status.is_syncing = queue.is_syncing.load(Ordering::Relaxed);
+            status.delays = queue.delays.load(Ordering::Relaxed);
+            status.last_write_ok = !queue.is_stuck.load(Ordering::Relaxed) && !queue.is_distrusted();
+        }
+        status
+    }
+
+    pub fn is_rewriting(&self) -> bool {
+        self.state.lock().rewriting
+    }
+
+    /// The file goes on where it was loaded, or begins with what is in memory. No client is served yet.
+    pub fn begin(&self, process: &Arc<Process>) -> Result<(), String> {
+        let (engine, config) = (process.engine(), process.engine().config());
+        let folder = Folder::of(self.disk, &config);
+        folder.create()?;
+        let mut manifest = folder.manifest()?;
+        let before = manifest.clone();
+        if manifest.is_empty() {
+            let form = rewrite::base_form(&config);
+            let name = folder.next_base(&manifest, form);
+            self.write_base(process, &folder, (&name, form), || {})?;
+            LOG.notice(&format!("Creating AOF base file {} on server start", String::from_utf8_lossy(&name)));
+            manifest.replace_base(name, 0);
+        }
+        let goes_on = manifest.increments.last().map(|part| part.name.clone());
+        let word = if goes_on.is_some() { "Opening" } else { "Creating" };
+        let name = goes_on.unwrap_or_else(|| manifest.add_increment(&folder.file_name));
+        let (file, len) = folder.open_increment(&name)?;
+        if manifest != before {
+            let next = manifest.clone();
+            folder.store(&mut manifest, next)?;
+        }
+        LOG.notice(&format!("{word} AOF incr file {} on server start", String::from_utf8_lossy(&name)));
+        let sizes = folder.sizes(&manifest)?;
+        let queue = Arc::new(Queue::new(&config));
+        let writer = self.start_writer(process, &queue, Some((file, len)))?;
+        let guard = engine.store.lock(&Plan::All);
+        let reader = self.attach(process, &queue);
+        drop(guard);
+        let mut state = self.state.lock();
+        state.status.base_size = sizes.first().copied().filter(|_| manifest.base.is_some()).unwrap_or(0);
+        let settled_len = sizes.iter().sum::<u64>() - len;
+        self.queue.store(Some(Arc::clone(&queue)));
+        state.line = Some(Line { queue, reader, writer });
+        if !config.aof_disable_auto_gc {
+            folder.remove_history(&mut manifest);
+        }
+        state.parts = Some(Parts { folder, manifest, settled_len });
+        state.mode = Mode::On;
+        Ok(())
+    }
+
+    fn attach(&self, process: &Arc<Process>, queue: &Arc<Queue>) -> ReaderId {
+        let engine = process.engine();
+        let feed = Feed { queue: Arc::clone(queue), engine: Arc::clone(engine) };
+        engine.log.set_strict(queue.policy() == AppendSync::Always);
+        engine.log.attach(Box::new(feed))
+    }
+
+    fn start_writer(
+        &self,
+        process: &Arc<Process>,
+        queue: &Arc<Queue>,
+        file: Option<(std::fs::File, u64)>,
+    ) -> Result<JoinHandle<()>, String> {
+        let writer = Writer::new(self.disk, Arc::clone(queue), Arc::clone(process.engine()), file);
+        let spawned = thread::Builder::new().name("aof".into()).spawn(move || writer.run());
+        spawned.map_err(|error| format!("Can't start the thread of the append-only file: {error}"))
+    }
+
+    /// A directive has changed.
+    pub fn configure(&self, process: &Arc<Process>, config: &Config) -> Result<(), String> {
+        let mut state = self.state.lock();
+        match (config.appendonly, state.mode) {
+            (true, Mode::Off) => {
+                let ready = self.parts(&mut state, config).and_then(|parts| parts.folder.create());
+                ready.map_err(|why| {
+                    LOG.warning(&why);
+                    "Unable to turn on AOF. Check server logs.".to_owned()
+                })?;
+                (state.mode, state.scheduled) = (Mode::AwaitsBase, true);
+                if !state.rewriting && !process.saver.status().in_progress {
+                    // Else, and if it fails, the timer does.
+                    self.start_rewrite(process, &mut state).ok();
+                }
+            }
+            (false, Mode::On | Mode::AwaitsBase) => self.turn_off(process, &mut state),
+            _ => {}
+        }
+        if let Some(Line { queue, .. }) = &state.line {
+            queue.configure(config);
+            process.engine().log.set_strict(queue.policy() == AppendSync::Always);
+        }
+        if !config.aof_disable_auto_gc
+            && !state.rewriting
+            && let Some(parts) = &mut state.parts
+        {
+            parts.folder.remove_history(&mut parts.manifest);
+        }
+        Ok(())
+    }
+
+    /// All that was logged is in the file; from here on nothing is.
+    fn turn_off(&self, process: &Process, state: &mut State) {
+        self.saver.cancel_base();
+        (state.mode, state.scheduled) = (Mode::Off, false);
+        state.epoch += 1;
+        if let Some(line) = state.line.take() {
+            self.queue.store(None);
+            end_line(process, line);
+        }
+    }
+
+    /// Waits until the file has for certain what is in the log now.
+    pub fn await_durable(&self, process: &Process) {
+        let log = &process.engine().log;
+        let offset = log.offset();
+        let Some(queue) = self.queue.load_full() else { return };
+        queue.wait_until(|| log.durable() >= offset || !log.holds_replies());
+    }
+
+    /// Waits while too much waits already. A file that cannot be written holds up nobody: writes are refused.
+    pub fn await_room(&self, process: &Process) {
+        let engine = process.engine();
+        let Some(queue) = self.queue.load_full() else { return engine.log.set_behind(false) };
+        queue.delays.fetch_add(1, Ordering::Relaxed);
+        let goes_on =
+            || !queue.is_behind() || engine.log_fault.is_on() || process.stopping.load(Ordering::Relaxed);
+        queue.wait_until(goes_on);
+        engine.log.set_behind(false);
+    }
+
+    /// Writes out and syncs all there is; false if the file does not take it.
+    pub fn flush(&self, process: &Process) -> bool {
+        let Some(queue) = self.queue.load_full() else { return true };
+        let engine = process.engine();
+        let offset = engine.log.offset();
+        queue.order(Orders { sync: true, stop: false });
+        queue.wait_until(|| engine.log.durable() >= offset || engine.log_fault.is_on());
+        engine.log.durable() >= offset
+    }
+
+    /// The timer's part.
+    pub fn tick(&self, process: &Arc<Process>, config: &Config) {
+        if let Some(queue) = self.queue.load_full() {
+            let busy = self.is_rewriting() || process.saver.status().in_progress;
+            if queue.policy() != config.appendfsync {
+                queue.configure(config);
+                process.engine().log.set_strict(config.appendfsync == AppendSync::Always);
+            }
+            queue.spares_disk.store(busy && config.no_appendfsync_on_rewrite, Ordering::Relaxed);
+            process.engine().log.set_behind(queue.is_behind() && !process.engine().log_fault.is_on());
+        }
+        self.rewrite_if_due(process, config);
+    }
+
+    /// What cannot be waited for any longer: whether a first base is missing.
+    pub fn is_without_base(&self) -> bool {
+        self.state.lock().mode == Mode::AwaitsBase
+    }
+
+    /// The end of the process: rewrites end, and all that was logged goes to the disk.
+    pub fn close(&self, process: &Process) {
+        self.closed.store(true, Ordering::Relaxed);
+        if self.is_rewriting() {
+            LOG.warning("There is a rewrite of the AOF running. Ending it!");
+            self.saver.cancel_base();
+        }
+        if self.queue.load_full().is_some() {
+            LOG.notice("Calling fsync() on the AOF file.");
+            if !self.flush(process) {
+                LOG.warning("Fail to fsync the AOF file.");
+            }
+        }
+    }
+}
+
+impl State {
+    fn current_size(&self) -> u64 {
+        let settled = self.parts.as_ref().map_or(0, |parts| parts.settled_len);
+        settled + self.line.as_ref().map_or(0, |line| line.queue.written_len())
+    }
+}
+
+/// Nothing more is logged; what was goes to the disk.
+fn end_line(process: &Process, line: Line) {
+    let engine = process.engine();
+    engine.log.detach(line.reader);
+    line.queue.order(Orders { sync: true, stop: true });
+    line.writer.join().ok();
+    engine.log.set_strict(false);
+    engine.log.set_behind(false);
+    engine.log_fault.clear();
+}

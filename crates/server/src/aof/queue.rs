@@ -1,0 +1,286 @@
+//! What the log has brought and the file does not have yet. The log appends while shards are locked, so
+//! appending only copies; the writer takes all there is at once. Knows no file but to hand it on.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::Engine;
+use engine::config::{AppendSync, Config};
+use engine::log::{LogReader, Offset};
+use parking_lot::{Condvar, Mutex};
+
+use crate::host::unix_now;
+
+pub struct Queue {
+    state: Mutex<State>,
+    /// To the writer: there is something to do.
+    work: Condvar,
+    /// From the writer: something has reached the disk.
+    progress: Condvar,
+    /// Bytes that wait here or with the writer.
+    waiting: AtomicUsize,
+    /// Memory that the writer has taken.
+    pub taken_memory: AtomicUsize,
+    /// `appendfsync`, as its place in `AppendSync::ALL`.
+    policy: AtomicUsize,
+    stamps: AtomicBool,
+    /// The disk is busy with a snapshot, and `no-appendfsync-on-rewrite` leaves it alone.
+    pub spares_disk: AtomicBool,
+    pub is_syncing: AtomicBool,
+    /// Bytes of the increment that is being written.
+    pub increment_len: AtomicU64,
+    /// Of those before it that the base does not hold.
+    pub ended_len: AtomicU64,
+    pub delays: AtomicU64,
+    /// A write failed and is tried again.
+    pub is_stuck: AtomicBool,
+    doubts: Doubts,
+}
+
+/// Times that an fsync failed or bytes were dropped: only a rewrite makes the file good again.
+#[derive(Default)]
+struct Doubts {
+    all: AtomicU64,
+    /// When the increment began that is being written.
+    at_begin: AtomicU64,
+    /// Before the base began on which that increment builds.
+    settled: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    /// Memory for the next chunk.
+    spare: Vec<u8>,
+    /// Where the log was when the last byte came.
+    end: u64,
+    /// The second of the last stamp.
+    stamped: i64,
+    writer_sleeps: bool,
+    /// Since when something is in memory that the disk does not have for certain.
+    undurable_since: Option<Instant>,
+    orders: Orders,
+}
+
+/// What the writer is asked for beside the usual.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// All there is goes to the disk now.
+    pub sync: bool,
+    /// It ends.
+    pub stop: bool,
+}
+
+/// Bytes of one file.
+pub struct Chunk {
+    /// They are the first of this file.
+    pub begins: Option<File>,
+    pub bytes: Vec<u8>,
+}
+
+/// All there was at one moment.
+pub struct Taken {
+    pub chunks: VecDeque<Chunk>,
+    pub end: Offset,
+    pub orders: Orders,
+}
+
+/// So many bytes may wait before writers do.
+pub const WAITING_MOST: usize = 64 << 20;
+/// So long the disk may lack what was acknowledged with `everysec`, before writers wait.
+const UNDURABLE_MOST: Duration = Duration::from_secs(2);
+/// How often whoever waits looks whether he still has to.
+const LOOK: Duration = Duration::from_millis(20);
+/// Capacity that goes back and forth between the log and the writer.
+const CAPACITY_KEPT: usize = 4 << 20;
+
+impl Queue {
+    pub fn new(config: &Config) -> Queue {
+        let queue = Queue {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            taken_memory: AtomicUsize::new(0),
+            policy: AtomicUsize::new(0),
+            stamps: AtomicBool::new(false),
+            spares_disk: AtomicBool::new(false),
+            is_syncing: AtomicBool::new(false),
+            increment_len: AtomicU64::new(0),
+            ended_len: AtomicU64::new(0),
+            delays: AtomicU64::new(0),
+            is_stuck: AtomicBool::new(false),
+            doubts: Doubts::default(),
+        };
+        queue.configure(config);
+        queue
+    }
+
+    pub fn configure(&self, config: &Config) {
+        self.policy.store(config.appendfsync as usize, Ordering::Relaxed);
+        self.stamps.store(config.aof_timestamp_enabled, Ordering::Relaxed);
+        // A stricter policy is owed what a laxer one has left.
+        self.order(Orders { sync: true, stop: false });
+    }
+
+    pub fn policy(&self) -> AppendSync {
+        AppendSync::ALL[self.policy.load(Ordering::Relaxed)]
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Memory of what waits, and for what comes next.
+    pub fn memory(&self) -> usize {
+        let state = self.state.lock();
+        let chunks: usize = state.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+        chunks + state.spare.capacity() + self.taken_memory.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are written and that the base does not hold.
+    pub fn written_len(&self) -> u64 {
+        self.increment_len.load(Ordering::Relaxed) + self.ended_len.load(Ordering::Relaxed)
+    }
+
+    /// From here on another file is written. The caller holds all shards, so nothing is appended meanwhile.
+    pub fn begin_file(&self, file: File, at: Offset) {
+        let mut state = self.state.lock();
+        state.end = at.0;
+        state.stamped = 0;
+        state.chunks.push_back(Chunk { begins: Some(file), bytes: Vec::new() });
+        self.wake_for(&mut state);
+    }
+
+    /// Returns by how much more waits.
+    fn append(&self, end: u64, bytes: &[u8]) -> usize {
+        let stamp = self.stamps.load(Ordering::Relaxed).then(|| unix_now().seconds());
+        let mut state = self.state.lock();
+        state.end = end;
+        let stamp = stamp.filter(|second| *second != state.stamped);
+        if state.chunks.is_empty() {
+            let bytes = std::mem::take(&mut state.spare);
+            state.chunks.push_back(Chunk { begins: None, bytes });
+        }
+        let chunk = state.chunks.back_mut().expect("there is one by now");
+        let before = chunk.bytes.len();
+        if let Some(second) = stamp {
+            chunk.bytes.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
+        }
+        chunk.bytes.extend_from_slice(bytes);
+        let added = chunk.bytes.len() - before;
+        state.stamped = stamp.unwrap_or(state.stamped);
+        self.waiting.fetch_add(added, Ordering::Relaxed);
+        self.wake_for(&mut state);
+        added
+    }
+
+    fn wake_for(&self, state: &mut State) {
+        if std::mem::take(&mut state.writer_sleeps) {
+            self.work.notify_one();
+        }
+    }
+
+    /// The writer's part: all there is. Waits for it, at most until then. `used` is what was taken last: its
+    /// memory serves again.
+    pub fn take(&self, used: Option<Vec<u8>>, until: Option<Instant>) -> Taken {
+        let mut state = self.state.lock();
+        while state.chunks.is_empty() && state.orders == Orders::default() {
+            state.writer_sleeps = true;
+            match until {
+                None => self.work.wait(&mut state),
+                Some(until) if self.work.wait_until(&mut state, until).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        state.writer_sleeps = false;
+        let chunks = std::mem::take(&mut state.chunks);
+        if let Some(mut bytes) = used.filter(|bytes| bytes.capacity() <= CAPACITY_KEPT) {
+            bytes.clear();
+            state.spare = bytes;
+        }
+        Taken { chunks, end: Offset(state.end), orders: std::mem::take(&mut state.orders) }
+    }
+
+    /// The writer has written so many bytes, or has given them up.
+    pub fn remove(&self, len: usize) {
+        self.waiting.fetch_sub(len, Ordering::Relaxed);
+    }
+
+    /// Since when the disk lacks something; `None`: it has all.
+    pub fn set_undurable_since(&self, since: Option<Instant>) {
+        self.state.lock().undurable_since = since;
+    }
+
+    /// Something has changed for whoever waits.
+    pub fn announce(&self) {
+        // Whoever has looked and is about to wait holds the lock.
+        drop(self.state.lock());
+        self.progress.notify_all();
+    }
+
+    pub fn order(&self, orders: Orders) {
+        let mut state = self.state.lock();
+        state.orders.sync |= orders.sync;
+        state.orders.stop |= orders.stop;
+        state.writer_sleeps = false;
+        self.work.notify_one();
+    }
+
+    /// Waits until `done`; looks whenever the writer has come further.
+    pub fn wait_until(&self, done: impl Fn() -> bool) {
+        let mut state = self.state.lock();
+        while !done() {
+            self.progress.wait_for(&mut state, LOOK);
+        }
+    }
+
+    /// The file may lack something.
+    pub fn doubt(&self) {
+        self.doubts.all.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn is_distrusted(&self) -> bool {
+        self.doubts.all.load(Ordering::Relaxed) > self.doubts.settled.load(Ordering::Relaxed)
+    }
+
+    /// A new increment is written from here on.
+    pub fn note_begin(&self) {
+        self.doubts.at_begin.store(self.doubts.all.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// What came before the increment is not needed any more.
+    pub fn settle_doubts(&self) {
+        self.doubts.settled.store(self.doubts.at_begin.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether so much waits, or for so long, that nothing may be added.
+    pub fn is_behind(&self) -> bool {
+        if self.len() > WAITING_MOST {
+            return true;
+        }
+        let since = self.state.lock().undurable_since.filter(|_| self.policy() == AppendSync::EverySecond);
+        since.is_some_and(|since| since.elapsed() >= UNDURABLE_MOST)
+            && !self.spares_disk.load(Ordering::Relaxed)
+    }
+}
+
+/// The log's end of the queue.
+pub struct Feed {
+    pub queue: Arc<Queue>,
+    pub engine: Arc<Engine>,
+}
+
+impl LogReader for Feed {
+    fn read(&mut self, from: Offset, bytes: &[u8]) {
+        let added = self.queue.append(from.0 + bytes.len() as u64, bytes);
+        self.engine.memory.buffer_log(added as i64);
+        if self.queue.len() > WAITING_MOST {
+            self.engine.log.set_behind(true);
+        }
+    }
+}

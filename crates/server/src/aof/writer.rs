@@ -1,0 +1,246 @@
+//! The thread that writes increments and forces them to the disk. One step at a time, each of which may fail:
+//! what was not written is tried again; of what was not synced nothing is taken for granted any more.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::process::exit;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use engine::Engine;
+use engine::config::AppendSync;
+use engine::log::Offset;
+use engine::memory::Meter;
+
+use super::queue::{Chunk, Queue, Taken, WAITING_MOST};
+use crate::disk::{AnyDisk, write_all_at};
+use crate::log::{LOG, reason};
+
+pub struct Writer {
+    pub disk: AnyDisk,
+    pub queue: Arc<Queue>,
+    pub engine: Arc<Engine>,
+    /// The increment, and its bytes that are written.
+    file: Option<(File, u64)>,
+    /// Taken, not written yet.
+    backlog: VecDeque<Chunk>,
+    /// Where the log is behind the backlog.
+    end: Offset,
+    /// Memory of what was written last.
+    used: Option<Vec<u8>>,
+    /// Since when something written, or about to be, is not on the disk for certain.
+    unsynced_since: Option<Instant>,
+    last_sync: Instant,
+    /// A write failed; it is tried again then.
+    retry_at: Option<Instant>,
+    meter: Meter,
+}
+
+/// What comes within this time is written together, unless somebody waits for it.
+const PACE: Duration = Duration::from_millis(2);
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+impl Writer {
+    pub fn new(disk: AnyDisk, queue: Arc<Queue>, engine: Arc<Engine>, file: Option<(File, u64)>) -> Writer {
+        queue.increment_len.store(file.as_ref().map_or(0, |(_, len)| *len), Ordering::Relaxed);
+        let end = engine.log.offset();
+        engine.log.set_durable(end);
+        Writer {
+            disk,
+            queue,
+            engine,
+            file,
+            backlog: VecDeque::new(),
+            end,
+            used: None,
+            unsynced_since: None,
+            last_sync: Instant::now(),
+            retry_at: None,
+            meter: Meter::default(),
+        }
+    }
+
+    /// Works until it is ordered to end.
+    pub fn run(mut self) {
+        loop {
+            let Taken { chunks, end, orders } = self.queue.take(self.used.take(), self.next_due());
+            let came = Instant::now();
+            if !chunks.is_empty() && self.unsynced_since.is_none() {
+                self.unsynced_since = Some(came);
+                self.queue.set_undurable_since(self.unsynced_since);
+            }
+            self.backlog.extend(chunks);
+            self.end = end;
+            if self.retry_at.is_none_or(|at| at <= came || orders.sync) {
+                self.write_out();
+            }
+            self.shed();
+            if self.backlog.is_empty() && self.wants_sync(orders.sync) {
+                self.sync();
+            }
+            let taken = self.backlog.iter().map(|chunk| &chunk.bytes).chain(&self.used).map(Vec::capacity);
+            self.queue.taken_memory.store(taken.sum(), Ordering::Relaxed);
+            self.queue.announce();
+            self.meter.report(&self.engine.memory);
+            if orders.stop {
+                return self.drop_backlog();
+            }
+            if self.queue.policy() != AppendSync::Always && !orders.sync {
+                thread::sleep(PACE);
+            }
+        }
+    }
+
+    /// When something is to be done although nothing comes.
+    fn next_due(&self) -> Option<Instant> {
+        let waits_for_sync = self.unsynced_since.is_some() && self.queue.policy() != AppendSync::No;
+        let sync = waits_for_sync.then(|| self.last_sync + SYNC_EVERY);
+        self.retry_at.into_iter().chain(sync).min()
+    }
+
+    /// Writes the backlog, as far as that goes.
+    fn write_out(&mut self) {
+        let delay_us = self.engine.debug.log_delay_us.load(Ordering::Relaxed);
+        if delay_us > 0 && !self.backlog.is_empty() {
+            thread::sleep(Duration::from_micros(delay_us));
+        }
+        while let Some(mut chunk) = self.backlog.pop_front() {
+            if let Some(file) = chunk.begins.take() {
+                self.begin(file);
+            }
+            let (file, len) = self.file.as_mut().expect("the first chunk begins a file, or one was given");
+            match write_all_at(self.disk, file, &chunk.bytes, *len) {
+                Ok(()) => {
+                    *len += chunk.bytes.len() as u64;
+                    self.queue.increment_len.store(*len, Ordering::Relaxed);
+                    self.queue.remove(chunk.bytes.len());
+                    self.engine.memory.buffer_log(-(chunk.bytes.len() as i64));
+                    self.used = Some(chunk.bytes);
+                }
+                Err(error) => {
+                    self.backlog.push_front(chunk);
+                    return self.write_failed(&error);
+                }
+            }
+        }
+        if self.retry_at.take().is_some() {
+            self.queue.is_stuck.store(false, Ordering::Relaxed);
+            if !self.queue.is_distrusted() {
+                LOG.warning("AOF write error looks solved, Redis can write again.");
+                self.engine.log_fault.clear();
+            }
+        }
+    }
+
+    /// The next increment. What came before must be on the disk before anything of it is.
+    fn begin(&mut self, file: File) {
+        if self.file.is_some() && self.unsynced_since.is_some() {
+            self.sync_file();
+        }
+        self.queue.note_begin();
+        let ended = self.queue.increment_len.swap(0, Ordering::Relaxed);
+        self.queue.ended_len.fetch_add(ended, Ordering::Relaxed);
+        self.file = Some((file, 0));
+    }
+
+    fn write_failed(&mut self, error: &io::Error) {
+        let why = reason(error);
+        if self.queue.policy() == AppendSync::Always {
+            LOG.warning(&format!("Error writing to the AOF file: {why}"));
+            give_up("Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting...");
+        }
+        if self.retry_at.is_none() {
+            LOG.warning(&format!("Error writing to the AOF file: {why}"));
+        }
+        self.retry_at = Some(Instant::now() + RETRY_EVERY);
+        self.queue.is_stuck.store(true, Ordering::Relaxed);
+        self.engine.log_fault.set(why);
+        // The next attempt writes over what was written of it; until then a crash leaves a file that loads.
+        if let Some((file, len)) = &self.file
+            && let Err(error) = self.disk.truncate(file, *len)
+        {
+            LOG.warning(&format!(
+                "Could not remove short write from the append-only file. ftruncate: {}",
+                reason(&error)
+            ));
+        }
+    }
+
+    /// What no disk takes must not fill the memory: it is dropped, and only a rewrite helps.
+    fn shed(&mut self) {
+        if self.retry_at.is_none() || self.queue.len() <= WAITING_MOST {
+            return;
+        }
+        LOG.warning("The append-only file lacks changes that could not be written; it has to be rewritten.");
+        self.queue.doubt();
+        self.drop_backlog();
+    }
+
+    fn drop_backlog(&mut self) {
+        for chunk in &mut self.backlog {
+            self.queue.remove(chunk.bytes.len());
+            self.engine.memory.buffer_log(-(chunk.bytes.len() as i64));
+            chunk.bytes = Vec::new();
+        }
+    }
+
+    fn wants_sync(&self, ordered: bool) -> bool {
+        let policy = self.queue.policy();
+        if self.unsynced_since.is_none() {
+            return false;
+        }
+        let spared = self.queue.spares_disk.load(Ordering::Relaxed);
+        match policy {
+            _ if ordered => true,
+            AppendSync::Always => true,
+            AppendSync::EverySecond => !spared && self.last_sync.elapsed() >= SYNC_EVERY,
+            AppendSync::No => false,
+        }
+    }
+
+    fn sync(&mut self) {
+        let (begun, policy) = (Instant::now(), self.queue.policy());
+        self.last_sync = begun;
+        let spared = policy == AppendSync::Always && self.queue.spares_disk.load(Ordering::Relaxed);
+        // Syncs that succeed after one that failed prove nothing: they are done again and again until a
+        // rewrite has made good what is lacking.
+        if !spared && !self.sync_file() || self.queue.is_distrusted() {
+            return;
+        }
+        // What came meanwhile is not much younger.
+        self.unsynced_since = (self.queue.len() > 0).then_some(begun);
+        self.queue.set_undurable_since(self.unsynced_since);
+        self.engine.log.set_durable(self.end);
+    }
+
+    /// False if it failed: then nobody knows what the disk has.
+    fn sync_file(&mut self) -> bool {
+        let Some((file, _)) = &self.file else { return true };
+        self.queue.is_syncing.store(true, Ordering::Relaxed);
+        let synced = self.disk.sync_data(file);
+        self.queue.is_syncing.store(false, Ordering::Relaxed);
+        let Err(error) = synced else { return true };
+        let why = reason(&error);
+        if self.queue.policy() == AppendSync::Always {
+            give_up(&format!(
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {why}. Exiting..."
+            ));
+        }
+        if !self.queue.is_distrusted() {
+            LOG.warning(&format!("Fail to fsync the AOF file: {why}. It has to be rewritten."));
+        }
+        self.queue.doubt();
+        self.engine.log_fault.set(why);
+        false
+    }
+}
+
+/// Somebody may have seen what cannot be made to last: nothing true can be answered any more.
+fn give_up(why: &str) -> ! {
+    LOG.warning(why);
+    exit(1)
+}

@@ -1,0 +1,305 @@
+//! The append-only file with a disk of which any step fails: what is in the folder loads and holds all that
+//! was answered, clients hear of what cannot be kept, and all is well again when the disk is.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use testkit::{Client, Value};
+
+use super::power::{Picture, Power};
+use super::{Fault, FaultyDisk, Met, PATIENCE, Running, SOCKET, Step, error, ok, with_each_fault};
+use crate::aof::{Found, load};
+
+const RECORDS: usize = 40;
+
+/// With an append-only file that is on.
+fn started(name: &str) -> Running {
+    let mut running = Running::start(name);
+    running.fill(RECORDS, 200_000);
+    ok(running.client.run("CONFIG SET appendonly yes"));
+    wait_for_rewrite(&running);
+    assert!(running.process.aof.status().last_rewrite_ok);
+    check_good(&mut running);
+    running
+}
+
+fn wait_for_rewrite(running: &Running) {
+    let begin = Instant::now();
+    while running.process.aof.is_rewriting() {
+        assert!(begin.elapsed() < PATIENCE, "the rewrite does not end");
+        thread::yield_now();
+    }
+}
+
+fn tick(running: &Running) {
+    let process = &running.process;
+    process.aof.tick(process, &process.engine().config());
+}
+
+/// The files hold what memory does.
+fn check_files(running: &mut Running) {
+    let digest = running.client.run("DEBUG DIGEST");
+    ok(running.client.run("DEBUG LOADAOF"));
+    assert_eq!(running.client.run("DEBUG DIGEST"), digest);
+}
+
+fn check_good(running: &mut Running) {
+    ok(running.client.run("SET check good"));
+    check_files(running);
+    assert_eq!(running.info("aof_last_write_status"), "ok");
+    assert_eq!(running.info("aof_enabled"), "1");
+}
+
+/// Runs the timer until a write is taken again.
+fn heal(running: &mut Running) {
+    let begin = Instant::now();
+    while running.client.run("SET healed 1") != Value::Simple(b"OK".to_vec()) {
+        assert!(begin.elapsed() < PATIENCE, "writes are refused for ever");
+        tick(running);
+        wait_for_rewrite(running);
+        thread::yield_now();
+    }
+    wait_for_rewrite(running);
+    check_good(running);
+}
+
+#[test]
+fn a_rewrite_that_fails_at_any_step_loses_nothing() {
+    check_failing_rewrites("yes");
+}
+
+#[test]
+fn a_rewrite_into_commands_that_fails_at_any_step_loses_nothing() {
+    check_failing_rewrites("no");
+}
+
+fn check_failing_rewrites(preamble: &str) {
+    let mut running = started("rewrite");
+    ok(running.client.run(&format!("CONFIG SET aof-use-rdb-preamble {preamble}")));
+    let all = with_each_fault(|fault| {
+        ok(running.client.run("SET before rewrite"));
+        let failed = running.process.aof.status().failed_in_a_row;
+        running.disk.plan(&[fault]);
+        running.client.run("BGREWRITEAOF");
+        wait_for_rewrite(&running);
+        let met = running.disk.met().first().copied();
+        let status = running.process.aof.status();
+        if status.last_rewrite_ok {
+            assert_eq!(status.failed_in_a_row, 0);
+        } else {
+            let met = met.expect("something failed");
+            assert!(met.harmful, "{met:?}");
+            assert_eq!(status.failed_in_a_row, failed + 1, "{met:?}");
+        }
+        check_files(&mut running);
+        // Whatever became of the rewrite, a fault of the increment itself ends with the next good one.
+        heal(&mut running);
+        met
+    });
+    let done = |step| all.iter().any(|met| met.step == step);
+    for step in [Step::Create, Step::Write, Step::Sync, Step::SyncFolder, Step::Rename, Step::Remove] {
+        assert!(done(step), "{step:?} never failed");
+    }
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_and_written_when_the_disk_is_back() {
+    let mut running = started("write");
+    for number in [libc::ENOSPC, libc::EIO, libc::EDQUOT] {
+        running.disk.plan(&[Fault::First(Step::Write, number)]);
+        ok(running.client.run("SET last accepted"));
+        let reason = crate::log::reason(&std::io::Error::from_raw_os_error(number));
+        let refused = wait_for_refusal(&mut running);
+        assert_eq!(refused, format!("MISCONF Errors writing to the AOF file: {reason}"));
+        assert_eq!(running.info("aof_last_write_status"), "err");
+        assert!(error(running.client.run("PING")).starts_with("MISCONF "));
+        assert_eq!(running.client.run("GET last"), Value::Bulk(Some(b"accepted".to_vec())));
+        assert_eq!(running.disk.met().len(), 1);
+        heal(&mut running);
+    }
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+/// The error of the first write that is refused.
+fn wait_for_refusal(running: &mut Running) -> String {
+    let begin = Instant::now();
+    loop {
+        match running.client.run("SET a 1") {
+            Value::Error(text) => return String::from_utf8_lossy(&text).into_owned(),
+            _ => assert!(begin.elapsed() < PATIENCE, "nothing is ever refused"),
+        }
+    }
+}
+
+#[test]
+fn after_a_failed_sync_only_a_rewrite_brings_trust_back() {
+    let mut running = started("sync");
+    for number in [libc::EIO, libc::ENOSPC] {
+        running.disk.plan(&[Fault::First(Step::Sync, number)]);
+        let refused = wait_for_refusal(&mut running);
+        let reason = crate::log::reason(&std::io::Error::from_raw_os_error(number));
+        assert_eq!(refused, format!("MISCONF Errors writing to the AOF file: {reason}"));
+        let rewrites = running.process.aof.status().rewrites;
+        assert_eq!(running.disk.met().len(), 1);
+        for _ in 0..3 {
+            assert!(!running.process.aof.flush(&running.process), "what was lost is not on the disk");
+        }
+        heal(&mut running);
+        assert!(running.process.aof.flush(&running.process));
+        assert!(running.process.aof.status().rewrites > rewrites, "syncs that succeed later prove nothing");
+    }
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+#[test]
+fn few_bytes_at_a_time_are_all_there_is_in_the_end() {
+    let mut running = started("few-bytes");
+    running.disk.plan(&[]);
+    running.disk.plan.lock().at_once = 3;
+    for number in 0..50 {
+        ok(running.client.run(&format!("SET short {number}")));
+    }
+    check_files(&mut running);
+    running.disk.met();
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+#[test]
+fn turning_it_on_fails_as_a_whole_or_is_tried_again() {
+    let mut running = Running::start("turn-on");
+    running.fill(RECORDS, 200_000);
+    with_each_fault(|fault| {
+        ok(running.client.run("SET before on"));
+        running.disk.plan(&[fault]);
+        let reply = running.client.run("CONFIG SET appendonly yes");
+        wait_for_rewrite(&running);
+        let met = running.disk.met().first().copied();
+        if let Value::Error(text) = reply {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            assert!(text.ends_with("Unable to turn on AOF. Check server logs."), "{text}");
+            assert_eq!(running.info("aof_enabled"), "0");
+            ok(running.client.run("CONFIG SET appendonly yes"));
+        }
+        while running.process.aof.is_without_base() {
+            tick(&running);
+            wait_for_rewrite(&running);
+        }
+        heal(&mut running);
+        ok(running.client.run("CONFIG SET appendonly no"));
+        fs::remove_dir_all(running.disk.path("appendonlydir")).expect("it is there");
+        met
+    });
+}
+
+#[test]
+fn a_start_that_fails_at_any_step_can_be_done_again() {
+    with_each_fault(|fault| {
+        let mut running = Running::start("begin");
+        running.fill(RECORDS, 200_000);
+        running.disk.plan(&[fault]);
+        let begun = running.process.aof.begin(&running.process);
+        let met = running.disk.met().first().copied();
+        match begun {
+            Ok(()) => {}
+            Err(why) => {
+                let met = met.filter(|met| met.harmful).unwrap_or_else(|| panic!("{why}"));
+                assert!(!running.process.engine().log.is_active(), "{met:?}");
+                running.process.aof.begin(&running.process).expect("the disk is well again");
+            }
+        }
+        check_good(&mut running);
+        met
+    });
+}
+
+/// The client's transactions, until it is told to end: each one that was answered is counted.
+fn write_on(disk: &FaultyDisk, mut client: Client, stop: &AtomicBool) {
+    for number in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let number = number.to_string();
+        client.run("MULTI");
+        client.call(&["INCR", "counter"]);
+        client.call(&["RPUSH", "list", &number]);
+        assert!(matches!(client.run("EXEC"), Value::Array(Some(_))));
+        disk.watch_power(|power| power.acknowledged += 1);
+    }
+}
+
+#[test]
+fn a_loss_of_power_at_any_step_loses_nothing_that_was_answered() {
+    const REWRITES: usize = 5;
+    let mut running = Running::start("power");
+    running.fill(5, 70_000);
+    ok(running.client.run("CONFIG SET appendonly yes appendfsync always"));
+    wait_for_rewrite(&running);
+    let disk = running.disk;
+    let folder = disk.path("appendonlydir");
+    *disk.power.lock() = Some(Power::watch(&folder));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let client = Client::connect_unix(disk.path(SOCKET));
+        scope.spawn(|| write_on(disk, client, &stop));
+        for number in 0..REWRITES {
+            let preamble = if number % 2 == 0 { "no" } else { "yes" };
+            ok(running.client.run(&format!("CONFIG SET aof-use-rdb-preamble {preamble}")));
+            running.client.run("BGREWRITEAOF");
+            wait_for_rewrite(&running);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let power = disk.power.lock().take().expect("it was set");
+    assert!(power.pictures.len() > 40 * REWRITES, "{} pictures", power.pictures.len());
+    ok(running.client.run("CONFIG SET appendonly no"));
+    for Picture { files, acknowledged } in power.pictures {
+        ok(running.client.run("FLUSHALL"));
+        fs::remove_dir_all(&folder).expect("it is there");
+        fs::create_dir(&folder).expect("it was removed");
+        for (name, bytes) in &files {
+            fs::write(folder.join(name), bytes).expect("the folder is there");
+        }
+        let loaded = load(&running.process, &mut || {});
+        let shown: Vec<_> = files.iter().map(|(name, bytes)| (name, bytes.len())).collect();
+        assert_eq!(loaded, Ok(Found::Yes), "{shown:?}");
+        let count = |value: Value| value.as_text().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let counted: u64 = count(running.client.run("GET counter"));
+        assert!(counted >= acknowledged, "{counted} of {acknowledged} are there: {shown:?}");
+        assert_eq!(running.client.run("LLEN list"), Value::Integer(counted as i64), "{shown:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_and_left_as_it_is() {
+    let mut running = started("load");
+    ok(running.client.run("SET behind base"));
+    assert!(running.process.aof.flush(&running.process));
+    let files = |running: &Running| -> Vec<(String, Vec<u8>)> {
+        let entries = fs::read_dir(running.disk.path("appendonlydir")).expect("it is there").flatten();
+        let mut files: Vec<_> = entries
+            .map(|entry| {
+                let bytes = fs::read(entry.path()).expect("it is there");
+                (entry.file_name().to_string_lossy().into_owned(), bytes)
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let (before, digest) = (files(&running), running.client.run("DEBUG DIGEST"));
+    let all = with_each_fault(|fault| {
+        running.disk.plan(&[fault]);
+        let reply = running.client.run("DEBUG LOADAOF");
+        let met = running.disk.met().first().copied();
+        let harmful = met.is_some_and(|met| met.harmful);
+        assert_eq!(matches!(reply, Value::Error(_)), harmful, "{met:?}: {reply:?}");
+        assert!(files(&running) == before, "{met:?} changes a file");
+        ok(running.client.run("DEBUG LOADAOF"));
+        assert_eq!(running.client.run("DEBUG DIGEST"), digest);
+        met
+    });
+    assert!(all.iter().any(|met: &Met| met.step == Step::Read));
+    ok(running.client.run("CONFIG SET appendonly no"));
+}

@@ -1,0 +1,620 @@
+//! The append-only file of real processes: what was answered is there after any end, files go to Redis and
+//! come from it, and what is cut off or damaged is told apart.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use common::{info, wait_for_info};
+use resp::Value;
+use testkit::client::{error, ok};
+use testkit::{Client, Server};
+
+const ALWAYS: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+
+fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_onefold-server")
+}
+
+fn start(arguments: &[&str]) -> Server {
+    let all = [&["--save", "", "--enable-debug-command", "yes"], arguments].concat();
+    Server::start(program(), &all)
+}
+
+fn folder(server: &Server) -> PathBuf {
+    server.dir().join("appendonlydir")
+}
+
+fn read(server: &Server, name: &str) -> Vec<u8> {
+    fs::read(folder(server).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn manifest(server: &Server) -> String {
+    String::from_utf8(read(server, "appendonly.aof.manifest")).expect("it is text")
+}
+
+fn names(server: &Server) -> Vec<String> {
+    let entries = fs::read_dir(folder(server)).expect("there is a folder").flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn digest(client: &mut Client) -> Value {
+    client.run("DEBUG DIGEST")
+}
+
+/// Ready to answer: a server that loads answers too, but not this.
+fn connected(server: &Server) -> Client {
+    let mut client = server.client();
+    wait_for_info(&mut client, "loading", "0");
+    client
+}
+
+/// Every type, several databases, times to live, a transaction, and effects that are not the command.
+fn fill(client: &mut Client) {
+    let lines = [
+        "SET a 1",
+        "SET t 5 PX 100000000",
+        "INCRBYFLOAT f 0.1",
+        "RPUSH l a b c d e",
+        "SADD s 1 2 3 x y z",
+        "SPOP s 2",
+        "HSET h f v g w",
+        "ZADD z 1 a 2.5 b",
+        "ZPOPMIN z",
+        "XADD x * f v",
+        "XGROUP CREATE x g 0",
+        "XREADGROUP GROUP g me STREAMS x >",
+        "SELECT 3",
+        "SET other db",
+        "EXPIRE other 100000",
+        "MULTI",
+        "SET in transaction",
+        "LPOP none",
+        "SELECT 5",
+        "APPEND in five",
+        "EXEC",
+        "SELECT 0",
+        "MOVE a 7",
+        "PFADD p a b c",
+        "GETEX t PX 50000000",
+    ];
+    for line in lines {
+        let reply = client.run(line);
+        assert!(!matches!(reply, Value::Error(_)), "{line}: {reply:?}");
+    }
+}
+
+#[test]
+fn what_was_answered_outlives_a_kill() {
+    let mut server = start(ALWAYS);
+    let mut client = server.client();
+    fill(&mut client);
+    let before = digest(&mut client);
+    for round in 0..3 {
+        server.kill_hard();
+        server.start_again();
+        let mut client = connected(&server);
+        assert_eq!(digest(&mut client), before, "round {round}");
+        assert_eq!(client.run("SELECT 3"), Value::Simple(b"OK".to_vec()));
+        assert_eq!(client.run("GET other"), Value::Bulk(Some(b"db".to_vec())));
+    }
+    let expected =
+        "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
+    assert_eq!(manifest(&server), expected);
+}
+
+/// Large arguments take ways of their own from the socket to the value.
+#[test]
+fn large_values_are_logged_whole() {
+    let mut server = start(ALWAYS);
+    let mut client = server.client();
+    let (large, huge) = ("l".repeat(40_000), "h".repeat(3_000_000));
+    for value in [&large, &huge] {
+        ok(client.call(&["SET", "text", value]));
+        ok(client.call(&["SET", value, "named"]));
+        for request in [
+            &["APPEND", "text", value][..],
+            &["RPUSH", "list", value, "short", value],
+            &["HSET", "hash", value, value],
+            &["SADD", "set", value],
+            &["MULTI"],
+            &["SET", "in", value],
+            &["LPUSH", "list", value],
+            &["EXEC"],
+        ] {
+            let reply = client.call(request);
+            assert!(!matches!(reply, Value::Error(_)), "{} {reply:?}", request[0]);
+        }
+    }
+    let before = digest(&mut client);
+    server.kill_hard();
+    server.start_again();
+    assert_eq!(digest(&mut connected(&server)), before);
+}
+
+#[test]
+fn each_policy_keeps_all_when_the_server_is_told_to_end() {
+    for policy in ["always", "everysec", "no"] {
+        let mut server = start(&["--appendonly", "yes", "--appendfsync", policy]);
+        let mut client = server.client();
+        fill(&mut client);
+        let before = digest(&mut client);
+        assert_eq!(info(&mut client, "aof_enabled"), "1");
+        assert_eq!(info(&mut client, "aof_last_write_status"), "ok");
+        server.restart();
+        assert_eq!(digest(&mut connected(&server)), before, "{policy}");
+    }
+}
+
+#[test]
+fn a_stricter_policy_is_owed_what_a_laxer_one_has_left() {
+    let server = start(&["--appendonly", "yes", "--appendfsync", "no"]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    ok(client.run("CONFIG SET appendfsync always"));
+    // Nothing is written any more: whoever reads must not wait for that.
+    assert_eq!(client.run("GET a"), Value::Bulk(Some(b"1".to_vec())));
+}
+
+#[test]
+fn without_an_append_only_file_it_begins_with_the_dump() {
+    let mut server = start(&[]);
+    let mut client = server.client();
+    fill(&mut client);
+    ok(client.run("SAVE"));
+    let before = digest(&mut client);
+    let dump = fs::read(server.dir().join("dump.rdb")).expect("it was saved");
+    server.stop();
+    let mut other = start(&["--appendonly", "yes", "--dbfilename", "absent.rdb"]);
+    assert_eq!(other.client().run("DBSIZE"), Value::Integer(0));
+    other.stop();
+    fs::remove_dir_all(folder(&other)).expect("it is there");
+    fs::write(other.dir().join("absent.rdb"), dump).expect("it can be written");
+    for _ in 0..2 {
+        other.start_again();
+        assert_eq!(digest(&mut connected(&other)), before);
+        other.stop();
+        fs::remove_file(other.dir().join("absent.rdb")).ok();
+    }
+}
+
+/// The requests of an increment, a line each.
+fn lines(bytes: &[u8]) -> Vec<String> {
+    let (mut spans, mut at, mut lines) = (Vec::new(), 0, Vec::new());
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let Ok(aof::Scan::Whole { record, len }) = aof::scan(rest, &mut spans) else {
+            panic!("no record at {at}: {:?}", String::from_utf8_lossy(rest));
+        };
+        lines.push(match record {
+            aof::Record::Request => {
+                let words = spans.iter().map(|span| String::from_utf8_lossy(span.of(rest)));
+                words.collect::<Vec<_>>().join(" ")
+            }
+            aof::Record::Annotation(second) => format!("# {}", second.is_some()),
+        });
+        at += len;
+    }
+    lines
+}
+
+#[test]
+fn effects_are_those_that_redis_propagates() {
+    let server = start(ALWAYS);
+    let mut client = server.client();
+    for line in [
+        "SET a 1",
+        "SADD s one",
+        "SPOP s",
+        "SELECT 2",
+        "SET b 1 EX 100",
+        "MULTI",
+        "SET c 1",
+        "GET c",
+        "SET d 1",
+        "EXEC",
+        "MULTI",
+        "SET e 1",
+        "EXEC",
+        "DEL none",
+        "GET b",
+    ] {
+        client.run(line);
+    }
+    let mut lines = lines(&read(&server, "appendonly.aof.1.incr.aof"));
+    let timed = lines.iter_mut().find(|line| line.starts_with("SET b")).expect("it was set");
+    assert!(timed.starts_with("SET b 1 PXAT "), "{timed}");
+    *timed = "SET b".into();
+    let expected = [
+        "SELECT 0",
+        "SET a 1",
+        "SADD s one",
+        "SREM s one",
+        "SELECT 2",
+        "SET b",
+        "MULTI",
+        "SET c 1",
+        "SET d 1",
+        "EXEC",
+        "SET e 1",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn stamps_of_time_stand_between_requests() {
+    let mut server = start(&[ALWAYS, &["--aof-timestamp-enabled", "yes"]].concat());
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    let found = lines(&read(&server, "appendonly.aof.1.incr.aof"));
+    assert_eq!(found, ["# true", "SELECT 0", "SET a 1"]);
+    ok(client.run("CONFIG SET aof-timestamp-enabled no"));
+    ok(client.run("SET b 1"));
+    assert_eq!(lines(&read(&server, "appendonly.aof.1.incr.aof")).len(), 4);
+    server.restart();
+    assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(2));
+}
+
+/// What a server says that does not start again.
+fn refusal(server: &Server, arguments: &[&str]) -> String {
+    let output = Command::new("timeout")
+        .args(["60", program(), "--port", "0", "--unixsocket", "socket", "--save", "", "--appendonly", "yes"])
+        .arg("--dir")
+        .arg(server.dir())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the server's program starts");
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A stopped server whose increment is this.
+fn with_increment(bytes: &[u8]) -> Server {
+    let mut server = start(ALWAYS);
+    server.stop();
+    fs::write(folder(&server).join("appendonly.aof.1.incr.aof"), bytes).expect("the folder is there");
+    server
+}
+
+fn request(line: &str) -> Vec<u8> {
+    let words: Vec<_> = line.split(' ').collect();
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+    }
+    bytes
+}
+
+fn requests(lines: &[&str]) -> Vec<u8> {
+    lines.iter().flat_map(|line| request(line)).collect()
+}
+
+#[test]
+fn an_end_that_was_cut_off_is_left_out_wherever_the_cut_is() {
+    let (first, second) = (requests(&["SELECT 0", "SET a 1"]), request("SET b 22"));
+    let all = [&first[..], &second].concat();
+    let mut server = with_increment(&all);
+    let path = folder(&server).join("appendonly.aof.1.incr.aof");
+    for cut in [1, 2, 3, 4, 9, 12, second.len() - 1] {
+        fs::write(&path, &all[..all.len() - cut]).expect("the folder is there");
+        let refused = refusal(&server, &["--aof-load-truncated", "no"]);
+        assert!(refused.contains(&format!("whole up to offset {}", first.len())), "{refused}");
+        server.start_again();
+        let mut client = connected(&server);
+        assert_eq!(client.run("DBSIZE"), Value::Integer(1), "{cut}");
+        ok(client.run("SET c 3"));
+        server.restart();
+        assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(2), "{cut}: written behind the cut");
+        server.stop();
+    }
+}
+
+#[test]
+fn an_end_is_cut_off_where_only_empty_parts_follow() {
+    let whole = requests(&["SELECT 0", "SET a 1"]);
+    let mut server = with_increment(&[&whole[..], b"*2\r\n$3"].concat());
+    let next = folder(&server).join("appendonly.aof.2.incr.aof");
+    let two = manifest(&server) + "file appendonly.aof.2.incr.aof seq 2 type i\n";
+    fs::write(folder(&server).join("appendonly.aof.manifest"), two).expect("the folder is there");
+    fs::write(&next, request("SET b 1")).expect("the folder is there");
+    assert!(refusal(&server, &[]).contains("the truncated file is not the last file"));
+    fs::write(&next, b"").expect("the folder is there");
+    server.start_again();
+    let mut client = connected(&server);
+    assert_eq!(client.run("DBSIZE"), Value::Integer(1));
+    ok(client.run("SET b 1"));
+    server.restart();
+    assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(2));
+    assert_eq!(read(&server, "appendonly.aof.1.incr.aof"), whole);
+}
+
+#[test]
+fn a_transaction_is_loaded_whole_or_not_at_all() {
+    let before = requests(&["SELECT 0", "SET a 1"]);
+    let transaction = requests(&["MULTI", "SET b 1", "SET c 1", "EXEC"]);
+    let all = [&before[..], &transaction].concat();
+    let mut server = with_increment(&all);
+    let path = folder(&server).join("appendonly.aof.1.incr.aof");
+    for cut in 1..transaction.len() {
+        // Each byte of the last request, and a few before that.
+        if cut > 20 && cut % 11 != 0 {
+            continue;
+        }
+        fs::write(&path, &all[..all.len() - cut]).expect("the folder is there");
+        server.start_again();
+        assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(1), "{cut}");
+        server.stop();
+        assert_eq!(fs::read(&path).expect("it is there"), before, "{cut}");
+    }
+    fs::write(&path, &all).expect("the folder is there");
+    server.start_again();
+    assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(3));
+}
+
+#[test]
+fn damage_is_refused_with_its_place() {
+    let (first, last) = (requests(&["SELECT 0", "SET a 1"]), request("SET c 1"));
+    let cases: [(&[u8], usize, &str); 4] = [
+        (b"SET b 1\r\n", 0, "a request begins with '*'"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nbb\r\n$1\r\n1\r\n", 18, "an argument ends with a line end"),
+        (b"\0\0\0\0\0\0\0\0", 0, "a request begins with '*'"),
+        (b"*1\r\n$9\r\nNOCOMMAND\r\n", 0, "Unknown command 'NOCOMMAND'"),
+    ];
+    let mut server = with_increment(b"");
+    let path = folder(&server).join("appendonly.aof.1.incr.aof");
+    for (damage, at, what) in cases {
+        let bytes = [&first[..], damage, &last].concat();
+        fs::write(&path, &bytes).expect("the folder is there");
+        let refused = refusal(&server, &[]);
+        assert!(refused.contains(what), "{what}: {refused}");
+        assert!(refused.contains(&format!("at offset {}", first.len() + at)), "{what}: {refused}");
+        assert_eq!(fs::read(&path).expect("it is there"), bytes, "nothing was changed");
+    }
+    let zeros = [&first[..], &[0; 100]].concat();
+    fs::write(&path, &zeros).expect("the folder is there");
+    refusal(&server, &["--aof-load-corrupt-tail-max-size", "99"]);
+    assert_eq!(fs::read(&path).expect("it is there"), zeros);
+    server.kill_hard();
+    let arguments = ["--appendonly", "yes", "--aof-load-corrupt-tail-max-size", "100"];
+    let other = start(&[&arguments[..], &["--dir", server.dir().to_str().expect("a name of text")]].concat());
+    assert_eq!(connected(&other).run("DBSIZE"), Value::Integer(1));
+    assert_eq!(fs::read(&path).expect("it is there"), first);
+}
+
+#[test]
+fn a_manifest_that_is_none_and_a_part_that_is_missing_are_refused() {
+    let server = with_increment(b"");
+    let path = folder(&server).join("appendonly.aof.manifest");
+    fs::write(&path, "file ../x seq 1 type b\n").expect("the folder is there");
+    let refused = refusal(&server, &[]);
+    assert!(refused.contains("FATAL AOF MANIFEST FILE ERROR"), "{refused}");
+    assert!(refused.contains("at line 1") && refused.contains("File can't be a path"), "{refused}");
+    fs::write(&path, "file gone seq 1 type b\n").expect("the folder is there");
+    let refused = refusal(&server, &[]);
+    assert!(refused.contains("Unable to obtain the AOF file gone length"), "{refused}");
+}
+
+#[test]
+fn a_single_file_of_old_times_moves_into_the_folder() {
+    let mut saved = start(&[]);
+    let mut client = saved.client();
+    ok(client.run("SET dumped 1"));
+    ok(client.run("SAVE"));
+    saved.stop();
+    let dump = fs::read(saved.dir().join("dump.rdb")).expect("it was saved");
+    let plain = requests(&["SELECT 0", "SET a 1", "SET b 1"]);
+    for (bytes, keys) in [(plain.clone(), 2), ([&dump[..], &plain].concat(), 3)] {
+        let mut server = start(ALWAYS);
+        server.stop();
+        fs::remove_dir_all(folder(&server)).expect("it is there");
+        fs::write(server.dir().join("appendonly.aof"), &bytes).expect("the folder is there");
+        server.start_again();
+        let mut client = connected(&server);
+        assert_eq!(client.run("DBSIZE"), Value::Integer(keys));
+        ok(client.run("SET more 1"));
+        assert!(!server.dir().join("appendonly.aof").exists());
+        let expected = "file appendonly.aof seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
+        assert_eq!(manifest(&server), expected);
+        server.restart();
+        assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(keys + 1));
+        // As after a crash between the manifest and the move.
+        server.stop();
+        fs::rename(folder(&server).join("appendonly.aof"), server.dir().join("appendonly.aof"))
+            .expect("moved");
+        fs::write(folder(&server).join("appendonly.aof.manifest"), "file appendonly.aof seq 1 type b\n")
+            .expect("the folder is there");
+        server.start_again();
+        assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(keys));
+    }
+}
+
+fn rewrite(client: &mut Client) {
+    let started = Value::Simple(b"Background append only file rewriting started".to_vec());
+    assert_eq!(client.run("BGREWRITEAOF"), started);
+    wait_for_info(client, "aof_rewrite_in_progress", "0");
+    assert_eq!(info(client, "aof_last_bgrewrite_status"), "ok");
+}
+
+#[test]
+fn a_rewrite_leaves_one_base_and_one_increment() {
+    let mut server = start(ALWAYS);
+    let mut client = server.client();
+    fill(&mut client);
+    for round in 2..5 {
+        rewrite(&mut client);
+        ok(client.run(&format!("SET round {round}")));
+        let expected = format!(
+            "file appendonly.aof.{round}.base.rdb seq {round} type b\n\
+             file appendonly.aof.{round}.incr.aof seq {round} type i\n"
+        );
+        assert_eq!(manifest(&server), expected);
+        assert_eq!(names(&server).len(), 3, "{:?}", names(&server));
+        let increment = format!("appendonly.aof.{round}.incr.aof");
+        assert_eq!(lines(&read(&server, &increment)), ["SELECT 0".to_owned(), format!("SET round {round}")]);
+    }
+    assert_eq!(info(&mut client, "aof_rewrites"), "3");
+    let before = digest(&mut client);
+    server.kill_hard();
+    server.start_again();
+    assert_eq!(digest(&mut connected(&server)), before);
+}
+
+#[test]
+fn a_base_of_commands_holds_all_values() {
+    for stamps in ["no", "yes"] {
+        let arguments = ["--aof-use-rdb-preamble", "no", "--aof-timestamp-enabled", stamps];
+        let mut server = start(&[ALWAYS, &arguments].concat());
+        let mut client = server.client();
+        fill(&mut client);
+        fill_more(&mut client);
+        ok(client.call(&["SET", "", "empty\r\nkey"]));
+        for line in
+            ["HPEXPIRE h 100000000 FIELDS 1 f", "ZADD z -0 zero inf top 1e300 far 0.1 near", "SET n -12"]
+        {
+            client.run(line);
+        }
+        let before = digest(&mut client);
+        rewrite(&mut client);
+        let expected =
+            "file appendonly.aof.2.base.aof seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
+        assert_eq!(manifest(&server), expected);
+        assert_eq!(names(&server).len(), 3, "{:?}", names(&server));
+        let lines = lines(&read(&server, "appendonly.aof.2.base.aof"));
+        assert_eq!(lines[0] == "# true", stamps == "yes");
+        assert!(lines.iter().any(|line| line == "RPUSH l a b c d e"), "{lines:?}");
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with("ZADD scores ")).count(),
+            500usize.div_ceil(64)
+        );
+        server.kill_hard();
+        server.start_again();
+        let mut client = connected(&server);
+        assert_eq!(digest(&mut client), before);
+        let Value::Array(Some(times)) = client.run("HPEXPIRETIME h FIELDS 1 f") else { panic!("no array") };
+        assert!(matches!(times[0], Value::Integer(time) if time > 0), "{times:?}");
+    }
+}
+
+#[test]
+fn it_is_turned_on_and_off_while_clients_write() {
+    let mut server = start(&[]);
+    let mut client = server.client();
+    fill(&mut client);
+    ok(client.run("CONFIG SET appendonly yes appendfsync always"));
+    ok(client.run("SET after on"));
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    wait_for_info(&mut client, "aof_rewrite_scheduled", "0");
+    let expected =
+        "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
+    assert_eq!(manifest(&server), expected);
+    ok(client.run("CONFIG SET appendonly no"));
+    assert_eq!(info(&mut client, "aof_enabled"), "0");
+    let len = read(&server, "appendonly.aof.1.incr.aof").len();
+    ok(client.run("SET unlogged 1"));
+    assert_eq!(read(&server, "appendonly.aof.1.incr.aof").len(), len);
+    ok(client.run("CONFIG SET appendonly yes"));
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    ok(client.run("SET last 1"));
+    let expected =
+        "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
+    assert_eq!(manifest(&server), expected);
+    let before = digest(&mut client);
+    server.kill_hard();
+    let dir = server.dir().to_str().expect("a name of text");
+    let again = start(&[ALWAYS, &["--dir", dir]].concat());
+    assert_eq!(digest(&mut connected(&again)), before);
+}
+
+#[test]
+fn saves_and_rewrites_wait_for_each_other() {
+    let server = start(ALWAYS);
+    let mut client = server.client();
+    ok(client.run("MSET a 1 b 2 c 3"));
+    ok(client.run("CONFIG SET rdb-key-save-delay 10000000"));
+    assert_eq!(client.run("BGSAVE"), Value::Simple(b"Background saving started".to_vec()));
+    let scheduled = Value::Simple(b"Background append only file rewriting scheduled".to_vec());
+    assert_eq!(client.run("BGREWRITEAOF"), scheduled);
+    assert_eq!(info(&mut client, "aof_rewrite_scheduled"), "1");
+    client.run("BGSAVE CANCEL");
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "1");
+    let refused = error(client.run("BGSAVE"));
+    assert!(refused.starts_with("ERR Another child process is active (AOF?)"), "{refused}");
+    let refused = error(client.run("BGREWRITEAOF"));
+    assert_eq!(refused, "ERR Background append only file rewriting already in progress");
+    assert_eq!(client.run("BGSAVE SCHEDULE"), Value::Simple(b"Background saving scheduled".to_vec()));
+    ok(client.run("CONFIG SET appendonly no rdb-key-save-delay 0"));
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
+}
+
+#[test]
+fn files_go_to_redis_and_come_from_it() {
+    let Some(redis) = testkit::server::redis() else { return };
+    for preamble in ["yes", "no"] {
+        let common = ["--appendonly", "yes", "--save", "", "--enable-debug-command", "yes"];
+        let theirs = [&common[..], &["--aof-use-rdb-preamble", preamble]].concat();
+        let mut server = Server::start(&redis, &theirs);
+        let mut client = server.client();
+        fill(&mut client);
+        client.run("BGREWRITEAOF");
+        wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+        ok(client.run("SET behind base"));
+        let before = values(&mut client);
+        server.stop();
+        let dir = server.dir().to_str().expect("a name of text").to_owned();
+        let mut ours = start(&["--appendonly", "yes", "--aof-use-rdb-preamble", preamble, "--dir", &dir]);
+        let mut client = connected(&ours);
+        assert_eq!(values(&mut client), before, "preamble {preamble}: Redis' folder here");
+        fill_more(&mut client);
+        rewrite(&mut client);
+        ok(client.run("SET behind ours"));
+        let before = values(&mut client);
+        ours.stop();
+        server.start_again();
+        assert_eq!(values(&mut connected(&server)), before, "preamble {preamble}: our folder there");
+    }
+}
+
+fn fill_more(client: &mut Client) {
+    for number in 0..500 {
+        client.run(&format!("SADD many {number}"));
+        client.run(&format!("ZADD scores {number} m{number}"));
+    }
+    client.run("MULTI");
+    client.run("SPOP many 10");
+    client.run("EXPIRE scores 100000");
+    client.run("EXEC");
+}
+
+/// What all keys hold, by names that both servers answer alike.
+fn values(client: &mut Client) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for db in 0..8 {
+        client.run(&format!("SELECT {db}"));
+        let Value::Array(Some(keys)) = client.run("KEYS *") else { panic!("KEYS answers an array") };
+        for key in keys {
+            let Value::Bulk(Some(key)) = key else { panic!("a key is a bulk") };
+            let key = String::from_utf8(key).expect("keys are text");
+            let kind = client.run(&format!("TYPE {key}"));
+            let Value::Simple(kind) = kind else { panic!("TYPE answers a word") };
+            let read = match &kind[..] {
+                b"string" => format!("GET {key}"),
+                b"list" => format!("LRANGE {key} 0 -1"),
+                b"set" => format!("SORT {key} ALPHA"),
+                b"hash" => format!("HGETALL {key}"),
+                b"zset" => format!("ZRANGE {key} 0 -1 WITHSCORES"),
+                _ => format!("XINFO GROUPS {key}"),
+            };
+            let times = client.run(&format!("PEXPIRETIME {key}"));
+            values.insert(format!("{db} {key}"), format!("{:?} {times:?}", client.run(&read)));
+        }
+    }
+    client.run("SELECT 0");
+    values
+}
