@@ -1,8 +1,8 @@
 //! How often servers that evict miss what is asked for, beside caches of as many keys that know exactly which
 //! key was used least. The requests follow Zipf's law; what is missed is put in.
 //!
-//! `cargo bench -p testkit --bench misses [SERVER...]`: Onefold's and the Redis server of the machine, if none
-//! is named.
+//! `cargo bench -p testkit --bench misses [SERVER...]`: Onefold's and the machine's Redis server, if none is
+//! named.
 
 use std::path::{Path, PathBuf};
 
