@@ -82,7 +82,7 @@ pub const SNAPSHOT_WALK_LINES: usize = 16;
 pub const SNAPSHOT_LARGE: u64 = 64 * 1024;
 
 /// Bytes that running snapshots hold in memory, all together: the default of `snapshot-memory-limit`.
-/// Writers are delayed when a quarter of it waits for the snapshots' threads, and wait with five eighths; the
+/// Writers are delayed when a quarter of it waits for the snapshots' threads, and wait with half of it; the
 /// rest is for buffers and for what the file system has not written yet.
 pub const SNAPSHOT_MEMORY_DEFAULT: usize = 32 * 1024 * 1024;
 

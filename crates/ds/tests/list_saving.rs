@@ -164,6 +164,22 @@ fn a_write_hands_over_what_it_changes() {
     assert!((1000..=16 * 1024).contains(&bytes), "short nodes: {bytes}");
 }
 
+/// Of long elements no piece is long, whether they are changed or not.
+#[test]
+fn long_elements_are_saved_in_pieces() {
+    let mut list = filled(Limits::default(), 300, 80);
+    for at in [0, 100, 300] {
+        list.insert(at, &vec![b'l'; 3_000_000 + at]);
+    }
+    let begun = begin(&mut list, 1);
+    (0..20).for_each(|_| assert!(list.save_on(1)));
+    list.replace(100, b"short");
+    finish(&mut list, &begun);
+    let pieces = begun.seen.lock().expect("no test panics with it").pieces.clone();
+    let longest = pieces.iter().map(|piece| piece.end - piece.start).max();
+    assert!(longest.is_some_and(|len| len <= 128 * 1024), "{longest:?}");
+}
+
 const PAGE: u64 = 4096;
 /// A node of 8 KB and the pages that it begins and ends in.
 const NODE_PAGES: u64 = 4 * PAGE;

@@ -226,10 +226,11 @@ impl Chunk<'_> {
             len += bytes.end - bytes.start;
             if self.goes_on(index, bytes.end) && page_start(bytes.end) > bytes.start {
                 bytes.end = page_start(bytes.end);
-                // Short nodes may lie in what is cut off.
-                while self.left[index - 1].part.start >= bytes.end {
-                    index -= 1;
-                }
+            }
+            bytes.end = quantum_end(&bytes);
+            // Nodes may lie in what is cut off.
+            while self.left[index - 1].part.start >= bytes.end {
+                index -= 1;
             }
             self.save(first..index, bytes);
         }
@@ -259,8 +260,20 @@ impl Chunk<'_> {
         self.left.get(index).is_some_and(|left| left.begins_at(end))
     }
 
-    /// Saves bytes that lie in these nodes.
-    fn save(&mut self, indices: Range<usize>, bytes: Range<u64>) {
+    /// Saves bytes that lie in these nodes; of a long one in several pieces.
+    fn save(&mut self, mut indices: Range<usize>, mut bytes: Range<u64>) {
+        while !bytes.is_empty() {
+            let end = quantum_end(&bytes);
+            let reaches = |left: &Left| left.part.end >= end;
+            let last = self.left[indices.clone()].iter().position(reaches);
+            let last = indices.start + last.expect("the bytes lie in these nodes");
+            self.save_piece(indices.start..last + 1, bytes.start..end);
+            indices.start = last + usize::from(self.left[last].is_saved());
+            bytes.start = end;
+        }
+    }
+
+    fn save_piece(&mut self, indices: Range<usize>, bytes: Range<u64>) {
         let skipped = bytes.start - self.left[indices.start].start;
         let part = skipped..skipped + (bytes.end - bytes.start);
         self.left[indices.clone()].iter_mut().for_each(|left| left.take(&bytes));
@@ -268,6 +281,12 @@ impl Chunk<'_> {
         // How much is saved in one go is decided here.
         let _ = self.saver.save(Piece::Nodes { at: bytes.start, nodes, fate: self.fate });
     }
+}
+
+/// How far one piece of these bytes reaches: to their end, or to that of a page.
+fn quantum_end(bytes: &Range<u64>) -> u64 {
+    let len = bytes.end - bytes.start;
+    if len <= 2 * QUANTUM_LEN { bytes.end } else { page_start(bytes.start + QUANTUM_LEN) }
 }
 
 fn page_start(at: u64) -> u64 {

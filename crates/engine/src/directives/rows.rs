@@ -609,7 +609,7 @@ pub static DIRECTIVES: &[Directive] = &[
         |c, v| c.snapshot_memory_limit = v.bytes(),
         "How much memory all running snapshots may take together, whatever the size of the data. What \
          commands change before it is saved waits in it for the disk; when a quarter of it is full, commands \
-         that write are slowed down; when five eighths are, they wait.",
+         that write are slowed down; when half of it is, they wait.",
     ),
     served(
         "snapshot-write-rate",

@@ -31,9 +31,10 @@ const SPANS_KEPT: usize = 64 * 1024;
 /// hardly longer than without a save, and still what waits in memory stops growing.
 const SNAPSHOT_DELAY_US: u64 = 200;
 const SNAPSHOT_DELAYS: usize = 2;
-/// With so many eighths of the limit filled nothing is added any more; the rest is for what the file system
-/// has not written yet. But a disk that hangs does not hold up a client for ever: five seconds at most.
-const SNAPSHOT_FULL: usize = 5;
+/// With one of so many parts of the limit filled nothing is added any more; the rest is for what the file
+/// system has not written yet. But a disk that hangs does not hold up a client for ever: five seconds at
+/// most.
+const SNAPSHOT_FULL: usize = 2;
 const SNAPSHOT_DELAYS_MOST: usize = 25_000;
 
 /// Whole requests that have not run.
@@ -184,7 +185,7 @@ impl Worker {
         self.wait_for_log(&batch);
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
         for request in &batch.requests {
-            if self.engine.store.snapshot_backlog() > self.engine.store.snapshot_limit() / 8 * SNAPSHOT_FULL {
+            if self.engine.store.snapshot_backlog() > self.engine.store.snapshot_limit() / SNAPSHOT_FULL {
                 self.wait_for_room(request);
             }
             let argv = request.argv(input, &batch.spans, big);
@@ -255,7 +256,7 @@ impl Worker {
     #[cold]
     fn wait_for_room(&mut self, request: &Request) {
         if request.prepared.command.is_some_and(may_write) {
-            let full = self.engine.store.snapshot_limit() / 8 * SNAPSHOT_FULL;
+            let full = self.engine.store.snapshot_limit() / SNAPSHOT_FULL;
             self.sleep_until_below(full, SNAPSHOT_DELAYS_MOST);
             self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
         }
