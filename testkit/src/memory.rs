@@ -11,12 +11,14 @@ const FIXED: i64 = 64 << 10;
 
 /// Each consumer's bytes, the sum, and what the allocator counts.
 pub fn memory(client: &mut Client) -> BTreeMap<String, i64> {
-    let Value::Array(Some(items)) = client.run("DEBUG MEMORY") else { panic!("DEBUG MEMORY has an answer") };
-    let pairs = items.chunks(2).map(|pair| {
-        let (name, bytes) = (pair[0].as_text(), pair[1].as_i64());
-        (name.expect("a name"), bytes.expect("a number"))
-    });
-    pairs.collect()
+    let pairs = match client.run("DEBUG MEMORY") {
+        Value::Map(pairs) => pairs,
+        Value::Array(Some(items)) => items.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+        other => panic!("DEBUG MEMORY answers {other:?}"),
+    };
+    let figure =
+        |(name, bytes): (Value, Value)| (name.as_text().expect("a name"), bytes.as_i64().expect("a number"));
+    pairs.into_iter().map(figure).collect()
 }
 
 /// Panics unless what consumers hold adds up to what is allocated within one per cent. What is handed over

@@ -103,6 +103,14 @@ impl Server {
         self.child.as_ref().expect("the server was not stopped").id()
     }
 
+    /// A figure of /proc/PID/status, in bytes.
+    pub fn status_bytes(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or_else(|| panic!("no {name} in\n{status}")) * 1024
+    }
+
     /// A new connection.
     pub fn client(&self) -> Client {
         Client::connect(("127.0.0.1", self.port))

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use testkit::{Client, Server, Value, onefold, redis};
 
-use super::{begin_save, number, ok, process_bytes, wait_for};
+use super::{begin_save, number, ok, wait_for};
 
 const KEYS: usize = 250_000;
 const VALUE_LEN: usize = 400;
@@ -41,10 +41,10 @@ fn overwrite_during_save(program: &Path, arguments: &[&str]) -> (u64, u64) {
     write_all(&mut client, b'b');
     // From here on the process's peak is counted anew.
     fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own process");
-    let before = process_bytes(&server, "VmRSS");
+    let before = server.status_bytes("VmRSS");
     begin_save(&mut client);
     write_all(&mut client, b'c');
-    let grown = process_bytes(&server, "VmHWM").saturating_sub(before);
+    let grown = server.status_bytes("VmHWM").saturating_sub(before);
     client.set_timeout(None);
     wait_for(&mut client, "rdb_bgsave_in_progress", "0");
     assert_eq!(super::field(&mut client, "rdb_last_bgsave_status").as_deref(), Some("ok"));

@@ -7,12 +7,11 @@ mod failed_save;
 mod no_room_to_fork;
 mod swelling;
 
-use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use testkit::client::{error, ok};
-use testkit::{Client, Server, Value};
+use testkit::{Client, Value};
 
 /// One story at a time: each writes as much as the disk takes, and memory that waits for the disk is what
 /// they are about.
@@ -46,14 +45,6 @@ fn wait_for(client: &mut Client, name: &str, value: &str) {
 
 fn begin_save(client: &mut Client) {
     assert_eq!(client.run("BGSAVE"), Value::Simple(b"Background saving started".to_vec()));
-}
-
-/// A figure of /proc/PID/status, in bytes.
-fn process_bytes(server: &Server, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or_else(|| panic!("no {name} in\n{status}")) * 1024
 }
 
 fn is_there(client: &mut Client, key: usize) -> bool {

@@ -11,7 +11,7 @@ use base::hash::digest;
 use base::random::Rng;
 use testkit::{Client, Group, Server, Value, onefold, redis, unprivileged};
 
-use super::{begin_save, field, ok, process_bytes, wait_for};
+use super::{begin_save, field, ok, wait_for};
 
 const VALUE_LEN: usize = 1 << 20;
 
@@ -104,7 +104,7 @@ fn a_save_succeeds_at_nine_tenths_of_the_address_space() {
     let limit = format!("ulimit -v {}", SPACE / 1024);
     let mut server = Server::start_after(onefold(), &["--save", ""], &limit);
     let (mut values, mut client) = (Values::new(), server.client());
-    values.fill(&mut client, SPACE, || process_bytes(&server, "VmSize"));
+    values.fill(&mut client, SPACE, || server.status_bytes("VmSize"));
     check_save(&mut server, &mut values, false);
 }
 
@@ -160,7 +160,7 @@ fn a_save_succeeds_where_no_process_may_be_added() {
         let arguments = ["--save", "", "--dir", "{dir}/data"];
         let server = Server::start_under(program, &arguments, &["/bin/sh", "-c", &commands]);
         let (mut values, mut client) = (Values::new(), server.client());
-        values.fill(&mut client, SMALL, || process_bytes(&server, "VmRSS"));
+        values.fill(&mut client, SMALL, || server.status_bytes("VmRSS"));
         forbid_processes(&server)?;
         Some((server, values))
     };

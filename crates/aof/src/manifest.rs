@@ -53,6 +53,14 @@ pub struct ManifestError {
 
 /// Bytes of a line with its end, at most.
 const LINE_LEN: usize = 1024;
+const LONG_LINE: &str = "The AOF manifest file contains too long line";
+
+impl Part {
+    fn line(&self, letter: char) -> Vec<u8> {
+        let rest = format!(" seq {} type {letter}\n", self.sequence);
+        [b"file ", quoted(&self.name).as_slice(), rest.as_bytes()].concat()
+    }
+}
 
 impl Manifest {
     pub fn parse(text: &[u8]) -> Result<Manifest, ManifestError> {
@@ -73,9 +81,13 @@ impl Manifest {
         if line.starts_with(b"#") {
             return Ok(());
         } else if line.len() > LINE_LEN || !line.ends_with(b"\n") {
-            return Err("The AOF manifest file contains too long line");
+            return Err(LONG_LINE);
         }
         let (kind, part) = parse_line(line)?;
+        // Quoted, a name is up to four times as long.
+        if part.line('b').len() > LINE_LEN {
+            return Err(LONG_LINE);
+        }
         match kind {
             Kind::Base if self.base.is_some() => return Err("Found duplicate base file information"),
             Kind::Base => {
@@ -100,9 +112,7 @@ impl Manifest {
         let history = self.history.iter().map(|part| (part, 'h'));
         let increments = self.increments.iter().map(|part| (part, 'i'));
         for (part, letter) in base.chain(history).chain(increments) {
-            text.extend_from_slice(b"file ");
-            text.extend_from_slice(&quoted(&part.name));
-            text.extend_from_slice(format!(" seq {} type {letter}\n", part.sequence).as_bytes());
+            text.extend_from_slice(&part.line(letter));
         }
         text
     }

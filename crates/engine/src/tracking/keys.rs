@@ -14,6 +14,7 @@ use crate::clients::ClientId;
 pub struct TrackedKeys {
     /// A key's name with the ids of its clients, eight bytes each. Without any, they are in `crowds`.
     table: Table<Field>,
+    shard_bits: u8,
     /// The clients of keys that many have read.
     crowds: HashMap<Box<[u8]>, HashSet<ClientId>>,
     /// Without the table's own bytes.
@@ -40,7 +41,12 @@ const CROWD_ID_LEN: usize = 16;
 impl TrackedKeys {
     /// For keys whose hashes agree in their `shard_bits` highest bits.
     pub fn new(shard_bits: u8) -> TrackedKeys {
-        TrackedKeys { table: Table::new(shard_bits), crowds: HashMap::new(), totals: Totals::default() }
+        TrackedKeys {
+            table: Table::new(shard_bits),
+            shard_bits,
+            crowds: HashMap::new(),
+            totals: Totals::default(),
+        }
     }
 
     pub fn totals(&self) -> Totals {
@@ -112,6 +118,10 @@ impl TrackedKeys {
         if let Some(crowd) = self.crowds.remove(parts.field) {
             self.totals.bytes -= crowd_len(parts.field, crowd.len());
             holders.extend(crowd);
+        }
+        if self.table.is_empty() {
+            // Its directory goes too.
+            self.table = Table::new(self.shard_bits);
         }
         self.totals.keys -= 1;
         self.totals.items -= holders.len();

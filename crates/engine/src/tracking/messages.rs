@@ -11,6 +11,7 @@ use resp::reply::{Protocol, Reply};
 use super::keys::TrackedKeys;
 use super::mode;
 use super::prefixes::Prefixes;
+use crate::args::shared_size;
 use crate::clients::{Client, ClientId};
 use crate::engine::{Engine, WorkerSeat};
 use crate::host::Event;
@@ -48,6 +49,13 @@ impl Invalidations {
         !self.messages.is_empty()
             || !self.garbage.is_empty()
             || self.changed_len > limits::TRACKING_BROADCAST_LEN
+    }
+
+    /// Bytes that the messages take until they are delivered.
+    pub fn memory(&self) -> usize {
+        let keys = self.messages.chunk_by(|one, next| Arc::ptr_eq(&one.keys, &next.keys));
+        let keys: usize = keys.map(|messages| shared_size(&messages[0].keys)).sum();
+        keys + self.messages.len() * size_of::<Event>()
     }
 
     pub(super) fn add(&mut self, key: &[u8], holders: &[ClientId], writer: ClientId) {
