@@ -137,8 +137,12 @@ fn lines(stream: &Stream) -> Vec<String> {
     }
     for (name, group) in stream.groups() {
         lines.push(format!("{name:?} {:?} {:?}", group.last_id, group.entries_read));
-        let pending = group.pending_from(StreamId::MIN);
-        lines.extend(pending.map(|(id, pending)| format!("{id:?} {pending:?}")));
+        lines.extend(group.consumers().map(|(_, consumer)| format!("{:?}", consumer.name())));
+        // A consumer's number is its own in memory only: it is told by name.
+        lines.extend(group.pending_from(StreamId::MIN).map(|(id, pending)| {
+            let owner = pending.consumer.map(|consumer| group.consumer(consumer).name());
+            format!("{id:?} {owner:?} {} {}", pending.delivered_at, pending.deliveries)
+        }));
     }
     lines
 }

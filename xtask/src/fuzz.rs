@@ -17,25 +17,26 @@ pub fn run(arguments: &[String]) -> Outcome {
         return Err(format!("there is no target {name}: {}", known.join(", ")));
     }
     let wanted = known.iter().filter(|name| names.is_empty() || names.contains(name));
-    let count = fuzz(wanted, seconds)?;
+    let count = fuzz(wanted, seconds, &[])?;
     println!("{} passed, {} failed", count.passed, count.failed);
     if count.failed == 0 { Ok(()) } else { Err(String::new()) }
 }
 
-/// Every target for a moment: enough to see that it runs, and that old findings stay repaired.
+/// Every target for a moment: enough to see that it runs, and that old findings stay repaired. The same inputs
+/// each time, so that what fails here fails again; new ones are looked for by `cargo xtask fuzz`.
 pub fn step() -> Step {
     if process::find_program("c++").is_none() {
         return Step::LeftOut("libFuzzer needs a C++ compiler".into());
     }
-    fuzz(targets().iter(), SECONDS_IN_TESTS).into()
+    fuzz(targets().iter(), SECONDS_IN_TESTS, &REPEATABLE).into()
 }
 
-fn fuzz<'a>(names: impl Iterator<Item = &'a String>, seconds: u64) -> Result<Count, String> {
+fn fuzz<'a>(names: impl Iterator<Item = &'a String>, seconds: u64, more: &[&str]) -> Result<Count, String> {
     let binaries = build()?;
     let mut count = Count::default();
     for name in names {
         println!("fuzzing {name} for {seconds} s");
-        match run_one(&binaries, name, seconds) {
+        match run_one(&binaries, name, seconds, more) {
             Ok(()) => count.add(Count::ONE),
             Err(reason) => {
                 println!("{name}: {reason}; see fuzz/artifacts");
@@ -72,14 +73,14 @@ fn host() -> Result<String, String> {
     host.map(str::to_owned).ok_or_else(|| "rustc does not name its host".into())
 }
 
-fn run_one(binaries: &Path, name: &str, seconds: u64) -> Outcome {
+fn run_one(binaries: &Path, name: &str, seconds: u64, more: &[&str]) -> Outcome {
     let folder = root().join("fuzz");
     let (corpus, artifacts) = (folder.join("corpus").join(name), folder.join("artifacts"));
     for needed in [&corpus, &artifacts] {
         std::fs::create_dir_all(needed).map_err(|error| format!("{}: {error}", needed.display()))?;
     }
     let mut command = Command::new(binaries.join(name));
-    command.arg(corpus).arg(folder.join("seeds").join(name)).args(LIMITS);
+    command.arg(corpus).arg(folder.join("seeds").join(name)).args(LIMITS).args(more);
     command.arg(format!("-artifact_prefix={}/{name}-", artifacts.display()));
     command.arg(format!("-max_total_time={seconds}")).current_dir(folder);
     // libFuzzer says much, and all of it here; only what it says of a finding is of interest.
@@ -103,6 +104,7 @@ fn print_finding(log: &Path) {
 
 const SECONDS: u64 = 60;
 const SECONDS_IN_TESTS: u64 = 5;
+const REPEATABLE: [&str; 2] = ["-seed=1", "-runs=20000"];
 /// Reading the corpus and ending may take so much longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
