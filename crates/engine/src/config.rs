@@ -307,9 +307,13 @@ impl Config {
         self.maxmemory.of(self.available_memory)
     }
 
-    /// Bytes that all clients may take together; 0 is no limit.
+    /// Bytes that all clients may take together; 0 is no limit. Never so few that nobody could connect to raise
+    /// it: a `maxmemory` of 100 bytes still leaves room for those who say so.
     pub fn clients_limit(&self) -> u64 {
-        self.maxmemory_clients.of(self.memory_limit())
+        match self.maxmemory_clients.of(self.memory_limit()) {
+            0 => 0,
+            limit => limit.max(LEAST_FOR_CLIENTS),
+        }
     }
 
     /// Bytes that large arguments may take while they arrive; 0: they count for the clients.
@@ -329,6 +333,9 @@ impl Config {
         self.client_output_limits[class as usize]
     }
 }
+
+/// As Redis has it.
+const LEAST_FOR_CLIENTS: u64 = 128 << 10;
 
 impl Default for Config {
     fn default() -> Config {

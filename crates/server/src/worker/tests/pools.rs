@@ -146,3 +146,13 @@ fn an_argument_without_room_is_not_kept() {
     server.engine.memory.refresh(Look::default(), 0);
     peer.call(&[b"SET", b"key", &large], "+OK\r\n");
 }
+
+#[test]
+fn a_limit_set_too_low_can_be_raised_again() {
+    let server = Server::start(1, |config| config.maxmemory = Amount::Bytes(100));
+    let mut peer = server.connect();
+    peer.call(&[b"PING"], "+PONG\r\n");
+    peer.call(&[b"CONFIG", b"SET", b"maxmemory", b"0"], "+OK\r\n");
+    peer.call(&[b"SET", b"key", b"value"], "+OK\r\n");
+    assert_eq!(evicted(&server), 0);
+}
