@@ -30,7 +30,7 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("clients.arguments", |i| i.clients().argument_bytes),
     consumer("cluster.links", NONE),
     consumer("aof.buffer", |i| i.log_file().buffer_memory as usize),
-    consumer("lua.caches", NONE),
+    consumer("lua.caches", |i| i.engine.scripts.pool.used() + i.engine.scripts.memory()),
     consumer("functions.caches", NONE),
     consumer("tracking.keys", |i| i.engine.tracking.memory()),
     consumer("snapshot.buffers", |i| i.engine.store.snapshot_backlog()),

@@ -24,6 +24,7 @@ use crate::memory::Memory;
 use crate::multi::Pause;
 use crate::observe::{LatencyMonitor, Monitors};
 use crate::pubsub::PubSub;
+use crate::scripts::{ScriptSeat, Scripts};
 use crate::stats::{Counter, WorkerStats};
 use crate::tracking::Tracking;
 use crate::watch::Watches;
@@ -48,6 +49,7 @@ pub struct Engine {
     pub command_logs: CommandLogs,
     pub latency: Mutex<LatencyMonitor>,
     pub pause: Pause,
+    pub scripts: Scripts,
     pub errors: ErrorCounts,
     pub stats: Box<[Arc<WorkerStats>]>,
     /// Statistics of the timed cycle, which belongs to no worker.
@@ -169,6 +171,7 @@ impl Engine {
         store.set_snapshot_limit(config.snapshot_memory_limit as usize);
         let shards = store.shard_count();
         let tracking = Tracking::new(&store);
+        let scripts = Scripts::new(workers, config.lua_memory_limit as usize);
         Engine {
             store,
             config: ArcSwap::from_pointee(config),
@@ -185,6 +188,7 @@ impl Engine {
             command_logs: CommandLogs::default(),
             latency: Mutex::default(),
             pause: Pause::default(),
+            scripts,
             errors: ErrorCounts::default(),
             stats: (0..workers).map(|_| Arc::default()).collect(),
             cycle: CycleStats::default(),
@@ -221,6 +225,7 @@ impl Engine {
     /// Publishes a new configuration; each worker takes it over before its next command.
     pub fn set_config(&self, config: Config) {
         self.store.set_snapshot_limit(config.snapshot_memory_limit as usize);
+        self.scripts.pool.set_limit(config.lua_memory_limit as usize);
         self.config.store(Arc::new(config));
         self.config_version.fetch_add(1, Ordering::Release);
     }
@@ -265,6 +270,9 @@ pub struct Worker {
     pub clock_ns: u64,
     /// Effects of the transaction that is running, in place of the log.
     pub(crate) transaction: Option<crate::multi::TransactionLog>,
+    /// Memory was used up, and no key could give way, when that was last looked at.
+    pub(crate) out_of_room: bool,
+    pub(crate) scripts: ScriptSeat,
     /// What a command took out and frees itself, once its shards are unlocked.
     pub(crate) garbage: Vec<Garbage>,
     /// All was flushed: a dump is not to outlive what it holds.
@@ -300,6 +308,8 @@ impl WorkerSeat {
             now: engine.started,
             clock_ns: engine.host.monotonic_ns(),
             transaction: None,
+            out_of_room: false,
+            scripts: ScriptSeat::default(),
             garbage: Vec::new(),
             dump_is_stale: false,
         };

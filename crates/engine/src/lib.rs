@@ -43,7 +43,10 @@ pub mod pipeline;
 pub mod pubsub;
 pub mod registry;
 pub mod replay;
+pub mod scripting;
+pub mod scripts;
 pub mod session;
+pub mod shebang;
 pub mod stats;
 #[doc(hidden)]
 pub mod testing;

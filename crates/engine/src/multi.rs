@@ -243,7 +243,7 @@ impl TransactionLog {
     }
 
     /// One request alone is a transaction without being wrapped as one.
-    fn commit(self, engine: &Engine) {
+    pub(crate) fn commit(self, engine: &Engine) {
         let Some(dbs) = self.dbs else { return };
         if self.count == 1 {
             return engine.log.append_requests(dbs, &self.bytes);

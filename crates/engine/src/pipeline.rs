@@ -154,7 +154,8 @@ impl Engine {
         }
         let WorkerSeat { worker, config, evictor, .. } = seat;
         let room = evictor.make_room(self, config, worker.now, &mut worker.rng);
-        room == Room::Nothing && admit::needs_memory(session, command)
+        worker.out_of_room = room == Room::Nothing;
+        worker.out_of_room && admit::needs_memory(session, command)
     }
 
     /// All was flushed: where save points are set, a save of what there was is ended and what there is now is
@@ -179,7 +180,8 @@ impl Engine {
         let (start, began_ns) = (env.reply.len(), env.worker.clock_ns);
         let (db, origin) = (env.session.db, env.session.origin);
         let imports = env.config.import_mode;
-        env.effects.begin(self.log.is_active() && origin == Origin::Client, db);
+        let logged = self.log.is_active() && origin == Origin::Client && !env.session.unlogged;
+        env.effects.begin(logged, db);
         let keys = Keys {
             guard: &mut *env.guard,
             engine: self,
@@ -216,8 +218,10 @@ impl Engine {
         if let Err(error) = &result {
             env.reply.truncate(start);
             env.reply.error(error.text());
-            self.errors.count(error.code());
-            env.worker.stats.error_replies.add(1);
+            if !error.is_counted() {
+                self.errors.count(error.code());
+                env.worker.stats.error_replies.add(1);
+            }
         }
         if !env.effects.events.is_empty() {
             self.publish_events(env.config, &env.effects.events);
@@ -307,7 +311,7 @@ impl Engine {
 
 /// Finds the command, and the subcommand of a container.
 #[inline]
-fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
+pub fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
     let command = REGISTRY.find(argv.at(0))?;
     if command.children.is_empty() || argv.len() == 1 {
         return Some(command);

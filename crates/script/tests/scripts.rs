@@ -361,7 +361,7 @@ fn a_deep_reply_is_cut() {
 #[test]
 fn json_is_that_of_cjson() {
     let cases = [
-        ("return cjson.encode({1, 2.5, 'x', true, false, cjson.null})", "$29 [1,2.5,\"x\",true,false,null] "),
+        ("return cjson.encode({1, 2.5, 'x', true, false, cjson.null})", "$27 [1,2.5,\"x\",true,false,null] "),
         ("return cjson.encode({})", "$2 {} "),
         ("return cjson.encode({a={b={1}}})", "$15 {\"a\":{\"b\":[1]}} "),
         ("return cjson.encode({[1]=1,[3]=3})", "$10 [1,null,3] "),

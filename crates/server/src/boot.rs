@@ -105,7 +105,7 @@ fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<
 }
 
 /// Address space for a worker's stack; only what is used becomes memory.
-const WORKER_STACK: usize = 2 << 20;
+const WORKER_STACK: usize = 8 << 20;
 /// Address space an arena of the allocator reserves ahead: one more large value does not cost a multiple of
 /// it.
 pub const RESERVE_LEN: usize = 32 << 20;

@@ -31,6 +31,7 @@ pub mod object;
 pub mod pubsub;
 pub mod save;
 pub mod scan;
+pub mod script;
 pub mod server;
 pub mod set;
 pub mod set_algebra;
@@ -87,6 +88,7 @@ pub static FAMILIES: &[&[Command]] = &[
     object::TABLE,
     dump::TABLE,
     sort::TABLE,
+    script::TABLE,
     server::TABLE,
     config::TABLE,
     save::TABLE,

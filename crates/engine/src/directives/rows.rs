@@ -1411,12 +1411,30 @@ pub static DIRECTIVES: &[Directive] = &[
         "After so many milliseconds of a script other clients are told that the server is busy.",
     )
     .also(&["lua-time-limit"]),
+    served(
+        "lua-memory-limit",
+        Scripting,
+        Shape::Memory(0, LONG_MAX),
+        |c| Value::Bytes(c.lua_memory_limit),
+        |c, v| c.lua_memory_limit = v.bytes(),
+        "How much memory Lua may have, for one script and for all together. A script that needs more gets an \
+         error. 0 is no limit.",
+    ),
+    served(
+        "script-cache-limit",
+        Scripting,
+        Shape::Memory(0, LONG_MAX),
+        |c| Value::Bytes(c.script_cache_limit),
+        |c, v| c.script_cache_limit = v.bytes(),
+        "How much memory the texts of scripts may take that EVAL or SCRIPT LOAD brought. The least recently \
+         used give way, those that were loaded or asked for by EVALSHA last. 0 is no limit.",
+    ),
     harmless(
         "lua-enable-insecure-api",
         Scripting,
         Shape::Bool,
         "no",
-        "scripts are not served yet",
+        "scripts have no such functions",
         "Give scripts old functions that can break out of them.",
     )
     .also(&["lua-enable-deprecated-api"])

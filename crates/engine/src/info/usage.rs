@@ -21,6 +21,10 @@ pub struct MemoryUsage {
     pub tables: usize,
     /// All that is not data, the tables aside.
     pub held: usize,
+    /// Lua's heaps.
+    pub lua: usize,
+    /// Texts of scripts.
+    pub scripts: usize,
     pub keys: usize,
     pub allocator: Stats,
 }
@@ -37,6 +41,8 @@ impl MemoryUsage {
             clients: input.clients().bytes,
             tables: keyspace.iter().map(|totals| totals.table_bytes).sum(),
             held: consumers::held(input),
+            lua: engine.scripts.pool.used(),
+            scripts: engine.scripts.memory(),
             keys: keyspace.iter().map(|totals| totals.keys).sum(),
             allocator,
         }

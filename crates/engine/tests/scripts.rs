@@ -1,0 +1,145 @@
+//! Scripts: what their commands may do, what is logged of them, and which of them the server remembers.
+
+use engine::scripts::lower_sha;
+use engine::testing::{TestEngine, check_script, show};
+
+/// Runs a script given as one argument.
+fn eval(test: &mut TestEngine, command: &str, source: &str, rest: &[&str]) -> String {
+    let mut words = vec![command, source];
+    words.extend_from_slice(rest);
+    show(&test.command(&words))
+}
+
+#[test]
+fn scripts_run_commands() {
+    let mut test = TestEngine::new();
+    for (source, rest, expected) in [
+        ("return redis.call('set', KEYS[1], ARGV[1])", &["1", "k", "v"][..], "+OK"),
+        ("return redis.call('get', KEYS[1])", &["1", "k"], "v"),
+        ("return redis.call('get', 'none')", &["0"], "nil"),
+        ("redis.call('rpush', 'l', 1, 2, 3) return redis.call('lrange', 'l', 0, -1)", &["0"], "[1 2 3]"),
+        ("redis.call('select', 3) redis.call('set', 'other', 1) return 1", &["0"], "1"),
+        ("return redis.call('exists', 'other')", &["0"], "0"),
+        ("return redis.call('hgetall', 'none')", &["0"], "[]"),
+        ("redis.setresp(3) redis.call('hset', 'h', 'f', 1) return redis.call('hgetall', 'h').map.f", &["0"], "1"),
+        ("return redis.call('blpop', 'empty', 0)", &["0"], "nil"),
+        ("return #redis.call('set', 'big', string.rep('x', 100000)).ok + #redis.call('get', 'big')", &["0"], "100002"),
+    ] {
+        assert_eq!(eval(&mut test, "EVAL", source, rest), expected, "{source}");
+    }
+    for (source, expected) in [
+        ("return redis.call('nope')", "-ERR Unknown Redis command called from script script: "),
+        ("return redis.call('get')", "-ERR Wrong number of args calling Redis command from script script: "),
+        ("return redis.call('eval', 'return 1', 0)", "-ERR This Redis command is not allowed from script script: "),
+        ("return redis.call('multi')", "-ERR This Redis command is not allowed from script script: "),
+        ("return redis.call('incr', 'k')", "-ERR value is not an integer or out of range script: "),
+        (
+            "return redis.call('xread', 'block', 0, 'streams', 's', '$')",
+            "-ERR xread command is not allowed with BLOCK option from scripts script: ",
+        ),
+        ("#!lua flags=no-writes\nreturn redis.call('set', 'k', 1)", "-ERR Write commands are not allowed from read-only scripts. script: "),
+        ("#!lua flags=nope\nreturn 1", "-ERR Unexpected flag in script shebang: nope"),
+        ("#!lua name=x\nreturn 1", "-ERR Unknown lua shebang option: name=x"),
+        ("#!python\nreturn 1", "-ERR Unexpected engine in script shebang: #!python"),
+        ("#!lua", "-ERR Invalid script shebang"),
+        ("return (", "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'"),
+    ] {
+        let reply = eval(&mut test, "EVAL", source, &["0"]);
+        assert!(reply.starts_with(expected), "{source}: {reply}");
+    }
+    check_script(
+        &mut test,
+        &[
+            ("EVAL 'return 1' x", "-ERR value is not an integer or out of range"),
+            ("EVAL 'return 1' 1", "-ERR Number of keys can't be greater than number of args"),
+            ("EVAL 'return 1' -1", "-ERR Number of keys can't be negative"),
+            ("EVAL_RO 'return 1' 0", "1"),
+            ("EVALSHA nope 0", "-NOSCRIPT No matching script. Please use EVAL."),
+            ("SCRIPT KILL", "-NOTBUSY No scripts in execution right now."),
+            ("MULTI", "+OK"),
+            ("EVAL 'return redis.call(\"incr\", KEYS[1])' 1 n", "+QUEUED"),
+            ("EXEC", "[1]"),
+        ],
+    );
+    let reply = eval(&mut test, "EVAL_RO", "return redis.call('set', 'k', 1)", &["0"]);
+    assert!(reply.starts_with("-ERR Write commands are not allowed from read-only scripts."), "{reply}");
+}
+
+#[test]
+fn a_scripts_effects_are_one_transaction() {
+    let mut test = TestEngine::new();
+    test.collect_effects();
+    let check = |test: &mut TestEngine, source: &str, expected: &[&str]| {
+        test.take_effects();
+        test.command(&["EVAL", source, "0"]);
+        let bytes = String::from_utf8(test.take_effects()).expect("plain text");
+        let words: Vec<&str> =
+            bytes.split("\r\n").filter(|word| !word.is_empty() && !word.starts_with(['$', '*'])).collect();
+        assert_eq!(words, expected, "{source}");
+    };
+    check(&mut test, "redis.call('set', 'a', 1)", &["SELECT", "0", "set", "a", "1"]);
+    check(&mut test, "redis.call('get', 'a')", &[]);
+    check(
+        &mut test,
+        "redis.call('incr', 'a') redis.call('spop', 'none') redis.call('incr', 'b')",
+        &["MULTI", "incr", "a", "incr", "b", "EXEC"],
+    );
+    check(&mut test, "redis.call('incr', 'a') error('x')", &["incr", "a"]);
+    check(
+        &mut test,
+        "redis.set_repl(redis.REPL_NONE) redis.call('incr', 'a') redis.set_repl(redis.REPL_ALL) redis.call('incr', 'b')",
+        &["incr", "b"],
+    );
+}
+
+fn load(test: &mut TestEngine, source: &str) -> String {
+    show(&test.command(&["SCRIPT", "LOAD", source]))
+}
+
+#[test]
+fn scripts_are_remembered_within_bounds() {
+    let mut test = TestEngine::with_config(|config| config.script_cache_limit = 64 * 1024);
+    let loaded = load(&mut test, "return 'loaded'");
+    assert!(lower_sha(loaded.as_bytes()).is_some());
+    assert_eq!(eval(&mut test, "EVALSHA", &loaded.to_uppercase(), &["0"]), "loaded");
+    assert_eq!(show(&test.command(&["SCRIPT", "SHOW", &loaded])), "return 'loaded'");
+    let mut names = Vec::new();
+    for number in 0..2000 {
+        let source = format!("return {number}");
+        assert_eq!(eval(&mut test, "EVAL", &source, &["0"]), number.to_string());
+        names.push(String::from_utf8_lossy(&script::sha1_hex(source.as_bytes())).into_owned());
+    }
+    // The last ones and the one that was loaded are there, the first ones are not.
+    assert_eq!(eval(&mut test, "EVALSHA", &names[1999], &["0"]), "1999");
+    assert_eq!(eval(&mut test, "EVALSHA", &names[0], &["0"]), "-NOSCRIPT No matching script. Please use EVAL.");
+    assert_eq!(eval(&mut test, "EVALSHA", &loaded, &["0"]), "loaded");
+    let engine = &test.engine;
+    assert!(engine.scripts.memory() <= 64 * 1024, "{}", engine.scripts.memory());
+    assert!(engine.scripts.pool.used() < 6 << 20, "{}", engine.scripts.pool.used());
+    check_script(&mut test, &[("SCRIPT FLUSH", "+OK"), ("SCRIPT FLUSH x", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option")]);
+    assert_eq!(show(&test.command(&["SCRIPT", "EXISTS", &loaded, &names[1999]])), "[0 0]");
+    assert_eq!(eval(&mut test, "EVALSHA", &loaded, &["0"]), "-NOSCRIPT No matching script. Please use EVAL.");
+    // One that does not fit is run, but not remembered.
+    let long = format!("return 1 -- {}", "x".repeat(70_000));
+    assert_eq!(eval(&mut test, "EVAL", &long, &["0"]), "1");
+    assert_eq!(test.engine.scripts.count(), 0);
+}
+
+/// Error statistics know each error once, wherever it came from.
+#[test]
+fn errors_are_counted_once() {
+    let mut test = TestEngine::new();
+    test.run("RPUSH l 1");
+    let count = |test: &TestEngine, code: &str| {
+        test.engine.errors.all().iter().find(|(name, _)| name == code).map_or(0, |(_, count)| *count)
+    };
+    for (source, code, expected) in [
+        ("return redis.call('incr', 'l')", "WRONGTYPE", 1),
+        ("return redis.pcall('incr', 'l')", "WRONGTYPE", 2),
+        ("return redis.error_reply('MINE x')", "MINE", 1),
+        ("error({err = 'MINE x'})", "MINE", 2),
+    ] {
+        eval(&mut test, "EVAL", source, &["0"]);
+        assert_eq!(count(&test, code), expected, "{source}");
+    }
+}
