@@ -1,13 +1,17 @@
 //! Scripts: what their commands may do, what is logged of them, and which of them the server remembers.
 
+use base::bytes::escape;
 use engine::scripts::lower_sha;
 use engine::testing::{TestEngine, check_script, show};
 
-/// Runs a script given as one argument.
+/// The reply to a request of these words, whatever is in them.
+fn request(test: &mut TestEngine, words: &[&str]) -> String {
+    let line: Vec<String> = words.iter().map(|word| escape(word.as_bytes())).collect();
+    show(&test.run(&line.join(" ")))
+}
+
 fn eval(test: &mut TestEngine, command: &str, source: &str, rest: &[&str]) -> String {
-    let mut words = vec![command, source];
-    words.extend_from_slice(rest);
-    show(&test.command(&words))
+    request(test, &[&[command, source], rest].concat())
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn a_scripts_effects_are_one_transaction() {
     test.collect_effects();
     let check = |test: &mut TestEngine, source: &str, expected: &[&str]| {
         test.take_effects();
-        test.command(&["EVAL", source, "0"]);
+        request(test, &["EVAL", source, "0"]);
         let bytes = String::from_utf8(test.take_effects()).expect("plain text");
         let words: Vec<&str> =
             bytes.split("\r\n").filter(|word| !word.is_empty() && !word.starts_with(['$', '*'])).collect();
@@ -93,7 +97,7 @@ fn a_scripts_effects_are_one_transaction() {
 }
 
 fn load(test: &mut TestEngine, source: &str) -> String {
-    show(&test.command(&["SCRIPT", "LOAD", source]))
+    request(test, &["SCRIPT", "LOAD", source])
 }
 
 #[test]
@@ -102,7 +106,7 @@ fn scripts_are_remembered_within_bounds() {
     let loaded = load(&mut test, "return 'loaded'");
     assert!(lower_sha(loaded.as_bytes()).is_some());
     assert_eq!(eval(&mut test, "EVALSHA", &loaded.to_uppercase(), &["0"]), "loaded");
-    assert_eq!(show(&test.command(&["SCRIPT", "SHOW", &loaded])), "return 'loaded'");
+    assert_eq!(request(&mut test, &["SCRIPT", "SHOW", &loaded]), "return 'loaded'");
     let mut names = Vec::new();
     for number in 0..2000 {
         let source = format!("return {number}");
@@ -117,7 +121,7 @@ fn scripts_are_remembered_within_bounds() {
     assert!(engine.scripts.memory() <= 64 * 1024, "{}", engine.scripts.memory());
     assert!(engine.scripts.pool.used() < 6 << 20, "{}", engine.scripts.pool.used());
     check_script(&mut test, &[("SCRIPT FLUSH", "+OK"), ("SCRIPT FLUSH x", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option")]);
-    assert_eq!(show(&test.command(&["SCRIPT", "EXISTS", &loaded, &names[1999]])), "[0 0]");
+    assert_eq!(request(&mut test, &["SCRIPT", "EXISTS", &loaded, &names[1999]]), "[0 0]");
     assert_eq!(eval(&mut test, "EVALSHA", &loaded, &["0"]), "-NOSCRIPT No matching script. Please use EVAL.");
     // One that does not fit is run, but not remembered.
     let long = format!("return 1 -- {}", "x".repeat(70_000));
