@@ -59,10 +59,11 @@ pub fn observe(
         request_len: argv.request_len_most(),
         reply_len: env.reply.total_len_since(reply_start) as u64 + env.session.unfinished_len(),
     };
-    // What sets the limits counts by those it sets.
+    // A script is one command for those who look for slow or large ones.
     if env.session.in_script {
         return;
     }
+    // What sets the limits counts by those it sets.
     if cost.stands_out(env.config) || command.row.has(flag::ADMIN) {
         log_command(engine, env, command, argv, cost);
     }

@@ -13,42 +13,34 @@ const EVAL_FLAGS: u32 =
 const EVAL_RO_FLAGS: u32 =
     flag::NO_SCRIPT | flag::SKIP_MONITOR | flag::NO_MANDATORY_KEYS | flag::STALE | flag::READONLY;
 
-const fn eval_row(name: &'static str, run: Run) -> Command {
-    command(name, -3, Group::Scripting, run)
-        .flags(EVAL_FLAGS)
-        .plan(PlanRule::All)
-        .keys(KEYS)
-        .since("2.6.0")
+const fn eval_row(name: &'static str, run: Run, keys: &'static [KeySpec]) -> Command {
+    command(name, -3, Group::Scripting, run).flags(EVAL_FLAGS).plan(PlanRule::All).keys(keys).since("2.6.0")
 }
 
-const fn eval_ro_row(name: &'static str, run: Run) -> Command {
-    command(name, -3, Group::Scripting, run)
-        .flags(EVAL_RO_FLAGS)
-        .plan(PlanRule::All)
-        .keys(RO_KEYS)
-        .since("7.0.0")
+const fn eval_ro_row(name: &'static str, run: Run, keys: &'static [KeySpec]) -> Command {
+    command(name, -3, Group::Scripting, run).flags(EVAL_RO_FLAGS).plan(PlanRule::All).keys(keys).since("7.0.0")
 }
 
-const KEYS: &[KeySpec] =
-    &[KeySpec { notes: KEYS_OF_SCRIPTS, ..KeySpec::counted(2, key::RW | key::ACCESS | key::UPDATE) }];
-const RO_KEYS: &[KeySpec] =
-    &[KeySpec { notes: KEYS_OF_RO_SCRIPTS, ..KeySpec::counted(2, key::RO | key::ACCESS) }];
+const ANY: KeySpec = KeySpec::counted(2, key::RW | key::ACCESS | key::UPDATE);
+const ANY_READ: KeySpec = KeySpec::counted(2, key::RO | key::ACCESS);
+const KEYS: &[KeySpec] = &[KeySpec { notes: KEYS_OF_SCRIPTS, ..ANY }];
+const READ_KEYS: &[KeySpec] = &[KeySpec { notes: KEYS_OF_RO_SCRIPTS, ..ANY_READ }];
 const KEYS_OF_SCRIPTS: &str =
     "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE";
 const KEYS_OF_RO_SCRIPTS: &str = "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS";
 const COMPLEXITY: &str = "Depends on the script that is executed.";
 
 pub static TABLE: &[Command] = &[
-    eval_row("eval", eval)
+    eval_row("eval", eval, KEYS)
         .syntax("script numkeys [key [key ...]] [arg [arg ...]]")
         .docs("Runs a Lua script.", COMPLEXITY),
-    eval_row("evalsha", evalsha)
+    eval_row("evalsha", evalsha, &[ANY])
         .syntax("sha1 numkeys [key [key ...]] [arg [arg ...]]")
         .docs("Runs a Lua script that the server knows by its SHA-1.", COMPLEXITY),
-    eval_ro_row("eval_ro", eval)
+    eval_ro_row("eval_ro", eval, READ_KEYS)
         .syntax("script numkeys [key [key ...]] [arg [arg ...]]")
         .docs("Runs a Lua script that only reads.", COMPLEXITY),
-    eval_ro_row("evalsha_ro", evalsha)
+    eval_ro_row("evalsha_ro", evalsha, &[ANY_READ])
         .syntax("sha1 numkeys [key [key ...]] [arg [arg ...]]")
         .docs("Runs a Lua script that only reads and that the server knows by its SHA-1.", COMPLEXITY),
     container("script", Group::Scripting, SUBCOMMANDS)

@@ -1407,7 +1407,7 @@ pub static DIRECTIVES: &[Directive] = &[
         Scripting,
         LONG_COUNT,
         "5000",
-        "scripts are not served yet",
+        "others wait for a script without being told",
         "After so many milliseconds of a script other clients are told that the server is busy.",
     )
     .also(&["lua-time-limit"]),
