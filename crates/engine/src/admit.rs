@@ -165,11 +165,11 @@ fn disk(request: &Request<'_>) -> Result<(), CmdError> {
 
 /// Writes are refused because saving failed.
 pub const MISCONF: CmdError = CmdError::fixed(
-        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands \
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands \
          that may modify the data set are disabled, because this instance is configured to report errors during \
          writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
          details about the RDB error.",
-    );
+);
 
 fn log_can_be_written(engine: &Engine) -> Result<(), CmdError> {
     if !engine.log_fault.is_on() {

@@ -26,28 +26,45 @@ fn scripts_run_commands() {
         ("redis.call('select', 3) redis.call('set', 'other', 1) return 1", &["0"], "1"),
         ("return redis.call('exists', 'other')", &["0"], "0"),
         ("return redis.call('hgetall', 'none')", &["0"], "[]"),
-        ("redis.setresp(3) redis.call('hset', 'h', 'f', 1) return redis.call('hgetall', 'h').map.f", &["0"], "1"),
+        (
+            "redis.setresp(3) redis.call('hset', 'h', 'f', 1) return redis.call('hgetall', 'h').map.f",
+            &["0"],
+            "1",
+        ),
         ("return redis.call('blpop', 'empty', 0)", &["0"], "nil"),
-        ("return #redis.call('set', 'big', string.rep('x', 100000)).ok + #redis.call('get', 'big')", &["0"], "100002"),
+        (
+            "return #redis.call('set', 'big', string.rep('x', 100000)).ok + #redis.call('get', 'big')",
+            &["0"],
+            "100002",
+        ),
     ] {
         assert_eq!(eval(&mut test, "EVAL", source, rest), expected, "{source}");
     }
     for (source, expected) in [
         ("return redis.call('nope')", "-ERR Unknown Redis command called from script script: "),
         ("return redis.call('get')", "-ERR Wrong number of args calling Redis command from script script: "),
-        ("return redis.call('eval', 'return 1', 0)", "-ERR This Redis command is not allowed from script script: "),
+        (
+            "return redis.call('eval', 'return 1', 0)",
+            "-ERR This Redis command is not allowed from script script: ",
+        ),
         ("return redis.call('multi')", "-ERR This Redis command is not allowed from script script: "),
         ("return redis.call('incr', 'k')", "-ERR value is not an integer or out of range script: "),
         (
             "return redis.call('xread', 'block', 0, 'streams', 's', '$')",
             "-ERR xread command is not allowed with BLOCK option from scripts script: ",
         ),
-        ("#!lua flags=no-writes\nreturn redis.call('set', 'k', 1)", "-ERR Write commands are not allowed from read-only scripts. script: "),
+        (
+            "#!lua flags=no-writes\nreturn redis.call('set', 'k', 1)",
+            "-ERR Write commands are not allowed from read-only scripts. script: ",
+        ),
         ("#!lua flags=nope\nreturn 1", "-ERR Unexpected flag in script shebang: nope"),
         ("#!lua name=x\nreturn 1", "-ERR Unknown lua shebang option: name=x"),
         ("#!python\nreturn 1", "-ERR Unexpected engine in script shebang: #!python"),
         ("#!lua", "-ERR Invalid script shebang"),
-        ("return (", "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'"),
+        (
+            "return (",
+            "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'",
+        ),
     ] {
         let reply = eval(&mut test, "EVAL", source, &["0"]);
         assert!(reply.starts_with(expected), "{source}: {reply}");
@@ -116,12 +133,18 @@ fn scripts_are_remembered_within_bounds() {
     }
     // The last ones and the one that was loaded are there, the first ones are not.
     assert_eq!(eval(&mut test, "EVALSHA", &names[1999], &["0"]), "1999");
-    assert_eq!(eval(&mut test, "EVALSHA", &names[0], &["0"]), "-NOSCRIPT No matching script. Please use EVAL.");
+    assert_eq!(
+        eval(&mut test, "EVALSHA", &names[0], &["0"]),
+        "-NOSCRIPT No matching script. Please use EVAL."
+    );
     assert_eq!(eval(&mut test, "EVALSHA", &loaded, &["0"]), "loaded");
     let engine = &test.engine;
     assert!(engine.scripts.memory() <= 64 * 1024, "{}", engine.scripts.memory());
     assert!(engine.scripts.pool.used() < 6 << 20, "{}", engine.scripts.pool.used());
-    check_script(&mut test, &[("SCRIPT FLUSH", "+OK"), ("SCRIPT FLUSH x", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option")]);
+    check_script(
+        &mut test,
+        &[("SCRIPT FLUSH", "+OK"), ("SCRIPT FLUSH x", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option")],
+    );
     assert_eq!(request(&mut test, &["SCRIPT", "EXISTS", &loaded, &names[1999]]), "[0 0]");
     assert_eq!(eval(&mut test, "EVALSHA", &loaded, &["0"]), "-NOSCRIPT No matching script. Please use EVAL.");
     // One that does not fit is run, but not remembered.

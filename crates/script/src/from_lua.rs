@@ -146,7 +146,9 @@ const LEAVES: &[(&str, i32, WriteLeaf)] = &[
         true
     }),
     ("big_number", STRING, |lua, reply| {
-        reply.big_number(&String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default()).replace(['\r', '\n'], " "));
+        reply.big_number(
+            &String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default()).replace(['\r', '\n'], " "),
+        );
         true
     }),
     ("verbatim_string", TABLE, write_verbatim),

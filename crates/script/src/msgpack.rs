@@ -337,5 +337,4 @@ fn open(lua: Lua, is_map: bool, count: u64) -> Level {
     Level { is_map, left: if is_map { 2 * count } else { count }, done: 0 }
 }
 
-const TOO_MANY: &std::ffi::CStr =
-    c"too many return values at once; use unpack_one or unpack_limit instead.";
+const TOO_MANY: &std::ffi::CStr = c"too many return values at once; use unpack_one or unpack_limit instead.";

@@ -365,8 +365,11 @@ fn json_is_that_of_cjson() {
         ("return cjson.encode({})", "$2 {} "),
         ("return cjson.encode({a={b={1}}})", "$15 {\"a\":{\"b\":[1]}} "),
         ("return cjson.encode({[1]=1,[3]=3})", "$10 [1,null,3] "),
-        ("return cjson.encode('a/\\\"\\n\\1')", "$16 \"a\\/\\\"\\n\\u0001\" "),
-        ("return cjson.decode('[1,[],{\"a\":[1e2,\"\\\\u00e9\\\\ud83d\\\\ude00\"]}]')[3].a", "*2 :100 $6 é😀 "),
+        ("return cjson.encode('a/\\\"\\n\\1')", "$15 \"a\\/\\\"\\n\\u0001\" "),
+        (
+            "return cjson.decode('[1,[],{\"a\":[1e2,\"\\\\u00e9\\\\ud83d\\\\ude00\"]}]')[3].a",
+            "*2 :100 $6 é😀 ",
+        ),
         ("return cjson.decode(' {\"k\" : null } ').k == cjson.null", ":1 "),
         (
             "return cjson.encode({[1]=1,[100]=1})",
@@ -397,7 +400,8 @@ fn json_is_that_of_cjson() {
 
 #[test]
 fn other_libraries_are_those_of_redis() {
-    let hex = "local function hex(s) return (s:gsub('.', function(c) return ('%02x'):format(c:byte()) end)) end ";
+    let hex =
+        "local function hex(s) return (s:gsub('.', function(c) return ('%02x'):format(c:byte()) end)) end ";
     let cases = [
         ("return hex(cmsgpack.pack({1, 2, 3}))", "$8 93010203 "),
         ("return hex(cmsgpack.pack({a = 1.5}))", "$16 81a161ca3fc00000 "),
@@ -417,8 +421,14 @@ fn other_libraries_are_those_of_redis() {
         ("return struct.unpack('d', struct.pack('d', 2.5)) * 2", ":5 "),
         ("return {bit.band(7, 3), bit.bor(4, 1), bit.bxor(5, 1), bit.bnot(0)}", "*4 :3 :5 :4 :-1 "),
         ("return {bit.lshift(1, 31), bit.rshift(-1, 28), bit.arshift(-8, 1)}", "*3 :-2147483648 :15 :-4 "),
-        ("return {bit.tohex(255), bit.tohex(255, -4), bit.bswap(1), bit.tobit(2^32 + 3)}", "*4 $8 000000ff $4 00FF :16777216 :3 "),
-        ("math.randomseed(5) local a = math.random(1000) math.randomseed(5) return a == math.random(1000)", ":1 "),
+        (
+            "return {bit.tohex(255), bit.tohex(255, -4), bit.bswap(1), bit.tobit(2^32 + 3)}",
+            "*4 $8 000000ff $4 00FF :16777216 :3 ",
+        ),
+        (
+            "math.randomseed(5) local a = math.random(1000) math.randomseed(5) return a == math.random(1000)",
+            ":1 ",
+        ),
     ];
     let mut machine = machine_of(0);
     for (source, expected) in cases {

@@ -18,7 +18,11 @@ const fn eval_row(name: &'static str, run: Run, keys: &'static [KeySpec]) -> Com
 }
 
 const fn eval_ro_row(name: &'static str, run: Run, keys: &'static [KeySpec]) -> Command {
-    command(name, -3, Group::Scripting, run).flags(EVAL_RO_FLAGS).plan(PlanRule::All).keys(keys).since("7.0.0")
+    command(name, -3, Group::Scripting, run)
+        .flags(EVAL_RO_FLAGS)
+        .plan(PlanRule::All)
+        .keys(keys)
+        .since("7.0.0")
 }
 
 const ANY: KeySpec = KeySpec::counted(2, key::RW | key::ACCESS | key::UPDATE);
@@ -27,7 +31,8 @@ const KEYS: &[KeySpec] = &[KeySpec { notes: KEYS_OF_SCRIPTS, ..ANY }];
 const READ_KEYS: &[KeySpec] = &[KeySpec { notes: KEYS_OF_RO_SCRIPTS, ..ANY_READ }];
 const KEYS_OF_SCRIPTS: &str =
     "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE";
-const KEYS_OF_RO_SCRIPTS: &str = "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS";
+const KEYS_OF_RO_SCRIPTS: &str =
+    "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS";
 const COMPLEXITY: &str = "Depends on the script that is executed.";
 
 pub static TABLE: &[Command] = &[
@@ -137,8 +142,11 @@ fn observe_script(ctx: &Ctx) {
 
 fn load(ctx: &mut Ctx) -> CmdResult {
     let (limit, worker) = (ctx.config.script_cache_limit as usize, usize::from(ctx.worker.id.0));
-    let ready =
-        ctx.worker.scripts.by_text(ctx.engine, ctx.args.at(2), Wanted::Again, limit, worker).map_err(CmdError::of_bytes)?;
+    let ready = ctx
+        .worker
+        .scripts
+        .by_text(ctx.engine, ctx.args.at(2), Wanted::Again, limit, worker)
+        .map_err(CmdError::of_bytes)?;
     if ready.script.is_gone() {
         return Err(CmdError::fixed("ERR the script is longer than script-cache-limit"));
     }
@@ -161,7 +169,8 @@ fn show(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn flush(ctx: &mut Ctx) -> CmdResult {
-    let known = ctx.args.len() == 2 || ctx.args.len() == 3 && (ctx.args.is(2, "async") || ctx.args.is(2, "sync"));
+    let known =
+        ctx.args.len() == 2 || ctx.args.len() == 3 && (ctx.args.is(2, "async") || ctx.args.is(2, "sync"));
     if !known {
         return Err(CmdError::fixed("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
     }

@@ -148,8 +148,16 @@ pub(super) const MEMORY: &[Field] = &[
     value("used_memory_lua", |i| text(i.memory().lua), "Bytes of Lua's heaps, counted by its allocator."),
     value("used_memory_vm_eval", |i| text(i.memory().lua), "The same, under its name since Redis 7."),
     value("used_memory_lua_human", |i| size(i.memory().lua), "The same for people."),
-    value("used_memory_scripts_eval", |i| text(i.memory().scripts), "Bytes of the scripts that the server knows."),
-    value("number_of_cached_scripts", |i| text(i.engine.scripts.count()), "How many scripts the server knows."),
+    value(
+        "used_memory_scripts_eval",
+        |i| text(i.memory().scripts),
+        "Bytes of the scripts that the server knows.",
+    ),
+    value(
+        "number_of_cached_scripts",
+        |i| text(i.engine.scripts.count()),
+        "How many scripts the server knows.",
+    ),
     value("used_memory_vm_total", |i| text(i.memory().lua), "Bytes of all of Lua's heaps."),
     value("used_memory_vm_total_human", |i| size(i.memory().lua), "The same for people."),
     value("used_memory_scripts", |i| text(i.memory().scripts), "Bytes of all scripts' texts."),

@@ -182,7 +182,8 @@ impl Reader<'_> {
     fn fail(&self, machine: &mut Shared, expected: &str, found: Token) -> ! {
         machine.text.clear();
         let (found, at) = (found.name(), self.token_at + 1);
-        write!(machine.text, "Expected {expected} but found {found} at character {at}").expect("memory takes it");
+        write!(machine.text, "Expected {expected} but found {found} at character {at}")
+            .expect("memory takes it");
         raise_text(self.lua, machine)
     }
 
@@ -311,8 +312,6 @@ fn is_odd_number(text: &[u8]) -> bool {
     match text {
         [b'0', next, ..] => next | 32 == b'x' || next.is_ascii_digit(),
         [b'0'..=b'9', ..] => false,
-        _ => {
-            text.len() >= 3 && [b"inf", b"nan"].iter().any(|word| text[..3].eq_ignore_ascii_case(&word[..]))
-        }
+        _ => text.len() >= 3 && [b"inf", b"nan"].iter().any(|word| text[..3].eq_ignore_ascii_case(&word[..])),
     }
 }

@@ -53,7 +53,8 @@ fn read_word(text: &[u8]) -> Option<(f64, usize)> {
 fn read_hexadecimal(text: &[u8]) -> (f64, usize) {
     let digits = text[2..].iter().take_while(|byte| byte.is_ascii_hexdigit());
     let value = |byte: &u8| f64::from((*byte as char).to_digit(16).unwrap_or(0));
-    let (number, count) = digits.fold((0.0, 0), |(number, count), byte| (number * 16.0 + value(byte), count + 1));
+    let (number, count) =
+        digits.fold((0.0, 0), |(number, count), byte| (number * 16.0 + value(byte), count + 1));
     if count == 0 { (0.0, 1) } else { (number, 2 + count) }
 }
 
