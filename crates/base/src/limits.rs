@@ -56,7 +56,8 @@ pub const TRACKING_KEY_LEN: usize = 256;
 /// a few keys always makes room.
 pub const TRACKING_NAME_LEN: usize = 64 * 1024;
 
-/// Bytes of Lua's memory by default (`lua-memory-limit`): scripts are short, and what holds more is a mistake.
+/// Bytes of Lua's memory by default (`lua-memory-limit`): scripts are short, and what holds more is a
+/// mistake.
 pub const LUA_MEMORY_DEFAULT: usize = 64 * 1024 * 1024;
 
 /// Bytes of cached scripts by default (`script-cache-limit`): a hundred thousand of the usual length.

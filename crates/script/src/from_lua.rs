@@ -31,8 +31,8 @@ enum Kind {
     MapValue,
 }
 
-/// Writes the value on top and takes it; false: it is too long. `frames` is the caller's, because errors leave
-/// without a word.
+/// Writes the value on top and takes it; false: it is too long. `frames` is the caller's, because errors
+/// leave without a word.
 pub(crate) fn write_reply(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>, shape: &Shape) -> bool {
     frames.clear();
     let start = reply.len();

@@ -34,8 +34,8 @@ pub(crate) const fn upvalue(index: c_int) -> c_int {
 #[derive(Clone, Copy)]
 pub(crate) struct Lua(pub(crate) State);
 
-// SAFETY, for every block below: the state is alive, as whoever has a `Lua` got it from a machine that runs or
-// from Lua itself; indexes and room are the callers' duty (see above).
+// SAFETY, for every block below: the state is alive, as whoever has a `Lua` got it from a machine that runs
+// or from Lua itself; indexes and room are the callers' duty (see above).
 impl Lua {
     #[inline]
     pub(crate) fn top(self) -> c_int {

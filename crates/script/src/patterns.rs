@@ -1,5 +1,5 @@
-//! A guard before Lua's pattern matching, which goes one call deeper for each item of a pattern that can match
-//! in more than one way.
+//! A guard before Lua's pattern matching, which goes one call deeper for each item of a pattern that can
+//! match in more than one way.
 
 use std::ffi::c_int;
 
