@@ -172,6 +172,7 @@ impl Engine {
         let shards = store.shard_count();
         let tracking = Tracking::new(&store);
         let scripts = Scripts::new(workers, config.lua_memory_limit as usize);
+        scripts.set_strict(config.lua_strict_keys);
         Engine {
             store,
             config: ArcSwap::from_pointee(config),
@@ -226,6 +227,7 @@ impl Engine {
     pub fn set_config(&self, config: Config) {
         self.store.set_snapshot_limit(config.snapshot_memory_limit as usize);
         self.scripts.pool.set_limit(config.lua_memory_limit as usize);
+        self.scripts.set_strict(config.lua_strict_keys);
         self.config.store(Arc::new(config));
         self.config_version.fetch_add(1, Ordering::Release);
     }

@@ -43,6 +43,7 @@ pub mod pipeline;
 pub mod pubsub;
 pub mod registry;
 pub mod replay;
+pub mod running;
 pub mod scripting;
 pub mod scripts;
 pub mod session;

@@ -9,7 +9,7 @@ use store::{Guard, Plan};
 use crate::access::Access;
 use crate::admit::{self, Request};
 use crate::args::Argv;
-use crate::command::{PlanInput, PlanRule, flag};
+use crate::command::{Group, PlanInput, PlanRule, flag};
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::effects::Effects;
@@ -114,7 +114,9 @@ impl Engine {
             let refusal = admit::unknown(&seat.config, session, argv);
             return self.refuse(seat, session, None, &refusal, reply);
         };
-        let cramped = cut_short || self.memory.is_over() && self.is_cramped(seat, session, command);
+        // While a script runs for too long, nobody can make room.
+        let may_make_room = self.memory.is_over() && !self.scripts.running.is_busy();
+        let cramped = cut_short || may_make_room && self.is_cramped(seat, session, command);
         let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
         if let Err(refusal) = admit::admit(&request) {
             return self.refuse(seat, session, Some(command), &refusal, reply);
@@ -125,8 +127,15 @@ impl Engine {
         if self.pause.holds(session, command, seat.worker.now) {
             return Outcome::Paused;
         }
+        if self.scripts.running.holds_all() {
+            self.wait_for_script(session, command);
+        }
         let plan = self.plan_at(command, prepared.first_key, argv, session, seat.worker.now);
-        let mut guard = self.store.lock(&plan);
+        let give_up = || self.scripts.running.is_busy() && session.origin == Origin::Client;
+        let Some(mut guard) = self.store.lock_unless(&plan, &give_up) else {
+            let refusal = self.scripts.running.busy_error();
+            return self.refuse(seat, session, Some(command), &refusal, reply);
+        };
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
         let outcome = self.execute(&mut env, command, prepared.first_key, argv);
@@ -143,6 +152,18 @@ impl Engine {
             self.replace_dump(&seat.config);
         }
         outcome
+    }
+
+    /// What looks at shards to make its plan (SCAN) waits for a script that holds all of them, but not for
+    /// good: then its worker would not hear anybody.
+    #[cold]
+    fn wait_for_script(&self, session: &Session, command: &'static Registered) {
+        if !matches!(command.row.plan, PlanRule::Custom(_)) || session.origin == Origin::Replay {
+            return;
+        }
+        while self.scripts.running.is_slow(self.host.monotonic_ns()) && !self.scripts.running.is_busy() {
+            self.host.sleep_us(SCRIPT_WAIT_US);
+        }
     }
 
     /// More memory is in use than may be: keys give way, whatever the request is. Whether it has to be
@@ -309,6 +330,9 @@ impl Engine {
     }
 }
 
+/// Between two looks at a script that others wait for.
+const SCRIPT_WAIT_US: u64 = 200;
+
 /// Finds the command, and the subcommand of a container.
 #[inline]
 pub fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
@@ -337,4 +361,19 @@ fn mute(session: &mut Session, reply: &mut Reply, start: usize) {
 /// Whether a command changes data, itself or through what it starts.
 pub fn may_write(command: &Registered) -> bool {
     command.row.has(flag::WRITE | flag::MAY_REPLICATE)
+}
+
+/// Whether a command may run a script: one of those that do, or EXEC.
+#[inline]
+pub fn is_for_scripts(command: &'static Registered) -> bool {
+    command.row.group == Group::Scripting || command.row.name == "exec"
+}
+
+/// Whether this request may run a script.
+#[inline]
+pub fn may_run_script(command: &'static Registered, session: &Session) -> bool {
+    is_for_scripts(command)
+        && session.multi.as_ref().is_none_or(|multi| {
+            multi.queue.iter().any(|queued| queued.command.row.group == Group::Scripting)
+        })
 }

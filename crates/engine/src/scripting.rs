@@ -1,23 +1,38 @@
-//! A script that runs: its commands go through the pipeline under the locks that its EVAL took, and their
-//! effects reach the log as one piece.
-
-use std::sync::atomic::Ordering;
+//! A script that runs: its commands go through the pipeline under the locks that its EVAL or FCALL took, and
+//! their effects reach the log as one piece.
 
 use resp::reply::Reply;
-use script::{Host, Run, Words};
+use script::{Function, Host, Machine, Passing, Run, Words};
+use store::Plan;
 
+use crate::admit::{self, DiskFault};
 use crate::args::Argv;
-use crate::command::{CmdResult, flag};
-use crate::config::Config;
+use crate::command::{CmdResult, Group, PlanRule, flag};
 use crate::ctx::Ctx;
-use crate::engine::Engine;
 use crate::error::CmdError;
-use crate::host::Level;
+use crate::host::{Level, WorkerId};
 use crate::multi::TransactionLog;
 use crate::pipeline::{Env, lookup, may_write};
 use crate::registry::Registered;
-use crate::scripts::{Ready, ScriptSeat};
+use crate::running::{Details, Running, ScriptKind};
 use crate::session::Origin;
+use crate::shebang::Shebang;
+
+/// A script that is to be run with the words of a request.
+pub struct Call<'c> {
+    pub function: Function,
+    /// What error texts call it.
+    pub name: &'c [u8],
+    pub kind: ScriptKind,
+    pub flags: Shebang,
+    /// Its first so many words are keys.
+    pub keys: usize,
+    /// The command is one of those that only read.
+    pub read_only: bool,
+}
+
+/// Where the words of a script begin in its request.
+pub const FIRST_WORD: usize = 3;
 
 /// What a script may do.
 #[derive(Clone, Copy, Default)]
@@ -26,102 +41,127 @@ struct Rights {
     allow_oom: bool,
 }
 
-/// Runs a script with the words from `first_word` on, the first `keys` of which are keys.
-pub fn run(
-    ctx: &mut Ctx,
-    seat: &mut ScriptSeat,
-    ready: &Ready,
-    (keys, first_word): (usize, usize),
-    read_only_command: bool,
-) -> CmdResult {
-    let engine = ctx.engine;
-    let shebang = ready.script.shebang;
+/// Runs a script.
+pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
+    let (engine, worker, flags) = (ctx.engine, ctx.worker.id, call.flags);
     let cramped = engine.memory.is_over() && ctx.worker.out_of_room && ctx.session.origin == Origin::Client;
-    if shebang.given {
-        admit(ctx, ready, read_only_command, cramped)?;
+    if flags.given {
+        admit(ctx, call, cramped)?;
     }
-    let rights = Rights {
-        read_only: read_only_command || shebang.no_writes,
-        allow_oom: shebang.given && shebang.allow_oom,
-    };
     let args = ctx.args;
-    let word = |index: usize| args.at(first_word + index);
-    let run = Run {
-        function: ready.function,
-        name: &ready.script.sha,
-        keys,
-        words: args.len() - first_word,
-        word: &word,
+    let word = |index: usize| args.at(FIRST_WORD + index);
+    let words = args.len() - FIRST_WORD;
+    let passing = match call.kind {
+        ScriptKind::Eval => Passing::Globals,
+        ScriptKind::Function => Passing::Arguments,
     };
-    let saved = (ctx.session.db, ctx.session.in_exec, ctx.session.in_script, ctx.session.unlogged);
-    (ctx.session.in_exec, ctx.session.in_script) = (true, true);
+    let run = Run { function: call.function, passing, name: call.name, keys: call.keys, words, word: &word };
+    let alone = ctx.keys.guard.holds_all();
+    let declared = (flags.declared_keys || !alone).then(|| sorted_keys(&args, call.keys));
+    let rights =
+        Rights { read_only: call.read_only || flags.no_writes, allow_oom: flags.given && flags.allow_oom };
+    let before = begin(ctx);
+    engine.scripts.running.begin(worker, call.kind, alone, ctx.worker.clock_ns);
+    let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
+    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared };
+    let result = machine.run(&mut host, &run, &mut reply);
+    engine.scripts.running.end(worker);
+    *ctx.reply = reply;
+    end(ctx, &before);
+    match result {
+        Ok(()) => own_error(ctx, start).map_or(Ok(()), |text| Err(CmdError::counted(text))),
+        Err(failure) if failure.counted => Err(CmdError::counted(failure.text)),
+        Err(failure) => Err(CmdError::of_bytes(failure.text)),
+    }
+}
+
+/// The keys of a request, for looking them up.
+fn sorted_keys<'a>(args: &Argv<'a>, count: usize) -> Vec<&'a [u8]> {
+    let mut keys: Vec<_> = (FIRST_WORD..FIRST_WORD + count).map(|index| args.at(index)).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// What of a session a script may change for itself.
+struct Before {
+    db: store::DbIndex,
+    in_exec: bool,
+    unlogged: bool,
+    /// The script's effects are a transaction of their own.
+    outermost: bool,
+}
+
+fn begin(ctx: &mut Ctx) -> Before {
+    let session = &mut *ctx.session;
     let outermost = ctx.worker.transaction.is_none();
+    let before =
+        Before { db: session.db, in_exec: session.in_exec, unlogged: session.unlogged, outermost };
+    (session.in_exec, session.in_script) = (true, true);
     if outermost {
         ctx.worker.transaction = Some(TransactionLog::default());
     }
-    engine.scripts.running.begin(ctx.worker.clock_ns);
-    let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
-    let mut host = ScriptHost { ctx, rights, cramped };
-    let result = seat.machine().run(&mut host, &run, &mut reply);
-    engine.scripts.running.end();
-    *ctx.reply = reply;
-    (_, ctx.session.in_exec, ctx.session.in_script, ctx.session.unlogged) = saved;
-    ctx.session.select(saved.0);
-    if outermost && let Some(transaction) = ctx.worker.transaction.take() {
-        transaction.commit(engine);
+    before
+}
+
+fn end(ctx: &mut Ctx, before: &Before) {
+    let session = &mut *ctx.session;
+    (session.in_exec, session.in_script, session.unlogged) = (before.in_exec, false, before.unlogged);
+    session.select(before.db);
+    if before.outermost && let Some(transaction) = ctx.worker.transaction.take() {
+        transaction.commit(ctx.engine);
     }
-    ctx.keys.effects.begin(false, ctx.session.db);
-    match result {
-        Ok(()) => count_reply(ctx, start),
-        Err(failure) if failure.counted => return Err(CmdError::counted(failure.text)),
-        Err(failure) => return Err(CmdError::of_bytes(failure.text)),
-    }
-    Ok(())
+    ctx.keys.effects.begin(false, before.db);
 }
 
 /// A script that returns an error has failed as a command that replies one.
-fn count_reply(ctx: &mut Ctx, start: usize) {
-    if let Some([b'-', text @ ..]) = ctx.reply.buf.get(start..) {
-        let end = text.iter().position(|byte| matches!(byte, b' ' | b'\r')).unwrap_or(text.len());
-        ctx.engine.errors.count(std::str::from_utf8(&text[..end]).unwrap_or("ERR"));
-        ctx.worker.stats.error_replies.add(1);
+fn own_error(ctx: &Ctx, start: usize) -> Option<Vec<u8>> {
+    match ctx.reply.buf.get(start..) {
+        Some([b'-', text @ .., b'\r', b'\n']) => Some(text.to_vec()),
+        _ => None,
     }
 }
 
 /// The rules for scripts that say what they are.
-fn admit(ctx: &Ctx, ready: &Ready, read_only_command: bool, cramped: bool) -> CmdResult {
-    let shebang = ready.script.shebang;
-    if !shebang.no_writes {
-        if is_disk_failing(ctx.engine, ctx.config) {
+fn admit(ctx: &Ctx, call: &Call<'_>, cramped: bool) -> CmdResult {
+    if call.flags.no_writes {
+        return Ok(());
+    }
+    match admit::disk_fault(ctx.engine, ctx.config).filter(|_| ctx.session.origin == Origin::Client) {
+        None => {}
+        Some(DiskFault::Saving) => {
             return Err(CmdError::fixed(
                 "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
                  Writable scripts are blocked. Use 'no-writes' flag for read only scripts.",
             ));
         }
-        if read_only_command {
-            return Err(CmdError::fixed("ERR Can not execute a script with write flag using *_ro command."));
-        }
-        if cramped && !shebang.allow_oom {
-            return Err(CmdError::fixed(
-                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-            ));
+        Some(DiskFault::Log(reason)) => {
+            return Err(CmdError::new(format!(
+                "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. \
+                 Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: {reason}"
+            )));
         }
     }
+    if call.read_only {
+        return Err(CmdError::fixed("ERR Can not execute a script with write flag using *_ro command."));
+    }
+    if cramped && !call.flags.allow_oom {
+        return Err(CmdError::fixed(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+        ));
+    }
     Ok(())
-}
-
-fn is_disk_failing(engine: &Engine, config: &Config) -> bool {
-    engine.writes_stopped.load(Ordering::Relaxed)
-        && config.stop_writes_on_bgsave_error
-        && !config.save.is_empty()
 }
 
 /// The script's way to the pipeline.
 struct ScriptHost<'h, 'a, 's> {
     ctx: &'h mut Ctx<'a, 's>,
+    call: &'h Call<'h>,
+    worker: WorkerId,
     rights: Rights,
     /// Memory was used up when the script began.
     cramped: bool,
+    /// The only keys it may touch, sorted, if it keeps to its keys.
+    declared: Option<Vec<&'a [u8]>>,
 }
 
 impl Host for ScriptHost<'_, '_, '_> {
@@ -132,9 +172,6 @@ impl Host for ScriptHost<'_, '_, '_> {
             Err(refusal) => return self.refuse(&refusal, reply),
         };
         let (engine, ctx) = (self.ctx.engine, &mut *self.ctx);
-        if command.row.has(flag::WRITE) {
-            engine.scripts.running.set_wrote();
-        }
         let mut env = Env {
             config: ctx.config,
             worker: &mut *ctx.worker,
@@ -155,9 +192,24 @@ impl Host for ScriptHost<'_, '_, '_> {
         self.ctx.engine.host.log(level, &String::from_utf8_lossy(message));
     }
 
+    fn count_error(&mut self, text: &[u8]) {
+        let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+        self.ctx.engine.errors.count(std::str::from_utf8(code).unwrap_or("ERR"));
+        self.ctx.worker.stats.error_replies.add(1);
+    }
+
     fn must_end(&mut self) -> Option<&'static str> {
-        let killed = self.ctx.engine.scripts.running.is_killed();
-        killed.then_some("ERR Error running script: Script killed by user with SCRIPT KILL.")
+        self.running().tell(self.worker, || Details {
+            name: self.call.name.into(),
+            command: self.ctx.args.to_owned(),
+        });
+        self.attend_others();
+        if !self.running().is_killed(self.worker) {
+            return None;
+        }
+        let command = self.call.kind.kill_command();
+        self.ctx.engine.host.log(Level::Warning, &format!("Lua script killed by user with {command}."));
+        Some(KILLED)
     }
 
     fn clock_s(&mut self) -> f64 {
@@ -165,7 +217,35 @@ impl Host for ScriptHost<'_, '_, '_> {
     }
 }
 
+const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
+
 impl ScriptHost<'_, '_, '_> {
+    fn running(&self) -> &Running {
+        &self.ctx.engine.scripts.running
+    }
+
+    /// After some time the worker hears its other clients.
+    fn attend_others(&self) {
+        let (host, threshold_ms) = (&self.ctx.engine.host, self.ctx.config.busy_reply_threshold_ms);
+        if threshold_ms == 0 || self.ctx.session.origin == Origin::Replay {
+            return;
+        }
+        let elapsed_ms = self.running().elapsed_ns(self.worker, host.monotonic_ns()) / 1_000_000;
+        if elapsed_ms < threshold_ms as u64 {
+            return;
+        }
+        if self.running().set_busy(self.worker) {
+            let text = format!(
+                "Slow script detected: still in execution after {elapsed_ms} milliseconds. You can try killing the \
+                 script using the {} command. Script name is: {}.",
+                self.call.kind.kill_command(),
+                String::from_utf8_lossy(self.call.name)
+            );
+            host.log(Level::Warning, &text);
+        }
+        host.attend();
+    }
+
     /// The command, if a script may run it now.
     fn admitted(&mut self, argv: &Argv<'_>) -> Result<&'static Registered, Refusal> {
         let Some(command) = lookup(argv) else {
@@ -179,20 +259,48 @@ impl ScriptHost<'_, '_, '_> {
         if row.has(flag::NO_SCRIPT) {
             return refuse(CmdError::fixed("ERR This Redis command is not allowed from script"));
         }
+        if self.declared.is_some() && !self.is_declared(command, argv) {
+            return refuse(UNDECLARED);
+        }
         if self.rights.read_only && may_write(command) {
             return refuse(CmdError::fixed("ERR Write commands are not allowed from read-only scripts."));
         }
         // What has begun to change data is not stopped halfway.
-        if self.ctx.engine.scripts.running.has_written() {
+        if self.running().has_written(self.worker) {
             return Ok(command);
         }
-        if row.has(flag::WRITE) && is_disk_failing(self.ctx.engine, self.ctx.config) {
-            return refuse(crate::admit::MISCONF);
+        let writes = row.has(flag::WRITE);
+        if writes
+            && self.ctx.session.origin == Origin::Client
+            && let Some(fault) = admit::disk_fault(self.ctx.engine, self.ctx.config)
+        {
+            return refuse(fault.error());
         }
         if row.has(flag::DENY_OOM) && self.cramped && !self.rights.allow_oom {
             return refuse(CmdError::OUT_OF_MEMORY);
         }
+        if writes && !self.running().begin_write(self.worker) {
+            return refuse(CmdError::fixed(KILLED));
+        }
         Ok(command)
+    }
+
+    /// Whether a command keeps to the keys that the script declared, and to shards that are locked.
+    fn is_declared(&self, command: &'static Registered, argv: &Argv<'_>) -> bool {
+        let (ctx, declared) = (&*self.ctx, self.declared.as_deref().unwrap_or_default());
+        let mut all = true;
+        command.row.visit_keys(argv, &mut |index| all &= declared.binary_search(&argv.at(index)).is_ok());
+        all && match (command.row.plan, command.row.keys) {
+            (PlanRule::Keys, _) => true,
+            // Their plans may look at any shard.
+            (PlanRule::All, _) | (_, []) => command.row.group == Group::PubSub,
+            _ => match ctx.engine.plan_at(command, None, argv, ctx.session, ctx.worker.now) {
+                Plan::None => true,
+                Plan::One(shard) => ctx.keys.guard.holds(shard),
+                Plan::Some(shards) => shards.iter().all(|&shard| ctx.keys.guard.holds(shard)),
+                Plan::All => false,
+            },
+        }
     }
 
     fn refuse(&mut self, Refusal(command, error): &Refusal, reply: &mut Reply) {
@@ -208,3 +316,5 @@ impl ScriptHost<'_, '_, '_> {
 
 /// Why a command does not run, and which it is.
 struct Refusal(Option<&'static Registered>, CmdError);
+
+const UNDECLARED: CmdError = CmdError::fixed("ERR Script attempted to access a key that it did not declare");

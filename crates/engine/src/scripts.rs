@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use script::{Function, Machine, Pool};
 
 use crate::engine::Engine;
+use crate::host::WorkerId;
+use crate::running::Running;
 use crate::shebang::{Shebang, parse};
 
 /// A script's name: the SHA-1 of its text, in hexadecimal digits.
@@ -58,52 +60,10 @@ pub struct Scripts {
     pub evicted: AtomicU64,
     /// How often all were dropped: machines of an earlier round are closed.
     flushes: AtomicUsize,
+    /// Some script that was met keeps to its keys, or all have to: only then is it asked of each.
+    some_keep_to_keys: AtomicBool,
+    all_keep_to_keys: AtomicBool,
     pub running: Running,
-}
-
-/// The script that runs; at most one, because it has all shards.
-#[derive(Debug, Default)]
-pub struct Running {
-    /// Monotonic nanoseconds of its start; 0: none runs.
-    since_ns: AtomicU64,
-    wrote: AtomicBool,
-    kill: AtomicBool,
-}
-
-impl Running {
-    pub fn begin(&self, now_ns: u64) {
-        self.wrote.store(false, Ordering::Relaxed);
-        self.kill.store(false, Ordering::Relaxed);
-        self.since_ns.store(now_ns.max(1), Ordering::Relaxed);
-    }
-
-    pub fn end(&self) {
-        self.since_ns.store(0, Ordering::Relaxed);
-    }
-
-    /// For how long a script has been running.
-    pub fn elapsed_ns(&self, now_ns: u64) -> Option<u64> {
-        match self.since_ns.load(Ordering::Relaxed) {
-            0 => None,
-            since => Some(now_ns.saturating_sub(since)),
-        }
-    }
-
-    pub fn set_wrote(&self) {
-        self.wrote.store(true, Ordering::Relaxed);
-    }
-
-    pub fn has_written(&self) -> bool {
-        self.wrote.load(Ordering::Relaxed)
-    }
-
-    pub fn kill(&self) {
-        self.kill.store(true, Ordering::Relaxed);
-    }
-
-    pub fn is_killed(&self) -> bool {
-        self.kill.load(Ordering::Relaxed)
-    }
 }
 
 #[derive(Default)]
@@ -158,8 +118,28 @@ impl Scripts {
             pool: Arc::new(Pool::new(workers, memory_limit)),
             evicted: AtomicU64::new(0),
             flushes: AtomicUsize::new(0),
-            running: Running::default(),
+            some_keep_to_keys: AtomicBool::new(false),
+            all_keep_to_keys: AtomicBool::new(false),
+            running: Running::new(workers),
         }
+    }
+
+    /// `lua-strict-keys`.
+    pub fn set_strict(&self, strict: bool) {
+        self.all_keep_to_keys.store(strict, Ordering::Relaxed);
+    }
+
+    /// Whether the script of a text keeps to its keys.
+    pub fn text_keeps_to_keys(&self, text: &[u8]) -> bool {
+        self.all_keep_to_keys.load(Ordering::Relaxed)
+            || text.starts_with(b"#!") && parse(text).is_ok_and(|shebang| shebang.declared_keys)
+    }
+
+    /// Whether the script of a name keeps to its keys.
+    pub fn sha_keeps_to_keys(&self, sha: &[u8]) -> bool {
+        self.all_keep_to_keys.load(Ordering::Relaxed)
+            || self.some_keep_to_keys.load(Ordering::Relaxed)
+                && self.find(sha).is_some_and(|script| script.shebang.declared_keys)
     }
 
     pub fn count(&self) -> usize {
@@ -182,6 +162,9 @@ impl Scripts {
 
     /// The script of a text; with that, it is in the cache, if it fits there.
     fn remember(&self, script: Arc<Script>, limit: usize) {
+        if script.shebang.declared_keys {
+            self.some_keep_to_keys.store(true, Ordering::Relaxed);
+        }
         let mut cache = self.cache.lock();
         if cache.by_sha.contains_key(&script.sha) {
             return;
@@ -262,7 +245,7 @@ impl ScriptSeat {
         text: &[u8],
         wanted: Wanted,
         limit: usize,
-        worker: usize,
+        worker: WorkerId,
     ) -> Result<Ready, Refusal> {
         self.follow_flushes(&engine.scripts);
         let hash = base::hash::hash(text);
@@ -284,7 +267,7 @@ impl ScriptSeat {
     }
 
     /// The script of a name; nothing if the server does not know it.
-    pub fn by_sha(&mut self, engine: &Engine, sha: &[u8], worker: usize) -> Result<Option<Ready>, Refusal> {
+    pub fn by_sha(&mut self, engine: &Engine, sha: &[u8], worker: WorkerId) -> Result<Option<Ready>, Refusal> {
         self.follow_flushes(&engine.scripts);
         let Some(sha) = lower_sha(sha) else { return Ok(None) };
         if let Some(ready) = self.ready(self.by_sha.get(&sha).copied(), |script| !script.is_gone()) {
@@ -323,11 +306,11 @@ impl ScriptSeat {
         engine: &Engine,
         script: &Arc<Script>,
         text_hash: u64,
-        worker: usize,
+        worker: WorkerId,
     ) -> Result<Ready, Refusal> {
         let pool = &engine.scripts.pool;
         if self.machine.is_none() {
-            self.machine = Machine::new(pool, worker, engine.host.random());
+            self.machine = Machine::new(pool, usize::from(worker.0), engine.host.random());
         }
         let Some(machine) = &mut self.machine else {
             return Err(b"ERR not enough memory for Lua (lua-memory-limit)".to_vec());

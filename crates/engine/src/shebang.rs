@@ -11,14 +11,17 @@ pub struct Shebang {
     pub given: bool,
     pub no_writes: bool,
     pub allow_oom: bool,
+    /// It keeps to its keys: only their shards are locked, and other keys are errors.
+    pub declared_keys: bool,
 }
 
 type SetFlag = fn(&mut Shebang);
 
 /// Those without an effect are about a cluster or a replica that has lost its master.
-const FLAGS: [(&str, SetFlag); 5] = [
+const FLAGS: [(&str, SetFlag); 6] = [
     ("no-writes", |shebang| shebang.no_writes = true),
     ("allow-oom", |shebang| shebang.allow_oom = true),
+    ("declared-keys", |shebang| shebang.declared_keys = true),
     ("allow-stale", |_| {}),
     ("no-cluster", |_| {}),
     ("allow-cross-slot-keys", |_| {}),

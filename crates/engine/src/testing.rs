@@ -577,6 +577,10 @@ impl Host for TestHost {
         self.0.clock.monotonic_ns()
     }
 
+    fn attend(&self) {
+        self.0.call("attend");
+    }
+
     fn sleep_us(&self, us: u64) {
         self.0.clock.advance_ms(us / 1000);
     }

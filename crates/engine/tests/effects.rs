@@ -438,6 +438,17 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "RESTORE short 0 PAYLOAD",
         ],
     ),
+    // Scripts: what their commands did, in the databases in which they did it.
+    (
+        "eval",
+        &[
+            "EVAL \"redis.call('set', 's', 1) redis.call('spop', 'set') return redis.call('pexpire', 'h', 700)\" 0",
+            "EVAL \"redis.call('incr', 'i') redis.call('select', 1) return redis.call('set', 'q', 2)\" 0",
+            "EVAL \"redis.call('select', 2) redis.call('set', 'q', redis.call('time')[1]) return 1\" 0",
+            "EVAL \"redis.pcall('incr', 'h') redis.call('rpush', 'l', 'x') redis.call('get', 'short') return 1\" 0",
+            "EVAL \"#!lua flags=declared-keys\\nreturn redis.call('rename', KEYS[1], KEYS[2])\" 2 s i",
+        ],
+    ),
     // Databases.
     ("flushdb", &["FLUSHDB", "FLUSHDB ASYNC"]),
     ("flushall", &["FLUSHALL", "FLUSHALL SYNC"]),

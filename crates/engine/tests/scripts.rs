@@ -1,13 +1,13 @@
 //! Scripts: what their commands may do, what is logged of them, and which of them the server remembers.
 
-use base::bytes::escape;
 use engine::scripts::lower_sha;
 use engine::testing::{TestEngine, check_script, show};
 
-/// The reply to a request of these words, whatever is in them.
+/// The reply to a request of these words; a text without its quotes.
 fn request(test: &mut TestEngine, words: &[&str]) -> String {
-    let line: Vec<String> = words.iter().map(|word| escape(word.as_bytes())).collect();
-    show(&test.run(&line.join(" ")))
+    let shown = show(&test.run_words(words));
+    let text = shown.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    text.map_or_else(|| shown.clone(), str::to_owned)
 }
 
 fn eval(test: &mut TestEngine, command: &str, source: &str, rest: &[&str]) -> String {
@@ -22,7 +22,7 @@ fn scripts_run_commands() {
         ("return redis.call('get', KEYS[1])", &["1", "k"], "v"),
         ("return redis.call('get', 'none')", &["0"], "nil"),
         ("return redis.REDIS_VERSION", &["0"], engine::REDIS_VERSION),
-        ("redis.call('rpush', 'l', 1, 2, 3) return redis.call('lrange', 'l', 0, -1)", &["0"], "[1 2 3]"),
+        ("redis.call('rpush', 'l', 1, 2, 3) return redis.call('lrange', 'l', 0, -1)", &["0"], "[\"1\" \"2\" \"3\"]"),
         ("redis.call('select', 3) redis.call('set', 'other', 1) return 1", &["0"], "1"),
         ("return redis.call('exists', 'other')", &["0"], "0"),
         ("return redis.call('hgetall', 'none')", &["0"], "[]"),
@@ -31,7 +31,7 @@ fn scripts_run_commands() {
             &["0"],
             "1",
         ),
-        ("return redis.call('blpop', 'empty', 0)", &["0"], "nil"),
+        ("return redis.call('blmpop', 0, 1, 'empty', 'LEFT')", &["0"], "nil"),
         (
             "return #redis.call('set', 'big', string.rep('x', 100000)).ok + #redis.call('get', 'big')",
             &["0"],
@@ -47,6 +47,7 @@ fn scripts_run_commands() {
             "return redis.call('eval', 'return 1', 0)",
             "-ERR This Redis command is not allowed from script script: ",
         ),
+        ("return redis.call('blpop', 'x', 0)", "-ERR This Redis command is not allowed from script script: "),
         ("return redis.call('multi')", "-ERR This Redis command is not allowed from script script: "),
         ("return redis.call('incr', 'k')", "-ERR value is not an integer or out of range script: "),
         (
@@ -170,4 +171,62 @@ fn errors_are_counted_once() {
         eval(&mut test, "EVAL", source, &["0"]);
         assert_eq!(count(&test, code), expected, "{source}");
     }
+}
+
+/// A script that keeps to its keys sees no others, whatever shards those are in.
+#[test]
+fn declared_keys_are_all_that_a_script_has() {
+    let run = |test: &mut TestEngine, body: &str, keys: &[&str]| {
+        let source = format!("#!lua flags=declared-keys\n{body}");
+        let count = keys.len().to_string();
+        eval(test, "EVAL", &source, &[&[count.as_str()], keys].concat())
+    };
+    const UNDECLARED: &str = "-ERR Script attempted to access a key that it did not declare script: ";
+    let mut test = TestEngine::new();
+    test.run("MSET a 1 b 2 c 3");
+    for (body, keys, expected) in [
+        ("return redis.call('get', KEYS[1])", &["a"][..], "1"),
+        ("return redis.call('get', 'b')", &["a", "b", "a"], "2"),
+        ("return redis.call('mget', 'c', 'a')", &["a", "c"], "[\"3\" \"1\"]"),
+        ("return redis.call('publish', 'c', 'a')", &[], "0"),
+        ("return redis.call('echo', 'c')", &[], "c"),
+        ("return redis.call('sort', 'none')", &["none"], "[]"),
+        ("redis.call('select', 1) return redis.call('exists', 'a')", &["a"], "0"),
+    ] {
+        assert_eq!(run(&mut test, body, keys), expected, "{body}");
+    }
+    for (body, keys) in [
+        ("return redis.call('get', 'b')", &["a"][..]),
+        ("return redis.call('get', 'b')", &[]),
+        ("return redis.call('mget', 'a', 'b')", &["a"]),
+        ("return redis.call('sort', 'a', 'by', 'w*')", &["a"]),
+        ("return redis.call('keys', '*')", &["a"]),
+        ("return redis.call('dbsize')", &["a"]),
+        ("return redis.call('scan', 0)", &["a"]),
+        ("return redis.call('flushall')", &["a"]),
+        ("return redis.call('randomkey')", &["a"]),
+    ] {
+        let reply = run(&mut test, body, keys);
+        assert!(reply.starts_with(UNDECLARED), "{body}: {reply}");
+    }
+    // The same by name, and for all scripts if that is asked for.
+    let name = load(&mut test, "#!lua flags=declared-keys\nreturn redis.call('get', 'a')");
+    assert_eq!(eval(&mut test, "EVALSHA", &name, &["1", "a"]), "1");
+    assert!(eval(&mut test, "EVALSHA", &name, &["1", "b"]).starts_with(UNDECLARED));
+    let plain = load(&mut test, "return redis.call('get', 'a')");
+    assert_eq!(eval(&mut test, "EVALSHA", &plain, &["1", "b"]), "1");
+    test.run("CONFIG SET lua-strict-keys yes");
+    assert_eq!(eval(&mut test, "EVALSHA", &plain, &["1", "a"]), "1");
+    assert!(eval(&mut test, "EVALSHA", &plain, &["1", "b"]).starts_with(UNDECLARED));
+    test.check_invariants();
+}
+
+/// The time stands still for a script: what has not expired when it begins does not while it runs.
+#[test]
+fn nothing_expires_while_a_script_runs() {
+    let mut test = TestEngine::new();
+    test.run("SET k v PX 5");
+    let source = "local t = redis.call('time') local n = 0 repeat n = n + 1 until n > 1e6 \
+                  return {redis.call('get', 'k'), redis.call('pttl', 'k')}";
+    assert_eq!(eval(&mut test, "EVAL", source, &["0"]), "[\"v\" 5]");
 }

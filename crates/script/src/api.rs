@@ -13,9 +13,18 @@ use crate::to_lua::{push_error, push_field, push_reply};
 
 /// Pushes the table.
 pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
-    lua.new_table(0, FUNCTIONS.len() + CONSTANTS.len() + 2);
+    push_with(lua, machine, FUNCTIONS);
+}
+
+/// Pushes what of it is there while a library is loaded.
+pub(crate) fn push_loading_table(lua: Lua, machine: *mut c_void) {
+    push_with(lua, machine, &[("log", log)]);
+}
+
+fn push_with(lua: Lua, machine: *mut c_void, functions: &[(&str, NativeFunction)]) {
+    lua.new_table(0, functions.len() + CONSTANTS.len() + 2);
     let table = lua.top();
-    for (name, function) in FUNCTIONS {
+    for (name, function) in functions {
         push_function(lua, machine, *function);
         lua.raw_set_field(table, name);
     }
@@ -147,7 +156,7 @@ fn collect_words(lua: Lua, machine: &mut Shared) -> Result<(), &'static [u8]> {
 const COMMAND_LEN_MAX: usize = 1 << 31;
 
 /// Raises a table with `ERR` and the text.
-fn fail(lua: Lua, text: &CStr) -> ! {
+pub(crate) fn fail(lua: Lua, text: &CStr) -> ! {
     lua.push_text("ERR ");
     lua.push_bytes(text.to_bytes());
     lua.concat(2);

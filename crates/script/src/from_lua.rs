@@ -6,11 +6,13 @@ use resp::reply::{Mark, Reply};
 use crate::lua::{BOOLEAN, Lua, NIL, NUMBER, STRING, TABLE};
 
 /// How replies are written.
-pub(crate) struct Shape {
+pub(crate) struct Shape<'a> {
     /// The script asked for RESP3: its booleans are booleans.
     pub(crate) resp3: bool,
     /// Bytes that a reply may have.
     pub(crate) len_max: usize,
+    /// Told of each error that nobody has counted.
+    pub(crate) count_error: &'a mut dyn FnMut(&[u8]),
 }
 
 /// An aggregate that is being written.
@@ -33,7 +35,7 @@ enum Kind {
 
 /// Writes the value on top and takes it; false: it is too long. `frames` is the caller's, because errors
 /// leave without a word.
-pub(crate) fn write_reply(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>, shape: &Shape) -> bool {
+pub(crate) fn write_reply(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>, shape: &mut Shape<'_>) -> bool {
     frames.clear();
     let start = reply.len();
     write_value(lua, reply, frames, shape);
@@ -90,7 +92,7 @@ fn advance(lua: Lua, frame: &mut Frame) -> bool {
 }
 
 /// Writes a leaf and takes it, or opens an aggregate.
-fn write_value(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>, shape: &Shape) {
+fn write_value(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>, shape: &mut Shape<'_>) {
     if !lua.has_room(5) {
         reply.error("ERR reached lua stack limit");
         return lua.pop(1);
@@ -100,14 +102,17 @@ fn write_value(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>, shape: &Sha
         NUMBER => reply.integer(to_integer(lua.number(-1))),
         BOOLEAN if shape.resp3 => reply.bool(lua.boolean(-1)),
         BOOLEAN if lua.boolean(-1) => reply.integer(1),
-        TABLE => return write_table(lua, reply, frames),
+        TABLE => return write_table(lua, reply, frames, shape),
         _ => reply.null(),
     }
     lua.pop(1);
 }
 
-fn write_table(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>) {
+fn write_table(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>, shape: &mut Shape<'_>) {
     let table = lua.top();
+    if write_error(lua, reply, shape) {
+        return lua.set_top(table - 1);
+    }
     for (name, kind, write) in LEAVES {
         lua.raw_get_field(table, name);
         if lua.kind(-1) == *kind && write(lua, reply) {
@@ -127,15 +132,31 @@ fn write_table(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>) {
     frames.push(Frame { kind: Kind::Array, mark: reply.defer(), count: 0 });
 }
 
+/// Writes the table on top if it is an error; it stays there.
+fn write_error(lua: Lua, reply: &mut Reply, shape: &mut Shape<'_>) -> bool {
+    let table = lua.top();
+    lua.raw_get_field(table, "err");
+    let is_error = lua.kind(-1) == STRING;
+    if is_error {
+        let text = lua.bytes(-1).unwrap_or_default();
+        reply.error(text);
+        lua.raw_get_field(table, COUNTED);
+        if !lua.boolean(-1) {
+            (shape.count_error)(text);
+        }
+    }
+    lua.set_top(table);
+    is_error
+}
+
+/// The field that says of an error that statistics know it.
+pub(crate) const COUNTED: &str = "ignore_error_stats_update";
+
 /// Writes the field on top; false if it is not of the form it should have.
 type WriteLeaf = fn(Lua, &mut Reply) -> bool;
 
 /// Fields that make a table a reply of another kind, in the order in which they are looked for.
 const LEAVES: &[(&str, i32, WriteLeaf)] = &[
-    ("err", STRING, |lua, reply| {
-        reply.error(lua.bytes(-1).unwrap_or_default());
-        true
-    }),
     ("ok", STRING, |lua, reply| {
         reply.raw(b"+");
         write_line(reply, lua.bytes(-1).unwrap_or_default());

@@ -6,6 +6,7 @@ mod api;
 mod bits;
 mod from_lua;
 mod json;
+mod library;
 mod lua;
 mod machine;
 mod memory;
@@ -15,7 +16,8 @@ mod sandbox;
 mod structs;
 mod to_lua;
 
-pub use machine::{Failure, Function, Machine, Run};
+pub use library::{Registered, is_name};
+pub use machine::{Failure, Function, Machine, Passing, Run};
 pub use memory::Pool;
 
 use resp::reply::Reply;
@@ -29,6 +31,8 @@ pub trait Host {
     fn set_logged(&mut self, logged: bool);
     /// `redis.log`, with Redis' levels 0 to 3.
     fn log(&mut self, level: u8, message: &[u8]);
+    /// The script returns an error that no command of it has met.
+    fn count_error(&mut self, text: &[u8]);
     /// Asked every now and then: whether the script must end, and with which error.
     fn must_end(&mut self) -> Option<&'static str>;
     /// Seconds, of any clock that only goes forward.

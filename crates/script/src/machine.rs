@@ -10,20 +10,38 @@ use mlua_sys as ffi;
 use resp::reply::{Protocol, Reply};
 use resp::request::Span;
 
-use crate::from_lua::{Frame, Shape, write_reply};
+use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::lua::{
     ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
-use crate::{Host, json, msgpack, sandbox};
+use crate::library::Loading;
+use crate::{Host, json, library, msgpack, sandbox};
 
 /// A compiled script, until the machine that holds it forgets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Function(c_int);
 
+impl Function {
+    /// What the registry keeps at a place.
+    pub(crate) fn of(place: c_int) -> Function {
+        Function(place)
+    }
+}
+
+/// How a script gets its keys and arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passing {
+    /// As KEYS and ARGV.
+    Globals,
+    /// As the arguments of the function.
+    Arguments,
+}
+
 /// One run of a script.
 pub struct Run<'a> {
     pub function: Function,
+    pub passing: Passing,
     /// What error texts call the script.
     pub name: &'a [u8],
     /// The first so many words are KEYS, the others ARGV.
@@ -45,14 +63,15 @@ pub struct Machine {
     lua: Lua,
     shared: NonNull<Shared>,
     meter: NonNull<Meter>,
-    entries: Entries,
+    pub(crate) entries: Entries,
 }
 
 // SAFETY: everything the pointers lead to belongs to the machine alone; Lua has no ties to a thread.
 unsafe impl Send for Machine {}
 
 /// What the machine calls under protection, kept in the registry: calling them then allocates nothing.
-struct Entries {
+pub(crate) struct Entries {
+    pub(crate) load: c_int,
     run: c_int,
     compile: c_int,
     explain: c_int,
@@ -81,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) json_frames: Vec<json::Frame>,
     pub(crate) json_open: Vec<json::Open>,
     pub(crate) levels: Vec<msgpack::Level>,
+    /// The library that is being loaded.
+    pub(crate) loading: Option<Loading>,
     /// The environment of scripts, in the registry.
     globals: c_int,
 }
@@ -140,7 +161,7 @@ impl Machine {
             return None;
         }
         let shared = leak(Shared::new(seed));
-        let entries = Entries { run: 0, compile: 0, explain: 0, on_error: 0 };
+        let entries = Entries { load: 0, run: 0, compile: 0, explain: 0, on_error: 0 };
         let mut machine = Machine { lua: Lua(state), shared, meter, entries };
         machine.set_up().then_some(machine)
     }
@@ -178,9 +199,7 @@ impl Machine {
     /// Runs a script and writes what it returns. On failure nothing is written.
     pub fn run(&mut self, host: &mut dyn Host, run: &Run<'_>, reply: &mut Reply) -> Result<(), Failure> {
         let start = reply.len();
-        // SAFETY: Lua does not run, so nobody else reads the meter.
-        let text_max = unsafe { self.meter.as_ref() }.text_max();
-        self.begin(host, text_max);
+        let text_max = self.begin(host);
         let len_max = text_max.saturating_mul(REPLY_PER_MEMORY);
         let mut frame = RunFrame { run, reply, len_max, too_long: false };
         let error = self.enter(self.entries.run, (&raw mut frame).cast(), self.entries.on_error);
@@ -197,7 +216,10 @@ impl Machine {
         result
     }
 
-    fn begin(&mut self, host: &mut dyn Host, text_max: usize) {
+    /// Makes ready for a run; returns how long texts may become.
+    pub(crate) fn begin(&mut self, host: &mut dyn Host) -> usize {
+        // SAFETY: Lua does not run, so nobody else reads the meter.
+        let text_max = unsafe { self.meter.as_ref() }.text_max();
         let host: NonNull<dyn Host + '_> = NonNull::from(host);
         // SAFETY: only the lifetime changes; `end` takes the host away before the borrow ends, and nothing
         // between them returns early.
@@ -210,9 +232,16 @@ impl Machine {
         self.lua.raw_get_at(REGISTRY, shared.globals);
         self.lua.replace(GLOBALS);
         self.lua.set_hook(Some(hook), HookEvery::Instructions(HOOK_INSTRUCTIONS));
+        text_max
     }
 
-    fn end(&mut self) {
+    /// What native functions find; while Lua does not run.
+    pub(crate) fn shared_mut(&mut self) -> &mut Shared {
+        // SAFETY: Lua does not run, so nobody else has a reference.
+        unsafe { self.shared.as_mut() }
+    }
+
+    pub(crate) fn end(&mut self) {
         self.lua.set_hook(None, HookEvery::Line);
         self.lua.set_top(0);
         // SAFETY: as in `begin`.
@@ -245,7 +274,7 @@ impl Machine {
     }
 
     /// Calls one of the entries with a pointer. An error stays on top.
-    fn enter(&mut self, entry: c_int, frame: *mut c_void, on_error: c_int) -> Option<ErrorKind> {
+    pub(crate) fn enter(&mut self, entry: c_int, frame: *mut c_void, on_error: c_int) -> Option<ErrorKind> {
         self.lua.set_top(0);
         let mut handler = 0;
         if on_error != 0 {
@@ -287,6 +316,7 @@ impl Shared {
             json_frames: Vec::new(),
             json_open: Vec::new(),
             levels: Vec::new(),
+            loading: None,
             globals: 0,
         }
     }
@@ -310,6 +340,10 @@ unsafe extern "C-unwind" fn set_up(state: State) -> c_int {
     lua.push_pointer(pointer);
     lua.raw_set(REGISTRY);
     sandbox::build(lua, pointer);
+    lua.push_pointer(pointer);
+    lua.insert(-5);
+    lua.push_native(library::load, 5);
+    entries.load = lua.keep();
     let globals = lua.keep();
     // SAFETY: the machine is being made: nobody else has a reference.
     unsafe { (**shared).globals = globals };
@@ -341,16 +375,45 @@ unsafe extern "C-unwind" fn run(state: State) -> c_int {
     let frame = unsafe { &mut *lua.pointer(1).cast::<RunFrame<'_, '_>>() };
     let run = frame.run;
     lua.raw_get_at(REGISTRY, run.function.0);
+    match run.passing {
+        Passing::Arguments => {
+            push_words(lua, run, 0, run.keys);
+            push_words(lua, run, run.keys, run.words);
+            lua.call(2, 1);
+        }
+        Passing::Globals => call_with_globals(lua, run),
+    }
+    let shared = shared(lua);
+    let host = shared.host;
+    let mut count_error = |text: &[u8]| {
+        if let Some(mut host) = host {
+            // SAFETY: as in `Shared::host`; writing a reply calls nothing else of the host's.
+            unsafe { host.as_mut() }.count_error(text);
+        }
+    };
+    let mut shape =
+        Shape { resp3: shared.resp3, len_max: frame.len_max, count_error: &mut count_error };
+    frame.too_long = !write_reply(lua, frame.reply, &mut shared.frames, &mut shape);
+    0
+}
+
+/// Pushes a table of the words in a range.
+fn push_words(lua: Lua, run: &Run<'_>, from: usize, to: usize) {
+    lua.new_table(to - from, 0);
+    for index in from..to {
+        lua.push_bytes((run.word)(index));
+        lua.raw_set_at(-2, (index - from) as c_int + 1);
+    }
+}
+
+/// Calls the script on top, within `run`.
+fn call_with_globals(lua: Lua, run: &Run<'_>) {
     // The script may have replaced its own environment when it ran before.
     lua.push_value(upvalue(2));
     lua.set_environment(-2);
     for (name, from, to) in [(upvalue(3), 0, run.keys), (upvalue(4), run.keys, run.words)] {
         lua.push_value(name);
-        lua.new_table(to - from, 0);
-        for index in from..to {
-            lua.push_bytes((run.word)(index));
-            lua.raw_set_at(-2, (index - from) as c_int + 1);
-        }
+        push_words(lua, run, from, to);
         lua.raw_set(upvalue(2));
     }
     lua.call(0, 1);
@@ -359,10 +422,6 @@ unsafe extern "C-unwind" fn run(state: State) -> c_int {
         lua.push_nil();
         lua.raw_set(upvalue(2));
     }
-    let shared = shared(lua);
-    let shape = Shape { resp3: shared.resp3, len_max: frame.len_max };
-    frame.too_long = !write_reply(lua, frame.reply, &mut shared.frames, &shape);
-    0
 }
 
 unsafe extern "C-unwind" fn compile(state: State) -> c_int {
@@ -425,7 +484,7 @@ unsafe extern "C-unwind" fn explain(state: State) -> c_int {
         frame.text.extend_from_slice(&text[..text.len().min(100)]);
         return 0;
     }
-    for name in ["err", "source", "line", "ignore_error_stats_update"] {
+    for name in ["err", "source", "line", COUNTED] {
         lua.raw_get_field(1, name);
     }
     frame.text.extend_from_slice(lua.bytes(3).unwrap_or(b"ERR unknown error"));
@@ -462,7 +521,7 @@ unsafe extern "C-unwind" fn hook(state: State, _: *mut ffi::lua_Debug) {
     lua.raise()
 }
 
-const OUT_OF_MEMORY: &[u8] = b"not enough memory: the script needs more than lua-memory-limit.";
+pub(crate) const OUT_OF_MEMORY: &[u8] = b"not enough memory: the script needs more than lua-memory-limit.";
 const REPLY_TOO_LONG: &[u8] = b"the script's reply is too long.";
 /// How much longer than Lua's memory a reply may be: one string can stand in it many times.
 const REPLY_PER_MEMORY: usize = 4;

@@ -7,9 +7,9 @@ use mlua_sys as ffi;
 
 use crate::lua::{FUNCTION, GLOBALS, Lua, NIL, NativeFunction, STRING, State, TABLE, upvalue};
 use crate::machine::{NO_BYTECODE, is_bytecode, push_function, shared};
-use crate::{api, bits, json, msgpack, patterns, structs};
+use crate::{api, bits, json, library, msgpack, patterns, structs};
 
-/// Pushes the environment of scripts.
+/// Pushes the environment of scripts, and after it what the loading of libraries needs.
 pub(crate) fn build(lua: Lua, machine: *mut c_void) {
     for (library, name) in OWN_LIBRARIES {
         lua.open(*library, name);
@@ -40,6 +40,8 @@ pub(crate) fn build(lua: Lua, machine: *mut c_void) {
     lua.raw_set_field(lua.top() - 1, "clock");
     lua.raw_set_field(globals, "os");
     shut(lua, (globals, doors));
+    let places = library::Places { globals, scripts: lua.top(), doors };
+    library::push_globals(lua, machine, &places);
 }
 
 /// Puts a door before each library and before the globals; pushes the latter.
@@ -59,10 +61,7 @@ fn shut(lua: Lua, (globals, doors): (c_int, c_int)) {
     push_locked(lua);
     lua.raw_set_field(texts, "__metatable");
     lua.set_top(texts - 2);
-    lua.new_table(0, 1);
-    lua.push_native(missing_global, 0);
-    lua.raw_set_field(lua.top() - 1, "__index");
-    lua.set_metatable(globals);
+    refuse_missing(lua, globals);
     lua.push_value(globals);
     push_door(lua, doors);
     lua.push_value(-1);
@@ -73,21 +72,34 @@ fn shut(lua: Lua, (globals, doors): (c_int, c_int)) {
     lua.replace(GLOBALS);
 }
 
+/// Makes it an error to read what a table does not have.
+pub(crate) fn refuse_missing(lua: Lua, table: c_int) {
+    lua.new_table(0, 1);
+    lua.push_native(missing_global, 0);
+    lua.raw_set_field(lua.top() - 1, "__index");
+    lua.set_metatable(table);
+}
+
 /// Pushes an empty table through which the one on top can be read only; that one stays below it.
-fn push_door(lua: Lua, doors: c_int) {
+pub(crate) fn push_door(lua: Lua, doors: c_int) {
     let guarded = lua.top();
     lua.new_table(0, 0);
     lua.new_table(0, 3);
     lua.push_value(guarded);
     lua.raw_set_field(guarded + 2, "__index");
-    lua.push_native(read_only, 0);
-    lua.raw_set_field(guarded + 2, "__newindex");
-    push_locked(lua);
-    lua.raw_set_field(guarded + 2, "__metatable");
+    close(lua, guarded + 2);
     lua.set_metatable(guarded + 1);
     lua.push_value(guarded + 1);
     lua.push_value(guarded);
     lua.raw_set(doors);
+}
+
+/// Makes a metatable one of those that nobody changes and through which nobody writes.
+pub(crate) fn close(lua: Lua, metatable: c_int) {
+    lua.push_native(read_only, 0);
+    lua.raw_set_field(metatable, "__newindex");
+    push_locked(lua);
+    lua.raw_set_field(metatable, "__metatable");
 }
 
 /// Pushes what stands for a metatable that nobody may have: an empty table that cannot be changed.
@@ -154,6 +166,7 @@ const REPLACED: &[(&str, Replaced)] = &[
         ],
     ),
     ("table", &[("insert", guarded_call), ("remove", guarded_call), ("sort", guarded_call)]),
+    ("coroutine", &[("resume", resume)]),
     ("math", &[("random", random), ("randomseed", randomseed)]),
     (
         "string",
@@ -290,6 +303,16 @@ unsafe extern "C-unwind" fn xpcall(state: State) -> c_int {
     lua.push_bool(!failed);
     lua.replace(1);
     lua.top()
+}
+
+/// Nor does a coroutine hold up the end of a script.
+unsafe extern "C-unwind" fn resume(state: State) -> c_int {
+    let lua = Lua(state);
+    let function = lua.native(REPLACED_FUNCTION).expect("the replaced functions are native");
+    // SAFETY: it finds its arguments as Lua would pass them.
+    let results = unsafe { function(state) };
+    stop_if_ended(lua);
+    results
 }
 
 /// Calls a script's handler, its second own value, but not for the end of the script: the hook that raised

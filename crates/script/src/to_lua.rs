@@ -1,5 +1,6 @@
 //! Replies as Lua values: RESP2 and RESP3, whole and in one piece, as a command has just written them.
 
+use crate::from_lua::COUNTED;
 use crate::lua::Lua;
 
 /// Pushes the reply that `bytes` begin with; returns what follows it. Nesting is that of our own commands'
@@ -36,7 +37,7 @@ pub(crate) fn push_error(lua: Lua, text: &[u8]) {
     push_field(lua, "err", text);
     // The pipeline has counted it.
     lua.push_bool(true);
-    lua.raw_set_field(lua.top() - 1, "ignore_error_stats_update");
+    lua.raw_set_field(lua.top() - 1, COUNTED);
 }
 
 pub(crate) fn push_field(lua: Lua, name: &str, value: &[u8]) {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use resp::reply::{Protocol, Reply};
-use script::{Host, Machine, Pool, Run, Words};
+use script::{Host, Machine, Passing, Pool, Run, Words};
 
 /// A server that echoes: `echo x` returns its argument, `raw x` replies with these bytes, `fail` fails.
 #[derive(Default)]
@@ -28,6 +28,8 @@ impl Host for Echo {
     fn log(&mut self, _: u8, message: &[u8]) {
         self.log.extend_from_slice(message);
     }
+
+    fn count_error(&mut self, _: &[u8]) {}
 
     fn must_end(&mut self) -> Option<&'static str> {
         match self.end_after.get() {
@@ -62,7 +64,7 @@ fn run_on(
         Err(message) => return String::from_utf8_lossy(&message).into_owned(),
     };
     let word = |index: usize| words[index].as_bytes();
-    let run = Run { function, name: b"f0", keys, words: words.len(), word: &word };
+    let run = Run { function, passing: Passing::Globals, name: b"f0", keys, words: words.len(), word: &word };
     let mut reply = Reply::new(protocol);
     let result = machine.run(host, &run, &mut reply);
     machine.forget(function);
@@ -238,7 +240,7 @@ fn what_a_script_leaves_behind_is_undone() {
     for _ in 0..2 {
         let function = machine.compile(source.as_bytes(), c"@user_script").expect("it compiles");
         for _ in 0..2 {
-            let run = Run { function, name: b"f0", keys: 0, words: 0, word: &|_| &[] };
+            let run = Run { function, passing: Passing::Globals, name: b"f0", keys: 0, words: 0, word: &|_| &[] };
             let mut reply = Reply::new(Protocol::Resp2);
             machine.run(&mut Echo::default(), &run, &mut reply).expect("it runs");
         }

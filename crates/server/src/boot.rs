@@ -363,7 +363,9 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     if process.saver.status().in_progress {
         LOG.warning("There is a background save running. Cancelling it!");
     }
-    process.saver.cancel(Wait::ForEnd);
+    // A script that runs for too long may sit on what the save needs.
+    let scripted = process.engine().scripts.running.is_busy();
+    process.saver.cancel(if scripted { Wait::Not } else { Wait::ForEnd });
     if process.aof.is_without_base() {
         if !how.force {
             LOG.warning("Writing initial AOF, can't exit.");

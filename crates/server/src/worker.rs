@@ -9,6 +9,7 @@ mod batch;
 mod blocked;
 mod closing;
 mod intake;
+mod meanwhile;
 mod pieces;
 mod pools;
 #[cfg(test)]
@@ -33,6 +34,8 @@ use crate::output::DRAIN_LEN;
 use crate::poll::{LISTENER, Poller, Ready, WAKE};
 use accept::Acceptor;
 use batch::{Batch, Replies};
+use meanwhile::Meanwhile;
+pub use meanwhile::attend;
 use blocked::Deadline;
 use intake::Arena;
 
@@ -61,7 +64,8 @@ pub fn run(context: WorkerContext, listeners: Vec<Listener>) -> io::Result<()> {
 
 struct Worker {
     engine: Arc<Engine>,
-    seat: WorkerSeat,
+    /// In a box, because a script takes it with it (`meanwhile.rs`).
+    seat: Box<WorkerSeat>,
     inbox: Arc<Inbox>,
     peers: Arc<[Arc<Inbox>]>,
     poller: Poller,
@@ -71,6 +75,7 @@ struct Worker {
     replies: Replies,
     ready: Vec<Ready>,
     messages: Vec<Message>,
+    meanwhile: Meanwhile,
     /// Connections to be read in the next tick although nothing is reported: their last read may have left
     /// something.
     again: Vec<Slot>,
@@ -101,6 +106,10 @@ struct Peaks {
 
 /// How often timers run, and how many of their runs look at all connections once.
 const TIMERS_MS: i64 = 100;
+
+/// How long a worker waits for its clients before it looks whether another one's script has ended.
+const QUIET_WAIT: Duration = Duration::from_millis(5);
+
 const SWEEP_PARTS: u32 = 10;
 
 impl Worker {
@@ -109,7 +118,7 @@ impl Worker {
         let poller = inbox.take_poller().ok_or_else(|| io::Error::other("the inbox has a worker already"))?;
         let acceptor = Acceptor::new(listeners, &poller)?;
         Ok(Worker {
-            seat: WorkerSeat::new(&engine, id),
+            seat: Box::new(WorkerSeat::new(&engine, id)),
             engine,
             inbox,
             peers,
@@ -120,6 +129,7 @@ impl Worker {
             replies: Replies::default(),
             ready: Vec::new(),
             messages: Vec::new(),
+            meanwhile: Meanwhile::default(),
             again: Vec::new(),
             paused: Vec::new(),
             unfinished: Vec::new(),
@@ -135,6 +145,9 @@ impl Worker {
     }
 
     fn tick(&mut self, arena: &mut Arena) -> io::Result<()> {
+        if self.engine.scripts.running.is_busy() {
+            return self.quiet_tick(arena, QUIET_WAIT);
+        }
         let mut ready = std::mem::take(&mut self.ready);
         let timeout = self.timeout();
         self.poller.wait(timeout, &mut ready)?;
@@ -142,6 +155,9 @@ impl Worker {
         // First, so that nobody is answered before it has heard what it was sent earlier.
         if ready.iter().any(|news| news.key == WAKE) {
             self.take_messages(arena);
+        }
+        if !self.meanwhile.is_empty() {
+            self.catch_up(arena);
         }
         let mut again = std::mem::take(&mut self.again);
         for news in &ready {
@@ -174,7 +190,7 @@ impl Worker {
 
     /// How long nothing can be due.
     fn timeout(&mut self) -> Duration {
-        if !self.again.is_empty() || self.has_pieces() || self.acceptor.is_waiting(self.seat.worker.now) {
+        if !self.again.is_empty() || !self.meanwhile.is_empty() || self.has_pieces() || self.acceptor.is_waiting(self.seat.worker.now) {
             return Duration::ZERO;
         }
         let pause = self.engine.pause.current(self.seat.worker.now).filter(|_| !self.paused.is_empty());

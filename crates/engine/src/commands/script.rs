@@ -1,28 +1,28 @@
 //! EVAL and its kin: scripts by their text or by their name, and SCRIPT, which looks after them.
 
-use crate::command::{CmdResult, Command, Group, PlanRule, Run, command, container, flag};
+use store::Plan;
+
+use crate::args::Argv;
+use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, Run, command, container, flag};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::keyspec::{KeySpec, flag as key};
 use crate::observe;
-use crate::scripting;
-use crate::scripts::Wanted;
+use crate::running::ScriptKind;
+use crate::scripting::{self, Call, FIRST_WORD};
+use crate::scripts::{Ready, Refusal, ScriptSeat, Wanted};
 
 const EVAL_FLAGS: u32 =
     flag::NO_SCRIPT | flag::SKIP_MONITOR | flag::MAY_REPLICATE | flag::NO_MANDATORY_KEYS | flag::STALE;
 const EVAL_RO_FLAGS: u32 =
     flag::NO_SCRIPT | flag::SKIP_MONITOR | flag::NO_MANDATORY_KEYS | flag::STALE | flag::READONLY;
 
-const fn eval_row(name: &'static str, run: Run, keys: &'static [KeySpec]) -> Command {
-    command(name, -3, Group::Scripting, run).flags(EVAL_FLAGS).plan(PlanRule::All).keys(keys).since("2.6.0")
+const fn eval_row(name: &'static str, run: Run, plan: PlanRule, keys: &'static [KeySpec]) -> Command {
+    command(name, -3, Group::Scripting, run).flags(EVAL_FLAGS).plan(plan).keys(keys).since("2.6.0")
 }
 
-const fn eval_ro_row(name: &'static str, run: Run, keys: &'static [KeySpec]) -> Command {
-    command(name, -3, Group::Scripting, run)
-        .flags(EVAL_RO_FLAGS)
-        .plan(PlanRule::All)
-        .keys(keys)
-        .since("7.0.0")
+const fn eval_ro_row(name: &'static str, run: Run, plan: PlanRule, keys: &'static [KeySpec]) -> Command {
+    command(name, -3, Group::Scripting, run).flags(EVAL_RO_FLAGS).plan(plan).keys(keys).since("7.0.0")
 }
 
 const ANY: KeySpec = KeySpec::counted(2, key::RW | key::ACCESS | key::UPDATE);
@@ -36,16 +36,16 @@ const KEYS_OF_RO_SCRIPTS: &str =
 const COMPLEXITY: &str = "Depends on the script that is executed.";
 
 pub static TABLE: &[Command] = &[
-    eval_row("eval", eval, KEYS)
+    eval_row("eval", eval, BY_TEXT, KEYS)
         .syntax("script numkeys [key [key ...]] [arg [arg ...]]")
         .docs("Runs a Lua script.", COMPLEXITY),
-    eval_row("evalsha", evalsha, &[ANY])
+    eval_row("evalsha", evalsha, BY_SHA, &[ANY])
         .syntax("sha1 numkeys [key [key ...]] [arg [arg ...]]")
         .docs("Runs a Lua script that the server knows by its SHA-1.", COMPLEXITY),
-    eval_ro_row("eval_ro", eval, READ_KEYS)
+    eval_ro_row("eval_ro", eval, BY_TEXT, READ_KEYS)
         .syntax("script numkeys [key [key ...]] [arg [arg ...]]")
         .docs("Runs a Lua script that only reads.", COMPLEXITY),
-    eval_ro_row("evalsha_ro", evalsha, &[ANY_READ])
+    eval_ro_row("evalsha_ro", evalsha, BY_SHA, &[ANY_READ])
         .syntax("sha1 numkeys [key [key ...]] [arg [arg ...]]")
         .docs("Runs a Lua script that only reads and that the server knows by its SHA-1.", COMPLEXITY),
     container("script", Group::Scripting, SUBCOMMANDS)
@@ -91,10 +91,29 @@ const SUBCOMMANDS: &[Command] = &[
 
 const NO_SCRIPT: CmdError = CmdError::fixed("NOSCRIPT No matching script. Please use EVAL.");
 
+const BY_TEXT: PlanRule = PlanRule::Custom(|input| {
+    script_plan(input, input.engine.scripts.text_keeps_to_keys(input.argv.at(1)))
+});
+const BY_SHA: PlanRule = PlanRule::Custom(|input| {
+    script_plan(input, input.engine.scripts.sha_keeps_to_keys(input.argv.at(1)))
+});
+
+/// All shards, or those of its keys for a script that keeps to them.
+pub fn script_plan(input: &PlanInput<'_>, keeps_to_keys: bool) -> Plan {
+    match key_count(input.argv) {
+        Err(_) => Plan::None,
+        Ok(_) if !keeps_to_keys => Plan::All,
+        Ok(count) => {
+            let shard = |index| input.engine.store.shard_of(base::hash::hash(input.argv.at(index)));
+            Plan::of((FIRST_WORD..FIRST_WORD + count).map(shard))
+        }
+    }
+}
+
 /// The number of keys, if there are so many words.
-fn key_count(ctx: &Ctx) -> Result<usize, CmdError> {
-    let count = ctx.args.integer(2)?;
-    if count > ctx.args.len() as i64 - 3 {
+pub fn key_count(args: &Argv<'_>) -> Result<usize, CmdError> {
+    let count = args.integer(2)?;
+    if count > args.len() as i64 - FIRST_WORD as i64 {
         return Err(CmdError::fixed("ERR Number of keys can't be greater than number of args"));
     }
     usize::try_from(count).map_err(|_| CmdError::fixed("ERR Number of keys can't be negative"))
@@ -102,15 +121,11 @@ fn key_count(ctx: &Ctx) -> Result<usize, CmdError> {
 
 fn eval(ctx: &mut Ctx) -> CmdResult {
     observe_script(ctx);
-    let keys = key_count(ctx)?;
-    let (limit, worker) = (ctx.config.script_cache_limit as usize, usize::from(ctx.worker.id.0));
-    let mut seat = std::mem::take(&mut ctx.worker.scripts);
-    let result = match seat.by_text(ctx.engine, ctx.args.at(1), Wanted::Once, limit, worker) {
-        Ok(ready) => scripting::run(ctx, &mut seat, &ready, (keys, 3), is_read_only(ctx)),
-        Err(refusal) => Err(CmdError::of_bytes(refusal)),
-    };
-    ctx.worker.scripts = seat;
-    result
+    let keys = key_count(&ctx.args)?;
+    let limit = ctx.config.script_cache_limit as usize;
+    run_ready(ctx, keys, |ctx, seat| {
+        seat.by_text(ctx.engine, ctx.args.at(1), Wanted::Once, limit, ctx.worker.id).map(Some)
+    })
 }
 
 fn evalsha(ctx: &mut Ctx) -> CmdResult {
@@ -118,10 +133,29 @@ fn evalsha(ctx: &mut Ctx) -> CmdResult {
     if ctx.args.at(1).len() != size_of::<crate::scripts::Sha>() {
         return Err(NO_SCRIPT);
     }
-    let (keys, worker) = (key_count(ctx)?, usize::from(ctx.worker.id.0));
+    let keys = key_count(&ctx.args)?;
+    run_ready(ctx, keys, |ctx, seat| seat.by_sha(ctx.engine, ctx.args.at(1), ctx.worker.id))
+}
+
+/// Runs the script that is found. The machine is out of the worker's hands meanwhile.
+fn run_ready(
+    ctx: &mut Ctx,
+    keys: usize,
+    find: impl FnOnce(&Ctx, &mut ScriptSeat) -> Result<Option<Ready>, Refusal>,
+) -> CmdResult {
     let mut seat = std::mem::take(&mut ctx.worker.scripts);
-    let result = match seat.by_sha(ctx.engine, ctx.args.at(1), worker) {
-        Ok(Some(ready)) => scripting::run(ctx, &mut seat, &ready, (keys, 3), is_read_only(ctx)),
+    let result = match find(ctx, &mut seat) {
+        Ok(Some(Ready { script, function })) => {
+            let call = Call {
+                function,
+                name: &script.sha,
+                kind: ScriptKind::Eval,
+                flags: script.shebang,
+                keys,
+                read_only: is_read_only(ctx),
+            };
+            scripting::run(ctx, seat.machine(), &call)
+        }
         Ok(None) => Err(NO_SCRIPT),
         Err(refusal) => Err(CmdError::of_bytes(refusal)),
     };
@@ -141,12 +175,10 @@ fn observe_script(ctx: &Ctx) {
 }
 
 fn load(ctx: &mut Ctx) -> CmdResult {
-    let (limit, worker) = (ctx.config.script_cache_limit as usize, usize::from(ctx.worker.id.0));
-    let ready = ctx
-        .worker
-        .scripts
-        .by_text(ctx.engine, ctx.args.at(2), Wanted::Again, limit, worker)
-        .map_err(CmdError::of_bytes)?;
+    let (limit, worker) = (ctx.config.script_cache_limit as usize, ctx.worker.id);
+    let seat = &mut ctx.worker.scripts;
+    let ready = seat.by_text(ctx.engine, ctx.args.at(2), Wanted::Again, limit, worker);
+    let ready = ready.map_err(CmdError::of_bytes)?;
     if ready.script.is_gone() {
         return Err(CmdError::fixed("ERR the script is longer than script-cache-limit"));
     }
@@ -180,17 +212,7 @@ fn flush(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn kill(ctx: &mut Ctx) -> CmdResult {
-    let running = &ctx.engine.scripts.running;
-    if running.elapsed_ns(0).is_none() {
-        return Err(CmdError::fixed("NOTBUSY No scripts in execution right now."));
-    }
-    if running.has_written() {
-        return Err(CmdError::fixed(
-            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
-             the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
-        ));
-    }
-    running.kill();
+    ctx.engine.scripts.running.kill(ScriptKind::Eval)?;
     ctx.reply.ok();
     Ok(())
 }

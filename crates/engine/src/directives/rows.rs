@@ -1402,15 +1402,25 @@ pub static DIRECTIVES: &[Directive] = &[
         "How to shut down at SIGTERM; the same words as for SIGINT.",
     ),
     // ---- scripting
-    harmless(
+    served(
         "busy-reply-threshold",
         Scripting,
         LONG_COUNT,
-        "5000",
-        "others wait for a script without being told",
-        "After so many milliseconds of a script other clients are told that the server is busy.",
+        |c| Value::Integer(c.busy_reply_threshold_ms),
+        |c, v| c.busy_reply_threshold_ms = v.integer(),
+        "After so many milliseconds of a script other clients are told that the server is busy, and SCRIPT KILL, \
+         FUNCTION KILL and SHUTDOWN NOSAVE are heard. With 0 they wait until the script ends.",
     )
     .also(&["lua-time-limit"]),
+    served(
+        "lua-strict-keys",
+        Scripting,
+        Shape::Bool,
+        |c| Value::Bool(c.lua_strict_keys),
+        |c, v| c.lua_strict_keys = v.bool(),
+        "Whether every script keeps to the keys that its request names, as those do that say so with the flag \
+         `declared-keys`. Such scripts run beside other commands; another key is an error.",
+    ),
     served(
         "lua-memory-limit",
         Scripting,

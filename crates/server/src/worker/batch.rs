@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use base::alloc::size_class;
 use engine::host::Level;
-use engine::pipeline::may_write;
+use engine::pipeline::{is_for_scripts, may_run_script, may_write};
 use engine::{Argv, Outcome, Prepared};
 use resp::reply::{Reply, SharedPart};
 use resp::request::Span;
@@ -45,6 +45,8 @@ pub struct Batch {
     /// First keys of the requests, of those that have one.
     wanted: Vec<Wanted>,
     parts: Vec<WantedPart>,
+    /// One of them may run a script.
+    runs_scripts: bool,
 }
 
 struct Request {
@@ -83,10 +85,12 @@ impl Batch {
     #[inline]
     pub fn push(&mut self, slot: Slot, input: usize, first: usize, prepared: Prepared) {
         let (input, first, end) = (input as u32, first as u32, self.spans.len() as u32);
+        self.runs_scripts |= prepared.command.is_some_and(is_for_scripts);
         self.requests.push(Request { slot, input, first, end, prepared });
     }
 
     fn clear(&mut self) {
+        self.runs_scripts = false;
         self.requests.clear();
         self.wanted.clear();
         self.parts.clear();
@@ -105,13 +109,13 @@ impl Request {
 /// Replies that are not yet written, and whose they are.
 #[derive(Default)]
 pub struct Replies {
-    reply: Reply,
-    segments: Vec<Segment>,
+    pub reply: Reply,
+    pub segments: Vec<Segment>,
 }
 
 /// From here to the next segment, the replies are one connection's.
-struct Segment {
-    slot: Slot,
+pub struct Segment {
+    pub slot: Slot,
     start: usize,
     /// The first of its shared parts.
     shared: usize,
@@ -184,6 +188,9 @@ impl Worker {
         self.wait_for_snapshot(&batch);
         self.wait_for_log(&batch);
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
+        if batch.runs_scripts {
+            self.meanwhile.note_batch(batch.requests.iter().map(|request| request.slot));
+        }
         for request in &batch.requests {
             if self.engine.store.snapshot_backlog() > self.engine.store.snapshot_limit() / SNAPSHOT_FULL {
                 self.wait_for_room(request);
@@ -291,8 +298,16 @@ impl Worker {
             self.refuse_http(slot);
             return Ran::Done;
         }
-        let reply = self.replies.of(slot);
-        let outcome = self.engine.run(&mut self.seat, &mut connection.session, prepared, argv, reply);
+        let outcome = match prepared.command {
+            Some(command) if may_run_script(command, &connection.session) => {
+                self.run_script(slot, prepared, argv)
+            }
+            _ => {
+                let reply = self.replies.of(slot);
+                self.engine.run(&mut self.seat, &mut connection.session, prepared, argv, reply)
+            }
+        };
+        let Some(connection) = self.connections.at(slot) else { return Ran::Done };
         match outcome {
             Outcome::Done => {}
             Outcome::Close => connection.closing = true,
