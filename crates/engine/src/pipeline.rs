@@ -366,7 +366,12 @@ pub fn may_write(command: &Registered) -> bool {
 /// Whether a command may run a script: one of those that do, or EXEC.
 #[inline]
 pub fn is_for_scripts(command: &'static Registered) -> bool {
-    command.row.group == Group::Scripting || command.row.name == "exec"
+    runs_script(command) || command.row.name == "exec"
+}
+
+#[inline]
+fn runs_script(command: &'static Registered) -> bool {
+    command.row.group == Group::Scripting && command.parent.is_none()
 }
 
 /// Whether this request may run a script.
@@ -374,6 +379,6 @@ pub fn is_for_scripts(command: &'static Registered) -> bool {
 pub fn may_run_script(command: &'static Registered, session: &Session) -> bool {
     is_for_scripts(command)
         && session.multi.as_ref().is_none_or(|multi| {
-            multi.queue.iter().any(|queued| queued.command.row.group == Group::Scripting)
+            multi.queue.iter().any(|queued| runs_script(queued.command))
         })
 }

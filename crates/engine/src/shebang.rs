@@ -15,17 +15,28 @@ pub struct Shebang {
     pub declared_keys: bool,
 }
 
-type SetFlag = fn(&mut Shebang);
+/// What a script may say of itself, in the order in which FUNCTION LIST tells it. Those without an effect are
+/// about a cluster or a replica that has lost its master.
+pub const FLAGS: &[&str] =
+    &["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys", "declared-keys"];
 
-/// Those without an effect are about a cluster or a replica that has lost its master.
-const FLAGS: [(&str, SetFlag); 6] = [
-    ("no-writes", |shebang| shebang.no_writes = true),
-    ("allow-oom", |shebang| shebang.allow_oom = true),
-    ("declared-keys", |shebang| shebang.declared_keys = true),
-    ("allow-stale", |_| {}),
-    ("no-cluster", |_| {}),
-    ("allow-cross-slot-keys", |_| {}),
-];
+impl Shebang {
+    /// What a function says of itself: bits by the places in `FLAGS`.
+    pub fn of_function(bits: u32) -> Shebang {
+        let mut shebang = Shebang { given: true, ..Shebang::default() };
+        (0..FLAGS.len()).filter(|place| bits >> place & 1 == 1).for_each(|place| shebang.set(place));
+        shebang
+    }
+
+    fn set(&mut self, place: usize) {
+        match FLAGS[place] {
+            "no-writes" => self.no_writes = true,
+            "allow-oom" => self.allow_oom = true,
+            "declared-keys" => self.declared_keys = true,
+            _ => {}
+        }
+    }
+}
 
 pub fn parse(text: &[u8]) -> Result<Shebang, Refusal> {
     let mut shebang = Shebang::default();
@@ -44,10 +55,10 @@ pub fn parse(text: &[u8]) -> Result<Shebang, Refusal> {
             return Err([b"ERR Unknown lua shebang option: ", option].concat());
         };
         for flag in flags.split(|&byte| byte == b',') {
-            let Some((_, set)) = FLAGS.iter().find(|(name, _)| name.as_bytes() == flag) else {
+            let Some(place) = FLAGS.iter().position(|name| name.as_bytes() == flag) else {
                 return Err([b"ERR Unexpected flag in script shebang: ", flag].concat());
             };
-            set(&mut shebang);
+            shebang.set(place);
         }
     }
     Ok(shebang)

@@ -136,15 +136,16 @@ fn lead_to(lua: Lua, metatable: c_int, value: c_int) {
     lua.raw_set(metatable);
 }
 
-/// The text of the error below the metatable and what else was pushed since.
+/// The text of the error on top.
 fn error_text(lua: Lua, kind: ErrorKind) -> Vec<u8> {
     if kind == ErrorKind::Memory {
         return OUT_OF_MEMORY.to_vec();
     }
     if lua.kind(-1) == TABLE {
         lua.raw_get_field(lua.top(), "err");
+        return lua.bytes(-1).unwrap_or(b"ERR unknown error").to_vec();
     }
-    lua.bytes(-1).unwrap_or(b"unknown error").to_vec()
+    [b"ERR ", lua.bytes(-1).unwrap_or(b"unknown error")].concat()
 }
 
 /// Places of what `register_function` was given, by name or by position.

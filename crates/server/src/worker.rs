@@ -73,7 +73,9 @@ struct Worker {
     connections: Connections,
     batch: Batch,
     replies: Replies,
-    ready: Vec<Ready>,
+    news: Vec<Ready>,
+    /// So many of them have been looked at in this tick.
+    served: usize,
     messages: Vec<Message>,
     meanwhile: Meanwhile,
     /// Connections to be read in the next tick although nothing is reported: their last read may have left
@@ -127,7 +129,8 @@ impl Worker {
             connections: Connections::default(),
             batch: Batch::default(),
             replies: Replies::default(),
-            ready: Vec::new(),
+            news: Vec::new(),
+            served: 0,
             messages: Vec::new(),
             meanwhile: Meanwhile::default(),
             again: Vec::new(),
@@ -148,28 +151,18 @@ impl Worker {
         if self.engine.scripts.running.is_busy() {
             return self.quiet_tick(arena, QUIET_WAIT);
         }
-        let mut ready = std::mem::take(&mut self.ready);
         let timeout = self.timeout();
-        self.poller.wait(timeout, &mut ready)?;
+        self.collect_news(timeout)?;
         let began_ns = self.begin_tick();
         // First, so that nobody is answered before it has heard what it was sent earlier.
-        if ready.iter().any(|news| news.key == WAKE) {
+        if self.news.iter().any(|news| news.key == WAKE) {
             self.take_messages(arena);
         }
         if !self.meanwhile.is_empty() {
             self.catch_up(arena);
         }
-        let mut again = std::mem::take(&mut self.again);
-        for news in &ready {
-            self.serve(arena, news);
-        }
-        for slot in again.drain(..) {
-            self.receive(arena, slot);
-        }
-        ready.clear();
-        self.ready = ready;
-        if self.again.is_empty() {
-            self.again = again;
+        while let Some(news) = self.next_news() {
+            self.serve(arena, &news);
         }
         self.run_arena(arena);
         // Before anybody learns that a request has run which may have lowered a limit.
@@ -186,6 +179,23 @@ impl Worker {
         stats.ticks.add(1);
         stats.tick_ns.add(self.engine.host.monotonic_ns().saturating_sub(began_ns));
         Ok(())
+    }
+
+    /// Waits for news, and adds the connections that are to be read again.
+    #[inline]
+    fn collect_news(&mut self, timeout: Duration) -> io::Result<()> {
+        self.news.clear();
+        self.served = 0;
+        self.poller.wait(timeout, &mut self.news)?;
+        self.news.extend(self.again.drain(..).map(|slot| Ready::to_read(slot as usize)));
+        Ok(())
+    }
+
+    #[inline]
+    fn next_news(&mut self) -> Option<Ready> {
+        let news = self.news.get(self.served).copied();
+        self.served += usize::from(news.is_some());
+        news
     }
 
     /// How long nothing can be due.

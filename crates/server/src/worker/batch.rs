@@ -109,13 +109,13 @@ impl Request {
 /// Replies that are not yet written, and whose they are.
 #[derive(Default)]
 pub struct Replies {
-    pub reply: Reply,
-    pub segments: Vec<Segment>,
+    reply: Reply,
+    segments: Vec<Segment>,
 }
 
 /// From here to the next segment, the replies are one connection's.
-pub struct Segment {
-    pub slot: Slot,
+struct Segment {
+    slot: Slot,
     start: usize,
     /// The first of its shared parts.
     shared: usize,
@@ -160,6 +160,16 @@ impl Replies {
         }
     }
 
+    /// Replies of one connection, taken together.
+    pub fn copy_of(&self, slot: Slot) -> Reply {
+        let mut copy = Reply::default();
+        for index in (0..self.segments.len()).filter(|&index| self.segments[index].slot == slot) {
+            let Stretch { buf, base, shared } = self.stretch(index);
+            copy.append(buf, base, shared);
+        }
+        copy
+    }
+
     fn clear(&mut self) {
         self.reply.clear();
         self.reply.buf.shrink_to(REPLIES_KEPT);
@@ -188,8 +198,9 @@ impl Worker {
         self.wait_for_snapshot(&batch);
         self.wait_for_log(&batch);
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
+        let waiting = self.meanwhile.waiting.len();
         if batch.runs_scripts {
-            self.meanwhile.note_batch(batch.requests.iter().map(|request| request.slot));
+            self.put_scripts_last(&mut batch);
         }
         for request in &batch.requests {
             if self.engine.store.snapshot_backlog() > self.engine.store.snapshot_limit() / SNAPSHOT_FULL {
@@ -200,9 +211,18 @@ impl Worker {
                 self.hold(request.slot, &argv);
             }
         }
+        self.meanwhile.waiting.truncate(waiting);
         batch.clear();
         self.batch = batch;
         self.seat.evictor.meter.report(&self.engine.memory);
+    }
+
+    /// Connections with a script in the batch come last: others do not wait for it, however long it takes.
+    fn put_scripts_last(&mut self, batch: &mut Batch) {
+        let waiting = &mut self.meanwhile.waiting;
+        let is_script = |request: &&Request| request.prepared.command.is_some_and(is_for_scripts);
+        waiting.extend(batch.requests.iter().filter(is_script).map(|request| request.slot));
+        batch.requests.sort_by_key(|request| waiting.contains(&request.slot));
     }
 
     /// Fetches what the requests' first keys lead to; of a key that several in a row want, parts too.

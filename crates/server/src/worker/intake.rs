@@ -294,6 +294,21 @@ impl Worker {
         slot: Slot,
         input: &mut [u8],
         range: Range<usize>,
+        first: usize,
+        big: &mut Big,
+    ) -> Option<Rest> {
+        let outer = self.meanwhile.parsing.replace(slot);
+        let rest = self.parse_all(slot, input, range, first, big);
+        self.meanwhile.parsing = outer;
+        rest
+    }
+
+    #[inline]
+    fn parse_all(
+        &mut self,
+        slot: Slot,
+        input: &mut [u8],
+        range: Range<usize>,
         mut first: usize,
         big: &mut Big,
     ) -> Option<Rest> {

@@ -5,18 +5,19 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Argv, Outcome, Prepared, WorkerSeat};
+use resp::reply::Reply;
 
 use super::Worker;
-use super::batch::Segment;
 use super::intake::Arena;
 use crate::conn::Slot;
 use crate::inbox::Message;
-use crate::poll::{LISTENER, Ready, WAKE};
+use crate::poll::{Key, LISTENER, Ready, WAKE};
 
 /// What a script leaves to others, and what others leave until it has ended.
 #[derive(Default)]
@@ -24,28 +25,33 @@ pub struct Meanwhile {
     /// For whoever is served while a script has the worker's own.
     seat: Option<Box<WorkerSeat>>,
     arena: Option<Box<Arena>>,
-    /// Connections with requests in the batch that the script is part of: their turn is after it.
-    waiting: Vec<Slot>,
-    /// Replies that were not yet written when the script began, by connection.
-    segments: Vec<Segment>,
-    news: Vec<Ready>,
+    /// The script's reply.
+    reply: Reply,
+    /// The connection whose script it is, and its replies that were not written when others came first.
+    slot: Slot,
+    earlier: Option<Reply>,
+    /// Connections with requests behind those of scripts in the batch.
+    pub waiting: Vec<Slot>,
+    /// The connection whose input is being parsed.
+    pub parsing: Option<Slot>,
+    ready: Vec<Ready>,
+    news: BTreeMap<Key, Ready>,
     messages: Vec<Message>,
 }
 
 impl Meanwhile {
+    /// Nothing was left for later.
     pub fn is_empty(&self) -> bool {
         self.news.is_empty() && self.messages.is_empty()
     }
 
-    /// A batch begins that may run scripts.
-    pub fn note_batch(&mut self, slots: impl Iterator<Item = Slot>) {
-        self.waiting.clear();
-        self.waiting.extend(slots);
-    }
-
-    /// Whether a connection's next reply has to come behind one that is not there yet.
-    fn is_owed(&self, slot: Slot) -> bool {
-        self.waiting.contains(&slot) || self.segments.iter().any(|segment| segment.slot == slot)
+    /// However often a descriptor has news, it is one thing to come back to.
+    fn keep(&mut self, news: Ready) {
+        let kept = self.news.entry(news.key).or_insert(news);
+        kept.readable |= news.readable;
+        kept.writable |= news.writable;
+        kept.ended |= news.ended;
+        kept.broken |= news.broken;
     }
 }
 
@@ -72,24 +78,33 @@ impl Worker {
         if self.engine.scripts.running.is_busy() {
             return self.run_plainly(slot, prepared, argv);
         }
-        self.replies.of(slot);
         let Some(mut connection) = self.connections.lend(slot) else { return Outcome::Done };
         let engine = Arc::clone(&self.engine);
         let id = self.seat.worker.id;
         let spare = self.meanwhile.seat.take();
         let spare = spare.unwrap_or_else(|| Box::new(WorkerSeat::new(&engine, id)));
         let mut seat = std::mem::replace(&mut self.seat, spare);
-        let mut reply = std::mem::take(&mut self.replies.reply);
-        self.meanwhile.segments = std::mem::take(&mut self.replies.segments);
+        let mut reply = std::mem::take(&mut self.meanwhile.reply);
+        self.meanwhile.slot = slot;
         LENT.set(Some(NonNull::from(&mut *self)));
         let outcome = engine.run(&mut seat, &mut connection.session, prepared, argv, &mut reply);
         LENT.set(None);
-        self.replies.reply = reply;
-        self.replies.segments = std::mem::take(&mut self.meanwhile.segments);
         self.meanwhile.seat = Some(std::mem::replace(&mut self.seat, seat));
         self.meanwhile.arena = None;
         self.connections.give_back(slot, connection);
+        self.add_reply(slot, reply);
         outcome
+    }
+
+    fn add_reply(&mut self, slot: Slot, mut reply: Reply) {
+        let replies = self.replies.of(slot);
+        if let Some(earlier) = self.meanwhile.earlier.take() {
+            replies.append(&earlier.buf, 0, &earlier.shared);
+        }
+        replies.append(&reply.buf, 0, &reply.shared);
+        reply.clear();
+        reply.buf.shrink_to(REPLY_KEPT);
+        self.meanwhile.reply = reply;
     }
 
     #[cold]
@@ -100,6 +115,10 @@ impl Worker {
     }
 
     fn attend(&mut self) {
+        if self.meanwhile.earlier.is_none() {
+            self.meanwhile.earlier = Some(self.replies.copy_of(self.meanwhile.slot));
+            self.flush();
+        }
         let mut arena = self.meanwhile.arena.take().unwrap_or_else(|| Box::new(Arena::new()));
         // If the poll loop fails, the next real tick says so.
         let _ = self.quiet_tick(&mut arena, Duration::ZERO);
@@ -108,18 +127,21 @@ impl Worker {
 
     /// A tick in which nobody waits for a shard.
     pub fn quiet_tick(&mut self, arena: &mut Arena, wait: Duration) -> std::io::Result<()> {
-        let mut ready = std::mem::take(&mut self.ready);
-        self.poller.wait(wait, &mut ready)?;
+        let mut ready = std::mem::take(&mut self.meanwhile.ready);
+        // What the tick that is under way has not come to is not reported again.
+        ready.extend(self.news.drain(self.served.min(self.news.len())..));
+        ready.extend(self.again.drain(..).map(|slot| Ready::to_read(slot as usize)));
+        self.poller.wait(if ready.is_empty() { wait } else { Duration::ZERO }, &mut ready)?;
         self.begin_tick();
         for news in ready.drain(..) {
             match news.key {
                 WAKE => self.sort_messages(),
                 LISTENER.. => self.acceptor.ready(news.key),
-                slot if self.must_wait(slot as Slot) => self.meanwhile.news.push(news),
+                slot if self.must_wait(slot as Slot) => self.meanwhile.keep(news),
                 slot => self.serve_connection(arena, slot as Slot, &news),
             }
         }
-        self.ready = ready;
+        self.meanwhile.ready = ready;
         self.run_arena(arena);
         self.flush();
         self.accept();
@@ -127,10 +149,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether a connection's news is for later: it is owed replies, waits for something else, or may have to
-    /// be closed in the middle of what needs shards.
+    /// Whether a connection's news is for later: it waits for replies to come or for something else, or may
+    /// have to be closed in the middle of what needs shards.
     fn must_wait(&mut self, slot: Slot) -> bool {
-        let owed = self.meanwhile.is_owed(slot);
+        let owed = self.meanwhile.waiting.contains(&slot) || self.meanwhile.parsing == Some(slot);
         let Some(connection) = self.connections.at(slot) else { return true };
         owed || connection.holds() || connection.closing || connection.is_filling()
     }
@@ -155,8 +177,11 @@ impl Worker {
         for message in std::mem::take(&mut self.meanwhile.messages) {
             self.take_message(arena, message);
         }
-        for news in std::mem::take(&mut self.meanwhile.news) {
+        for news in std::mem::take(&mut self.meanwhile.news).into_values() {
             self.serve(arena, &news);
         }
     }
 }
+
+/// Capacity that the buffer for scripts' replies keeps.
+const REPLY_KEPT: usize = 64 * 1024;
