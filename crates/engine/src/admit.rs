@@ -181,7 +181,9 @@ impl DiskFault {
     pub fn error(&self) -> CmdError {
         match self {
             DiskFault::Saving => SAVING_FAILED,
-            DiskFault::Log(reason) => CmdError::new(format!("MISCONF Errors writing to the AOF file: {reason}")),
+            DiskFault::Log(reason) => {
+                CmdError::new(format!("MISCONF Errors writing to the AOF file: {reason}"))
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::defrag::Defrag;
 use crate::effects::Effects;
 use crate::evict::Evictor;
+use crate::functions::{FunctionSeat, Functions};
 use crate::host::{Host, WorkerId};
 use crate::log::Log;
 use crate::long_reply::Readings;
@@ -50,6 +51,7 @@ pub struct Engine {
     pub latency: Mutex<LatencyMonitor>,
     pub pause: Pause,
     pub scripts: Scripts,
+    pub functions: Functions,
     pub errors: ErrorCounts,
     pub stats: Box<[Arc<WorkerStats>]>,
     /// Statistics of the timed cycle, which belongs to no worker.
@@ -173,6 +175,7 @@ impl Engine {
         let tracking = Tracking::new(&store);
         let scripts = Scripts::new(workers, config.lua_memory_limit as usize);
         scripts.set_strict(config.lua_strict_keys);
+        let functions = Functions::new(Arc::clone(&scripts.pool));
         Engine {
             store,
             config: ArcSwap::from_pointee(config),
@@ -190,6 +193,7 @@ impl Engine {
             latency: Mutex::default(),
             pause: Pause::default(),
             scripts,
+            functions,
             errors: ErrorCounts::default(),
             stats: (0..workers).map(|_| Arc::default()).collect(),
             cycle: CycleStats::default(),
@@ -275,6 +279,7 @@ pub struct Worker {
     /// Memory was used up, and no key could give way, when that was last looked at.
     pub(crate) out_of_room: bool,
     pub(crate) scripts: ScriptSeat,
+    pub(crate) functions: FunctionSeat,
     /// What a command took out and frees itself, once its shards are unlocked.
     pub(crate) garbage: Vec<Garbage>,
     /// All was flushed: a dump is not to outlive what it holds.
@@ -312,6 +317,7 @@ impl WorkerSeat {
             transaction: None,
             out_of_room: false,
             scripts: ScriptSeat::default(),
+            functions: FunctionSeat::default(),
             garbage: Vec::new(),
             dump_is_stale: false,
         };

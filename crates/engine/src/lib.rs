@@ -29,6 +29,7 @@ pub mod effects;
 pub mod error;
 pub mod evict;
 pub mod fieldsets;
+pub mod functions;
 pub mod host;
 pub mod info;
 pub mod keys;

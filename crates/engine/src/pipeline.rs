@@ -124,7 +124,8 @@ impl Engine {
         if session.in_multi() && !multi::runs_at_once(command) {
             return multi::enqueue(self, seat, session, command, argv, reply);
         }
-        if self.pause.holds(session, command, seat.worker.now) {
+        let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
+        if self.pause.holds(&request, seat.worker.now) {
             return Outcome::Paused;
         }
         if self.scripts.running.holds_all() {
@@ -378,7 +379,8 @@ fn runs_script(command: &'static Registered) -> bool {
 #[inline]
 pub fn may_run_script(command: &'static Registered, session: &Session) -> bool {
     is_for_scripts(command)
-        && session.multi.as_ref().is_none_or(|multi| {
-            multi.queue.iter().any(|queued| runs_script(queued.command))
-        })
+        && session
+            .multi
+            .as_ref()
+            .is_none_or(|multi| multi.queue.iter().any(|queued| runs_script(queued.command)))
 }

@@ -53,7 +53,7 @@ struct Place {
     /// Monotonic nanoseconds of its start; 0: none runs.
     since_ns: AtomicU64,
     state: AtomicU8,
-    /// Its name and what called it, for those who ask; known once it has run for some time.
+    /// Its name and what called it, for those who ask; known once it has run for too long.
     details: Mutex<Option<Details>>,
 }
 
@@ -76,8 +76,6 @@ const KILLED: u8 = 2;
 const BUSY: u8 = 4;
 const FUNCTION: u8 = 8;
 const ALONE: u8 = 16;
-/// Its details are there.
-const KNOWN: u8 = 32;
 
 const SLOW_NS: u64 = 2_000_000;
 
@@ -90,10 +88,6 @@ const UNKILLABLE: CmdError = CmdError::fixed(
 impl Place {
     fn has(&self, bit: u8) -> bool {
         self.state.load(Ordering::Relaxed) & bit != 0
-    }
-
-    fn runs(&self) -> bool {
-        self.since_ns.load(Ordering::Relaxed) != 0
     }
 
     fn kind(&self) -> ScriptKind {
@@ -133,28 +127,21 @@ impl Running {
         }
         if place.has(BUSY) {
             self.busy.fetch_sub(1, Ordering::Relaxed);
-        }
-        if place.has(KNOWN) {
             *place.details.lock() = None;
         }
     }
 
-    /// The worker's script has been running for some time: others may ask what it is.
-    pub fn tell(&self, worker: WorkerId, details: impl FnOnce() -> Details) {
+    /// The worker's script has been running for too long, and others may ask what it is; false if that was
+    /// known.
+    pub fn set_busy(&self, worker: WorkerId, details: impl FnOnce() -> Details) -> bool {
         let place = self.place(worker);
-        if !place.has(KNOWN) {
-            *place.details.lock() = Some(details());
-            place.state.fetch_or(KNOWN, Ordering::Relaxed);
+        if place.has(BUSY) {
+            return false;
         }
-    }
-
-    /// The worker's script has been running for too long; false if that was known.
-    pub fn set_busy(&self, worker: WorkerId) -> bool {
-        let known = self.place(worker).state.fetch_or(BUSY, Ordering::Relaxed) & BUSY != 0;
-        if !known {
-            self.busy.fetch_add(1, Ordering::Relaxed);
-        }
-        !known
+        *place.details.lock() = Some(details());
+        place.state.fetch_or(BUSY, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// Some script has been running for too long.
@@ -179,16 +166,15 @@ impl Running {
     /// What a request is answered meanwhile.
     #[cold]
     pub fn busy_error(&self) -> CmdError {
-        let busy = self.places.iter().find(|place| place.has(BUSY));
-        busy.map_or(ScriptKind::Eval, Place::kind).busy()
+        self.longest().map_or(ScriptKind::Eval, Place::kind).busy()
     }
 
-    /// Asks for the end of the script that has been running for longest.
+    /// Asks for the end of the script that has been running for too long, and longest.
     pub fn kill(&self, kind: ScriptKind) -> Result<(), CmdError> {
         let place = self.longest().ok_or(NOT_BUSY)?;
         // A script that writes from now on finds that it was killed, and one that wrote before is found out.
         let killed = place.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
-            (state & WROTE == 0 && place.kind() == kind).then_some(state | KILLED)
+            (state & (WROTE | BUSY) == BUSY && place.kind() == kind).then_some(state | KILLED)
         });
         match killed {
             Ok(_) => Ok(()),
@@ -197,7 +183,7 @@ impl Running {
         }
     }
 
-    /// The script that has been running for longest, if it is known what it is.
+    /// The script that has been running for too long, and longest.
     pub fn shown(&self, now_ns: u64) -> Option<Shown> {
         let place = self.longest()?;
         let details = place.details.lock().clone()?;
@@ -206,8 +192,9 @@ impl Running {
     }
 
     fn longest(&self) -> Option<&Place> {
-        let running = self.places.iter().filter(|place| place.runs());
-        running.min_by_key(|place| place.since_ns.load(Ordering::Relaxed))
+        let busy =
+            self.places.iter().filter(|place| place.since_ns.load(Ordering::Relaxed) != 0 && place.has(BUSY));
+        busy.min_by_key(|place| place.since_ns.load(Ordering::Relaxed))
     }
 
     pub fn elapsed_ns(&self, worker: WorkerId, now_ns: u64) -> u64 {

@@ -9,6 +9,7 @@ use crate::admit::{self, DiskFault};
 use crate::args::Argv;
 use crate::command::{CmdResult, Group, PlanRule, flag};
 use crate::ctx::Ctx;
+use crate::engine::Engine;
 use crate::error::CmdError;
 use crate::host::{Level, WorkerId};
 use crate::multi::TransactionLog;
@@ -16,7 +17,7 @@ use crate::pipeline::{Env, lookup, may_write};
 use crate::registry::Registered;
 use crate::running::{Details, Running, ScriptKind};
 use crate::session::Origin;
-use crate::shebang::Shebang;
+use crate::shebang::{self, Shebang};
 
 /// A script that is to be run with the words of a request.
 pub struct Call<'c> {
@@ -94,8 +95,7 @@ struct Before {
 fn begin(ctx: &mut Ctx) -> Before {
     let session = &mut *ctx.session;
     let outermost = ctx.worker.transaction.is_none();
-    let before =
-        Before { db: session.db, in_exec: session.in_exec, unlogged: session.unlogged, outermost };
+    let before = Before { db: session.db, in_exec: session.in_exec, unlogged: session.unlogged, outermost };
     (session.in_exec, session.in_script) = (true, true);
     if outermost {
         ctx.worker.transaction = Some(TransactionLog::default());
@@ -107,7 +107,9 @@ fn end(ctx: &mut Ctx, before: &Before) {
     let session = &mut *ctx.session;
     (session.in_exec, session.in_script, session.unlogged) = (before.in_exec, false, before.unlogged);
     session.select(before.db);
-    if before.outermost && let Some(transaction) = ctx.worker.transaction.take() {
+    if before.outermost
+        && let Some(transaction) = ctx.worker.transaction.take()
+    {
         transaction.commit(ctx.engine);
     }
     ctx.keys.effects.begin(false, before.db);
@@ -188,8 +190,7 @@ impl Host for ScriptHost<'_, '_, '_> {
     }
 
     fn log(&mut self, level: u8, message: &[u8]) {
-        let level = [Level::Debug, Level::Verbose, Level::Notice, Level::Warning][usize::from(level.min(3))];
-        self.ctx.engine.host.log(level, &String::from_utf8_lossy(message));
+        self.ctx.engine.log_of_script(level, message);
     }
 
     fn count_error(&mut self, text: &[u8]) {
@@ -199,10 +200,6 @@ impl Host for ScriptHost<'_, '_, '_> {
     }
 
     fn must_end(&mut self) -> Option<&'static str> {
-        self.running().tell(self.worker, || Details {
-            name: self.call.name.into(),
-            command: self.ctx.args.to_owned(),
-        });
         self.attend_others();
         if !self.running().is_killed(self.worker) {
             return None;
@@ -214,6 +211,28 @@ impl Host for ScriptHost<'_, '_, '_> {
 
     fn clock_s(&mut self) -> f64 {
         self.ctx.engine.host.monotonic_ns() as f64 / 1e9
+    }
+}
+
+impl Engine {
+    /// Whether a request changes data, as far as can be known: a script may say that it does not.
+    pub(crate) fn would_write(&self, command: &'static Registered, argv: &Argv<'_>) -> bool {
+        let flags = match command.row.name {
+            "eval" => shebang::parse(argv.at(1)).ok(),
+            "evalsha" => self.scripts.find(argv.at(1)).map(|script| script.shebang),
+            "fcall" => {
+                let libraries = self.functions.current();
+                libraries.find(argv.at(1)).map(|(_, info)| Shebang::of_function(info.flags))
+            }
+            _ => None,
+        };
+        may_write(command) && !flags.is_some_and(|flags| flags.no_writes)
+    }
+
+    /// Writes what a script says to the log, at one of Redis' levels.
+    pub(crate) fn log_of_script(&self, level: u8, message: &[u8]) {
+        let level = [Level::Debug, Level::Verbose, Level::Notice, Level::Warning][usize::from(level.min(3))];
+        self.host.log(level, &String::from_utf8_lossy(message));
     }
 }
 
@@ -234,7 +253,8 @@ impl ScriptHost<'_, '_, '_> {
         if elapsed_ms < threshold_ms as u64 {
             return;
         }
-        if self.running().set_busy(self.worker) {
+        let details = || Details { name: self.call.name.into(), command: self.ctx.args.to_owned() };
+        if self.running().set_busy(self.worker, details) {
             let text = format!(
                 "Slow script detected: still in execution after {elapsed_ms} milliseconds. You can try killing the \
                  script using the {} command. Script name is: {}.",

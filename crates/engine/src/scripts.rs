@@ -108,6 +108,9 @@ impl Cache {
     }
 }
 
+/// Lua itself has no room.
+pub const NO_MEMORY: &[u8] = b"not enough memory for Lua (lua-memory-limit)";
+
 /// Why a script is not accepted: the error's text.
 pub type Refusal = Vec<u8>;
 
@@ -115,7 +118,8 @@ impl Scripts {
     pub fn new(workers: usize, memory_limit: usize) -> Scripts {
         Scripts {
             cache: Mutex::default(),
-            pool: Arc::new(Pool::new(workers, memory_limit)),
+            // Each worker has two, the other for functions; and one learns what libraries register.
+            pool: Arc::new(Pool::new(2 * workers + 1, memory_limit)),
             evicted: AtomicU64::new(0),
             flushes: AtomicUsize::new(0),
             some_keep_to_keys: AtomicBool::new(false),
@@ -129,21 +133,31 @@ impl Scripts {
         self.all_keep_to_keys.store(strict, Ordering::Relaxed);
     }
 
+    /// Whether every script keeps to its keys.
+    pub fn all_keep_to_keys(&self) -> bool {
+        self.all_keep_to_keys.load(Ordering::Relaxed)
+    }
+
     /// Whether the script of a text keeps to its keys.
     pub fn text_keeps_to_keys(&self, text: &[u8]) -> bool {
-        self.all_keep_to_keys.load(Ordering::Relaxed)
+        self.all_keep_to_keys()
             || text.starts_with(b"#!") && parse(text).is_ok_and(|shebang| shebang.declared_keys)
     }
 
     /// Whether the script of a name keeps to its keys.
     pub fn sha_keeps_to_keys(&self, sha: &[u8]) -> bool {
-        self.all_keep_to_keys.load(Ordering::Relaxed)
+        self.all_keep_to_keys()
             || self.some_keep_to_keys.load(Ordering::Relaxed)
                 && self.find(sha).is_some_and(|script| script.shebang.declared_keys)
     }
 
     pub fn count(&self) -> usize {
         self.cache.lock().by_sha.len()
+    }
+
+    /// Bytes of the machines for scripts.
+    pub fn heap(&self) -> usize {
+        self.pool.used_by(0..self.pool.machines() / 2)
     }
 
     /// Bytes of all cached scripts.
@@ -267,7 +281,12 @@ impl ScriptSeat {
     }
 
     /// The script of a name; nothing if the server does not know it.
-    pub fn by_sha(&mut self, engine: &Engine, sha: &[u8], worker: WorkerId) -> Result<Option<Ready>, Refusal> {
+    pub fn by_sha(
+        &mut self,
+        engine: &Engine,
+        sha: &[u8],
+        worker: WorkerId,
+    ) -> Result<Option<Ready>, Refusal> {
         self.follow_flushes(&engine.scripts);
         let Some(sha) = lower_sha(sha) else { return Ok(None) };
         if let Some(ready) = self.ready(self.by_sha.get(&sha).copied(), |script| !script.is_gone()) {
@@ -313,7 +332,7 @@ impl ScriptSeat {
             self.machine = Machine::new(pool, usize::from(worker.0), engine.host.random());
         }
         let Some(machine) = &mut self.machine else {
-            return Err(b"ERR not enough memory for Lua (lua-memory-limit)".to_vec());
+            return Err([b"ERR ", NO_MEMORY].concat());
         };
         let before = machine.used();
         let source = &script.text[script.shebang.len..];
@@ -370,7 +389,7 @@ const COMPILED_LEN: usize = 700;
 fn compiled_limit(pool: &Pool) -> usize {
     match pool.limit() {
         0 => COMPILED_LIMIT,
-        limit => (limit / (8 * pool.machines())).min(COMPILED_LIMIT),
+        limit => (limit / (4 * pool.machines())).min(COMPILED_LIMIT),
     }
 }
 

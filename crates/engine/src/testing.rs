@@ -277,6 +277,8 @@ impl TestEngine {
                 lines.extend(live.map(|entry| format!("{} {}", db.0, describe(entry, now))));
             }
         }
+        let libraries = self.engine.functions.current();
+        lines.extend(libraries.iter().map(|library| String::from_utf8_lossy(&library.code).into_owned()));
         lines.sort();
         lines
     }

@@ -22,7 +22,11 @@ fn scripts_run_commands() {
         ("return redis.call('get', KEYS[1])", &["1", "k"], "v"),
         ("return redis.call('get', 'none')", &["0"], "nil"),
         ("return redis.REDIS_VERSION", &["0"], engine::REDIS_VERSION),
-        ("redis.call('rpush', 'l', 1, 2, 3) return redis.call('lrange', 'l', 0, -1)", &["0"], "[\"1\" \"2\" \"3\"]"),
+        (
+            "redis.call('rpush', 'l', 1, 2, 3) return redis.call('lrange', 'l', 0, -1)",
+            &["0"],
+            "[\"1\" \"2\" \"3\"]",
+        ),
         ("redis.call('select', 3) redis.call('set', 'other', 1) return 1", &["0"], "1"),
         ("return redis.call('exists', 'other')", &["0"], "0"),
         ("return redis.call('hgetall', 'none')", &["0"], "[]"),

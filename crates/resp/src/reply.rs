@@ -269,7 +269,8 @@ impl Reply {
     pub fn append(&mut self, buf: &[u8], base: usize, shared: &[SharedPart]) {
         let at = self.buf.len();
         self.buf.extend_from_slice(buf);
-        let moved = |part: &SharedPart| SharedPart { at: part.at - base + at, bytes: Arc::clone(&part.bytes) };
+        let moved =
+            |part: &SharedPart| SharedPart { at: part.at - base + at, bytes: Arc::clone(&part.bytes) };
         self.shared.extend(shared.iter().map(moved));
     }
 

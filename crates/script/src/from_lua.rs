@@ -35,7 +35,12 @@ enum Kind {
 
 /// Writes the value on top and takes it; false: it is too long. `frames` is the caller's, because errors
 /// leave without a word.
-pub(crate) fn write_reply(lua: Lua, reply: &mut Reply, frames: &mut Vec<Frame>, shape: &mut Shape<'_>) -> bool {
+pub(crate) fn write_reply(
+    lua: Lua,
+    reply: &mut Reply,
+    frames: &mut Vec<Frame>,
+    shape: &mut Shape<'_>,
+) -> bool {
     frames.clear();
     let start = reply.len();
     write_value(lua, reply, frames, shape);

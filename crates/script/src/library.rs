@@ -3,9 +3,11 @@
 
 use std::ffi::{c_int, c_void};
 
-use crate::{Host, api, sandbox};
 use crate::lua::{ErrorKind, FUNCTION, Lua, NIL, STRING, State, TABLE, upvalue};
-use crate::machine::{Function, Machine, NO_BYTECODE, OUT_OF_MEMORY, Shared, is_bytecode, push_function, shared};
+use crate::machine::{
+    Function, Machine, NO_BYTECODE, OUT_OF_MEMORY, Shared, is_bytecode, push_function, shared,
+};
+use crate::{Host, api, sandbox};
 
 /// A function that a library has registered.
 #[derive(Debug)]

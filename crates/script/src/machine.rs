@@ -11,11 +11,11 @@ use resp::reply::{Protocol, Reply};
 use resp::request::Span;
 
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
+use crate::library::Loading;
 use crate::lua::{
     ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
-use crate::library::Loading;
 use crate::{Host, json, library, msgpack, sandbox};
 
 /// A compiled script, until the machine that holds it forgets it.
@@ -391,8 +391,7 @@ unsafe extern "C-unwind" fn run(state: State) -> c_int {
             unsafe { host.as_mut() }.count_error(text);
         }
     };
-    let mut shape =
-        Shape { resp3: shared.resp3, len_max: frame.len_max, count_error: &mut count_error };
+    let mut shape = Shape { resp3: shared.resp3, len_max: frame.len_max, count_error: &mut count_error };
     frame.too_long = !write_reply(lua, frame.reply, &mut shared.frames, &mut shape);
     0
 }

@@ -37,6 +37,11 @@ impl Pool {
         self.used.iter().map(|used| used.load(Ordering::Relaxed)).sum()
     }
 
+    /// Bytes of some machines.
+    pub fn used_by(&self, machines: std::ops::Range<usize>) -> usize {
+        self.used[machines].iter().map(|used| used.load(Ordering::Relaxed)).sum()
+    }
+
     pub fn machines(&self) -> usize {
         self.used.len()
     }

@@ -24,7 +24,7 @@ pub(crate) fn build(lua: Lua, machine: *mut c_void) {
         lua.raw_set_field(globals, name);
     }
     replace_functions(lua, machine, (globals, doors));
-    let libraries: [(&str, fn(Lua, *mut c_void)); 5] = [
+    let libraries: [(&str, PushTable); 5] = [
         ("cjson", json::push_table),
         ("cmsgpack", msgpack::push_table),
         ("struct", structs::push_table),
@@ -43,6 +43,9 @@ pub(crate) fn build(lua: Lua, machine: *mut c_void) {
     let places = library::Places { globals, scripts: lua.top(), doors };
     library::push_globals(lua, machine, &places);
 }
+
+/// Pushes a library's table.
+type PushTable = fn(Lua, *mut c_void);
 
 /// Puts a door before each library and before the globals; pushes the latter.
 fn shut(lua: Lua, (globals, doors): (c_int, c_int)) {

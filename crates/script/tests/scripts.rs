@@ -240,7 +240,8 @@ fn what_a_script_leaves_behind_is_undone() {
     for _ in 0..2 {
         let function = machine.compile(source.as_bytes(), c"@user_script").expect("it compiles");
         for _ in 0..2 {
-            let run = Run { function, passing: Passing::Globals, name: b"f0", keys: 0, words: 0, word: &|_| &[] };
+            let run =
+                Run { function, passing: Passing::Globals, name: b"f0", keys: 0, words: 0, word: &|_| &[] };
             let mut reply = Reply::new(Protocol::Resp2);
             machine.run(&mut Echo::default(), &run, &mut reply).expect("it runs");
         }

@@ -34,10 +34,10 @@ use crate::output::DRAIN_LEN;
 use crate::poll::{LISTENER, Poller, Ready, WAKE};
 use accept::Acceptor;
 use batch::{Batch, Replies};
-use meanwhile::Meanwhile;
-pub use meanwhile::attend;
 use blocked::Deadline;
 use intake::Arena;
+use meanwhile::Meanwhile;
+pub use meanwhile::attend;
 
 /// What a worker is given.
 pub struct WorkerContext {
@@ -200,7 +200,11 @@ impl Worker {
 
     /// How long nothing can be due.
     fn timeout(&mut self) -> Duration {
-        if !self.again.is_empty() || !self.meanwhile.is_empty() || self.has_pieces() || self.acceptor.is_waiting(self.seat.worker.now) {
+        if !self.again.is_empty()
+            || !self.meanwhile.is_empty()
+            || self.has_pieces()
+            || self.acceptor.is_waiting(self.seat.worker.now)
+        {
             return Duration::ZERO;
         }
         let pause = self.engine.pause.current(self.seat.worker.now).filter(|_| !self.paused.is_empty());

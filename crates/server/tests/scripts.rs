@@ -43,7 +43,9 @@ fn an_endless_script_is_ended_from_any_connection() {
             // Its turn comes when the script has ended.
             caller.send(&["PING"]);
             let mut late = server.client();
-            for line in ["GET k", "INFO", "DBSIZE", "EVAL 'return 1' 0", "EXEC", "SHUTDOWN", "FLUSHALL", "SCAN 0"] {
+            for line in
+                ["GET k", "INFO", "DBSIZE", "EVAL 'return 1' 0", "EXEC", "SHUTDOWN", "FLUSHALL", "SCAN 0"]
+            {
                 assert_eq!(error(late.run(line)), BUSY, "{line}");
             }
             ok(late.run("MULTI"));

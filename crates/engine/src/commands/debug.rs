@@ -540,6 +540,7 @@ fn empty(engine: &Engine) {
     let mut guard = engine.store.lock(&Plan::All);
     let databases = engine.store.databases();
     engine.readings.leave_all(&mut guard, |_| true);
+    engine.functions.flush();
     for (_, shard) in guard.shards() {
         let tables = (0..databases).filter_map(|db| shard.flush(DbIndex(db)));
         tables.for_each(|table| engine.host.reclaim(Garbage::Table(table)));

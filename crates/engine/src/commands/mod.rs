@@ -11,6 +11,7 @@ pub mod connection;
 pub mod debug;
 pub mod dump;
 pub mod expire;
+pub mod function;
 pub mod generic;
 pub mod geo;
 pub mod geo_search;
@@ -89,6 +90,7 @@ pub static FAMILIES: &[&[Command]] = &[
     dump::TABLE,
     sort::TABLE,
     script::TABLE,
+    function::TABLE,
     server::TABLE,
     config::TABLE,
     save::TABLE,

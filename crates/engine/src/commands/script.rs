@@ -91,12 +91,10 @@ const SUBCOMMANDS: &[Command] = &[
 
 const NO_SCRIPT: CmdError = CmdError::fixed("NOSCRIPT No matching script. Please use EVAL.");
 
-const BY_TEXT: PlanRule = PlanRule::Custom(|input| {
-    script_plan(input, input.engine.scripts.text_keeps_to_keys(input.argv.at(1)))
-});
-const BY_SHA: PlanRule = PlanRule::Custom(|input| {
-    script_plan(input, input.engine.scripts.sha_keeps_to_keys(input.argv.at(1)))
-});
+const BY_TEXT: PlanRule =
+    PlanRule::Custom(|input| script_plan(input, input.engine.scripts.text_keeps_to_keys(input.argv.at(1))));
+const BY_SHA: PlanRule =
+    PlanRule::Custom(|input| script_plan(input, input.engine.scripts.sha_keeps_to_keys(input.argv.at(1))));
 
 /// All shards, or those of its keys for a script that keeps to them.
 pub fn script_plan(input: &PlanInput<'_>, keeps_to_keys: bool) -> Plan {
@@ -168,7 +166,7 @@ fn is_read_only(ctx: &Ctx) -> bool {
 }
 
 /// Monitors see a script before what it does.
-fn observe_script(ctx: &Ctx) {
+pub fn observe_script(ctx: &Ctx) {
     if ctx.engine.monitors.any() {
         observe::show_monitors(ctx.engine, ctx.session, ctx.command, &ctx.args);
     }

@@ -225,7 +225,7 @@ impl Reader<'_> {
         if is_number && is_odd && !settings.decode_invalid {
             return Token::Error("invalid number");
         }
-        if !is_number && !(is_odd && settings.decode_invalid) {
+        if !(is_number || is_odd && settings.decode_invalid) {
             return Token::Error("invalid token");
         }
         match number::read(rest) {
