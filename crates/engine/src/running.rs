@@ -1,5 +1,5 @@
-//! The scripts that run: since when, whether they have written, and whether somebody wants their end. One place
-//! for each worker, which it alone begins and ends; everybody reads. Runs nothing.
+//! The scripts that run: since when, whether they have written, and whether somebody wants their end. One
+//! place for each worker, which it alone begins and ends; everybody reads. Runs nothing.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 

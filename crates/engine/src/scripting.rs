@@ -138,8 +138,9 @@ fn admit(ctx: &Ctx, call: &Call<'_>, cramped: bool) -> CmdResult {
         }
         Some(DiskFault::Log(reason)) => {
             return Err(CmdError::new(format!(
-                "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. \
-                 Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: {reason}"
+                "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to \
+                 disk. Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: \
+                 {reason}"
             )));
         }
     }

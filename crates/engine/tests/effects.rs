@@ -442,10 +442,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "eval",
         &[
-            "EVAL \"redis.call('set', 's', 1) redis.call('spop', 'set') return redis.call('pexpire', 'h', 700)\" 0",
+            "EVAL \"redis.call('set','s',1) redis.call('spop','set') return redis.call('pexpire','h',700)\" 0",
             "EVAL \"redis.call('incr', 'i') redis.call('select', 1) return redis.call('set', 'q', 2)\" 0",
             "EVAL \"redis.call('select', 2) redis.call('set', 'q', redis.call('time')[1]) return 1\" 0",
-            "EVAL \"redis.pcall('incr', 'h') redis.call('rpush', 'l', 'x') redis.call('get', 'short') return 1\" 0",
+            "EVAL \"redis.pcall('incr','h') redis.call('rpush','l',1) redis.call('get','short') return 1\" 0",
             "EVAL \"#!lua flags=declared-keys\\nreturn redis.call('rename', KEYS[1], KEYS[2])\" 2 s i",
         ],
     ),
@@ -454,7 +454,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "function|load",
         &[
             "FUNCTION LOAD \"#!lua name=two\\nredis.register_function('two', function() return 2 end)\"",
-            "FUNCTION LOAD REPLACE \"#!lua name=one\\nredis.register_function('one', function() return 2 end)\"",
+            "FUNCTION LOAD REPLACE \"#!lua name=one\\nredis.register_function('x', function() end)\"",
         ],
     ),
     ("function|delete", &["FUNCTION DELETE one"]),
@@ -521,7 +521,8 @@ const SETUP: &[&str] = &[
     "XGROUP CREATE long g 0",
     "XREADGROUP GROUP g alice STREAMS long >",
     "XACK long g 1-0",
-    "FUNCTION LOAD \"#!lua name=one\\nredis.register_function('one', function(k, a) return redis.call('set', k[1], a[1]) end)\"",
+    "FUNCTION LOAD \"#!lua name=one\\nredis.register_function('one', \
+     function(k, a) return redis.call('set', k[1], a[1]) end)\"",
 ];
 
 #[test]

@@ -147,7 +147,14 @@ fn libraries_are_listed_and_moved() {
         flags={'allow-oom', 'no-writes'}}";
     load(&mut test, &library("b", described));
     load(&mut test, &library("a", ONE));
-    let listed = r#"[["library_name" "a" "engine" "LUA" "functions" [["name" "one" "description" nil "flags" []]]] ["library_name" "b" "engine" "LUA" "functions" [["name" "f" "description" "does" "flags" [+no-writes +allow-oom]]]]]"#;
+    let functions = [
+        r#"[["name" "one" "description" nil "flags" []]]"#,
+        r#"[["name" "f" "description" "does" "flags" [+no-writes +allow-oom]]]"#,
+    ];
+    let shown = |name: &str, functions: &str| {
+        format!(r#"["library_name" "{name}" "engine" "LUA" "functions" {functions}]"#)
+    };
+    let listed = format!("[{} {}]", shown("a", functions[0]), shown("b", functions[1]));
     assert_eq!(request(&mut test, &["FUNCTION", "LIST"]), listed);
     assert_eq!(request(&mut test, &["FUNCTION", "LIST", "LIBRARYNAME", "c*"]), "[]");
     let dump = test.run("FUNCTION DUMP").as_bytes().expect("a payload").to_vec();

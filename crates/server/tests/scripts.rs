@@ -1,6 +1,9 @@
 //! Scripts of real processes that run for too long: others learn of it, and can end them, whichever worker
 //! serves them.
 
+mod common;
+
+use common::{info, wait_for_info};
 use resp::Value;
 use testkit::client::{error, ok};
 use testkit::{Client, Server};
@@ -99,4 +102,66 @@ fn others_are_served_after_a_long_script() {
         assert_eq!(other.run("PUBLISH news x"), Value::Integer(1));
         assert_eq!(subscriber.read_value(), array(&["message", "news", "x"]));
     });
+}
+
+const LIBRARY: &str = "#!lua name=lib\n\
+    redis.register_function('put', function(k, a) redis.call('set', k[1], a[1]) return redis.call('incr', 'n') end)\n\
+    redis.register_function('endless', function() while true do end end)";
+
+fn call(client: &mut Client, words: &[&str]) -> Value {
+    client.call(words)
+}
+
+#[test]
+fn an_endless_function_is_ended_by_its_own_command() {
+    check_on_workers(|server| {
+        let mut other = server.client();
+        let mut caller = server.client();
+        call(&mut caller, &["FUNCTION", "LOAD", LIBRARY]);
+        caller.send(&["FCALL", "endless", "1", "key"]);
+        let text = loop {
+            match other.run("PING") {
+                Value::Simple(_) => {}
+                reply => break error(reply),
+            }
+        };
+        let expected = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+        assert_eq!(text, expected);
+        assert_eq!(error(other.run("SCRIPT KILL")), expected);
+        let stats = format!("{:?}", other.run("FUNCTION STATS"));
+        assert!(stats.contains(&format!("{:?}", Value::Bulk(Some(b"endless".to_vec())))), "{stats}");
+        ok(other.run("FUNCTION KILL"));
+        let end = error(caller.read_value());
+        assert!(end.starts_with("ERR Script killed by user"), "{end}");
+    });
+}
+
+/// What a script does, and the libraries, are there after a restart: from a dump, from the log, and after
+/// the log was rewritten in either form.
+#[test]
+fn libraries_and_effects_survive() {
+    let forms: [&[&str]; 4] = [
+        &["--save", "3600 1000000"],
+        &["--save", "", "--appendonly", "yes"],
+        &["--save", "", "--appendonly", "yes", "--aof-use-rdb-preamble", "yes"],
+        &["--save", "", "--appendonly", "yes", "--aof-use-rdb-preamble", "no"],
+    ];
+    for (form, arguments) in forms.into_iter().enumerate() {
+        let mut server = Server::start(env!("CARGO_BIN_EXE_onefold-server"), arguments);
+        let mut client = server.client();
+        call(&mut client, &["FUNCTION", "LOAD", LIBRARY]);
+        assert_eq!(call(&mut client, &["FCALL", "put", "1", "k", "a"]), Value::Integer(1));
+        if form >= 2 {
+            client.run("BGREWRITEAOF");
+            wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+            assert_eq!(info(&mut client, "aof_last_bgrewrite_status"), "ok");
+        }
+        assert_eq!(call(&mut client, &["FCALL", "put", "1", "k", "b"]), Value::Integer(2));
+        server.restart();
+        let mut client = server.client();
+        wait_for_info(&mut client, "loading", "0");
+        assert_eq!(client.run("GET k"), Value::Bulk(Some(b"b".to_vec())), "{arguments:?}");
+        assert_eq!(call(&mut client, &["FCALL", "put", "1", "k", "c"]), Value::Integer(3));
+        assert_eq!(info(&mut client, "number_of_libraries"), "1");
+    }
 }

@@ -51,8 +51,8 @@ const fn own(name: &'static str, arity: i32, run: Run) -> Command {
     command(name, arity, Group::Scripting, run).flags(flag::NO_SCRIPT).since("7.0.0")
 }
 
-/// Whoever changes the libraries holds all shards: no function runs meanwhile, and a save has them all as they
-/// were at one instant.
+/// Whoever changes the libraries holds all shards: no function runs meanwhile, and a save has them all as
+/// they were at one instant.
 const fn change(name: &'static str, arity: i32, run: Run) -> Command {
     own(name, arity, run)
         .flags(flag::NO_SCRIPT | flag::WRITE)
