@@ -442,7 +442,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "eval",
         &[
-            "EVAL \"redis.call('set','s',1) redis.call('spop','set') return redis.call('pexpire','h',700)\" 0",
+            "EVAL \"redis.call('set','s',1) redis.call('spop','set') return redis.call('pexpire','h',70)\" 0",
             "EVAL \"redis.call('incr', 'i') redis.call('select', 1) return redis.call('set', 'q', 2)\" 0",
             "EVAL \"redis.call('select', 2) redis.call('set', 'q', redis.call('time')[1]) return 1\" 0",
             "EVAL \"redis.pcall('incr','h') redis.call('rpush','l',1) redis.call('get','short') return 1\" 0",

@@ -125,7 +125,8 @@ fn an_endless_function_is_ended_by_its_own_command() {
                 reply => break error(reply),
             }
         };
-        let expected = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+        let expected =
+            "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
         assert_eq!(text, expected);
         assert_eq!(error(other.run("SCRIPT KILL")), expected);
         let stats = format!("{:?}", other.run("FUNCTION STATS"));
