@@ -83,6 +83,8 @@ pub struct Engine {
 #[derive(Debug)]
 pub struct DebugSwitches {
     pub active_expire: AtomicBool,
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may run what is not for them.
+    pub scripts_run_all: AtomicBool,
     /// RESTORE and loads skip checksums (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
     pub skip_checksums: AtomicBool,
     pub pause_cron: AtomicBool,
@@ -213,6 +215,7 @@ impl Engine {
             connections_received: AtomicU64::new(0),
             debug: DebugSwitches {
                 active_expire: AtomicBool::new(true),
+                scripts_run_all: AtomicBool::new(false),
                 skip_checksums: AtomicBool::new(false),
                 pause_cron: AtomicBool::new(false),
                 log_delay_us: AtomicU64::new(0),
