@@ -364,23 +364,19 @@ pub fn may_write(command: &Registered) -> bool {
     command.row.has(flag::WRITE | flag::MAY_REPLICATE)
 }
 
-/// Whether a command may run a script: one of those that do, or EXEC.
+/// Whether a command runs scripts: EVAL and its like.
 #[inline]
-pub fn is_for_scripts(command: &'static Registered) -> bool {
-    runs_script(command) || command.row.name == "exec"
-}
-
-#[inline]
-fn runs_script(command: &'static Registered) -> bool {
+pub fn runs_scripts(command: &'static Registered) -> bool {
     command.row.group == Group::Scripting && command.parent.is_none()
 }
 
-/// Whether this request may run a script.
+/// Whether a request runs a script now: by itself, or as the EXEC of a transaction that has one.
 #[inline]
-pub fn may_run_script(command: &'static Registered, session: &Session) -> bool {
-    is_for_scripts(command)
-        && session
-            .multi
-            .as_ref()
-            .is_none_or(|multi| multi.queue.iter().any(|queued| runs_script(queued.command)))
+pub fn is_script(command: &'static Registered, session: &Session) -> bool {
+    match &session.multi {
+        None => runs_scripts(command),
+        Some(multi) => {
+            command.row.name == "exec" && multi.queue.iter().any(|queued| runs_scripts(queued.command))
+        }
+    }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use base::alloc::size_class;
 use engine::host::Level;
-use engine::pipeline::{is_for_scripts, may_run_script, may_write};
-use engine::{Argv, Outcome, Prepared};
+use engine::pipeline::{is_script, may_write, runs_scripts};
+use engine::{Argv, Outcome, Prepared, Session};
 use resp::reply::{Reply, SharedPart};
 use resp::request::Span;
 use store::{Wanted, WantedPart};
@@ -46,7 +46,7 @@ pub struct Batch {
     wanted: Vec<Wanted>,
     parts: Vec<WantedPart>,
     /// One of them may run a script.
-    runs_scripts: bool,
+    has_scripts: bool,
 }
 
 struct Request {
@@ -56,6 +56,8 @@ struct Request {
     /// Its arguments in `spans`.
     first: u32,
     end: u32,
+    /// It may run a script.
+    is_script: bool,
     prepared: Prepared,
 }
 
@@ -83,14 +85,26 @@ impl Batch {
 
     /// Adds the request of the spans from `first` on.
     #[inline]
-    pub fn push(&mut self, slot: Slot, input: usize, first: usize, prepared: Prepared) {
+    pub fn push(&mut self, session: &Session, slot: Slot, input: usize, first: usize, prepared: Prepared) {
         let (input, first, end) = (input as u32, first as u32, self.spans.len() as u32);
-        self.runs_scripts |= prepared.command.is_some_and(is_for_scripts);
-        self.requests.push(Request { slot, input, first, end, prepared });
+        let may_be_script = |command| {
+            // What an EXEC will run may still be in the batch.
+            runs_scripts(command)
+                || is_script(command, session)
+                || self.has_scripts && command.row.name == "exec" && self.has_script_of(slot)
+        };
+        let is_script = prepared.command.is_some_and(may_be_script);
+        self.has_scripts |= is_script;
+        self.requests.push(Request { slot, input, first, end, is_script, prepared });
+    }
+
+    #[cold]
+    fn has_script_of(&self, slot: Slot) -> bool {
+        self.requests.iter().any(|request| request.slot == slot && request.is_script)
     }
 
     fn clear(&mut self) {
-        self.runs_scripts = false;
+        self.has_scripts = false;
         self.requests.clear();
         self.wanted.clear();
         self.parts.clear();
@@ -195,15 +209,20 @@ impl Worker {
         if batch.len() > 1 {
             self.look_ahead(&mut batch, input, big);
         }
-        self.wait_for_snapshot(&batch);
-        self.wait_for_log(&batch);
+        // Within a script nothing is written, and what others wait for may wait for the script.
+        let quiet = self.engine.scripts.running.is_busy();
+        if !quiet {
+            self.wait_for_snapshot(&batch);
+            self.wait_for_log(&batch);
+        }
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
         let waiting = self.meanwhile.waiting.len();
-        if batch.runs_scripts {
+        if batch.has_scripts {
             self.put_scripts_last(&mut batch);
         }
         for request in &batch.requests {
-            if self.engine.store.snapshot_backlog() > self.engine.store.snapshot_limit() / SNAPSHOT_FULL {
+            let full = self.engine.store.snapshot_limit() / SNAPSHOT_FULL;
+            if self.engine.store.snapshot_backlog() > full && !quiet {
                 self.wait_for_room(request);
             }
             let argv = request.argv(input, &batch.spans, big);
@@ -220,9 +239,10 @@ impl Worker {
     /// Connections with a script in the batch come last: others do not wait for it, however long it takes.
     fn put_scripts_last(&mut self, batch: &mut Batch) {
         let waiting = &mut self.meanwhile.waiting;
-        let is_script = |request: &&Request| request.prepared.command.is_some_and(is_for_scripts);
-        waiting.extend(batch.requests.iter().filter(is_script).map(|request| request.slot));
-        batch.requests.sort_by_key(|request| waiting.contains(&request.slot));
+        let scripts = batch.requests.iter().filter(|request| request.is_script);
+        waiting.extend(scripts.map(|request| request.slot));
+        // Spans lie in the order in which the requests came.
+        batch.requests.sort_unstable_by_key(|request| (waiting.contains(&request.slot), request.first));
     }
 
     /// Fetches what the requests' first keys lead to; of a key that several in a row want, parts too.
@@ -319,9 +339,7 @@ impl Worker {
             return Ran::Done;
         }
         let outcome = match prepared.command {
-            Some(command) if may_run_script(command, &connection.session) => {
-                self.run_script(slot, prepared, argv)
-            }
+            Some(command) if is_script(command, &connection.session) => self.run_script(slot, prepared, argv),
             _ => {
                 let reply = self.replies.of(slot);
                 self.engine.run(&mut self.seat, &mut connection.session, prepared, argv, reply)

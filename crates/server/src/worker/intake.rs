@@ -362,7 +362,7 @@ impl Worker {
         let prepared = self.engine.prepare(&argv);
         // Before it has logged in, a client's next request cannot be parsed until this one has run.
         let alone = !big.is_empty() || !connection.session.authenticated;
-        self.batch.push(slot, range.start, first, prepared);
+        self.batch.push(&connection.session, slot, range.start, first, prepared);
         if alone || self.batch.len() == BATCH {
             self.run_batch(input, big);
             big.clear();
