@@ -83,7 +83,7 @@ const SUBCOMMANDS: &[Command] = &[
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .docs("Makes a script known to the server.", "O(N) with N being the length in bytes of the script body."),
     command("show", 3, Group::Scripting, show)
-        .flags(flag::NO_SCRIPT)
+        .flags(flag::NO_SCRIPT | flag::STALE)
         .since("8.0.0")
         .syntax("sha1")
         .docs("Returns the text of a script.", "O(1)."),
