@@ -56,6 +56,13 @@ pub const TRACKING_KEY_LEN: usize = 256;
 /// a few keys always makes room.
 pub const TRACKING_NAME_LEN: usize = 64 * 1024;
 
+/// Bytes of Lua's memory by default (`lua-memory-limit`): scripts are short, and what holds more is a
+/// mistake.
+pub const LUA_MEMORY_DEFAULT: usize = 64 * 1024 * 1024;
+
+/// Bytes of cached scripts by default (`script-cache-limit`): a hundred thousand of the usual length.
+pub const SCRIPT_CACHE_DEFAULT: usize = 32 * 1024 * 1024;
+
 /// Keys that the table forgets in one go: a smaller limit must not make one command send a million messages.
 pub const TRACKING_TRIM_KEYS: usize = 1000;
 

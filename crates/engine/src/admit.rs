@@ -29,7 +29,7 @@ type Gate = fn(&Request<'_>) -> Result<(), CmdError>;
 
 /// In Redis' order: what a client learns first when several things are wrong. But who it is comes first:
 /// as in Valkey, a stranger learns nothing else.
-const GATES: [Gate; 7] = [authenticated, arity, protected, memory, disk, subscribed, loading];
+const GATES: [Gate; 8] = [authenticated, arity, protected, memory, disk, subscribed, loading, busy];
 
 /// Passes a request through all gates.
 #[inline]
@@ -157,24 +157,43 @@ fn disk(request: &Request<'_>) -> Result<(), CmdError> {
     if request.command.row.name != "ping" && !has_or_queued(request.session, request.command, flag::WRITE) {
         return Ok(());
     }
-    if !save_failed || !request.config.stop_writes_on_bgsave_error || request.config.save.is_empty() {
-        return log_can_be_written(request.engine);
-    }
-    Err(CmdError::new(
-        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands \
-         that may modify the data set are disabled, because this instance is configured to report errors during \
-         writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
-         details about the RDB error.",
-    ))
+    disk_fault(request.engine, request.config).map_or(Ok(()), |fault| Err(fault.error()))
 }
 
-fn log_can_be_written(engine: &Engine) -> Result<(), CmdError> {
-    if !engine.log_fault.is_on() {
-        return Ok(());
-    }
-    let reason = engine.log_fault.reason();
-    Err(CmdError::new(format!("MISCONF Errors writing to the AOF file: {reason}")))
+/// What keeps writes from being kept.
+pub enum DiskFault {
+    Saving,
+    /// The append-only file, and why.
+    Log(String),
 }
+
+/// The fault for which writes are refused.
+pub fn disk_fault(engine: &Engine, config: &Config) -> Option<DiskFault> {
+    let asked_for = config.stop_writes_on_bgsave_error && !config.save.is_empty();
+    if asked_for && engine.writes_stopped.load(Ordering::Relaxed) {
+        return Some(DiskFault::Saving);
+    }
+    engine.log_fault.is_on().then(|| DiskFault::Log(engine.log_fault.reason()))
+}
+
+impl DiskFault {
+    /// What a command that would write is answered.
+    pub fn error(&self) -> CmdError {
+        match self {
+            DiskFault::Saving => SAVING_FAILED,
+            DiskFault::Log(reason) => {
+                CmdError::new(format!("MISCONF Errors writing to the AOF file: {reason}"))
+            }
+        }
+    }
+}
+
+const SAVING_FAILED: CmdError = CmdError::fixed(
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands \
+     that may modify the data set are disabled, because this instance is configured to report errors during \
+     writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
+     details about the RDB error.",
+);
 
 /// A RESP2 client that has subscribed may say little else: its replies would mix with messages.
 fn subscribed(request: &Request<'_>) -> Result<(), CmdError> {
@@ -214,4 +233,13 @@ fn loading(request: &Request<'_>) -> Result<(), CmdError> {
 /// A request's words for the log, unprintable bytes escaped.
 pub fn describe(argv: &Argv<'_>) -> String {
     argv.iter().map(escape).collect::<Vec<_>>().join(" ")
+}
+
+/// While a script runs for too long, only what can end it goes on.
+fn busy(request: &Request<'_>) -> Result<(), CmdError> {
+    let running = &request.engine.scripts.running;
+    if !running.is_busy() || request.command.row.has(flag::ALLOW_BUSY) {
+        return Ok(());
+    }
+    Err(running.busy_error())
 }

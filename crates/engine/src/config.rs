@@ -200,6 +200,11 @@ pub struct Config {
     pub rdbchecksum: bool,
     pub stop_writes_on_bgsave_error: bool,
     pub rdb_save_incremental_fsync: bool,
+    pub lua_memory_limit: u64,
+    pub script_cache_limit: u64,
+    pub busy_reply_threshold_ms: i64,
+    /// Scripts keep to the keys they declare, and run beside each other.
+    pub lua_strict_keys: bool,
     pub snapshot_memory_limit: u64,
     /// Bytes a second; 0: as fast as it goes.
     pub snapshot_write_rate: u64,
@@ -469,6 +474,10 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     rdbchecksum: true,
     stop_writes_on_bgsave_error: true,
     rdb_save_incremental_fsync: true,
+    lua_memory_limit: base::limits::LUA_MEMORY_DEFAULT as u64,
+    script_cache_limit: base::limits::SCRIPT_CACHE_DEFAULT as u64,
+    busy_reply_threshold_ms: 5000,
+    lua_strict_keys: false,
     snapshot_memory_limit: base::limits::SNAPSHOT_MEMORY_DEFAULT as u64,
     snapshot_write_rate: 0,
     sanitize_dump_payload: SanitizePayload::No,

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::defrag::Defrag;
 use crate::effects::Effects;
 use crate::evict::Evictor;
+use crate::functions::{FunctionSeat, Functions};
 use crate::host::{Host, WorkerId};
 use crate::log::Log;
 use crate::long_reply::Readings;
@@ -24,6 +25,7 @@ use crate::memory::Memory;
 use crate::multi::Pause;
 use crate::observe::{LatencyMonitor, Monitors};
 use crate::pubsub::PubSub;
+use crate::scripts::{ScriptSeat, Scripts};
 use crate::stats::{Counter, WorkerStats};
 use crate::tracking::Tracking;
 use crate::watch::Watches;
@@ -48,6 +50,8 @@ pub struct Engine {
     pub command_logs: CommandLogs,
     pub latency: Mutex<LatencyMonitor>,
     pub pause: Pause,
+    pub scripts: Scripts,
+    pub functions: Functions,
     pub errors: ErrorCounts,
     pub stats: Box<[Arc<WorkerStats>]>,
     /// Statistics of the timed cycle, which belongs to no worker.
@@ -79,6 +83,8 @@ pub struct Engine {
 #[derive(Debug)]
 pub struct DebugSwitches {
     pub active_expire: AtomicBool,
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may run what is not for them.
+    pub scripts_run_all: AtomicBool,
     /// RESTORE and loads skip checksums (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
     pub skip_checksums: AtomicBool,
     pub pause_cron: AtomicBool,
@@ -169,6 +175,9 @@ impl Engine {
         store.set_snapshot_limit(config.snapshot_memory_limit as usize);
         let shards = store.shard_count();
         let tracking = Tracking::new(&store);
+        let scripts = Scripts::new(workers, config.lua_memory_limit as usize);
+        scripts.set_strict(config.lua_strict_keys);
+        let functions = Functions::new(Arc::clone(&scripts.pool));
         Engine {
             store,
             config: ArcSwap::from_pointee(config),
@@ -185,6 +194,8 @@ impl Engine {
             command_logs: CommandLogs::default(),
             latency: Mutex::default(),
             pause: Pause::default(),
+            scripts,
+            functions,
             errors: ErrorCounts::default(),
             stats: (0..workers).map(|_| Arc::default()).collect(),
             cycle: CycleStats::default(),
@@ -204,6 +215,7 @@ impl Engine {
             connections_received: AtomicU64::new(0),
             debug: DebugSwitches {
                 active_expire: AtomicBool::new(true),
+                scripts_run_all: AtomicBool::new(false),
                 skip_checksums: AtomicBool::new(false),
                 pause_cron: AtomicBool::new(false),
                 log_delay_us: AtomicU64::new(0),
@@ -221,6 +233,8 @@ impl Engine {
     /// Publishes a new configuration; each worker takes it over before its next command.
     pub fn set_config(&self, config: Config) {
         self.store.set_snapshot_limit(config.snapshot_memory_limit as usize);
+        self.scripts.pool.set_limit(config.lua_memory_limit as usize);
+        self.scripts.set_strict(config.lua_strict_keys);
         self.config.store(Arc::new(config));
         self.config_version.fetch_add(1, Ordering::Release);
     }
@@ -265,6 +279,10 @@ pub struct Worker {
     pub clock_ns: u64,
     /// Effects of the transaction that is running, in place of the log.
     pub(crate) transaction: Option<crate::multi::TransactionLog>,
+    /// Memory was used up, and no key could give way, when that was last looked at.
+    pub(crate) out_of_room: bool,
+    pub(crate) scripts: ScriptSeat,
+    pub(crate) functions: FunctionSeat,
     /// What a command took out and frees itself, once its shards are unlocked.
     pub(crate) garbage: Vec<Garbage>,
     /// All was flushed: a dump is not to outlive what it holds.
@@ -300,6 +318,9 @@ impl WorkerSeat {
             now: engine.started,
             clock_ns: engine.host.monotonic_ns(),
             transaction: None,
+            out_of_room: false,
+            scripts: ScriptSeat::default(),
+            functions: FunctionSeat::default(),
             garbage: Vec::new(),
             dump_is_stale: false,
         };

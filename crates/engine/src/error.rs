@@ -6,7 +6,11 @@ use std::fmt;
 /// An error reply, without the leading minus: its first word is the code. Bytes, because some repeat what the
 /// client sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CmdError(Cow<'static, [u8]>);
+pub struct CmdError {
+    text: Cow<'static, [u8]>,
+    /// Statistics know it: a script passes on what one of its commands said.
+    counted: bool,
+}
 
 impl CmdError {
     pub const WRONG_TYPE: CmdError =
@@ -22,15 +26,25 @@ impl CmdError {
 
     /// A text with its code, such as `ERR unknown option`.
     pub fn new(text: impl Into<Cow<'static, str>>) -> CmdError {
-        CmdError(match text.into() {
+        let text = match text.into() {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        })
+        };
+        CmdError { text, counted: false }
     }
 
     /// As `new`, for a text that repeats a client's bytes.
     pub fn of_bytes(text: Vec<u8>) -> CmdError {
-        CmdError(Cow::Owned(text))
+        CmdError { text: Cow::Owned(text), counted: false }
+    }
+
+    /// As `of_bytes`, for an error that statistics have counted.
+    pub fn counted(text: Vec<u8>) -> CmdError {
+        CmdError { text: Cow::Owned(text), counted: true }
+    }
+
+    pub fn is_counted(&self) -> bool {
+        self.counted
     }
 
     /// As `new`, for a family's own constants.
@@ -49,22 +63,22 @@ impl CmdError {
     }
 
     pub fn text(&self) -> &[u8] {
-        &self.0
+        &self.text
     }
 
     /// The first word: what INFO errorstats counts by.
     pub fn code(&self) -> &str {
-        let word = self.0.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let word = self.text.split(|&byte| byte == b' ').next().unwrap_or_default();
         std::str::from_utf8(word).unwrap_or("ERR")
     }
 }
 
 impl fmt::Display for CmdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0))
+        f.write_str(&String::from_utf8_lossy(&self.text))
     }
 }
 
 const fn fixed(text: &'static str) -> CmdError {
-    CmdError(Cow::Borrowed(text.as_bytes()))
+    CmdError { text: Cow::Borrowed(text.as_bytes()), counted: false }
 }

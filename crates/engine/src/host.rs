@@ -235,6 +235,8 @@ pub trait Host: Send + Sync {
     fn unix_us(&self) -> i64;
     /// Nanoseconds, monotonic.
     fn monotonic_ns(&self) -> u64;
+    /// A script has been running for long: its worker, which calls this, hears its other clients.
+    fn attend(&self);
     /// Blocks the calling worker (DEBUG SLEEP).
     fn sleep_us(&self, us: u64);
     /// Ends the process as a crash would (DEBUG SEGFAULT, PANIC) or starts it again (DEBUG RESTART).

@@ -9,6 +9,7 @@ use base::time::UnixMs;
 use resp::reply::Reply;
 use store::{DbIndex, Plan};
 
+use crate::admit::Request;
 use crate::args::Argv;
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
 use crate::ctx::Ctx;
@@ -17,7 +18,7 @@ use crate::engine::{Engine, WorkerSeat};
 use crate::error::CmdError;
 use crate::keyspec::{KeySpec, flag as key};
 use crate::log::write_select;
-use crate::pipeline::{Env, Outcome, may_write};
+use crate::pipeline::{Env, Outcome};
 use crate::registry::Registered;
 use crate::session::{Multi, Origin, Queued, Session};
 use crate::watch::WatchedKey;
@@ -243,7 +244,7 @@ impl TransactionLog {
     }
 
     /// One request alone is a transaction without being wrapped as one.
-    fn commit(self, engine: &Engine) {
+    pub(crate) fn commit(self, engine: &Engine) {
         let Some(dbs) = self.dbs else { return };
         if self.count == 1 {
             return engine.log.append_requests(dbs, &self.bytes);
@@ -295,20 +296,21 @@ impl Pause {
 
     /// Whether this request waits.
     #[inline]
-    pub fn holds(&self, session: &Session, command: &'static Registered, now: UnixMs) -> bool {
-        self.until_ms.load(Ordering::Relaxed) != 0 && self.holds_slow(session, command, now)
+    pub fn holds(&self, request: &Request<'_>, now: UnixMs) -> bool {
+        self.until_ms.load(Ordering::Relaxed) != 0 && self.holds_slow(request, now)
     }
 
     #[cold]
-    fn holds_slow(&self, session: &Session, command: &'static Registered, now: UnixMs) -> bool {
+    fn holds_slow(&self, request: &Request<'_>, now: UnixMs) -> bool {
         let Some((_, all)) = self.current(now) else { return false };
+        let Request { engine, session, command, argv, .. } = *request;
         if session.origin == Origin::Replay || command.parent.is_some_and(is_client_command) {
             return false;
         }
         let queue = session.multi.iter().flat_map(|multi| &multi.queue);
-        let queued_writes =
-            command.row.name == "exec" && queue.into_iter().any(|queued| may_write(queued.command));
-        all || may_write(command) || queued_writes
+        let queued_writes = command.row.name == "exec"
+            && queue.into_iter().any(|queued| engine.would_write(queued.command, &queued.argv.view()));
+        all || engine.would_write(command, argv) || queued_writes
     }
 }
 

@@ -59,6 +59,10 @@ pub fn observe(
         request_len: argv.request_len_most(),
         reply_len: env.reply.total_len_since(reply_start) as u64 + env.session.unfinished_len(),
     };
+    // A script is one command for those who look for slow or large ones.
+    if env.session.in_script {
+        return;
+    }
     // What sets the limits counts by those it sets.
     if cost.stands_out(env.config) || command.row.has(flag::ADMIN) {
         log_command(engine, env, command, argv, cost);
@@ -134,11 +138,19 @@ impl Monitors {
 /// in which these took effect; EXEC comes after what it ran, as in Redis.
 #[cold]
 pub fn feed_monitors(engine: &Engine, session: &Session, command: &'static Registered, argv: &Argv<'_>) {
-    if command.row.has(flag::SKIP_MONITOR | flag::ADMIN) || session.origin == Origin::Replay {
+    if !command.row.has(flag::SKIP_MONITOR | flag::ADMIN) {
+        show_monitors(engine, session, command, argv);
+    }
+}
+
+/// Shows a command to the monitors, whatever it is.
+pub fn show_monitors(engine: &Engine, session: &Session, command: &'static Registered, argv: &Argv<'_>) {
+    if session.origin == Origin::Replay {
         return;
     }
     let (us, client) = (engine.host.unix_us(), &session.client);
     let peer = match client.unix {
+        _ if session.in_script => "lua".to_string(),
         true => format!("unix:{}", client.peer.trim_end_matches(":0")),
         false => client.peer.clone(),
     };

@@ -9,7 +9,7 @@ use store::{Guard, Plan};
 use crate::access::Access;
 use crate::admit::{self, Request};
 use crate::args::Argv;
-use crate::command::{PlanInput, PlanRule, flag};
+use crate::command::{Group, PlanInput, PlanRule, flag};
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::effects::Effects;
@@ -114,7 +114,9 @@ impl Engine {
             let refusal = admit::unknown(&seat.config, session, argv);
             return self.refuse(seat, session, None, &refusal, reply);
         };
-        let cramped = cut_short || self.memory.is_over() && self.is_cramped(seat, session, command);
+        // While a script runs for too long, nobody can make room.
+        let may_make_room = self.memory.is_over() && !self.scripts.running.is_busy();
+        let cramped = cut_short || may_make_room && self.is_cramped(seat, session, command);
         let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
         if let Err(refusal) = admit::admit(&request) {
             return self.refuse(seat, session, Some(command), &refusal, reply);
@@ -122,11 +124,19 @@ impl Engine {
         if session.in_multi() && !multi::runs_at_once(command) {
             return multi::enqueue(self, seat, session, command, argv, reply);
         }
-        if self.pause.holds(session, command, seat.worker.now) {
+        let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
+        if self.pause.holds(&request, seat.worker.now) {
             return Outcome::Paused;
         }
+        if self.scripts.running.holds_all() {
+            self.wait_for_script(session, command);
+        }
         let plan = self.plan_at(command, prepared.first_key, argv, session, seat.worker.now);
-        let mut guard = self.store.lock(&plan);
+        let give_up = || self.scripts.running.is_busy() && session.origin == Origin::Client;
+        let Some(mut guard) = self.store.lock_unless(&plan, &give_up) else {
+            let refusal = self.scripts.running.busy_error();
+            return self.refuse(seat, session, Some(command), &refusal, reply);
+        };
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
         let outcome = self.execute(&mut env, command, prepared.first_key, argv);
@@ -145,6 +155,18 @@ impl Engine {
         outcome
     }
 
+    /// What looks at shards to make its plan (SCAN) waits for a script that holds all of them, but not for
+    /// good: then its worker would not hear anybody.
+    #[cold]
+    fn wait_for_script(&self, session: &Session, command: &'static Registered) {
+        if !matches!(command.row.plan, PlanRule::Custom(_)) || session.origin == Origin::Replay {
+            return;
+        }
+        while self.scripts.running.is_slow(self.host.monotonic_ns()) && !self.scripts.running.is_busy() {
+            self.host.sleep_us(SCRIPT_WAIT_US);
+        }
+    }
+
     /// More memory is in use than may be: keys give way, whatever the request is. Whether it has to be
     /// refused because none can.
     #[cold]
@@ -154,7 +176,8 @@ impl Engine {
         }
         let WorkerSeat { worker, config, evictor, .. } = seat;
         let room = evictor.make_room(self, config, worker.now, &mut worker.rng);
-        room == Room::Nothing && admit::needs_memory(session, command)
+        worker.out_of_room = room == Room::Nothing;
+        worker.out_of_room && admit::needs_memory(session, command)
     }
 
     /// All was flushed: where save points are set, a save of what there was is ended and what there is now is
@@ -179,7 +202,8 @@ impl Engine {
         let (start, began_ns) = (env.reply.len(), env.worker.clock_ns);
         let (db, origin) = (env.session.db, env.session.origin);
         let imports = env.config.import_mode;
-        env.effects.begin(self.log.is_active() && origin == Origin::Client, db);
+        let logged = self.log.is_active() && origin == Origin::Client && !env.session.unlogged;
+        env.effects.begin(logged, db);
         let keys = Keys {
             guard: &mut *env.guard,
             engine: self,
@@ -216,8 +240,10 @@ impl Engine {
         if let Err(error) = &result {
             env.reply.truncate(start);
             env.reply.error(error.text());
-            self.errors.count(error.code());
-            env.worker.stats.error_replies.add(1);
+            if !error.is_counted() {
+                self.errors.count(error.code());
+                env.worker.stats.error_replies.add(1);
+            }
         }
         if !env.effects.events.is_empty() {
             self.publish_events(env.config, &env.effects.events);
@@ -305,9 +331,12 @@ impl Engine {
     }
 }
 
+/// Between two looks at a script that others wait for.
+const SCRIPT_WAIT_US: u64 = 200;
+
 /// Finds the command, and the subcommand of a container.
 #[inline]
-fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
+pub fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
     let command = REGISTRY.find(argv.at(0))?;
     if command.children.is_empty() || argv.len() == 1 {
         return Some(command);
@@ -333,4 +362,21 @@ fn mute(session: &mut Session, reply: &mut Reply, start: usize) {
 /// Whether a command changes data, itself or through what it starts.
 pub fn may_write(command: &Registered) -> bool {
     command.row.has(flag::WRITE | flag::MAY_REPLICATE)
+}
+
+/// Whether a command runs scripts: EVAL and its like.
+#[inline]
+pub fn runs_scripts(command: &'static Registered) -> bool {
+    command.row.group == Group::Scripting && command.parent.is_none()
+}
+
+/// Whether a request runs a script now: by itself, or as the EXEC of a transaction that has one.
+#[inline]
+pub fn is_script(command: &'static Registered, session: &Session) -> bool {
+    match &session.multi {
+        None => runs_scripts(command),
+        Some(multi) => {
+            command.row.name == "exec" && multi.queue.iter().any(|queued| runs_scripts(queued.command))
+        }
+    }
 }

@@ -91,6 +91,10 @@ pub struct Session {
     pub closing: bool,
     /// Runs inside EXEC: blocking commands do not block, nothing is queued.
     pub in_exec: bool,
+    /// Runs what a script calls.
+    pub in_script: bool,
+    /// The script has said that its effects are not to be logged.
+    pub unlogged: bool,
     /// Stands for a client whose waiting request is run again.
     pub serving: bool,
     /// What the client waits for: its requests wait too.
@@ -124,6 +128,8 @@ impl Session {
             cut_short: false,
             closing: false,
             in_exec: false,
+            in_script: false,
+            unlogged: false,
             serving: false,
             blocked: None,
             long_reply: None,

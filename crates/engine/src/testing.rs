@@ -277,6 +277,8 @@ impl TestEngine {
                 lines.extend(live.map(|entry| format!("{} {}", db.0, describe(entry, now))));
             }
         }
+        let libraries = self.engine.functions.current();
+        lines.extend(libraries.iter().map(|library| String::from_utf8_lossy(&library.code).into_owned()));
         lines.sort();
         lines
     }
@@ -575,6 +577,10 @@ impl Host for TestHost {
 
     fn monotonic_ns(&self) -> u64 {
         self.0.clock.monotonic_ns()
+    }
+
+    fn attend(&self) {
+        self.0.call("attend");
     }
 
     fn sleep_us(&self, us: u64) {

@@ -18,7 +18,7 @@ use store::{Key, ShardId, Store};
 
 use crate::args::Argv;
 use crate::clients::{ClientId, flag};
-use crate::command::flag as row_flag;
+use crate::command::{Group, flag as row_flag};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::pipeline::Env;
@@ -290,8 +290,10 @@ impl Engine {
     #[cold]
     pub(crate) fn remember(&self, env: &mut Env<'_, '_>, command: &Registered, argv: &Argv<'_>) {
         let client = &env.session.client;
-        // The shard channels of some commands pass for keys, for the cluster's routing.
-        if !client.tracking.remembers() || command.row.has(row_flag::PUBSUB) {
+        // The shard channels of some commands pass for keys, for the cluster's routing. Of a script its commands
+        // are looked at.
+        let names_no_keys = command.row.has(row_flag::PUBSUB) || command.row.group == Group::Scripting;
+        if !client.tracking.remembers() || names_no_keys {
             return;
         }
         let (told, mut added) = (&mut env.effects.invalidated, 0);

@@ -11,7 +11,7 @@ use engine::registry::{REGISTRY, Registered};
 use engine::testing::TestEngine;
 
 /// A write command, by its full name, and requests that change the keyspace that `SETUP` leaves. The word
-/// PAYLOAD stands for what DUMP answers of the key `h`.
+/// PAYLOAD stands for what DUMP answers of the key `h`, the word LIBRARIES for what FUNCTION DUMP would.
 const EXAMPLES: &[(&str, &[&str])] = &[
     // Strings.
     ("append", &["APPEND s more", "APPEND new more", "APPEND i 1", "APPEND big more", "APPEND short x"]),
@@ -438,6 +438,36 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "RESTORE short 0 PAYLOAD",
         ],
     ),
+    // Scripts: what their commands did, in the databases in which they did it.
+    (
+        "eval",
+        &[
+            "EVAL \"redis.call('set','s',1) redis.call('spop','set') return redis.call('pexpire','h',70)\" 0",
+            "EVAL \"redis.call('incr', 'i') redis.call('select', 1) return redis.call('set', 'q', 2)\" 0",
+            "EVAL \"redis.call('select', 2) redis.call('set', 'q', redis.call('time')[1]) return 1\" 0",
+            "EVAL \"redis.pcall('incr','h') redis.call('rpush','l',1) redis.call('get','short') return 1\" 0",
+            "EVAL \"#!lua flags=declared-keys\\nreturn redis.call('rename', KEYS[1], KEYS[2])\" 2 s i",
+        ],
+    ),
+    // Libraries.
+    (
+        "function|load",
+        &[
+            "FUNCTION LOAD \"#!lua name=two\\nredis.register_function('two', function() return 2 end)\"",
+            "FUNCTION LOAD REPLACE \"#!lua name=one\\nredis.register_function('x', function() end)\"",
+        ],
+    ),
+    ("function|delete", &["FUNCTION DELETE one"]),
+    ("function|flush", &["FUNCTION FLUSH", "FUNCTION FLUSH ASYNC"]),
+    (
+        "function|restore",
+        &[
+            "FUNCTION RESTORE LIBRARIES",
+            "FUNCTION RESTORE LIBRARIES FLUSH",
+            "FUNCTION RESTORE LIBRARIES REPLACE",
+        ],
+    ),
+    ("fcall", &["FCALL one 1 s 7", "FCALL ONE 1 new 7"]),
     // Databases.
     ("flushdb", &["FLUSHDB", "FLUSHDB ASYNC"]),
     ("flushall", &["FLUSHALL", "FLUSHALL SYNC"]),
@@ -491,6 +521,8 @@ const SETUP: &[&str] = &[
     "XGROUP CREATE long g 0",
     "XREADGROUP GROUP g alice STREAMS long >",
     "XACK long g 1-0",
+    "FUNCTION LOAD \"#!lua name=one\\nredis.register_function('one', \
+     function(k, a) return redis.call('set', k[1], a[1]) end)\"",
 ];
 
 #[test]
@@ -561,6 +593,10 @@ fn run(test: &mut TestEngine, line: &str) -> resp::decode::Value {
         if word == b"PAYLOAD" {
             let payload = test.run("DUMP h");
             *word = payload.as_bytes().unwrap_or(b"none").to_vec();
+        }
+        if word == b"LIBRARIES" {
+            let code = b"#!lua name=three\nredis.register_function('three', function() return 3 end)";
+            *word = rdb::dump_functions([&code[..]].into_iter(), &rdb::WriteOptions { compress: false });
         }
     }
     test.run_words(&words)

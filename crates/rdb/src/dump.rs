@@ -2,12 +2,13 @@
 //! key.
 
 use crate::error::{Error, ErrorKind, Stage};
-use crate::format::Dialect;
-use crate::length::WriteOptions;
+use crate::format::{self, Dialect};
+use crate::length::{self, WriteOptions};
 use crate::reader::ReadOptions;
 use crate::record::known_type;
 use crate::source::{Input, Slice};
 use crate::values::{self, Duplicates, Object, Rules, ValueRef};
+use crate::writer::write_function;
 use base::crc::crc64;
 
 /// Which of RESTORE's two refusals.
@@ -26,10 +27,43 @@ pub fn dump(value: ValueRef<'_>, version: u32, options: &WriteOptions) -> Vec<u8
     assert_eq!(Dialect::of_version(version), Some(Dialect::Redis), "values are written in Redis' dialect");
     let mut out = vec![values::type_code(value)];
     values::write_value(&mut out, value, options);
+    close(out, version)
+}
+
+fn close(mut out: Vec<u8>, version: u32) -> Vec<u8> {
     out.extend_from_slice(&(version as u16).to_le_bytes());
     let sum = crc64(0, &out);
     out.extend_from_slice(&sum.to_le_bytes());
     out
+}
+
+/// The payload of FUNCTION DUMP: the libraries' sources in place of a value.
+pub fn dump_functions<'a>(codes: impl Iterator<Item = &'a [u8]>, options: &WriteOptions) -> Vec<u8> {
+    let mut out = Vec::new();
+    codes.for_each(|code| write_function(&mut out, code, options));
+    close(out, format::VERSION_PLAIN)
+}
+
+/// The sources in a payload of FUNCTION DUMP.
+pub fn restore_functions(payload: &[u8], options: &ReadOptions) -> Result<Vec<Vec<u8>>, FunctionsError> {
+    let (body, _) = open(payload, options).ok_or(FunctionsError::VersionOrChecksum)?;
+    let mut source = Slice::new(body, 0);
+    let mut codes = Vec::new();
+    while (source.offset() as usize) < body.len() {
+        if source.byte().map_err(|_| FunctionsError::BadData)? != format::OPCODE_FUNCTION2 {
+            return Err(FunctionsError::OtherType);
+        }
+        codes.push(length::read_string(&mut source).map_err(|_| FunctionsError::BadData)?);
+    }
+    Ok(codes)
+}
+
+/// Which of FUNCTION RESTORE's refusals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FunctionsError {
+    VersionOrChecksum,
+    OtherType,
+    BadData,
 }
 
 /// The value of a payload. `verify_checksum` should be set unless an operator switched it off; bytes between

@@ -22,7 +22,7 @@ pub mod values;
 pub mod writer;
 
 pub use batch::{Batch, BatchReader, RawValue, RecordRef};
-pub use dump::{RestoreError, dump, restore};
+pub use dump::{FunctionsError, RestoreError, dump, dump_functions, restore, restore_functions};
 pub use error::{Error, ErrorKind, Stage};
 pub use format::{Dialect, VersionCheck};
 pub use length::WriteOptions;

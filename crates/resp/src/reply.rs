@@ -265,6 +265,15 @@ impl Reply {
         self.shared.clear();
     }
 
+    /// Adds a stretch of another reply; its shared parts are placed as if it began at `base`.
+    pub fn append(&mut self, buf: &[u8], base: usize, shared: &[SharedPart]) {
+        let at = self.buf.len();
+        self.buf.extend_from_slice(buf);
+        let moved =
+            |part: &SharedPart| SharedPart { at: part.at - base + at, bytes: Arc::clone(&part.bytes) };
+        self.shared.extend(shared.iter().map(moved));
+    }
+
     /// What goes over the wire, in order: pieces of `buf` and shared values.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let ends = self.shared.iter().map(|part| part.at).chain([self.buf.len()]);

@@ -105,7 +105,7 @@ fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<
 }
 
 /// Address space for a worker's stack; only what is used becomes memory.
-const WORKER_STACK: usize = 2 << 20;
+const WORKER_STACK: usize = 8 << 20;
 /// Address space an arena of the allocator reserves ahead: one more large value does not cost a multiple of
 /// it.
 pub const RESERVE_LEN: usize = 32 << 20;
@@ -363,7 +363,9 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     if process.saver.status().in_progress {
         LOG.warning("There is a background save running. Cancelling it!");
     }
-    process.saver.cancel(Wait::ForEnd);
+    // A script that runs for too long may sit on what the save needs.
+    let scripted = process.engine().scripts.running.is_busy();
+    process.saver.cancel(if scripted { Wait::Not } else { Wait::ForEnd });
     if process.aof.is_without_base() {
         if !how.force {
             LOG.warning("Writing initial AOF, can't exit.");

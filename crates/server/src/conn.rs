@@ -336,6 +336,15 @@ impl Connections {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
+    /// Takes a connection out for a while; its slot stays its own.
+    pub fn lend(&mut self, slot: Slot) -> Option<Box<Connection>> {
+        self.slots.get_mut(slot as usize)?.take()
+    }
+
+    pub fn give_back(&mut self, slot: Slot, connection: Box<Connection>) {
+        self.slots[slot as usize] = Some(connection);
+    }
+
     pub fn find(&self, client: ClientId) -> Option<Slot> {
         self.by_client.get(&client).copied()
     }

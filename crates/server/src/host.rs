@@ -31,7 +31,7 @@ use crate::oom_score::OomScore;
 use crate::persist::Saver;
 use crate::stopwatch::Stopwatch;
 use crate::supervise::{self, Supervision};
-use crate::{boot, crash, facts, governor, listener};
+use crate::{boot, crash, facts, governor, listener, worker};
 
 /// What the threads of the process share.
 pub struct Process {
@@ -332,6 +332,10 @@ impl Host for ServerHost {
     #[inline]
     fn monotonic_ns(&self) -> u64 {
         self.0.stopwatch.ns()
+    }
+
+    fn attend(&self) {
+        worker::attend();
     }
 
     fn sleep_us(&self, us: u64) {

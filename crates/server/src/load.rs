@@ -23,6 +23,7 @@ use base::time::UnixMs;
 use engine::Engine;
 use engine::config::{Config, SanitizePayload};
 use engine::engine::thresholds;
+use engine::functions::LoadTime;
 use engine::host::LoadStatus;
 use parking_lot::Mutex;
 use rdb::{Batch, HashObject, Item, Object, RawValue, ReadOptions, Reader};
@@ -353,10 +354,21 @@ impl<'a> Load<'a> {
             Item::ModuleAux { module } => LOG.warning(&format!(
                 "The RDB file contains AUX module data I can't load: no matching module '{module}'"
             )),
-            Item::Function(_) => return Err("the file holds functions, which are not served yet".into()),
+            Item::Function(code) => self.load_library(&code)?,
             Item::ResizeDb { .. } | Item::SlotInfo { .. } | Item::Record(_) | Item::End => {}
         }
         Ok(())
+    }
+
+    /// A library that is in the file takes the place of one that is there.
+    fn load_library(&self, code: &[u8]) -> Result<(), String> {
+        let loaded = self.engine.functions.load(self.engine, code, true, LoadTime::Unlimited);
+        match loaded {
+            Ok(_) => Ok(()),
+            Err(reason) => {
+                Err(format!("Failed loading a function library: {}", String::from_utf8_lossy(&reason)))
+            }
+        }
     }
 
     fn note_aux(&self, key: &[u8], value: &[u8]) {

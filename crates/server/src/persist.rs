@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use base::time::UnixMs;
 use engine::config::Config;
+use engine::functions::Libraries;
 use engine::host::{SaveRefused, SaveStarted, SaveStatus, Wait};
 use engine::{Engine, REDIS_VERSION};
 use parking_lot::{Condvar, Mutex};
-use rdb::{WriteOptions, write_aux, write_resize_db, write_select_db};
+use rdb::{WriteOptions, write_aux, write_function, write_resize_db, write_select_db};
 use store::snapshot::{Block, DbCounts, Opening, Output, Piece, Region, Snapshot};
 use store::{DbIndex, Plan};
 
@@ -319,8 +320,8 @@ impl Saver {
 
     /// Writes the file of a cut; a failure ends the snapshot.
     fn write(&self, engine: &Engine, cut: Cut, target: Target<'_>) -> Result<u64, SaveError> {
-        let Cut { mut snapshot, config, at, .. } = cut;
-        let result = self.write_file(engine, &mut snapshot, (&config, at), target);
+        let Cut { mut snapshot, libraries, config, at, .. } = cut;
+        let result = self.write_file(engine, &mut snapshot, (&config, at, &libraries), target);
         if result.is_err() {
             snapshot.cancel(&engine.store);
         }
@@ -331,13 +332,16 @@ impl Saver {
         &self,
         engine: &Engine,
         snapshot: &mut Snapshot,
-        (config, at): (&Config, UnixMs),
+        (config, at, libraries): (&Config, UnixMs, &Libraries),
         target: Target<'_>,
     ) -> Result<u64, SaveError> {
         let dump = target.create(self.disk, config)?;
         let mut records = Records::new(dump, snapshot.counts.clone());
         write_facts(&mut records.dump.buffer, at, target);
         let compress = WriteOptions { compress: config.rdbcompression };
+        for library in libraries.iter() {
+            write_function(&mut records.dump.buffer, &library.code, &compress);
+        }
         let mut pace = Pace::new();
         while let Some(output) = snapshot.next(&engine.store) {
             let output = match output {
@@ -439,6 +443,7 @@ const DAWDLE_STEP: Duration = Duration::from_millis(10);
 /// The state of an instant, and what to do with it.
 struct Cut {
     snapshot: Snapshot,
+    libraries: Arc<Libraries>,
     config: Arc<Config>,
     at: UnixMs,
     /// Changes since the start that it contains.
@@ -459,10 +464,11 @@ impl Cut {
         let begin = Instant::now();
         let (dirty, snapshot) = (engine.dirty(), Snapshot::begin(&mut guard));
         let snapshot = snapshot.ok_or(SaveError::TooMany)?;
+        let libraries = engine.functions.snapshot();
         at_cut();
         let at = UnixMs(engine.host.unix_us() / 1000);
         drop(guard);
-        Ok(Cut { snapshot, config: engine.config(), at, dirty, held: begin.elapsed() })
+        Ok(Cut { snapshot, libraries, config: engine.config(), at, dirty, held: begin.elapsed() })
     }
 }
 

@@ -29,6 +29,13 @@ pub struct Ready {
     pub broken: bool,
 }
 
+impl Ready {
+    /// For a descriptor that may have more to read than was reported.
+    pub fn to_read(key: Key) -> Ready {
+        Ready { key, readable: true, writable: false, ended: false, broken: false }
+    }
+}
+
 pub struct Poller {
     poll: Poll,
     events: Events,

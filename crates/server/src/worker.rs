@@ -9,6 +9,7 @@ mod batch;
 mod blocked;
 mod closing;
 mod intake;
+mod meanwhile;
 mod pieces;
 mod pools;
 #[cfg(test)]
@@ -35,6 +36,8 @@ use accept::Acceptor;
 use batch::{Batch, Replies};
 use blocked::Deadline;
 use intake::Arena;
+use meanwhile::Meanwhile;
+pub use meanwhile::attend;
 
 /// What a worker is given.
 pub struct WorkerContext {
@@ -61,7 +64,8 @@ pub fn run(context: WorkerContext, listeners: Vec<Listener>) -> io::Result<()> {
 
 struct Worker {
     engine: Arc<Engine>,
-    seat: WorkerSeat,
+    /// In a box, because a script takes it with it (`meanwhile.rs`).
+    seat: Box<WorkerSeat>,
     inbox: Arc<Inbox>,
     peers: Arc<[Arc<Inbox>]>,
     poller: Poller,
@@ -69,8 +73,11 @@ struct Worker {
     connections: Connections,
     batch: Batch,
     replies: Replies,
-    ready: Vec<Ready>,
+    news: Vec<Ready>,
+    /// So many of them have been looked at in this tick.
+    served: usize,
     messages: Vec<Message>,
+    meanwhile: Meanwhile,
     /// Connections to be read in the next tick although nothing is reported: their last read may have left
     /// something.
     again: Vec<Slot>,
@@ -101,6 +108,10 @@ struct Peaks {
 
 /// How often timers run, and how many of their runs look at all connections once.
 const TIMERS_MS: i64 = 100;
+
+/// How long a worker waits for its clients before it looks whether another one's script has ended.
+const QUIET_WAIT: Duration = Duration::from_millis(5);
+
 const SWEEP_PARTS: u32 = 10;
 
 impl Worker {
@@ -109,7 +120,7 @@ impl Worker {
         let poller = inbox.take_poller().ok_or_else(|| io::Error::other("the inbox has a worker already"))?;
         let acceptor = Acceptor::new(listeners, &poller)?;
         Ok(Worker {
-            seat: WorkerSeat::new(&engine, id),
+            seat: Box::new(WorkerSeat::new(&engine, id)),
             engine,
             inbox,
             peers,
@@ -118,8 +129,10 @@ impl Worker {
             connections: Connections::default(),
             batch: Batch::default(),
             replies: Replies::default(),
-            ready: Vec::new(),
+            news: Vec::new(),
+            served: 0,
             messages: Vec::new(),
+            meanwhile: Meanwhile::default(),
             again: Vec::new(),
             paused: Vec::new(),
             unfinished: Vec::new(),
@@ -135,25 +148,21 @@ impl Worker {
     }
 
     fn tick(&mut self, arena: &mut Arena) -> io::Result<()> {
-        let mut ready = std::mem::take(&mut self.ready);
+        if self.engine.scripts.running.is_busy() {
+            return self.quiet_tick(arena, QUIET_WAIT);
+        }
         let timeout = self.timeout();
-        self.poller.wait(timeout, &mut ready)?;
+        self.collect_news(timeout)?;
         let began_ns = self.begin_tick();
         // First, so that nobody is answered before it has heard what it was sent earlier.
-        if ready.iter().any(|news| news.key == WAKE) {
+        if self.news.iter().any(|news| news.key == WAKE) {
             self.take_messages(arena);
         }
-        let mut again = std::mem::take(&mut self.again);
-        for news in &ready {
-            self.serve(arena, news);
+        if !self.meanwhile.is_empty() {
+            self.catch_up(arena);
         }
-        for slot in again.drain(..) {
-            self.receive(arena, slot);
-        }
-        ready.clear();
-        self.ready = ready;
-        if self.again.is_empty() {
-            self.again = again;
+        while let Some(news) = self.next_news() {
+            self.serve(arena, &news);
         }
         self.run_arena(arena);
         // Before anybody learns that a request has run which may have lowered a limit.
@@ -172,9 +181,30 @@ impl Worker {
         Ok(())
     }
 
+    /// Waits for news, and adds the connections that are to be read again.
+    #[inline]
+    fn collect_news(&mut self, timeout: Duration) -> io::Result<()> {
+        self.news.clear();
+        self.served = 0;
+        self.poller.wait(timeout, &mut self.news)?;
+        self.news.extend(self.again.drain(..).map(|slot| Ready::to_read(slot as usize)));
+        Ok(())
+    }
+
+    #[inline]
+    fn next_news(&mut self) -> Option<Ready> {
+        let news = self.news.get(self.served).copied();
+        self.served += usize::from(news.is_some());
+        news
+    }
+
     /// How long nothing can be due.
     fn timeout(&mut self) -> Duration {
-        if !self.again.is_empty() || self.has_pieces() || self.acceptor.is_waiting(self.seat.worker.now) {
+        if !self.again.is_empty()
+            || !self.meanwhile.is_empty()
+            || self.has_pieces()
+            || self.acceptor.is_waiting(self.seat.worker.now)
+        {
             return Duration::ZERO;
         }
         let pause = self.engine.pause.current(self.seat.worker.now).filter(|_| !self.paused.is_empty());

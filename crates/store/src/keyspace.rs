@@ -172,6 +172,38 @@ impl Store {
         Guard { store: self, held }
     }
 
+    /// As `lock`, but while shards are not to be had it asks every now and then whether to give up: then it
+    /// holds none.
+    #[inline]
+    pub fn lock_unless(&self, plan: &Plan, give_up: &dyn Fn() -> bool) -> Option<Guard<'_>> {
+        let one = |id| self.lock_one_unless(id, give_up).map(|shard| (id, shard));
+        let held = match plan {
+            Plan::None => Held::None,
+            Plan::One(id) => Held::One(*id, self.lock_one_unless(*id, give_up)?),
+            Plan::Some(list) => Held::Many(list.iter().map(|&id| one(id)).collect::<Option<_>>()?),
+            Plan::All => Held::Many(self.lock_all_unless(give_up)?),
+        };
+        Some(Guard { store: self, held })
+    }
+
+    #[inline]
+    fn lock_one_unless(&self, id: ShardId, give_up: &dyn Fn() -> bool) -> Option<MutexGuard<'_, Shard>> {
+        let shard = &self.shards[id.0 as usize].shard;
+        shard.try_lock().or_else(|| wait_unless(shard, give_up))
+    }
+
+    fn lock_all_unless(&self, give_up: &dyn Fn() -> bool) -> Option<HeldList<'_>> {
+        for _ in 0..PATIENT_ATTEMPTS {
+            if let Some(held) = self.try_lock_all() {
+                return Some(held);
+            }
+            if give_up() {
+                return None;
+            }
+        }
+        self.ids().map(|id| Some((id, self.lock_one_unless(id, give_up)?))).collect()
+    }
+
     #[inline]
     fn lock_one(&self, id: ShardId) -> MutexGuard<'_, Shard> {
         self.shards[id.0 as usize].shard.lock()
@@ -213,6 +245,21 @@ impl Store {
         Plan::of(list)
     }
 }
+
+#[cold]
+fn wait_unless<'s>(shard: &'s Mutex<Shard>, give_up: &dyn Fn() -> bool) -> Option<MutexGuard<'s, Shard>> {
+    loop {
+        if let Some(held) = shard.try_lock_for(BETWEEN_QUESTIONS) {
+            return Some(held);
+        }
+        if give_up() {
+            return None;
+        }
+    }
+}
+
+/// How long somebody waits for a shard before asking whether to go on.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(2);
 
 /// A key that is about to be looked for.
 #[derive(Clone, Copy)]

@@ -181,6 +181,13 @@ static TOOLS: &[Tool] = &[
         &["Stop or start the removal of expired keys that nobody reads."],
     ),
     tool(
+        "SET-DISABLE-DENY-SCRIPTS <0|1>",
+        3..=3,
+        Locks::None,
+        |ctx| switch(ctx, |engine| &engine.debug.scripts_run_all),
+        &["Let scripts run commands that are not for scripts."],
+    ),
+    tool(
         "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
         3..=3,
         Locks::None,
@@ -540,6 +547,7 @@ fn empty(engine: &Engine) {
     let mut guard = engine.store.lock(&Plan::All);
     let databases = engine.store.databases();
     engine.readings.leave_all(&mut guard, |_| true);
+    engine.functions.flush();
     for (_, shard) in guard.shards() {
         let tables = (0..databases).filter_map(|db| shard.flush(DbIndex(db)));
         tables.for_each(|table| engine.host.reclaim(Garbage::Table(table)));
@@ -758,6 +766,7 @@ mod tests {
                 ("DEBUG MALLCTL arenas.nothing", "-ERR there is no number of this name"),
                 ("DEBUG ERROR 'MINE and more'", "-MINE and more"),
                 ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+                ("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "+OK"),
                 ("DEBUG STRINGMATCH-LEN a* abc", "1"),
                 ("DEBUG CHANGE-REPL-ID", "+OK"),
                 (

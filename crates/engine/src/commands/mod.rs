@@ -11,6 +11,7 @@ pub mod connection;
 pub mod debug;
 pub mod dump;
 pub mod expire;
+pub mod function;
 pub mod generic;
 pub mod geo;
 pub mod geo_search;
@@ -31,6 +32,7 @@ pub mod object;
 pub mod pubsub;
 pub mod save;
 pub mod scan;
+pub mod script;
 pub mod server;
 pub mod set;
 pub mod set_algebra;
@@ -87,6 +89,8 @@ pub static FAMILIES: &[&[Command]] = &[
     object::TABLE,
     dump::TABLE,
     sort::TABLE,
+    script::TABLE,
+    function::TABLE,
     server::TABLE,
     config::TABLE,
     save::TABLE,

@@ -117,6 +117,10 @@ fn shutdown(ctx: &mut Ctx) -> CmdResult {
         (_, true) => ShutdownSave::Never,
         _ => ShutdownSave::AsConfigured,
     };
+    let running = &ctx.engine.scripts.running;
+    if running.is_busy() && save != ShutdownSave::Never {
+        return Err(running.busy_error());
+    }
     let how = Shutdown { save, now: words.now, force: words.force };
     ctx.engine.host.shutdown(how).map_err(CmdError::new)?;
     ctx.outcome = Outcome::Close;

@@ -280,7 +280,9 @@ fn run(ctx: &mut Ctx, options: &Options<'_>) -> CmdResult {
         Some(entry) => Elements::load(entry)?,
         None => Elements::default(),
     };
-    elements.sort(&mut ctx.keys, options)?;
+    // What is stored, or steers a script, must be the same wherever the command runs again.
+    let repeatable = options.store.is_some() || ctx.session.in_script;
+    elements.sort(&mut ctx.keys, options, repeatable)?;
     let range = options.range(elements.spans.len());
     match options.store {
         Some(at) => store(ctx, options, &elements, range, at),
@@ -327,11 +329,10 @@ impl Elements {
         &self.bytes[span.start..span.start + span.len]
     }
 
-    fn sort(&mut self, keys: &mut Keys<'_, '_>, options: &Options<'_>) -> CmdResult {
+    fn sort(&mut self, keys: &mut Keys<'_, '_>, options: &Options<'_>, repeatable: bool) -> CmdResult {
         match &options.by {
             By::Nothing if self.ordered && options.descending => self.spans.reverse(),
-            // What is stored must be the same wherever the command runs again.
-            By::Nothing if !self.ordered && options.store.is_some() => self.sort_by_bytes(options.descending),
+            By::Nothing if !self.ordered && repeatable => self.sort_by_bytes(options.descending),
             By::Nothing => {}
             By::Element if options.alpha => self.sort_by_bytes(options.descending),
             By::Key(pattern) if options.alpha => self.sort_by_texts(keys, pattern, options.descending),

@@ -189,6 +189,11 @@ impl<'a> Parser<'a> {
                 self.has_count = count > 0;
                 self.request.count = if count > 0 { count as usize } else { usize::MAX };
             }
+            "block" if ctx.session.in_script => {
+                let text =
+                    format!("ERR {} command is not allowed with BLOCK option from scripts", ctx.name());
+                return Err(CmdError::new(text));
+            }
             "block" => self.request.block = Some(ctx.timeout_ms(at + 1)?),
             "maxcount" => self.request.count_all = positive(args.at(at + 1), "MAXCOUNT")?,
             "maxsize" => self.request.size = Some(positive(args.at(at + 1), "MAXSIZE")?),

@@ -1402,21 +1402,49 @@ pub static DIRECTIVES: &[Directive] = &[
         "How to shut down at SIGTERM; the same words as for SIGINT.",
     ),
     // ---- scripting
-    harmless(
+    served(
         "busy-reply-threshold",
         Scripting,
         LONG_COUNT,
-        "5000",
-        "scripts are not served yet",
-        "After so many milliseconds of a script other clients are told that the server is busy.",
+        |c| Value::Integer(c.busy_reply_threshold_ms),
+        |c, v| c.busy_reply_threshold_ms = v.integer(),
+        "After so many milliseconds of a script other clients are told that the server is busy, and SCRIPT KILL, \
+         FUNCTION KILL and SHUTDOWN NOSAVE are heard. With 0 they wait until the script ends.",
     )
     .also(&["lua-time-limit"]),
+    served(
+        "lua-strict-keys",
+        Scripting,
+        Shape::Bool,
+        |c| Value::Bool(c.lua_strict_keys),
+        |c, v| c.lua_strict_keys = v.bool(),
+        "Whether every script keeps to the keys that its request names, as those do that say so with the flag \
+         `declared-keys`. Such scripts run beside other commands; another key is an error.",
+    ),
+    served(
+        "lua-memory-limit",
+        Scripting,
+        Shape::Memory(0, LONG_MAX),
+        |c| Value::Bytes(c.lua_memory_limit),
+        |c, v| c.lua_memory_limit = v.bytes(),
+        "How much memory Lua may have, for one script and for all together. A script that needs more gets an \
+         error. 0 is no limit.",
+    ),
+    served(
+        "script-cache-limit",
+        Scripting,
+        Shape::Memory(0, LONG_MAX),
+        |c| Value::Bytes(c.script_cache_limit),
+        |c, v| c.script_cache_limit = v.bytes(),
+        "How much memory the texts of scripts may take that EVAL or SCRIPT LOAD brought. The least recently \
+         used give way, those that were loaded or asked for by EVALSHA last. 0 is no limit.",
+    ),
     harmless(
         "lua-enable-insecure-api",
         Scripting,
         Shape::Bool,
         "no",
-        "scripts are not served yet",
+        "scripts have no such functions",
         "Give scripts old functions that can break out of them.",
     )
     .also(&["lua-enable-deprecated-api"])

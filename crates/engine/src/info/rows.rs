@@ -146,6 +146,51 @@ pub(super) const MEMORY: &[Field] = &[
         "The data set in per cent of what was allocated since the start.",
     ),
     value(
+        "used_memory_lua",
+        |i| text(i.memory().vm_eval),
+        "Bytes of Lua's heaps for scripts, as its allocator counts.",
+    ),
+    value("used_memory_vm_eval", |i| text(i.memory().vm_eval), "The same, under its name since Redis 7."),
+    value("used_memory_lua_human", |i| size(i.memory().vm_eval), "The same for people."),
+    value(
+        "used_memory_scripts_eval",
+        |i| text(i.memory().scripts),
+        "Bytes of the scripts that the server knows.",
+    ),
+    value(
+        "number_of_cached_scripts",
+        |i| text(i.engine.scripts.count()),
+        "How many scripts the server knows.",
+    ),
+    value(
+        "number_of_functions",
+        |i| text(i.engine.functions.current().function_count()),
+        "How many functions there are.",
+    ),
+    value(
+        "number_of_libraries",
+        |i| text(i.engine.functions.current().len()),
+        "How many libraries there are.",
+    ),
+    value(
+        "used_memory_vm_functions",
+        |i| text(i.memory().vm_functions),
+        "Bytes of Lua's heaps for functions.",
+    ),
+    value("used_memory_vm_total", |i| text(i.memory().lua()), "Bytes of all of Lua's heaps."),
+    value("used_memory_vm_total_human", |i| size(i.memory().lua()), "The same for people."),
+    value("used_memory_functions", |i| text(i.memory().functions), "Bytes of the libraries."),
+    value(
+        "used_memory_scripts",
+        |i| text(i.memory().scripts + i.memory().functions),
+        "Bytes of all scripts and libraries.",
+    ),
+    value(
+        "used_memory_scripts_human",
+        |i| size(i.memory().scripts + i.memory().functions),
+        "The same for people.",
+    ),
+    value(
         "allocator_allocated",
         |i| text(i.memory().allocator.allocated),
         "Bytes allocated, by the allocator's count.",
@@ -470,6 +515,11 @@ pub(super) const STATS: &[Field] = &[
         "evicted_keys",
         |i| text(i.engine.evicted_keys.load(Ordering::Relaxed)),
         "Keys removed because of `maxmemory`.",
+    ),
+    value(
+        "evicted_scripts",
+        |i| text(i.engine.scripts.evicted.load(Ordering::Relaxed)),
+        "Scripts forgotten because of `script-cache-limit`.",
     ),
     value(
         "evicted_clients",

@@ -21,6 +21,12 @@ pub struct MemoryUsage {
     pub tables: usize,
     /// All that is not data, the tables aside.
     pub held: usize,
+    /// Lua's heaps for scripts, and for functions.
+    pub vm_eval: usize,
+    pub vm_functions: usize,
+    /// Texts of scripts, and of libraries.
+    pub scripts: usize,
+    pub functions: usize,
     pub keys: usize,
     pub allocator: Stats,
 }
@@ -37,6 +43,10 @@ impl MemoryUsage {
             clients: input.clients().bytes,
             tables: keyspace.iter().map(|totals| totals.table_bytes).sum(),
             held: consumers::held(input),
+            vm_eval: engine.scripts.heap(),
+            vm_functions: engine.functions.heap(),
+            scripts: engine.scripts.memory(),
+            functions: engine.functions.memory(),
             keys: keyspace.iter().map(|totals| totals.keys).sum(),
             allocator,
         }
@@ -45,6 +55,11 @@ impl MemoryUsage {
     /// What is not keys and values.
     pub fn overhead(&self) -> usize {
         self.held + self.tables
+    }
+
+    /// Lua's heaps.
+    pub fn lua(&self) -> usize {
+        self.vm_eval + self.vm_functions
     }
 
     pub fn dataset(&self) -> usize {

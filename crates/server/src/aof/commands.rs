@@ -63,7 +63,12 @@ impl Source<'_> {
                 Item::Record(record) => write_record(&mut output, &record)?,
                 // The rest says something of the file or how it was made.
                 Item::Aux { .. } | Item::ResizeDb { .. } | Item::SlotInfo { .. } => {}
-                Item::Function(_) | Item::ModuleAux { .. } => {
+                Item::Function(code) => {
+                    let words = [b"FUNCTION".as_slice(), b"LOAD", &code];
+                    write_command(&mut output.buffer, words.into_iter());
+                    output.advance()?;
+                }
+                Item::ModuleAux { .. } => {
                     return Err("the snapshot holds what no command makes again".to_owned());
                 }
             }

@@ -62,9 +62,11 @@ fn step(
     match item {
         Ok(Item::End) => input.ended = true,
         Ok(Item::Record(record)) => insert(load, input.db, record, arrivals, losses),
-        Ok(Item::Function(_)) => {
-            losses.functions += 1;
-            losses.note(|| "the file holds functions, which are not served yet".into());
+        Ok(Item::Function(code)) => {
+            if let Err(reason) = load.load_library(&code) {
+                losses.functions += 1;
+                losses.note(|| reason);
+            }
         }
         Ok(item) => {
             if let Item::ResizeDb { keys, .. } = item {

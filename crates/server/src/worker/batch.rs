@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use base::alloc::size_class;
 use engine::host::Level;
-use engine::pipeline::may_write;
-use engine::{Argv, Outcome, Prepared};
+use engine::pipeline::{is_script, may_write, runs_scripts};
+use engine::{Argv, Outcome, Prepared, Session};
 use resp::reply::{Reply, SharedPart};
 use resp::request::Span;
 use store::{Wanted, WantedPart};
@@ -45,6 +45,8 @@ pub struct Batch {
     /// First keys of the requests, of those that have one.
     wanted: Vec<Wanted>,
     parts: Vec<WantedPart>,
+    /// One of them may run a script.
+    has_scripts: bool,
 }
 
 struct Request {
@@ -54,6 +56,8 @@ struct Request {
     /// Its arguments in `spans`.
     first: u32,
     end: u32,
+    /// It may run a script.
+    is_script: bool,
     prepared: Prepared,
 }
 
@@ -81,12 +85,26 @@ impl Batch {
 
     /// Adds the request of the spans from `first` on.
     #[inline]
-    pub fn push(&mut self, slot: Slot, input: usize, first: usize, prepared: Prepared) {
+    pub fn push(&mut self, session: &Session, slot: Slot, input: usize, first: usize, prepared: Prepared) {
         let (input, first, end) = (input as u32, first as u32, self.spans.len() as u32);
-        self.requests.push(Request { slot, input, first, end, prepared });
+        let may_be_script = |command| {
+            // What an EXEC will run may still be in the batch.
+            runs_scripts(command)
+                || is_script(command, session)
+                || self.has_scripts && command.row.name == "exec" && self.has_script_of(slot)
+        };
+        let is_script = prepared.command.is_some_and(may_be_script);
+        self.has_scripts |= is_script;
+        self.requests.push(Request { slot, input, first, end, is_script, prepared });
+    }
+
+    #[cold]
+    fn has_script_of(&self, slot: Slot) -> bool {
+        self.requests.iter().any(|request| request.slot == slot && request.is_script)
     }
 
     fn clear(&mut self) {
+        self.has_scripts = false;
         self.requests.clear();
         self.wanted.clear();
         self.parts.clear();
@@ -156,6 +174,16 @@ impl Replies {
         }
     }
 
+    /// Replies of one connection, taken together.
+    pub fn copy_of(&self, slot: Slot) -> Reply {
+        let mut copy = Reply::default();
+        for index in (0..self.segments.len()).filter(|&index| self.segments[index].slot == slot) {
+            let Stretch { buf, base, shared } = self.stretch(index);
+            copy.append(buf, base, shared);
+        }
+        copy
+    }
+
     fn clear(&mut self) {
         self.reply.clear();
         self.reply.buf.shrink_to(REPLIES_KEPT);
@@ -181,11 +209,20 @@ impl Worker {
         if batch.len() > 1 {
             self.look_ahead(&mut batch, input, big);
         }
-        self.wait_for_snapshot(&batch);
-        self.wait_for_log(&batch);
+        // Within a script nothing is written, and what others wait for may wait for the script.
+        let quiet = self.engine.scripts.running.is_busy();
+        if !quiet {
+            self.wait_for_snapshot(&batch);
+            self.wait_for_log(&batch);
+        }
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
+        let waiting = self.meanwhile.waiting.len();
+        if batch.has_scripts {
+            self.put_scripts_last(&mut batch);
+        }
         for request in &batch.requests {
-            if self.engine.store.snapshot_backlog() > self.engine.store.snapshot_limit() / SNAPSHOT_FULL {
+            let full = self.engine.store.snapshot_limit() / SNAPSHOT_FULL;
+            if self.engine.store.snapshot_backlog() > full && !quiet {
                 self.wait_for_room(request);
             }
             let argv = request.argv(input, &batch.spans, big);
@@ -193,9 +230,19 @@ impl Worker {
                 self.hold(request.slot, &argv);
             }
         }
+        self.meanwhile.waiting.truncate(waiting);
         batch.clear();
         self.batch = batch;
         self.seat.evictor.meter.report(&self.engine.memory);
+    }
+
+    /// Connections with a script in the batch come last: others do not wait for it, however long it takes.
+    fn put_scripts_last(&mut self, batch: &mut Batch) {
+        let waiting = &mut self.meanwhile.waiting;
+        let scripts = batch.requests.iter().filter(|request| request.is_script);
+        waiting.extend(scripts.map(|request| request.slot));
+        // Spans lie in the order in which the requests came.
+        batch.requests.sort_unstable_by_key(|request| (waiting.contains(&request.slot), request.first));
     }
 
     /// Fetches what the requests' first keys lead to; of a key that several in a row want, parts too.
@@ -291,8 +338,14 @@ impl Worker {
             self.refuse_http(slot);
             return Ran::Done;
         }
-        let reply = self.replies.of(slot);
-        let outcome = self.engine.run(&mut self.seat, &mut connection.session, prepared, argv, reply);
+        let outcome = match prepared.command {
+            Some(command) if is_script(command, &connection.session) => self.run_script(slot, prepared, argv),
+            _ => {
+                let reply = self.replies.of(slot);
+                self.engine.run(&mut self.seat, &mut connection.session, prepared, argv, reply)
+            }
+        };
+        let Some(connection) = self.connections.at(slot) else { return Ran::Done };
         match outcome {
             Outcome::Done => {}
             Outcome::Close => connection.closing = true,

@@ -294,6 +294,21 @@ impl Worker {
         slot: Slot,
         input: &mut [u8],
         range: Range<usize>,
+        first: usize,
+        big: &mut Big,
+    ) -> Option<Rest> {
+        let outer = self.meanwhile.parsing.replace(slot);
+        let rest = self.parse_all(slot, input, range, first, big);
+        self.meanwhile.parsing = outer;
+        rest
+    }
+
+    #[inline]
+    fn parse_all(
+        &mut self,
+        slot: Slot,
+        input: &mut [u8],
+        range: Range<usize>,
         mut first: usize,
         big: &mut Big,
     ) -> Option<Rest> {
@@ -347,7 +362,7 @@ impl Worker {
         let prepared = self.engine.prepare(&argv);
         // Before it has logged in, a client's next request cannot be parsed until this one has run.
         let alone = !big.is_empty() || !connection.session.authenticated;
-        self.batch.push(slot, range.start, first, prepared);
+        self.batch.push(&connection.session, slot, range.start, first, prepared);
         if alone || self.batch.len() == BATCH {
             self.run_batch(input, big);
             big.clear();

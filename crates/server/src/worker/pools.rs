@@ -63,7 +63,9 @@ impl Worker {
         for client in self.engine.clients.doom_largest(limit, weigh) {
             self.seat.worker.stats.evicted_clients.add(1);
             let slot = self.connections.find(client.id);
-            let own = slot.filter(|_| client.worker == self.seat.worker.id);
+            // While a script runs, its end is left for later: what it was reading may be locked.
+            let may_close = client.worker == self.seat.worker.id && !self.engine.scripts.running.is_busy();
+            let own = slot.filter(|_| may_close);
             match own {
                 Some(slot) => {
                     let line = format!("Evicting client: {}", self.describe(slot));

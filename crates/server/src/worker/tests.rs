@@ -395,6 +395,8 @@ impl Host for TestHost {
         self.origin.elapsed().as_nanos() as u64
     }
 
+    fn attend(&self) {}
+
     fn sleep_us(&self, _: u64) {
         std::thread::yield_now();
     }

@@ -1,0 +1,343 @@
+//! A script that runs: its commands go through the pipeline under the locks that its EVAL or FCALL took, and
+//! their effects reach the log as one piece.
+
+use std::sync::atomic::Ordering;
+
+use resp::reply::Reply;
+use script::{Function, Host, Machine, Passing, Run, Words};
+use store::Plan;
+
+use crate::admit::{self, DiskFault};
+use crate::args::Argv;
+use crate::command::{CmdResult, Group, PlanRule, flag};
+use crate::ctx::Ctx;
+use crate::engine::Engine;
+use crate::error::CmdError;
+use crate::host::{Level, WorkerId};
+use crate::multi::TransactionLog;
+use crate::pipeline::{Env, lookup, may_write};
+use crate::registry::Registered;
+use crate::running::{Details, Running, ScriptKind};
+use crate::session::Origin;
+use crate::shebang::{self, Shebang};
+
+/// A script that is to be run with the words of a request.
+pub struct Call<'c> {
+    pub function: Function,
+    /// What error texts call it.
+    pub name: &'c [u8],
+    pub kind: ScriptKind,
+    pub flags: Shebang,
+    /// Its first so many words are keys.
+    pub keys: usize,
+    /// The command is one of those that only read.
+    pub read_only: bool,
+}
+
+/// Where the words of a script begin in its request.
+pub const FIRST_WORD: usize = 3;
+
+/// What a script may do.
+#[derive(Clone, Copy, Default)]
+struct Rights {
+    read_only: bool,
+    allow_oom: bool,
+}
+
+/// Runs a script.
+pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
+    let (engine, worker, flags) = (ctx.engine, ctx.worker.id, call.flags);
+    let cramped = engine.memory.is_over() && ctx.worker.out_of_room && ctx.session.origin == Origin::Client;
+    if flags.given {
+        admit(ctx, call, cramped)?;
+    }
+    let args = ctx.args;
+    let word = |index: usize| args.at(FIRST_WORD + index);
+    let words = args.len() - FIRST_WORD;
+    let passing = match call.kind {
+        ScriptKind::Eval => Passing::Globals,
+        ScriptKind::Function => Passing::Arguments,
+    };
+    let run = Run { function: call.function, passing, name: call.name, keys: call.keys, words, word: &word };
+    let alone = ctx.keys.guard.holds_all();
+    let declared = (flags.declared_keys || !alone).then(|| sorted_keys(&args, call.keys));
+    let rights =
+        Rights { read_only: call.read_only || flags.no_writes, allow_oom: flags.given && flags.allow_oom };
+    let before = begin(ctx);
+    engine.scripts.running.begin(worker, call.kind, alone, ctx.worker.clock_ns);
+    let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
+    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared };
+    let result = machine.run(&mut host, &run, &mut reply);
+    engine.scripts.running.end(worker);
+    *ctx.reply = reply;
+    end(ctx, &before);
+    match result {
+        Ok(()) => own_error(ctx, start).map_or(Ok(()), |text| Err(CmdError::counted(text))),
+        Err(failure) if failure.counted => Err(CmdError::counted(failure.text)),
+        Err(failure) => Err(CmdError::of_bytes(failure.text)),
+    }
+}
+
+/// The keys of a request, for looking them up.
+fn sorted_keys<'a>(args: &Argv<'a>, count: usize) -> Vec<&'a [u8]> {
+    let mut keys: Vec<_> = (FIRST_WORD..FIRST_WORD + count).map(|index| args.at(index)).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// What of a session a script may change for itself.
+struct Before {
+    db: store::DbIndex,
+    in_exec: bool,
+    unlogged: bool,
+    /// The script's effects are a transaction of their own.
+    outermost: bool,
+}
+
+fn begin(ctx: &mut Ctx) -> Before {
+    let session = &mut *ctx.session;
+    let outermost = ctx.worker.transaction.is_none();
+    let before = Before { db: session.db, in_exec: session.in_exec, unlogged: session.unlogged, outermost };
+    (session.in_exec, session.in_script) = (true, true);
+    if outermost {
+        ctx.worker.transaction = Some(TransactionLog::default());
+    }
+    before
+}
+
+fn end(ctx: &mut Ctx, before: &Before) {
+    let session = &mut *ctx.session;
+    (session.in_exec, session.in_script, session.unlogged) = (before.in_exec, false, before.unlogged);
+    session.select(before.db);
+    if before.outermost
+        && let Some(transaction) = ctx.worker.transaction.take()
+    {
+        transaction.commit(ctx.engine);
+    }
+    ctx.keys.effects.begin(false, before.db);
+}
+
+/// A script that returns an error has failed as a command that replies one.
+fn own_error(ctx: &Ctx, start: usize) -> Option<Vec<u8>> {
+    match ctx.reply.buf.get(start..) {
+        Some([b'-', text @ .., b'\r', b'\n']) => Some(text.to_vec()),
+        _ => None,
+    }
+}
+
+/// The rules for scripts that say what they are.
+fn admit(ctx: &Ctx, call: &Call<'_>, cramped: bool) -> CmdResult {
+    if call.flags.no_writes {
+        return Ok(());
+    }
+    match admit::disk_fault(ctx.engine, ctx.config).filter(|_| ctx.session.origin == Origin::Client) {
+        None => {}
+        Some(DiskFault::Saving) => {
+            return Err(CmdError::fixed(
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                 Writable scripts are blocked. Use 'no-writes' flag for read only scripts.",
+            ));
+        }
+        Some(DiskFault::Log(reason)) => {
+            return Err(CmdError::new(format!(
+                "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to \
+                 disk. Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: \
+                 {reason}"
+            )));
+        }
+    }
+    if call.read_only {
+        return Err(CmdError::fixed("ERR Can not execute a script with write flag using *_ro command."));
+    }
+    if cramped && !call.flags.allow_oom {
+        return Err(CmdError::fixed(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+        ));
+    }
+    Ok(())
+}
+
+/// The script's way to the pipeline.
+struct ScriptHost<'h, 'a, 's> {
+    ctx: &'h mut Ctx<'a, 's>,
+    call: &'h Call<'h>,
+    worker: WorkerId,
+    rights: Rights,
+    /// Memory was used up when the script began.
+    cramped: bool,
+    /// The only keys it may touch, sorted, if it keeps to its keys.
+    declared: Option<Vec<&'a [u8]>>,
+}
+
+impl Host for ScriptHost<'_, '_, '_> {
+    fn call(&mut self, words: Words<'_>, reply: &mut Reply) {
+        let argv = Argv::new(words.input, words.spans, &[]);
+        let command = match self.admitted(&argv) {
+            Ok(command) => command,
+            Err(refusal) => return self.refuse(&refusal, reply),
+        };
+        let (engine, ctx) = (self.ctx.engine, &mut *self.ctx);
+        let mut env = Env {
+            config: ctx.config,
+            worker: &mut *ctx.worker,
+            effects: &mut *ctx.keys.effects,
+            guard: &mut *ctx.keys.guard,
+            session: &mut *ctx.session,
+            reply,
+        };
+        engine.execute(&mut env, command, None, &argv);
+    }
+
+    fn set_logged(&mut self, logged: bool) {
+        self.ctx.session.unlogged = !logged;
+    }
+
+    fn log(&mut self, level: u8, message: &[u8]) {
+        self.ctx.engine.log_of_script(level, message);
+    }
+
+    fn count_error(&mut self, text: &[u8]) {
+        let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+        self.ctx.engine.errors.count(std::str::from_utf8(code).unwrap_or("ERR"));
+        self.ctx.worker.stats.error_replies.add(1);
+    }
+
+    fn must_end(&mut self) -> Option<&'static str> {
+        self.attend_others();
+        if !self.running().is_killed(self.worker) {
+            return None;
+        }
+        let command = self.call.kind.kill_command();
+        self.ctx.engine.host.log(Level::Warning, &format!("Lua script killed by user with {command}."));
+        Some(KILLED)
+    }
+
+    fn clock_s(&mut self) -> f64 {
+        self.ctx.engine.host.monotonic_ns() as f64 / 1e9
+    }
+}
+
+impl Engine {
+    /// Whether a request changes data, as far as can be known: a script may say that it does not.
+    pub(crate) fn would_write(&self, command: &'static Registered, argv: &Argv<'_>) -> bool {
+        let flags = match command.row.name {
+            "eval" => shebang::parse(argv.at(1)).ok(),
+            "evalsha" => self.scripts.find(argv.at(1)).map(|script| script.shebang),
+            "fcall" => {
+                let libraries = self.functions.current();
+                libraries.find(argv.at(1)).map(|(_, info)| Shebang::of_function(info.flags))
+            }
+            _ => None,
+        };
+        may_write(command) && !flags.is_some_and(|flags| flags.no_writes)
+    }
+
+    /// Writes what a script says to the log, at one of Redis' levels.
+    pub(crate) fn log_of_script(&self, level: u8, message: &[u8]) {
+        let level = [Level::Debug, Level::Verbose, Level::Notice, Level::Warning][usize::from(level.min(3))];
+        self.host.log(level, &String::from_utf8_lossy(message));
+    }
+}
+
+const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
+
+impl ScriptHost<'_, '_, '_> {
+    fn running(&self) -> &Running {
+        &self.ctx.engine.scripts.running
+    }
+
+    /// After some time the worker hears its other clients.
+    fn attend_others(&self) {
+        let (host, threshold_ms) = (&self.ctx.engine.host, self.ctx.config.busy_reply_threshold_ms);
+        if threshold_ms == 0 || self.ctx.session.origin == Origin::Replay {
+            return;
+        }
+        let elapsed_ms = self.running().elapsed_ns(self.worker, host.monotonic_ns()) / 1_000_000;
+        if elapsed_ms < threshold_ms as u64 {
+            return;
+        }
+        let details = || Details { name: self.call.name.into(), command: self.ctx.args.to_owned() };
+        if self.running().set_busy(self.worker, details) {
+            let text = format!(
+                "Slow script detected: still in execution after {elapsed_ms} milliseconds. You can try killing the \
+                 script using the {} command. Script name is: {}.",
+                self.call.kind.kill_command(),
+                String::from_utf8_lossy(self.call.name)
+            );
+            host.log(Level::Warning, &text);
+        }
+        host.attend();
+    }
+
+    /// The command, if a script may run it now.
+    fn admitted(&mut self, argv: &Argv<'_>) -> Result<&'static Registered, Refusal> {
+        let Some(command) = lookup(argv) else {
+            return Err(Refusal(None, CmdError::fixed("ERR Unknown Redis command called from script")));
+        };
+        let refuse = |error| Err(Refusal(Some(command), error));
+        let row = command.row;
+        if !row.takes(argv.len()) {
+            return refuse(CmdError::fixed("ERR Wrong number of args calling Redis command from script"));
+        }
+        if row.has(flag::NO_SCRIPT) && !self.ctx.engine.debug.scripts_run_all.load(Ordering::Relaxed) {
+            return refuse(CmdError::fixed("ERR This Redis command is not allowed from script"));
+        }
+        if self.declared.is_some() && !self.is_declared(command, argv) {
+            return refuse(UNDECLARED);
+        }
+        if self.rights.read_only && may_write(command) {
+            return refuse(CmdError::fixed("ERR Write commands are not allowed from read-only scripts."));
+        }
+        // What has begun to change data is not stopped halfway.
+        if self.running().has_written(self.worker) {
+            return Ok(command);
+        }
+        let writes = row.has(flag::WRITE);
+        if writes
+            && self.ctx.session.origin == Origin::Client
+            && let Some(fault) = admit::disk_fault(self.ctx.engine, self.ctx.config)
+        {
+            return refuse(fault.error());
+        }
+        if row.has(flag::DENY_OOM) && self.cramped && !self.rights.allow_oom {
+            return refuse(CmdError::OUT_OF_MEMORY);
+        }
+        if writes && !self.running().begin_write(self.worker) {
+            return refuse(CmdError::fixed(KILLED));
+        }
+        Ok(command)
+    }
+
+    /// Whether a command keeps to the keys that the script declared, and to shards that are locked.
+    fn is_declared(&self, command: &'static Registered, argv: &Argv<'_>) -> bool {
+        let (ctx, declared) = (&*self.ctx, self.declared.as_deref().unwrap_or_default());
+        let mut all = true;
+        command.row.visit_keys(argv, &mut |index| all &= declared.binary_search(&argv.at(index)).is_ok());
+        all && match (command.row.plan, command.row.keys) {
+            (PlanRule::Keys, _) => true,
+            // Their plans may look at any shard.
+            (PlanRule::All, _) | (_, []) => command.row.group == Group::PubSub,
+            _ => match ctx.engine.plan_at(command, None, argv, ctx.session, ctx.worker.now) {
+                Plan::None => true,
+                Plan::One(shard) => ctx.keys.guard.holds(shard),
+                Plan::Some(shards) => shards.iter().all(|&shard| ctx.keys.guard.holds(shard)),
+                Plan::All => false,
+            },
+        }
+    }
+
+    fn refuse(&mut self, Refusal(command, error): &Refusal, reply: &mut Reply) {
+        let stats = &self.ctx.worker.stats;
+        stats.error_replies.add(1);
+        self.ctx.engine.errors.count(error.code());
+        if let Some(command) = command {
+            stats.commands[command.id as usize].rejected.add(1);
+        }
+        reply.error(error.text());
+    }
+}
+
+/// Why a command does not run, and which it is.
+struct Refusal(Option<&'static Registered>, CmdError);
+
+const UNDECLARED: CmdError = CmdError::fixed("ERR Script attempted to access a key that it did not declare");

@@ -1,0 +1,441 @@
+//! The scripts the server knows: their texts by name, within a limit in bytes, and each worker's machine with
+//! what it has compiled of them. Runs nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use script::{Function, Machine, Pool};
+
+use crate::engine::Engine;
+use crate::host::WorkerId;
+use crate::running::Running;
+use crate::shebang::{Shebang, parse};
+
+/// A script's name: the SHA-1 of its text, in hexadecimal digits.
+pub type Sha = [u8; 40];
+
+/// A script. Workers keep it as long as they have it compiled.
+#[derive(Debug)]
+pub struct Script {
+    pub sha: Sha,
+    pub text: Box<[u8]>,
+    pub shebang: Shebang,
+    /// It is no more in the cache.
+    gone: AtomicBool,
+    /// Used since the cache last thought of dropping it.
+    used: AtomicBool,
+    /// Somebody counts on its name: it was loaded, or asked for by EVALSHA.
+    wanted: AtomicBool,
+}
+
+impl Script {
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// What it takes in the cache.
+    fn memory(&self) -> usize {
+        self.text.len() + SCRIPT_LEN
+    }
+
+    fn touch(&self, wanted: bool) {
+        for (flag, set) in [(&self.used, true), (&self.wanted, wanted)] {
+            // Most are set already: nothing is written then, and no cache line moves.
+            if set && !flag.load(Ordering::Relaxed) {
+                flag.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Bytes of a script beside its text: the block, its place in the map and in a queue.
+const SCRIPT_LEN: usize = 256;
+
+/// The cache, and what the machines share.
+pub struct Scripts {
+    cache: Mutex<Cache>,
+    pub pool: Arc<Pool>,
+    pub evicted: AtomicU64,
+    /// How often all were dropped: machines of an earlier round are closed.
+    flushes: AtomicUsize,
+    /// Some script that was met keeps to its keys, or all have to: only then is it asked of each.
+    some_keep_to_keys: AtomicBool,
+    all_keep_to_keys: AtomicBool,
+    pub running: Running,
+}
+
+#[derive(Default)]
+struct Cache {
+    by_sha: HashMap<Sha, Arc<Script>>,
+    /// Oldest first; those used since go to the end again. A script is in the queue that it was `wanted` for
+    /// when it came there.
+    seldom: VecDeque<Arc<Script>>,
+    kept: VecDeque<Arc<Script>>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn insert(&mut self, script: &Arc<Script>) {
+        self.bytes += script.memory();
+        self.by_sha.insert(script.sha, Arc::clone(script));
+        self.enqueue(Arc::clone(script));
+    }
+
+    fn enqueue(&mut self, script: Arc<Script>) {
+        let wanted = script.wanted.load(Ordering::Relaxed);
+        let queue = if wanted { &mut self.kept } else { &mut self.seldom };
+        queue.push_back(script);
+    }
+
+    /// Drops the script that is likeliest not to be missed.
+    fn evict(&mut self) -> bool {
+        loop {
+            let from_kept = self.seldom.is_empty();
+            let queue = if from_kept { &mut self.kept } else { &mut self.seldom };
+            let Some(script) = queue.pop_front() else { return false };
+            let moved = !from_kept && script.wanted.load(Ordering::Relaxed);
+            if script.used.swap(false, Ordering::Relaxed) || moved {
+                self.enqueue(script);
+                continue;
+            }
+            script.gone.store(true, Ordering::Relaxed);
+            self.by_sha.remove(&script.sha);
+            self.bytes -= script.memory();
+            return true;
+        }
+    }
+}
+
+/// Lua itself has no room.
+pub const NO_MEMORY: &[u8] = b"not enough memory for Lua (lua-memory-limit)";
+
+/// Why a script is not accepted: the error's text.
+pub type Refusal = Vec<u8>;
+
+impl Scripts {
+    pub fn new(workers: usize, memory_limit: usize) -> Scripts {
+        Scripts {
+            cache: Mutex::default(),
+            // Each worker has two, the other for functions; and one learns what libraries register.
+            pool: Arc::new(Pool::new(2 * workers + 1, memory_limit)),
+            evicted: AtomicU64::new(0),
+            flushes: AtomicUsize::new(0),
+            some_keep_to_keys: AtomicBool::new(false),
+            all_keep_to_keys: AtomicBool::new(false),
+            running: Running::new(workers),
+        }
+    }
+
+    /// `lua-strict-keys`.
+    pub fn set_strict(&self, strict: bool) {
+        self.all_keep_to_keys.store(strict, Ordering::Relaxed);
+    }
+
+    /// Whether every script keeps to its keys.
+    pub fn all_keep_to_keys(&self) -> bool {
+        self.all_keep_to_keys.load(Ordering::Relaxed)
+    }
+
+    /// Whether the script of a text keeps to its keys.
+    pub fn text_keeps_to_keys(&self, text: &[u8]) -> bool {
+        self.all_keep_to_keys()
+            || text.starts_with(b"#!") && parse(text).is_ok_and(|shebang| shebang.declared_keys)
+    }
+
+    /// Whether the script of a name keeps to its keys.
+    pub fn sha_keeps_to_keys(&self, sha: &[u8]) -> bool {
+        self.all_keep_to_keys()
+            || self.some_keep_to_keys.load(Ordering::Relaxed)
+                && self.find(sha).is_some_and(|script| script.shebang.declared_keys)
+    }
+
+    pub fn count(&self) -> usize {
+        self.cache.lock().by_sha.len()
+    }
+
+    /// Bytes of the machines for scripts.
+    pub fn heap(&self) -> usize {
+        self.pool.used_by(0..self.pool.machines() / 2)
+    }
+
+    /// Bytes of all cached scripts.
+    pub fn memory(&self) -> usize {
+        self.cache.lock().bytes
+    }
+
+    pub fn contains(&self, sha: &[u8]) -> bool {
+        self.find(sha).is_some()
+    }
+
+    /// The script of a name, in any case.
+    pub fn find(&self, sha: &[u8]) -> Option<Arc<Script>> {
+        self.cache.lock().by_sha.get(&lower_sha(sha)?).cloned()
+    }
+
+    /// The script of a text; with that, it is in the cache, if it fits there.
+    fn remember(&self, script: Arc<Script>, limit: usize) {
+        if script.shebang.declared_keys {
+            self.some_keep_to_keys.store(true, Ordering::Relaxed);
+        }
+        let mut cache = self.cache.lock();
+        if cache.by_sha.contains_key(&script.sha) {
+            return;
+        }
+        script.used.store(false, Ordering::Relaxed);
+        // A text that would push out all others is only run.
+        let fits = limit == 0 || script.memory() <= limit;
+        script.gone.store(!fits, Ordering::Relaxed);
+        if !fits {
+            return;
+        }
+        cache.insert(&script);
+        while limit != 0 && cache.bytes > limit && cache.evict() {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops all scripts.
+    pub fn flush(&self) {
+        let cache = std::mem::take(&mut *self.cache.lock());
+        for script in cache.by_sha.values() {
+            script.gone.store(true, Ordering::Relaxed);
+        }
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A name's digits in small letters, if it has as many as a name has.
+pub fn lower_sha(sha: &[u8]) -> Option<Sha> {
+    let mut sha: Sha = sha.try_into().ok()?;
+    sha.make_ascii_lowercase();
+    Some(sha)
+}
+
+/// A worker's machine.
+#[derive(Default)]
+pub struct ScriptSeat {
+    machine: Option<Machine>,
+    compiled: Vec<Option<Compiled>>,
+    free: Vec<usize>,
+    by_text: HashMap<u64, usize, NumberHash>,
+    by_sha: HashMap<Sha, usize, NumberHash>,
+    /// Places in the order in which they were compiled.
+    queue: VecDeque<usize>,
+    /// Bytes of Lua's memory that compiled scripts took.
+    bytes: usize,
+    flushes: usize,
+}
+
+struct Compiled {
+    script: Arc<Script>,
+    function: Function,
+    text_hash: u64,
+    bytes: usize,
+    used: bool,
+}
+
+/// A script that is ready to run, at a place of the seat.
+pub struct Ready {
+    pub script: Arc<Script>,
+    pub function: Function,
+}
+
+/// What to do with a text that is not in the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is run: EVAL.
+    Once,
+    /// It will be asked for by its name: SCRIPT LOAD, EVALSHA.
+    Again,
+}
+
+impl ScriptSeat {
+    /// The script of a text, compiled and cached.
+    pub fn by_text(
+        &mut self,
+        engine: &Engine,
+        text: &[u8],
+        wanted: Wanted,
+        limit: usize,
+        worker: WorkerId,
+    ) -> Result<Ready, Refusal> {
+        self.follow_flushes(&engine.scripts);
+        let hash = base::hash::hash(text);
+        if let Some(ready) = self.ready(self.by_text.get(&hash).copied(), |script| *script.text == *text) {
+            ready.script.touch(wanted == Wanted::Again);
+            if ready.script.is_gone() {
+                engine.scripts.remember(Arc::clone(&ready.script), limit);
+            }
+            return Ok(ready);
+        }
+        let script = match engine.scripts.find(&script::sha1_hex(text)) {
+            Some(script) => script,
+            None => Arc::new(Script::new(text, wanted)?),
+        };
+        script.touch(wanted == Wanted::Again);
+        let ready = self.compile(engine, &script, hash, worker)?;
+        engine.scripts.remember(script, limit);
+        Ok(ready)
+    }
+
+    /// The script of a name; nothing if the server does not know it.
+    pub fn by_sha(
+        &mut self,
+        engine: &Engine,
+        sha: &[u8],
+        worker: WorkerId,
+    ) -> Result<Option<Ready>, Refusal> {
+        self.follow_flushes(&engine.scripts);
+        let Some(sha) = lower_sha(sha) else { return Ok(None) };
+        if let Some(ready) = self.ready(self.by_sha.get(&sha).copied(), |script| !script.is_gone()) {
+            ready.script.touch(true);
+            return Ok(Some(ready));
+        }
+        let Some(script) = engine.scripts.find(&sha) else { return Ok(None) };
+        script.touch(true);
+        let hash = base::hash::hash(&script.text);
+        self.compile(engine, &script, hash, worker).map(Some)
+    }
+
+    pub fn machine(&mut self) -> &mut Machine {
+        self.machine.as_mut().expect("a script that is ready has a machine")
+    }
+
+    fn ready(&mut self, place: Option<usize>, fits: impl Fn(&Script) -> bool) -> Option<Ready> {
+        let compiled = self.compiled[place?].as_mut()?;
+        if !fits(&compiled.script) {
+            return None;
+        }
+        compiled.used = true;
+        Some(Ready { script: Arc::clone(&compiled.script), function: compiled.function })
+    }
+
+    /// SCRIPT FLUSH closes the machine with all that is compiled.
+    fn follow_flushes(&mut self, scripts: &Scripts) {
+        let flushes = scripts.flushes.load(Ordering::Relaxed);
+        if flushes != self.flushes {
+            *self = ScriptSeat { flushes, ..ScriptSeat::default() };
+        }
+    }
+
+    fn compile(
+        &mut self,
+        engine: &Engine,
+        script: &Arc<Script>,
+        text_hash: u64,
+        worker: WorkerId,
+    ) -> Result<Ready, Refusal> {
+        let pool = &engine.scripts.pool;
+        if self.machine.is_none() {
+            self.machine = Machine::new(pool, usize::from(worker.0), engine.host.random());
+        }
+        let Some(machine) = &mut self.machine else {
+            return Err([b"ERR ", NO_MEMORY].concat());
+        };
+        let before = machine.used();
+        let source = &script.text[script.shebang.len..];
+        let function = machine
+            .compile(source, c"@user_script")
+            .map_err(|message| [b"ERR Error compiling script (new function): ", &message[..]].concat())?;
+        // The collector may have worked meanwhile: never less than the text stands for.
+        let bytes = machine.used().saturating_sub(before).max(source.len() + COMPILED_LEN);
+        self.file(Compiled { script: Arc::clone(script), function, text_hash, bytes, used: false });
+        self.trim(compiled_limit(pool));
+        Ok(Ready { script: Arc::clone(script), function })
+    }
+
+    fn file(&mut self, compiled: Compiled) {
+        let (hash, sha) = (compiled.text_hash, compiled.script.sha);
+        self.bytes += compiled.bytes;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.compiled.push(None);
+            self.compiled.len() - 1
+        });
+        self.compiled[place] = Some(compiled);
+        self.queue.push_back(place);
+        self.by_text.insert(hash, place);
+        self.by_sha.insert(sha, place);
+    }
+
+    /// Forgets what was not used since it was last looked at, oldest first, but not the last one.
+    fn trim(&mut self, limit: usize) {
+        while self.bytes > limit && self.queue.len() > 1 {
+            let place = self.queue.pop_front().expect("there are two");
+            let compiled = self.compiled[place].as_mut().expect("what is queued is there");
+            if std::mem::take(&mut compiled.used) {
+                self.queue.push_back(place);
+                continue;
+            }
+            let compiled = self.compiled[place].take().expect("it was just looked at");
+            self.bytes -= compiled.bytes;
+            self.free.push(place);
+            if self.by_text.get(&compiled.text_hash) == Some(&place) {
+                self.by_text.remove(&compiled.text_hash);
+            }
+            if self.by_sha.get(&compiled.script.sha) == Some(&place) {
+                self.by_sha.remove(&compiled.script.sha);
+            }
+            self.machine().forget(compiled.function);
+        }
+    }
+}
+
+/// Bytes of the smallest compiled script.
+const COMPILED_LEN: usize = 700;
+
+/// Bytes of compiled scripts that a machine keeps: what it has beyond them is for those that run.
+fn compiled_limit(pool: &Pool) -> usize {
+    match pool.limit() {
+        0 => COMPILED_LIMIT,
+        limit => (limit / (4 * pool.machines())).min(COMPILED_LIMIT),
+    }
+}
+
+const COMPILED_LIMIT: usize = 4 << 20;
+
+impl Script {
+    fn new(text: &[u8], wanted: Wanted) -> Result<Script, Refusal> {
+        Ok(Script {
+            sha: script::sha1_hex(text),
+            text: text.into(),
+            shebang: parse(text)?,
+            gone: AtomicBool::new(true),
+            used: AtomicBool::new(false),
+            wanted: AtomicBool::new(wanted == Wanted::Again),
+        })
+    }
+}
+
+/// For keys that are hashes already: takes their first bytes as they are.
+#[derive(Clone, Copy, Default)]
+struct NumberHash;
+
+impl std::hash::BuildHasher for NumberHash {
+    type Hasher = Number;
+
+    fn build_hasher(&self) -> Number {
+        Number(0)
+    }
+}
+
+struct Number(u64);
+
+impl std::hash::Hasher for Number {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let words = bytes.chunks_exact(8);
+        self.0 = words.fold(self.0, |hash, word| {
+            let word = u64::from_le_bytes(word.try_into().expect("a chunk has eight bytes"));
+            (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31)
+        });
+    }
+}

@@ -1,0 +1,236 @@
+//! Scripts: what their commands may do, what is logged of them, and which of them the server remembers.
+
+use engine::scripts::lower_sha;
+use engine::testing::{TestEngine, check_script, show};
+
+/// The reply to a request of these words; a text without its quotes.
+fn request(test: &mut TestEngine, words: &[&str]) -> String {
+    let shown = show(&test.run_words(words));
+    let text = shown.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    text.map_or_else(|| shown.clone(), str::to_owned)
+}
+
+fn eval(test: &mut TestEngine, command: &str, source: &str, rest: &[&str]) -> String {
+    request(test, &[&[command, source], rest].concat())
+}
+
+#[test]
+fn scripts_run_commands() {
+    let mut test = TestEngine::new();
+    for (source, rest, expected) in [
+        ("return redis.call('set', KEYS[1], ARGV[1])", &["1", "k", "v"][..], "+OK"),
+        ("return redis.call('get', KEYS[1])", &["1", "k"], "v"),
+        ("return redis.call('get', 'none')", &["0"], "nil"),
+        ("return redis.REDIS_VERSION", &["0"], engine::REDIS_VERSION),
+        (
+            "redis.call('rpush', 'l', 1, 2, 3) return redis.call('lrange', 'l', 0, -1)",
+            &["0"],
+            "[\"1\" \"2\" \"3\"]",
+        ),
+        ("redis.call('select', 3) redis.call('set', 'other', 1) return 1", &["0"], "1"),
+        ("return redis.call('exists', 'other')", &["0"], "0"),
+        ("return redis.call('hgetall', 'none')", &["0"], "[]"),
+        (
+            "redis.setresp(3) redis.call('hset', 'h', 'f', 1) return redis.call('hgetall', 'h').map.f",
+            &["0"],
+            "1",
+        ),
+        ("return redis.call('blmpop', 0, 1, 'empty', 'LEFT')", &["0"], "nil"),
+        (
+            "return #redis.call('set', 'big', string.rep('x', 100000)).ok + #redis.call('get', 'big')",
+            &["0"],
+            "100002",
+        ),
+    ] {
+        assert_eq!(eval(&mut test, "EVAL", source, rest), expected, "{source}");
+    }
+    for (source, expected) in [
+        ("return redis.call('nope')", "-ERR Unknown Redis command called from script script: "),
+        ("return redis.call('get')", "-ERR Wrong number of args calling Redis command from script script: "),
+        (
+            "return redis.call('eval', 'return 1', 0)",
+            "-ERR This Redis command is not allowed from script script: ",
+        ),
+        ("return redis.call('blpop', 'x', 0)", "-ERR This Redis command is not allowed from script script: "),
+        ("return redis.call('multi')", "-ERR This Redis command is not allowed from script script: "),
+        ("return redis.call('incr', 'k')", "-ERR value is not an integer or out of range script: "),
+        (
+            "return redis.call('xread', 'block', 0, 'streams', 's', '$')",
+            "-ERR xread command is not allowed with BLOCK option from scripts script: ",
+        ),
+        (
+            "#!lua flags=no-writes\nreturn redis.call('set', 'k', 1)",
+            "-ERR Write commands are not allowed from read-only scripts. script: ",
+        ),
+        ("#!lua flags=nope\nreturn 1", "-ERR Unexpected flag in script shebang: nope"),
+        ("#!lua name=x\nreturn 1", "-ERR Unknown lua shebang option: name=x"),
+        ("#!python\nreturn 1", "-ERR Unexpected engine in script shebang: #!python"),
+        ("#!lua", "-ERR Invalid script shebang"),
+        (
+            "return (",
+            "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'",
+        ),
+    ] {
+        let reply = eval(&mut test, "EVAL", source, &["0"]);
+        assert!(reply.starts_with(expected), "{source}: {reply}");
+    }
+    check_script(
+        &mut test,
+        &[
+            ("EVAL 'return 1' x", "-ERR value is not an integer or out of range"),
+            ("EVAL 'return 1' 1", "-ERR Number of keys can't be greater than number of args"),
+            ("EVAL 'return 1' -1", "-ERR Number of keys can't be negative"),
+            ("EVAL_RO 'return 1' 0", "1"),
+            ("EVALSHA nope 0", "-NOSCRIPT No matching script. Please use EVAL."),
+            ("SCRIPT KILL", "-NOTBUSY No scripts in execution right now."),
+            ("MULTI", "+OK"),
+            ("EVAL 'return redis.call(\"incr\", KEYS[1])' 1 n", "+QUEUED"),
+            ("EXEC", "[1]"),
+        ],
+    );
+    let reply = eval(&mut test, "EVAL_RO", "return redis.call('set', 'k', 1)", &["0"]);
+    assert!(reply.starts_with("-ERR Write commands are not allowed from read-only scripts."), "{reply}");
+}
+
+#[test]
+fn a_scripts_effects_are_one_transaction() {
+    let mut test = TestEngine::new();
+    test.collect_effects();
+    let check = |test: &mut TestEngine, source: &str, expected: &[&str]| {
+        test.take_effects();
+        request(test, &["EVAL", source, "0"]);
+        let bytes = String::from_utf8(test.take_effects()).expect("plain text");
+        let words: Vec<&str> =
+            bytes.split("\r\n").filter(|word| !word.is_empty() && !word.starts_with(['$', '*'])).collect();
+        assert_eq!(words, expected, "{source}");
+    };
+    check(&mut test, "redis.call('set', 'a', 1)", &["SELECT", "0", "set", "a", "1"]);
+    check(&mut test, "redis.call('get', 'a')", &[]);
+    check(
+        &mut test,
+        "redis.call('incr', 'a') redis.call('spop', 'none') redis.call('incr', 'b')",
+        &["MULTI", "incr", "a", "incr", "b", "EXEC"],
+    );
+    check(&mut test, "redis.call('incr', 'a') error('x')", &["incr", "a"]);
+    check(
+        &mut test,
+        "redis.set_repl(redis.REPL_NONE) redis.call('incr', 'a') redis.set_repl(redis.REPL_ALL) redis.call('incr', 'b')",
+        &["incr", "b"],
+    );
+}
+
+fn load(test: &mut TestEngine, source: &str) -> String {
+    request(test, &["SCRIPT", "LOAD", source])
+}
+
+#[test]
+fn scripts_are_remembered_within_bounds() {
+    let mut test = TestEngine::with_config(|config| config.script_cache_limit = 64 * 1024);
+    let loaded = load(&mut test, "return 'loaded'");
+    assert!(lower_sha(loaded.as_bytes()).is_some());
+    assert_eq!(eval(&mut test, "EVALSHA", &loaded.to_uppercase(), &["0"]), "loaded");
+    assert_eq!(request(&mut test, &["SCRIPT", "SHOW", &loaded]), "return 'loaded'");
+    let mut names = Vec::new();
+    for number in 0..2000 {
+        let source = format!("return {number}");
+        assert_eq!(eval(&mut test, "EVAL", &source, &["0"]), number.to_string());
+        names.push(String::from_utf8_lossy(&script::sha1_hex(source.as_bytes())).into_owned());
+    }
+    // The last ones and the one that was loaded are there, the first ones are not.
+    assert_eq!(eval(&mut test, "EVALSHA", &names[1999], &["0"]), "1999");
+    assert_eq!(
+        eval(&mut test, "EVALSHA", &names[0], &["0"]),
+        "-NOSCRIPT No matching script. Please use EVAL."
+    );
+    assert_eq!(eval(&mut test, "EVALSHA", &loaded, &["0"]), "loaded");
+    let engine = &test.engine;
+    assert!(engine.scripts.memory() <= 64 * 1024, "{}", engine.scripts.memory());
+    assert!(engine.scripts.pool.used() < 6 << 20, "{}", engine.scripts.pool.used());
+    check_script(
+        &mut test,
+        &[("SCRIPT FLUSH", "+OK"), ("SCRIPT FLUSH x", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option")],
+    );
+    assert_eq!(request(&mut test, &["SCRIPT", "EXISTS", &loaded, &names[1999]]), "[0 0]");
+    assert_eq!(eval(&mut test, "EVALSHA", &loaded, &["0"]), "-NOSCRIPT No matching script. Please use EVAL.");
+    // One that does not fit is run, but not remembered.
+    let long = format!("return 1 -- {}", "x".repeat(70_000));
+    assert_eq!(eval(&mut test, "EVAL", &long, &["0"]), "1");
+    assert_eq!(test.engine.scripts.count(), 0);
+}
+
+/// Error statistics know each error once, wherever it came from.
+#[test]
+fn errors_are_counted_once() {
+    let mut test = TestEngine::new();
+    test.run("RPUSH l 1");
+    let count = |test: &TestEngine, code: &str| {
+        test.engine.errors.all().iter().find(|(name, _)| name == code).map_or(0, |(_, count)| *count)
+    };
+    for (source, code, expected) in [
+        ("return redis.call('incr', 'l')", "WRONGTYPE", 1),
+        ("return redis.pcall('incr', 'l')", "WRONGTYPE", 2),
+        ("return redis.error_reply('MINE x')", "MINE", 1),
+        ("error({err = 'MINE x'})", "MINE", 2),
+    ] {
+        eval(&mut test, "EVAL", source, &["0"]);
+        assert_eq!(count(&test, code), expected, "{source}");
+    }
+}
+
+/// A script that keeps to its keys sees no others, whatever shards those are in.
+#[test]
+fn declared_keys_are_all_that_a_script_has() {
+    let run = |test: &mut TestEngine, body: &str, keys: &[&str]| {
+        let source = format!("#!lua flags=declared-keys\n{body}");
+        let count = keys.len().to_string();
+        eval(test, "EVAL", &source, &[&[count.as_str()], keys].concat())
+    };
+    const UNDECLARED: &str = "-ERR Script attempted to access a key that it did not declare script: ";
+    let mut test = TestEngine::new();
+    test.run("MSET a 1 b 2 c 3");
+    for (body, keys, expected) in [
+        ("return redis.call('get', KEYS[1])", &["a"][..], "1"),
+        ("return redis.call('get', 'b')", &["a", "b", "a"], "2"),
+        ("return redis.call('mget', 'c', 'a')", &["a", "c"], "[\"3\" \"1\"]"),
+        ("return redis.call('publish', 'c', 'a')", &[], "0"),
+        ("return redis.call('echo', 'c')", &[], "c"),
+        ("return redis.call('sort', 'none')", &["none"], "[]"),
+        ("redis.call('select', 1) return redis.call('exists', 'a')", &["a"], "0"),
+    ] {
+        assert_eq!(run(&mut test, body, keys), expected, "{body}");
+    }
+    for (body, keys) in [
+        ("return redis.call('get', 'b')", &["a"][..]),
+        ("return redis.call('get', 'b')", &[]),
+        ("return redis.call('mget', 'a', 'b')", &["a"]),
+        ("return redis.call('sort', 'a', 'by', 'w*')", &["a"]),
+        ("return redis.call('keys', '*')", &["a"]),
+        ("return redis.call('dbsize')", &["a"]),
+        ("return redis.call('scan', 0)", &["a"]),
+        ("return redis.call('flushall')", &["a"]),
+        ("return redis.call('randomkey')", &["a"]),
+    ] {
+        let reply = run(&mut test, body, keys);
+        assert!(reply.starts_with(UNDECLARED), "{body}: {reply}");
+    }
+    // The same by name, and for all scripts if that is asked for.
+    let name = load(&mut test, "#!lua flags=declared-keys\nreturn redis.call('get', 'a')");
+    assert_eq!(eval(&mut test, "EVALSHA", &name, &["1", "a"]), "1");
+    assert!(eval(&mut test, "EVALSHA", &name, &["1", "b"]).starts_with(UNDECLARED));
+    let plain = load(&mut test, "return redis.call('get', 'a')");
+    assert_eq!(eval(&mut test, "EVALSHA", &plain, &["1", "b"]), "1");
+    test.run("CONFIG SET lua-strict-keys yes");
+    assert_eq!(eval(&mut test, "EVALSHA", &plain, &["1", "a"]), "1");
+    assert!(eval(&mut test, "EVALSHA", &plain, &["1", "b"]).starts_with(UNDECLARED));
+    test.check_invariants();
+}
+
+/// The time stands still for a script: what has not expired when it begins does not while it runs.
+#[test]
+fn nothing_expires_while_a_script_runs() {
+    let mut test = TestEngine::new();
+    test.run("SET k v PX 5");
+    let source = "local t = redis.call('time') local n = 0 repeat n = n + 1 until n > 1e6 \
+                  return {redis.call('get', 'k'), redis.call('pttl', 'k')}";
+    assert_eq!(eval(&mut test, "EVAL", source, &["0"]), "[\"v\" 5]");
+}

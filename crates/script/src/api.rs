@@ -1,0 +1,284 @@
+//! The table `redis`, also called `server`: what scripts may ask of the server.
+
+use std::ffi::{CStr, c_int, c_void};
+
+use base::num::write_f64_shortest;
+use resp::reply::Protocol;
+use resp::request::Span;
+
+use crate::Words;
+use crate::lua::{Lua, NUMBER, NativeFunction, STRING, State};
+use crate::machine::{Shared, push_function, shared};
+use crate::to_lua::{push_error, push_field, push_reply};
+
+/// Pushes the table.
+pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
+    push_with(lua, machine, FUNCTIONS);
+}
+
+/// Pushes what of it is there while a library is loaded.
+pub(crate) fn push_loading_table(lua: Lua, machine: *mut c_void) {
+    push_with(lua, machine, &[("log", log)]);
+}
+
+fn push_with(lua: Lua, machine: *mut c_void, functions: &[(&str, NativeFunction)]) {
+    lua.new_table(0, functions.len() + CONSTANTS.len() + 2);
+    let table = lua.top();
+    for (name, function) in functions {
+        push_function(lua, machine, *function);
+        lua.raw_set_field(table, name);
+    }
+    for (name, value) in CONSTANTS {
+        lua.push_number(*value);
+        lua.raw_set_field(table, name);
+    }
+    lua.push_text(VERSION);
+    lua.raw_set_field(table, "REDIS_VERSION");
+}
+
+/// The version of Redis whose behaviour scripts see.
+const VERSION: &str = "7.2.4";
+
+const FUNCTIONS: &[(&str, NativeFunction)] = &[
+    ("call", call),
+    ("pcall", pcall),
+    ("sha1hex", sha1hex),
+    ("error_reply", error_reply),
+    ("status_reply", status_reply),
+    ("log", log),
+    ("setresp", setresp),
+    ("set_repl", set_repl),
+    ("replicate_commands", replicate_commands),
+    ("breakpoint", breakpoint),
+    ("debug", debug),
+];
+
+const CONSTANTS: &[(&str, f64)] = &[
+    ("LOG_DEBUG", 0.0),
+    ("LOG_VERBOSE", 1.0),
+    ("LOG_NOTICE", 2.0),
+    ("LOG_WARNING", 3.0),
+    ("REPL_NONE", REPL_NONE),
+    ("REPL_AOF", 1.0),
+    ("REPL_SLAVE", 2.0),
+    ("REPL_REPLICA", 2.0),
+    ("REPL_ALL", REPL_ALL),
+    ("REDIS_VERSION_NUM", 0x0007_0204 as f64),
+];
+
+const REPL_NONE: f64 = 0.0;
+const REPL_ALL: f64 = 3.0;
+
+unsafe extern "C-unwind" fn call(state: State) -> c_int {
+    let lua = Lua(state);
+    if !run_command(lua) {
+        lua.raise()
+    }
+    1
+}
+
+unsafe extern "C-unwind" fn pcall(state: State) -> c_int {
+    run_command(Lua(state));
+    1
+}
+
+/// Runs the command on the stack and pushes its reply; false if that is an error.
+fn run_command(lua: Lua) -> bool {
+    let machine = shared(lua);
+    if let Err(reason) = collect_words(lua, machine) {
+        push_field(lua, "err", reason);
+        return false;
+    }
+    lua.set_top(0);
+    let Shared { input, spans, .. } = machine;
+    let (input, spans) = (std::mem::take(input), std::mem::take(spans));
+    let mut reply = std::mem::take(&mut machine.reply);
+    reply.clear();
+    reply.protocol = if machine.resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
+    let ran = machine.host().map(|host| host.call(Words { input: &input, spans: &spans }, &mut reply));
+    // Back before Lua is called: an error there drops nothing.
+    (machine.input, machine.spans, machine.reply) = (input, spans, reply);
+    if ran.is_none() {
+        push_field(lua, "err", b"ERR redis.call/pcall can only be called inside a script invocation");
+        return false;
+    }
+    let bytes = whole(machine);
+    match bytes {
+        [b'-', line @ ..] => {
+            push_error(lua, line.strip_suffix(b"\r\n").unwrap_or(line));
+            false
+        }
+        _ => {
+            push_reply(lua, bytes);
+            true
+        }
+    }
+}
+
+/// The reply in one piece.
+fn whole(machine: &mut Shared) -> &[u8] {
+    if machine.reply.shared.is_empty() {
+        return &machine.reply.buf;
+    }
+    machine.flat.clear();
+    machine.reply.chunks().for_each(|chunk| machine.flat.extend_from_slice(chunk));
+    &machine.flat
+}
+
+/// Copies the arguments on the stack into the machine's request.
+fn collect_words(lua: Lua, machine: &mut Shared) -> Result<(), &'static [u8]> {
+    let count = lua.top();
+    if count == 0 {
+        return Err(b"ERR Please specify at least one argument for this redis.call()");
+    }
+    machine.input.clear();
+    machine.spans.clear();
+    for index in 1..=count {
+        let start = machine.input.len();
+        if lua.kind(index) == NUMBER {
+            // Adding nothing takes the sign from zero.
+            write_f64_shortest(&mut machine.input, lua.number(index) + 0.0);
+        } else if lua.kind(index) == STRING {
+            machine.input.extend_from_slice(lua.bytes(index).unwrap_or_default());
+        } else {
+            return Err(b"ERR Lua redis lib command arguments must be strings or integers");
+        }
+        if machine.input.len() > machine.text_max.min(COMMAND_LEN_MAX) {
+            return Err(b"ERR the command is too long");
+        }
+        let len = machine.input.len() - start;
+        machine.spans.push(Span { start: start as u32, len: len as u32 });
+    }
+    Ok(())
+}
+
+/// Bytes of one command: places in it are 32 bits.
+const COMMAND_LEN_MAX: usize = 1 << 31;
+
+/// Raises a table with `ERR` and the text.
+pub(crate) fn fail(lua: Lua, text: &CStr) -> ! {
+    lua.push_text("ERR ");
+    lua.push_bytes(text.to_bytes());
+    lua.concat(2);
+    push_field(lua, "err", lua.bytes(-1).unwrap_or_default());
+    lua.raise()
+}
+
+unsafe extern "C-unwind" fn sha1hex(state: State) -> c_int {
+    let lua = Lua(state);
+    if lua.top() != 1 {
+        fail(lua, c"wrong number of arguments");
+    }
+    lua.push_bytes(&crate::sha1_hex(lua.bytes(1).unwrap_or_default()));
+    1
+}
+
+unsafe extern "C-unwind" fn error_reply(state: State) -> c_int {
+    let lua = Lua(state);
+    if lua.top() != 1 || lua.kind(1) != STRING {
+        push_field(lua, "err", b"ERR wrong number or type of arguments");
+        return 1;
+    }
+    let given = lua.bytes(1).unwrap_or_default();
+    let text = given.strip_prefix(b"-").unwrap_or(given);
+    let machine = shared(lua);
+    machine.text.clear();
+    // Without a space the whole is the text, and the code the usual one.
+    if !text.contains(&b' ') {
+        machine.text.extend_from_slice(b"ERR ");
+    }
+    machine.text.extend_from_slice(text);
+    let trimmed = machine.text.trim_ascii_end();
+    push_field(lua, "err", trimmed);
+    1
+}
+
+unsafe extern "C-unwind" fn status_reply(state: State) -> c_int {
+    let lua = Lua(state);
+    if lua.top() != 1 || lua.kind(1) != STRING {
+        push_field(lua, "err", b"ERR wrong number or type of arguments");
+        return 1;
+    }
+    push_field(lua, "ok", lua.bytes(1).unwrap_or_default());
+    1
+}
+
+unsafe extern "C-unwind" fn log(state: State) -> c_int {
+    let lua = Lua(state);
+    if lua.top() < 2 {
+        fail(lua, c"redis.log() requires two arguments or more.");
+    }
+    if !lua.is_number(1) {
+        fail(lua, c"First argument must be a number (log level).");
+    }
+    let level = lua.number(1);
+    if !(0.0..4.0).contains(&level) {
+        fail(lua, c"Invalid log level.");
+    }
+    let count = lua.top();
+    for index in 2..=count {
+        // Numbers become texts here, where an error loses nothing.
+        lua.bytes(index);
+    }
+    let machine = shared(lua);
+    let mut message = std::mem::take(&mut machine.text);
+    message.clear();
+    for index in 2..=count {
+        if let Some(word) = lua.bytes(index) {
+            if index > 2 {
+                message.push(b' ');
+            }
+            message.extend_from_slice(word);
+        }
+    }
+    if let Some(host) = machine.host() {
+        host.log(level as u8, &message);
+    }
+    machine.text = message;
+    0
+}
+
+unsafe extern "C-unwind" fn setresp(state: State) -> c_int {
+    let lua = Lua(state);
+    if lua.top() != 1 {
+        fail(lua, c"redis.setresp() requires one argument.");
+    }
+    let version = lua.number(1);
+    if version != 2.0 && version != 3.0 {
+        fail(lua, c"RESP version must be 2 or 3.");
+    }
+    shared(lua).resp3 = version == 3.0;
+    0
+}
+
+unsafe extern "C-unwind" fn set_repl(state: State) -> c_int {
+    let lua = Lua(state);
+    if lua.top() != 1 {
+        fail(lua, c"redis.set_repl() requires one argument.");
+    }
+    let flags = lua.number(1);
+    if !(REPL_NONE..=REPL_ALL).contains(&flags) {
+        fail(lua, c"Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
+    }
+    // One log feeds files and replicas alike.
+    if let Some(host) = shared(lua).host() {
+        host.set_logged(flags != REPL_NONE);
+    }
+    0
+}
+
+/// Effects are what is replicated, always.
+unsafe extern "C-unwind" fn replicate_commands(state: State) -> c_int {
+    Lua(state).push_bool(true);
+    1
+}
+
+/// There is no debugger that would stop here.
+unsafe extern "C-unwind" fn breakpoint(state: State) -> c_int {
+    Lua(state).push_bool(false);
+    1
+}
+
+unsafe extern "C-unwind" fn debug(_: State) -> c_int {
+    0
+}

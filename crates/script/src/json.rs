@@ -1,0 +1,358 @@
+//! The table `cjson`: texts of JSON from Lua values and back, with the settings that Redis' scripts know.
+//! Neither way recurses.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::io::Write;
+
+use crate::lua::{BOOLEAN, Lua, NIL, NUMBER, NativeFunction, POINTER, STRING, State, TABLE};
+use crate::machine::{Shared, push_function, shared};
+
+mod decode;
+mod number;
+
+pub(crate) use decode::Open;
+
+pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
+    lua.new_table(0, FUNCTIONS.len() + 3);
+    let table = lua.top();
+    for (name, function) in FUNCTIONS {
+        push_function(lua, machine, *function);
+        lua.raw_set_field(table, name);
+    }
+    for (name, text) in [("_NAME", "cjson"), ("_VERSION", "2.1.0")] {
+        lua.push_text(text);
+        lua.raw_set_field(table, name);
+    }
+    lua.push_pointer(std::ptr::null_mut());
+    lua.raw_set_field(table, "null");
+}
+
+const FUNCTIONS: &[(&str, NativeFunction)] = &[
+    ("encode", encode),
+    ("decode", decode::decode),
+    ("encode_sparse_array", encode_sparse_array),
+    ("encode_max_depth", encode_max_depth),
+    ("decode_max_depth", decode_max_depth),
+    ("encode_number_precision", encode_number_precision),
+    ("encode_keep_buffer", encode_keep_buffer),
+    ("encode_invalid_numbers", encode_invalid_numbers),
+    ("decode_invalid_numbers", decode_invalid_numbers),
+];
+
+/// What a script may set, until it ends.
+pub(crate) struct Settings {
+    sparse_convert: bool,
+    /// 0: tables may be as sparse as they like.
+    sparse_ratio: i64,
+    sparse_safe: i64,
+    encode_depth: i64,
+    decode_depth: i64,
+    precision: i64,
+    keep_buffer: bool,
+    encode_invalid: Invalid,
+    decode_invalid: bool,
+}
+
+/// What becomes of numbers that JSON does not have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Invalid {
+    Refused,
+    Kept,
+    Null,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            sparse_convert: false,
+            sparse_ratio: 2,
+            sparse_safe: 10,
+            encode_depth: 1000,
+            decode_depth: 1000,
+            precision: 14,
+            keep_buffer: true,
+            encode_invalid: Invalid::Refused,
+            decode_invalid: true,
+        }
+    }
+}
+
+/// A table that is being written.
+#[derive(Clone, Copy)]
+pub(crate) enum Frame {
+    /// On the stack: the table.
+    Array { len: c_int, done: c_int },
+    /// On the stack: the table, the last key.
+    Object { done: usize },
+}
+
+unsafe extern "C-unwind" fn encode(state: State) -> c_int {
+    let lua = Lua(state);
+    if lua.top() != 1 {
+        lua.fail_argument(1, c"expected 1 argument");
+    }
+    let machine = shared(lua);
+    machine.text.clear();
+    machine.json_frames.clear();
+    encode_value(lua, machine);
+    while let Some(&frame) = machine.json_frames.last() {
+        if machine.text.len() > machine.text_max {
+            lua.fail(c"not enough memory");
+        }
+        match frame {
+            Frame::Array { len, done } => encode_element(lua, machine, len, done),
+            Frame::Object { done } => encode_pair(lua, machine, done),
+        }
+    }
+    lua.push_bytes(&machine.text);
+    1
+}
+
+fn encode_element(lua: Lua, machine: &mut Shared, len: c_int, done: c_int) {
+    if done == len {
+        machine.text.push(b']');
+        machine.json_frames.pop();
+        return lua.pop(1);
+    }
+    if done > 0 {
+        machine.text.push(b',');
+    }
+    *machine.json_frames.last_mut().expect("its frame is open") = Frame::Array { len, done: done + 1 };
+    lua.raw_get_at(-1, done + 1);
+    encode_value(lua, machine);
+}
+
+fn encode_pair(lua: Lua, machine: &mut Shared, done: usize) {
+    if !lua.next(-2) {
+        machine.text.push(b'}');
+        machine.json_frames.pop();
+        return lua.pop(1);
+    }
+    if done > 0 {
+        machine.text.push(b',');
+    }
+    *machine.json_frames.last_mut().expect("its frame is open") = Frame::Object { done: done + 1 };
+    match lua.kind(-2) {
+        NUMBER => {
+            machine.text.push(b'"');
+            encode_number(lua, machine, -2);
+            machine.text.push(b'"');
+        }
+        STRING => encode_text(&mut machine.text, lua.bytes(-2).unwrap_or_default()),
+        _ => refuse(lua, -2, c"table key must be a number or string"),
+    }
+    machine.text.push(b':');
+    encode_value(lua, machine);
+}
+
+/// Writes the leaf on top and takes it, or opens the table there.
+fn encode_value(lua: Lua, machine: &mut Shared) {
+    match lua.kind(-1) {
+        STRING => encode_text(&mut machine.text, lua.bytes(-1).unwrap_or_default()),
+        NUMBER => encode_number(lua, machine, -1),
+        BOOLEAN => machine.text.extend_from_slice(if lua.boolean(-1) { b"true" } else { b"false" }),
+        NIL => machine.text.extend_from_slice(b"null"),
+        POINTER if lua.pointer(-1).is_null() => machine.text.extend_from_slice(b"null"),
+        TABLE => return open_table(lua, machine),
+        _ => refuse(lua, -1, c"type not supported"),
+    }
+    lua.pop(1);
+}
+
+fn open_table(lua: Lua, machine: &mut Shared) {
+    let depth = machine.json_frames.len() as i64 + 1;
+    if depth > machine.json.encode_depth || !lua.has_room(6) {
+        machine.text.clear();
+        write!(machine.text, "Cannot serialise, excessive nesting ({depth})").expect("memory takes it");
+        raise_text(lua, machine);
+    }
+    match array_len(lua, &machine.json) {
+        Some(len) if len > 0 => {
+            machine.text.push(b'[');
+            machine.json_frames.push(Frame::Array { len, done: 0 });
+        }
+        _ => {
+            machine.text.push(b'{');
+            machine.json_frames.push(Frame::Object { done: 0 });
+            lua.push_nil();
+        }
+    }
+}
+
+/// The greatest index of the table on top, if it is to be an array.
+fn array_len(lua: Lua, settings: &Settings) -> Option<c_int> {
+    let (mut highest, mut count) = (0.0_f64, 0_i64);
+    lua.push_nil();
+    while lua.next(-2) {
+        lua.pop(1);
+        let key = if lua.kind(-1) == NUMBER { lua.number(-1) } else { 0.0 };
+        if key < 1.0 || key.fract() != 0.0 || key > f64::from(c_int::MAX) {
+            lua.pop(1);
+            return None;
+        }
+        (highest, count) = (highest.max(key), count + 1);
+    }
+    let len = highest as c_int;
+    let is_sparse = settings.sparse_ratio > 0
+        && i64::from(len) > count.saturating_mul(settings.sparse_ratio)
+        && i64::from(len) > settings.sparse_safe;
+    if is_sparse && !settings.sparse_convert {
+        refuse(lua, -1, c"excessively sparse array");
+    }
+    (!is_sparse).then_some(len)
+}
+
+fn encode_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    for &byte in text {
+        let short = match byte {
+            b'"' | b'\\' | b'/' => byte,
+            8 => b'b',
+            9 => b't',
+            10 => b'n',
+            12 => b'f',
+            13 => b'r',
+            ..32 | 127 => {
+                let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+                continue;
+            }
+            _ => {
+                out.push(byte);
+                continue;
+            }
+        };
+        out.extend_from_slice(&[b'\\', short]);
+    }
+    out.push(b'"');
+}
+
+fn encode_number(lua: Lua, machine: &mut Shared, place: c_int) {
+    let value = lua.number(place);
+    if value.is_finite() {
+        return number::write(&mut machine.text, value, machine.json.precision as usize);
+    }
+    match machine.json.encode_invalid {
+        Invalid::Refused => refuse(lua, place, c"must not be NaN or Inf"),
+        Invalid::Null => machine.text.extend_from_slice(b"null"),
+        Invalid::Kept if value.is_nan() => machine.text.extend_from_slice(b"nan"),
+        Invalid::Kept if value > 0.0 => machine.text.extend_from_slice(b"inf"),
+        Invalid::Kept => machine.text.extend_from_slice(b"-inf"),
+    }
+}
+
+/// Raises `Cannot serialise table: ...`.
+fn refuse(lua: Lua, place: c_int, reason: &CStr) -> ! {
+    let kind = lua.kind_name(place);
+    lua.push_place(1);
+    lua.push_text("Cannot serialise ");
+    lua.push_bytes(kind.to_bytes());
+    lua.push_text(": ");
+    lua.push_bytes(reason.to_bytes());
+    lua.concat(5);
+    lua.raise()
+}
+
+/// Raises what the machine has prepared as a text.
+fn raise_text(lua: Lua, machine: &Shared) -> ! {
+    lua.push_place(1);
+    lua.push_bytes(&machine.text);
+    lua.concat(2);
+    lua.raise()
+}
+
+/// Takes an integer argument, if there is one, and pushes the setting as it is then.
+fn set_integer(lua: Lua, index: c_int, setting: &mut i64, (least, most): (i64, i64)) {
+    if lua.kind(index) > NIL {
+        let value = lua.check_integer(index);
+        if !(least..=most).contains(&value) {
+            lua.fail_argument(index, c"expected integer in its range");
+        }
+        *setting = value;
+    }
+    lua.push_number(*setting as f64);
+}
+
+/// The same for a boolean, or `off` and `on` in words.
+fn set_bool(lua: Lua, index: c_int, setting: &mut bool) {
+    match lua.kind(index) {
+        ..=NIL => {}
+        BOOLEAN => *setting = lua.boolean(index),
+        _ => match lua.check_bytes(index) {
+            b"on" => *setting = true,
+            b"off" => *setting = false,
+            _ => lua.fail_argument(index, c"invalid option"),
+        },
+    }
+    lua.push_bool(*setting);
+}
+
+/// As C's greatest int.
+const INT_MAX: i64 = i32::MAX as i64;
+
+unsafe extern "C-unwind" fn encode_sparse_array(state: State) -> c_int {
+    let lua = Lua(state);
+    let settings = &mut shared(lua).json;
+    lua.set_top(3);
+    set_bool(lua, 1, &mut settings.sparse_convert);
+    set_integer(lua, 2, &mut settings.sparse_ratio, (0, INT_MAX));
+    set_integer(lua, 3, &mut settings.sparse_safe, (0, INT_MAX));
+    3
+}
+
+unsafe extern "C-unwind" fn encode_max_depth(state: State) -> c_int {
+    let lua = Lua(state);
+    lua.set_top(1);
+    set_integer(lua, 1, &mut shared(lua).json.encode_depth, (1, INT_MAX));
+    1
+}
+
+unsafe extern "C-unwind" fn decode_max_depth(state: State) -> c_int {
+    let lua = Lua(state);
+    lua.set_top(1);
+    set_integer(lua, 1, &mut shared(lua).json.decode_depth, (1, INT_MAX));
+    1
+}
+
+unsafe extern "C-unwind" fn encode_number_precision(state: State) -> c_int {
+    let lua = Lua(state);
+    lua.set_top(1);
+    set_integer(lua, 1, &mut shared(lua).json.precision, (1, 14));
+    1
+}
+
+/// The buffer is always kept while a script runs; the setting is only remembered.
+unsafe extern "C-unwind" fn encode_keep_buffer(state: State) -> c_int {
+    let lua = Lua(state);
+    lua.set_top(1);
+    set_bool(lua, 1, &mut shared(lua).json.keep_buffer);
+    1
+}
+
+unsafe extern "C-unwind" fn encode_invalid_numbers(state: State) -> c_int {
+    let lua = Lua(state);
+    let setting = &mut shared(lua).json.encode_invalid;
+    lua.set_top(1);
+    match lua.kind(1) {
+        ..=NIL => {}
+        BOOLEAN => *setting = if lua.boolean(1) { Invalid::Kept } else { Invalid::Refused },
+        _ => match lua.check_bytes(1) {
+            b"on" => *setting = Invalid::Kept,
+            b"off" => *setting = Invalid::Refused,
+            b"null" => *setting = Invalid::Null,
+            _ => lua.fail_argument(1, c"invalid option"),
+        },
+    }
+    match *setting {
+        Invalid::Null => lua.push_text("null"),
+        other => lua.push_bool(other == Invalid::Kept),
+    }
+    1
+}
+
+unsafe extern "C-unwind" fn decode_invalid_numbers(state: State) -> c_int {
+    let lua = Lua(state);
+    lua.set_top(1);
+    set_bool(lua, 1, &mut shared(lua).json.decode_invalid);
+    1
+}

@@ -1,0 +1,533 @@
+//! One Lua state: made once, then scripts are compiled into it and run, each within its memory and until its
+//! host ends it. What a script leaves behind is undone before the next one runs.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use base::random::Rng;
+use mlua_sys as ffi;
+use resp::reply::{Protocol, Reply};
+use resp::request::Span;
+
+use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
+use crate::library::Loading;
+use crate::lua::{
+    ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
+};
+use crate::memory::{Meter, Pool, allocate};
+use crate::{Host, json, library, msgpack, sandbox};
+
+/// A compiled script, until the machine that holds it forgets it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Function(c_int);
+
+impl Function {
+    /// What the registry keeps at a place.
+    pub(crate) fn of(place: c_int) -> Function {
+        Function(place)
+    }
+}
+
+/// How a script gets its keys and arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passing {
+    /// As KEYS and ARGV.
+    Globals,
+    /// As the arguments of the function.
+    Arguments,
+}
+
+/// One run of a script.
+pub struct Run<'a> {
+    pub function: Function,
+    pub passing: Passing,
+    /// What error texts call the script.
+    pub name: &'a [u8],
+    /// The first so many words are KEYS, the others ARGV.
+    pub keys: usize,
+    pub words: usize,
+    pub word: &'a dyn Fn(usize) -> &'a [u8],
+}
+
+/// Why a script has no reply of its own.
+#[derive(Debug)]
+pub struct Failure {
+    /// The error's code and text.
+    pub text: Vec<u8>,
+    /// It was counted where it came from.
+    pub counted: bool,
+}
+
+pub struct Machine {
+    lua: Lua,
+    shared: NonNull<Shared>,
+    meter: NonNull<Meter>,
+    pub(crate) entries: Entries,
+}
+
+// SAFETY: everything the pointers lead to belongs to the machine alone; Lua has no ties to a thread.
+unsafe impl Send for Machine {}
+
+/// What the machine calls under protection, kept in the registry: calling them then allocates nothing.
+pub(crate) struct Entries {
+    pub(crate) load: c_int,
+    run: c_int,
+    compile: c_int,
+    explain: c_int,
+    on_error: c_int,
+}
+
+/// What native functions find of their machine.
+pub(crate) struct Shared {
+    host: Option<NonNull<dyn Host>>,
+    /// The script was told to end: no pcall holds it up any more.
+    pub(crate) ended: Option<&'static str>,
+    pub(crate) resp3: bool,
+    pub(crate) rng: Rng,
+    /// The command that is being called.
+    pub(crate) input: Vec<u8>,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) reply: Reply,
+    /// A reply with parts by reference, in one piece.
+    pub(crate) flat: Vec<u8>,
+    /// Texts and encodings in the making.
+    pub(crate) text: Vec<u8>,
+    frames: Vec<Frame>,
+    /// How long texts and encodings may become.
+    pub(crate) text_max: usize,
+    pub(crate) json: json::Settings,
+    pub(crate) json_frames: Vec<json::Frame>,
+    pub(crate) json_open: Vec<json::Open>,
+    pub(crate) levels: Vec<msgpack::Level>,
+    /// The library that is being loaded.
+    pub(crate) loading: Option<Loading>,
+    /// The environment of scripts, in the registry.
+    globals: c_int,
+}
+
+impl Shared {
+    /// The host of the script that runs; none while a machine is set up.
+    pub(crate) fn host(&mut self) -> Option<&mut dyn Host> {
+        // SAFETY: `Machine::run` sets it to a host that it borrows exclusively until it takes it away again.
+        self.host.map(|mut host| unsafe { host.as_mut() })
+    }
+}
+
+/// The machine of a native function, whose first own value points to it.
+#[inline]
+pub(crate) fn shared<'a>(lua: Lua) -> &'a mut Shared {
+    // SAFETY: `push_function` gives every function that asks for it this pointer; the machine outlives its
+    // state, and one native function runs at a time and keeps no reference across a call of Lua.
+    unsafe { &mut *lua.pointer(upvalue(1)).cast::<Shared>() }
+}
+
+/// Pushes a native function that finds its machine.
+pub(crate) fn push_function(lua: Lua, shared: *mut c_void, function: NativeFunction) {
+    lua.push_pointer(shared);
+    lua.push_native(function, 1);
+}
+
+/// What passes through a protected call.
+struct RunFrame<'a, 'w> {
+    run: &'a Run<'w>,
+    reply: &'a mut Reply,
+    len_max: usize,
+    too_long: bool,
+}
+
+struct CompileFrame<'a> {
+    source: &'a [u8],
+    name: &'a CStr,
+    message: Vec<u8>,
+    function: Option<c_int>,
+}
+
+struct ExplainFrame<'a> {
+    name: &'a [u8],
+    text: Vec<u8>,
+    counted: bool,
+}
+
+impl Machine {
+    /// A machine of the pool; none if there is no memory for it.
+    pub fn new(pool: &Arc<Pool>, index: usize, seed: u64) -> Option<Machine> {
+        let meter = leak(Meter::new(Arc::clone(pool), index));
+        // SAFETY: the allocator gets the meter it expects; both live until `drop`.
+        let state = unsafe { ffi::lua_newstate(allocate, meter.as_ptr().cast()) };
+        if state.is_null() {
+            // SAFETY: nobody else knows the meter.
+            drop(unsafe { Box::from_raw(meter.as_ptr()) });
+            return None;
+        }
+        let shared = leak(Shared::new(seed));
+        let entries = Entries { load: 0, run: 0, compile: 0, explain: 0, on_error: 0 };
+        let mut machine = Machine { lua: Lua(state), shared, meter, entries };
+        machine.set_up().then_some(machine)
+    }
+
+    fn set_up(&mut self) -> bool {
+        let mut frame = (self.shared.as_ptr(), &mut self.entries);
+        // SAFETY: `set_up` gets the pair it expects, which outlives the call.
+        unsafe { ffi::lua_cpcall(self.lua.0, set_up, (&raw mut frame).cast()) == 0 }
+    }
+
+    /// Bytes its Lua state has.
+    pub fn used(&self) -> usize {
+        // SAFETY: Lua does not run, so nobody changes the meter.
+        unsafe { self.meter.as_ref() }.used()
+    }
+
+    /// Compiles a script. An error is the compiler's message.
+    pub fn compile(&mut self, source: &[u8], name: &CStr) -> Result<Function, Vec<u8>> {
+        let mut frame = CompileFrame { source, name, message: Vec::new(), function: None };
+        if let Some(kind) = self.enter(self.entries.compile, (&raw mut frame).cast(), 0) {
+            self.lua.pop(1);
+            frame.message = match kind {
+                ErrorKind::Memory => OUT_OF_MEMORY.to_vec(),
+                ErrorKind::Raised => b"the compiler failed".to_vec(),
+            };
+        }
+        frame.function.map(Function).ok_or(frame.message)
+    }
+
+    /// Gives a compiled script back to the collector.
+    pub fn forget(&mut self, function: Function) {
+        self.lua.release(function.0);
+    }
+
+    /// Runs a script and writes what it returns. On failure nothing is written.
+    pub fn run(&mut self, host: &mut dyn Host, run: &Run<'_>, reply: &mut Reply) -> Result<(), Failure> {
+        let start = reply.len();
+        let text_max = self.begin(host);
+        let len_max = text_max.saturating_mul(REPLY_PER_MEMORY);
+        let mut frame = RunFrame { run, reply, len_max, too_long: false };
+        let error = self.enter(self.entries.run, (&raw mut frame).cast(), self.entries.on_error);
+        let too_long = frame.too_long;
+        let result = match error {
+            None if too_long => Err(failure(REPLY_TOO_LONG, run.name)),
+            None => Ok(()),
+            Some(kind) => Err(self.explain(kind, run.name)),
+        };
+        self.end();
+        if result.is_err() {
+            reply.truncate(start);
+        }
+        result
+    }
+
+    /// Makes ready for a run; returns how long texts may become.
+    pub(crate) fn begin(&mut self, host: &mut dyn Host) -> usize {
+        // SAFETY: Lua does not run, so nobody else reads the meter.
+        let text_max = unsafe { self.meter.as_ref() }.text_max();
+        let host: NonNull<dyn Host + '_> = NonNull::from(host);
+        // SAFETY: only the lifetime changes; `end` takes the host away before the borrow ends, and nothing
+        // between them returns early.
+        let host = unsafe { std::mem::transmute::<NonNull<dyn Host + '_>, NonNull<dyn Host>>(host) };
+        // SAFETY: Lua does not run, so nobody else has a reference.
+        let shared = unsafe { self.shared.as_mut() };
+        (shared.host, shared.resp3, shared.ended) = (Some(host), false, None);
+        (shared.json, shared.text_max) = (json::Settings::default(), text_max);
+        // Scripts may have replaced the environment of the main thread.
+        self.lua.raw_get_at(REGISTRY, shared.globals);
+        self.lua.replace(GLOBALS);
+        self.lua.set_hook(Some(hook), HookEvery::Instructions(HOOK_INSTRUCTIONS));
+        text_max
+    }
+
+    /// What native functions find; while Lua does not run.
+    pub(crate) fn shared_mut(&mut self) -> &mut Shared {
+        // SAFETY: Lua does not run, so nobody else has a reference.
+        unsafe { self.shared.as_mut() }
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.lua.set_hook(None, HookEvery::Line);
+        self.lua.set_top(0);
+        // SAFETY: as in `begin`.
+        let shared = unsafe { self.shared.as_mut() };
+        let collected_at = COLLECTED_AT.min(shared.text_max / 4);
+        shared.host = None;
+        for buffer in [&mut shared.input, &mut shared.flat, &mut shared.text, &mut shared.reply.buf] {
+            buffer.clear();
+            buffer.shrink_to(BUFFER_KEPT);
+        }
+        shared.reply.clear();
+        if self.used() > collected_at {
+            self.lua.collect_garbage();
+        }
+    }
+
+    /// Makes a text of the error on top.
+    fn explain(&mut self, kind: ErrorKind, name: &[u8]) -> Failure {
+        if kind == ErrorKind::Memory {
+            return failure(OUT_OF_MEMORY, name);
+        }
+        let mut frame = ExplainFrame { name, text: Vec::new(), counted: false };
+        self.lua.raw_get_at(REGISTRY, self.entries.explain);
+        self.lua.insert(-2);
+        self.lua.push_pointer((&raw mut frame).cast());
+        if self.lua.protected_call(2, 0, 0).is_some() {
+            return failure(b"the error cannot be shown", name);
+        }
+        Failure { text: frame.text, counted: frame.counted }
+    }
+
+    /// Calls one of the entries with a pointer. An error stays on top.
+    pub(crate) fn enter(&mut self, entry: c_int, frame: *mut c_void, on_error: c_int) -> Option<ErrorKind> {
+        self.lua.set_top(0);
+        let mut handler = 0;
+        if on_error != 0 {
+            self.lua.raw_get_at(REGISTRY, on_error);
+            handler = 1;
+        }
+        self.lua.raw_get_at(REGISTRY, entry);
+        self.lua.push_pointer(frame);
+        self.lua.protected_call(1, 0, handler)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // SAFETY: the state was made by `new` and is closed once; then nothing points to the boxes any more.
+        unsafe {
+            ffi::lua_close(self.lua.0);
+            drop(Box::from_raw(self.shared.as_ptr()));
+            drop(Box::from_raw(self.meter.as_ptr()));
+        }
+    }
+}
+
+impl Shared {
+    fn new(seed: u64) -> Shared {
+        Shared {
+            host: None,
+            ended: None,
+            resp3: false,
+            rng: Rng::from_seed(seed),
+            input: Vec::new(),
+            spans: Vec::new(),
+            reply: Reply::new(Protocol::Resp2),
+            flat: Vec::new(),
+            text: Vec::new(),
+            frames: Vec::new(),
+            text_max: usize::MAX,
+            json: json::Settings::default(),
+            json_frames: Vec::new(),
+            json_open: Vec::new(),
+            levels: Vec::new(),
+            loading: None,
+            globals: 0,
+        }
+    }
+}
+
+fn leak<T>(value: T) -> NonNull<T> {
+    NonNull::from(Box::leak(Box::new(value)))
+}
+
+fn failure(reason: &[u8], name: &[u8]) -> Failure {
+    Failure { text: [b"ERR ", reason, b" script: ", name].concat(), counted: false }
+}
+
+/// Builds the sandbox; its argument is a pair of the machine and its entries.
+unsafe extern "C-unwind" fn set_up(state: State) -> c_int {
+    let lua = Lua(state);
+    // SAFETY: `Machine::set_up` passes this pair and waits for the return.
+    let (shared, entries) = unsafe { &mut *lua.pointer(1).cast::<(*mut Shared, &mut Entries)>() };
+    let pointer = shared.cast::<c_void>();
+    lua.push_pointer(hook_key());
+    lua.push_pointer(pointer);
+    lua.raw_set(REGISTRY);
+    sandbox::build(lua, pointer);
+    lua.push_pointer(pointer);
+    lua.insert(-5);
+    lua.push_native(library::load, 5);
+    entries.load = lua.keep();
+    let globals = lua.keep();
+    // SAFETY: the machine is being made: nobody else has a reference.
+    unsafe { (**shared).globals = globals };
+    lua.push_pointer(pointer);
+    lua.raw_get_at(REGISTRY, globals);
+    lua.push_text("KEYS");
+    lua.push_text("ARGV");
+    lua.push_native(run, 4);
+    entries.run = lua.keep();
+    for (native, entry) in [
+        (compile as NativeFunction, &mut entries.compile),
+        (explain, &mut entries.explain),
+        (on_error, &mut entries.on_error),
+    ] {
+        lua.push_native(native, 0);
+        *entry = lua.keep();
+    }
+    // The registry's list of free places is made with the first one.
+    lua.push_bool(true);
+    let kept = lua.keep();
+    lua.release(kept);
+    0
+}
+
+/// Its own values: the machine, the environment, "KEYS" and "ARGV".
+unsafe extern "C-unwind" fn run(state: State) -> c_int {
+    let lua = Lua(state);
+    // SAFETY: `Machine::run` passes its frame and waits for the return.
+    let frame = unsafe { &mut *lua.pointer(1).cast::<RunFrame<'_, '_>>() };
+    let run = frame.run;
+    lua.raw_get_at(REGISTRY, run.function.0);
+    match run.passing {
+        Passing::Arguments => {
+            push_words(lua, run, 0, run.keys);
+            push_words(lua, run, run.keys, run.words);
+            lua.call(2, 1);
+        }
+        Passing::Globals => call_with_globals(lua, run),
+    }
+    let shared = shared(lua);
+    let host = shared.host;
+    let mut count_error = |text: &[u8]| {
+        if let Some(mut host) = host {
+            // SAFETY: as in `Shared::host`; writing a reply calls nothing else of the host's.
+            unsafe { host.as_mut() }.count_error(text);
+        }
+    };
+    let mut shape = Shape { resp3: shared.resp3, len_max: frame.len_max, count_error: &mut count_error };
+    frame.too_long = !write_reply(lua, frame.reply, &mut shared.frames, &mut shape);
+    0
+}
+
+/// Pushes a table of the words in a range.
+fn push_words(lua: Lua, run: &Run<'_>, from: usize, to: usize) {
+    lua.new_table(to - from, 0);
+    for index in from..to {
+        lua.push_bytes((run.word)(index));
+        lua.raw_set_at(-2, (index - from) as c_int + 1);
+    }
+}
+
+/// Calls the script on top, within `run`.
+fn call_with_globals(lua: Lua, run: &Run<'_>) {
+    // The script may have replaced its own environment when it ran before.
+    lua.push_value(upvalue(2));
+    lua.set_environment(-2);
+    for (name, from, to) in [(upvalue(3), 0, run.keys), (upvalue(4), run.keys, run.words)] {
+        lua.push_value(name);
+        push_words(lua, run, from, to);
+        lua.raw_set(upvalue(2));
+    }
+    lua.call(0, 1);
+    for name in [upvalue(3), upvalue(4)] {
+        lua.push_value(name);
+        lua.push_nil();
+        lua.raw_set(upvalue(2));
+    }
+}
+
+unsafe extern "C-unwind" fn compile(state: State) -> c_int {
+    let lua = Lua(state);
+    // SAFETY: `Machine::compile` passes its frame and waits for the return.
+    let frame = unsafe { &mut *lua.pointer(1).cast::<CompileFrame<'_>>() };
+    if is_bytecode(frame.source) {
+        frame.message.extend_from_slice(NO_BYTECODE.to_bytes());
+    } else if lua.compile(frame.source, frame.name) {
+        frame.function = Some(lua.keep());
+    } else {
+        frame.message.extend_from_slice(lua.bytes(-1).unwrap_or_default());
+    }
+    0
+}
+
+/// Whether Lua would take a text for a compiled one: those can do anything.
+pub(crate) fn is_bytecode(source: &[u8]) -> bool {
+    source.first() == Some(&0x1b)
+}
+
+pub(crate) const NO_BYTECODE: &CStr = c"compiled scripts are not accepted";
+
+/// What becomes of an error where it was raised: a table with its text and place.
+unsafe extern "C-unwind" fn on_error(state: State) -> c_int {
+    let lua = Lua(state);
+    if lua.kind(1) != TABLE {
+        let place = lua.top();
+        lua.new_table(0, 3);
+        lua.push_text("ERR ");
+        match lua.kind(place) {
+            STRING | NUMBER => lua.push_value(place),
+            _ => lua.push_bytes(lua.kind_name(place).to_bytes()),
+        }
+        lua.concat(2);
+        lua.raw_set_field(place + 1, "err");
+    }
+    let table = lua.top();
+    // Of a native function's error, the place that called it is worth knowing.
+    let place = lua.caller(1).filter(|place| !place.is_native).or_else(|| lua.caller(2));
+    if let Some(place) = place {
+        lua.push_bytes(place.source.to_bytes());
+        lua.raw_set_field(table, "source");
+        lua.push_number(f64::from(place.line));
+        lua.raw_set_field(table, "line");
+    }
+    lua.set_top(table);
+    1
+}
+
+/// Takes the error and an `ExplainFrame`.
+unsafe extern "C-unwind" fn explain(state: State) -> c_int {
+    let lua = Lua(state);
+    // SAFETY: `Machine::explain` passes its frame and waits for the return.
+    let frame = unsafe { &mut *lua.pointer(2).cast::<ExplainFrame<'_>>() };
+    if lua.kind(1) != TABLE {
+        let text = lua.bytes(1).unwrap_or(b"execution failure");
+        let head = [b"ERR Error running script ", frame.name, b", "];
+        head.iter().for_each(|part| frame.text.extend_from_slice(part));
+        frame.text.extend_from_slice(&text[..text.len().min(100)]);
+        return 0;
+    }
+    for name in ["err", "source", "line", COUNTED] {
+        lua.raw_get_field(1, name);
+    }
+    frame.text.extend_from_slice(lua.bytes(3).unwrap_or(b"ERR unknown error"));
+    if let (Some(source), Some(line)) = (lua.bytes(4), lua.bytes(5)) {
+        for part in [b" script: ", frame.name, b", on ", source, b":", line, b"."] {
+            frame.text.extend_from_slice(part);
+        }
+    }
+    frame.counted = lua.boolean(6);
+    0
+}
+
+/// Where the registry has the machine for `hook`, which has no values of its own.
+fn hook_key() -> *mut c_void {
+    static KEY: u8 = 0;
+    (&raw const KEY).cast_mut().cast()
+}
+
+/// Runs every `HOOK_INSTRUCTIONS`; once the script has to end, at every line, so that it cannot catch that.
+unsafe extern "C-unwind" fn hook(state: State, _: *mut ffi::lua_Debug) {
+    let lua = Lua(state);
+    lua.push_pointer(hook_key());
+    lua.raw_get(REGISTRY);
+    let pointer = lua.pointer(-1);
+    lua.pop(1);
+    // SAFETY: `set_up` has put the machine there, and no native function runs while Lua calls the hook.
+    let shared = unsafe { &mut *pointer.cast::<Shared>() };
+    if shared.ended.is_none() {
+        shared.ended = shared.host().and_then(|host| host.must_end());
+    }
+    let Some(reason) = shared.ended else { return };
+    lua.set_hook(Some(hook), HookEvery::Line);
+    crate::to_lua::push_field(lua, "err", reason.as_bytes());
+    lua.raise()
+}
+
+pub(crate) const OUT_OF_MEMORY: &[u8] = b"not enough memory: the script needs more than lua-memory-limit.";
+const REPLY_TOO_LONG: &[u8] = b"the script's reply is too long.";
+/// How much longer than Lua's memory a reply may be: one string can stand in it many times.
+const REPLY_PER_MEMORY: usize = 4;
+/// Instructions between two looks at whether a script must end: about a millisecond.
+const HOOK_INSTRUCTIONS: c_int = 100_000;
+/// Capacity that a buffer keeps after a script.
+const BUFFER_KEPT: usize = 64 * 1024;
+/// A machine with more than this after a script, or than a quarter of what it may have, is cleaned at once:
+/// the collector alone would wait until it has twice as much.
+const COLLECTED_AT: usize = 16 << 20;

@@ -1,0 +1,144 @@
+//! The memory of all machines: every block Lua asks for is counted, and refused beyond the limit. It must
+//! never depend on what Lua says of itself.
+
+use std::alloc::{Layout, alloc, dealloc, realloc};
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What the machines of a process share.
+#[derive(Debug)]
+pub struct Pool {
+    /// Bytes for all machines together, and so for each; 0: no limit.
+    limit: AtomicUsize,
+    /// Bytes in use, by machine.
+    used: Box<[AtomicUsize]>,
+}
+
+impl Pool {
+    pub fn new(machines: usize, limit: usize) -> Pool {
+        Pool {
+            limit: AtomicUsize::new(limit),
+            used: (0..machines.max(1)).map(|_| AtomicUsize::new(0)).collect(),
+        }
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Bytes of all machines.
+    pub fn used(&self) -> usize {
+        self.used.iter().map(|used| used.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Bytes of some machines.
+    pub fn used_by(&self, machines: std::ops::Range<usize>) -> usize {
+        self.used[machines].iter().map(|used| used.load(Ordering::Relaxed)).sum()
+    }
+
+    pub fn machines(&self) -> usize {
+        self.used.len()
+    }
+}
+
+/// One machine's part of the pool.
+pub(crate) struct Meter {
+    pool: Arc<Pool>,
+    index: usize,
+    used: usize,
+    /// Up to here the pool need not be asked again.
+    granted: usize,
+}
+
+/// How much a machine may grow before it looks at the others again.
+const GRANT: usize = 64 * 1024;
+
+impl Meter {
+    pub(crate) fn new(pool: Arc<Pool>, index: usize) -> Meter {
+        Meter { pool, index, used: 0, granted: 0 }
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Bytes that what a script makes outside of Lua may have.
+    pub(crate) fn text_max(&self) -> usize {
+        match self.pool.limit() {
+            0 => usize::MAX,
+            limit => limit,
+        }
+    }
+
+    fn grow(&mut self, len: usize) -> bool {
+        let wanted = self.used + len;
+        if wanted > self.granted {
+            let (limit, others) = (self.pool.limit(), self.pool.used() - self.used);
+            if limit != 0 && others + wanted > limit {
+                return false;
+            }
+            self.granted = wanted + GRANT;
+            if limit != 0 {
+                self.granted = self.granted.min(limit.saturating_sub(others)).max(wanted);
+            }
+        }
+        self.set_used(wanted);
+        true
+    }
+
+    fn shrink(&mut self, len: usize) {
+        self.set_used(self.used - len);
+        self.granted = self.granted.min(self.used + GRANT);
+    }
+
+    fn set_used(&mut self, used: usize) {
+        self.used = used;
+        self.pool.used[self.index].store(used, Ordering::Relaxed);
+    }
+}
+
+/// Lua's allocator: `user` is the machine's meter.
+pub(crate) unsafe extern "C" fn allocate(
+    user: *mut c_void,
+    block: *mut c_void,
+    old_len: usize,
+    new_len: usize,
+) -> *mut c_void {
+    // SAFETY: the machine passes its own meter, which outlives its Lua state, and no other reference to it
+    // lives while Lua runs.
+    let meter = unsafe { &mut *user.cast::<Meter>() };
+    // SAFETY: Lua gives blocks back with the length it got them with.
+    unsafe {
+        if new_len == 0 {
+            if !block.is_null() {
+                dealloc(block.cast(), layout(old_len));
+                meter.shrink(old_len);
+            }
+            return ptr::null_mut();
+        }
+        if new_len > old_len && !meter.grow(new_len - old_len) {
+            return ptr::null_mut();
+        }
+        let fresh = match block.is_null() {
+            true => alloc(layout(new_len)),
+            false => realloc(block.cast(), layout(old_len), new_len),
+        };
+        let counted = if fresh.is_null() { new_len } else { old_len };
+        let kept = if fresh.is_null() { old_len } else { new_len };
+        if counted > kept {
+            meter.shrink(counted - kept);
+        }
+        fresh.cast()
+    }
+}
+
+/// Lua asks for the alignment of a double or a pointer.
+fn layout(len: usize) -> Layout {
+    Layout::from_size_align(len, align_of::<f64>()).expect("no block is longer than the address space")
+}

@@ -1,0 +1,441 @@
+//! What scripts return, what errors say, and what the sandbox withholds.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use resp::reply::{Protocol, Reply};
+use script::{Host, Machine, Passing, Pool, Run, Words};
+
+/// A server that echoes: `echo x` returns its argument, `raw x` replies with these bytes, `fail` fails.
+#[derive(Default)]
+struct Echo {
+    log: Vec<u8>,
+    end_after: Cell<Option<u32>>,
+}
+
+impl Host for Echo {
+    fn call(&mut self, command: Words<'_>, reply: &mut Reply) {
+        let words: Vec<&[u8]> = command.spans.iter().map(|span| span.of(command.input)).collect();
+        match words[0] {
+            b"echo" => reply.bulk(words[1]),
+            b"raw" => reply.raw(words[1]),
+            _ => reply.error("ERR unknown"),
+        }
+    }
+
+    fn set_logged(&mut self, _: bool) {}
+
+    fn log(&mut self, _: u8, message: &[u8]) {
+        self.log.extend_from_slice(message);
+    }
+
+    fn count_error(&mut self, _: &[u8]) {}
+
+    fn must_end(&mut self) -> Option<&'static str> {
+        match self.end_after.get() {
+            Some(0) => Some("ERR told to end"),
+            left => {
+                self.end_after.set(left.map(|left| left - 1));
+                None
+            }
+        }
+    }
+
+    fn clock_s(&mut self) -> f64 {
+        1.5
+    }
+}
+
+/// The reply of a script, or its error.
+fn run_with(machine: &mut Machine, source: &str, protocol: Protocol, words: &[&str], keys: usize) -> String {
+    run_on(machine, &mut Echo::default(), source, protocol, words, keys)
+}
+
+fn run_on(
+    machine: &mut Machine,
+    host: &mut Echo,
+    source: &str,
+    protocol: Protocol,
+    words: &[&str],
+    keys: usize,
+) -> String {
+    let function = match machine.compile(source.as_bytes(), c"@user_script") {
+        Ok(function) => function,
+        Err(message) => return String::from_utf8_lossy(&message).into_owned(),
+    };
+    let word = |index: usize| words[index].as_bytes();
+    let run = Run { function, passing: Passing::Globals, name: b"f0", keys, words: words.len(), word: &word };
+    let mut reply = Reply::new(protocol);
+    let result = machine.run(host, &run, &mut reply);
+    machine.forget(function);
+    match result {
+        Ok(()) => String::from_utf8_lossy(&reply.buf).into_owned(),
+        Err(failure) => format!("-{}", String::from_utf8_lossy(&failure.text)),
+    }
+}
+
+fn machine_of(limit: usize) -> Machine {
+    Machine::new(&Arc::new(Pool::new(1, limit)), 0, 7).expect("there is memory for a machine")
+}
+
+fn check_each(cases: &[(&str, &str)], protocol: Protocol) {
+    let mut machine = machine_of(32 << 20);
+    for (source, expected) in cases {
+        let reply = run_with(&mut machine, source, protocol, &["k1", "a1", "a2"], 1);
+        assert_eq!(reply.replace("\r\n", " "), *expected, "{source}");
+    }
+}
+
+#[test]
+fn values_become_replies() {
+    let cases = [
+        ("return 'hello'", "$5 hello "),
+        ("return 3.99", ":3 "),
+        ("return -7", ":-7 "),
+        ("return true", ":1 "),
+        ("return false", "$-1 "),
+        ("return nil", "$-1 "),
+        ("return", "$-1 "),
+        ("return {1,2,{3,'four',nil,5}}", "*3 :1 :2 *2 :3 $4 four "),
+        ("return {}", "*0 "),
+        ("return {ok='fine'}", "+fine "),
+        ("return {err='MINE bad'}", "-MINE bad "),
+        ("return redis.error_reply('MINE bad')", "-MINE bad "),
+        ("return redis.error_reply('bad')", "-ERR bad "),
+        ("return redis.status_reply('fine')", "+fine "),
+        ("return {double=3.5}", "$3 3.5 "),
+        ("return {big_number='123'}", "$3 123 "),
+        ("return {map={a=1}}", "*2 $1 a :1 "),
+        ("return {set={a=true}}", "*1 $1 a "),
+        ("return {verbatim_string={format='txt',string='hi'}}", "$2 hi "),
+        ("return {KEYS[1], ARGV[1], ARGV[2], #ARGV}", "*4 $2 k1 $2 a1 $2 a2 :2 "),
+        ("return function() end", "$-1 "),
+    ];
+    check_each(&cases, Protocol::Resp2);
+    let cases = [
+        ("return true", ":1 "),
+        ("redis.setresp(3) return true", "#t "),
+        ("redis.setresp(3) return {false}", "*1 #f "),
+        ("return nil", "_ "),
+        ("return {double=3.5}", ",3.5 "),
+        ("return {big_number='123'}", "(123 "),
+        ("return {map={a={map={b=2}}}}", "%1 $1 a %1 $1 b :2 "),
+        ("return {set={a=true}}", "~1 $1 a "),
+        ("return {verbatim_string={format='txt',string='hi'}}", "=6 txt:hi "),
+    ];
+    check_each(&cases, Protocol::Resp3);
+}
+
+#[test]
+fn replies_become_values() {
+    let cases = [
+        ("return redis.call('echo', 'x')", "$1 x "),
+        ("return redis.call('echo', 12)", "$2 12 "),
+        ("return redis.call('echo', 0.1)", "$3 0.1 "),
+        ("return redis.call('echo', 1e20)", "$5 1e+20 "),
+        ("return redis.call('raw', ':12\\r\\n') + 1", ":13 "),
+        ("return redis.call('raw', '*2\\r\\n$1\\r\\na\\r\\n*-1\\r\\n')", "*2 $1 a $-1 "),
+        ("return type(redis.call('raw', '$-1\\r\\n'))", "$7 boolean "),
+        ("return type(redis.call('raw', '_\\r\\n'))", "$3 nil "),
+        ("return redis.call('raw', '+OK\\r\\n').ok", "$2 OK "),
+        ("return redis.call('raw', ',1.5\\r\\n').double * 2", ":3 "),
+        ("return redis.call('raw', '%1\\r\\n+a\\r\\n:1\\r\\n').map", "*0 "),
+        ("return redis.call('raw', '%1\\r\\n$1\\r\\na\\r\\n:1\\r\\n').map.a", ":1 "),
+        ("return redis.call('raw', '~1\\r\\n$1\\r\\na\\r\\n').set.a", ":1 "),
+        ("return redis.call('raw', '#t\\r\\n')", ":1 "),
+        ("return redis.call('raw', '(12\\r\\n').big_number", "$2 12 "),
+        ("return redis.call('raw', '=6\\r\\ntxt:hi\\r\\n').verbatim_string.string", "$2 hi "),
+        ("return redis.call('raw', '|1\\r\\n+a\\r\\n*1\\r\\n:1\\r\\n:5\\r\\n')", ":5 "),
+        ("return redis.pcall('nope').err", "$11 ERR unknown "),
+        ("return redis.call('nope')", "-ERR unknown script: f0, on @user_script:1."),
+        ("return {pcall(redis.call, 'nope')}", "*2 $-1 $11 ERR unknown "),
+        ("return select(2, pcall(redis.call, 'nope'))", "$11 ERR unknown "),
+        (
+            "return redis.call('echo', {})",
+            "-ERR Lua redis lib command arguments must be strings or integers script: f0, on @user_script:1.",
+        ),
+        (
+            "redis.call()",
+            "-ERR Please specify at least one argument for this redis.call() script: f0, on @user_script:1.",
+        ),
+    ];
+    check_each(&cases, Protocol::Resp2);
+}
+
+#[test]
+fn errors_say_where() {
+    let cases = [
+        ("return (", "user_script:1: unexpected symbol near '<eof>'"),
+        ("\nerror('x')", "-ERR user_script:2: x script: f0, on @user_script:2."),
+        ("error({err='MINE x'})", "-MINE x script: f0, on @user_script:1."),
+        ("error()", "-ERR nil script: f0, on @user_script:1."),
+        (
+            "return foo",
+            "-ERR user_script:1: Script attempted to access nonexistent global variable 'foo' script: f0, on \
+             @user_script:1.",
+        ),
+        (
+            "return string.rep()",
+            "-ERR user_script:1: bad argument #1 to 'rep' (string expected, got no value) script: f0, on \
+             @user_script:1.",
+        ),
+    ];
+    check_each(&cases, Protocol::Resp2);
+}
+
+#[test]
+fn the_sandbox_is_shut() {
+    let read_only = "-ERR user_script:1: Attempt to modify a readonly table script: f0, on @user_script:1.";
+    let attempts = [
+        "x = 1",
+        "redis = 1",
+        "redis.call = 1",
+        "_G.x = 1",
+        "_G = {}",
+        "rawset(_G, 'x', 1)",
+        "rawset(redis, 'call', 1)",
+        "setmetatable(_G, {})",
+        "setmetatable(redis, {})",
+        "getmetatable(_G).__index = {}",
+        "getmetatable('').__index = {}",
+        "getmetatable(redis).__index = {}",
+        "table.insert(redis, 1)",
+        "string.format = 1",
+        "cjson.encode = 1",
+        "bit.band = 1",
+        "server.call = 1",
+        "getfenv(1).x = 1",
+        "getfenv(0).x = 1",
+    ];
+    let cases: Vec<(&str, &str)> = attempts.iter().map(|attempt| (*attempt, read_only)).collect();
+    check_each(&cases, Protocol::Resp2);
+    let absent = ["dofile", "loadfile", "print", "require", "module", "io", "debug", "package", "newproxy"];
+    let mut machine = machine_of(0);
+    for name in absent {
+        let reply = run_with(&mut machine, &format!("return {name}"), Protocol::Resp2, &[], 0);
+        assert!(reply.contains("nonexistent global"), "{name}: {reply}");
+        let reply = run_with(&mut machine, &format!("return rawget(_G, '{name}')"), Protocol::Resp2, &[], 0);
+        assert_eq!(reply, "$-1\r\n", "{name}");
+    }
+    let cases = [
+        ("return os.execute", "$-1 "),
+        ("return os.clock() > 1", ":1 "),
+        ("return loadstring('\\27Lua')", "$-1 "),
+        ("return loadstring('return 5')()", ":5 "),
+        ("local n = 0 return load(function() n = n + 1 return ({'return ', '6'})[n] end)()", ":6 "),
+        ("return pcall(load, 'return 1')", "$-1 "),
+        ("local n = 0 for k, v in pairs(redis) do n = n + 1 end return n > 10", ":1 "),
+        ("local n = 0 for k, v in pairs({1, 2, a=3}) do n = n + 1 end return n", ":3 "),
+        ("return ('x'):rep(3)", "$3 xxx "),
+        ("collectgarbage('stop') return collectgarbage('count') > 1", ":1 "),
+        ("return server.sha1hex('')", "$40 da39a3ee5e6b4b0d3255bfef95601890afd80709 "),
+    ];
+    check_each(&cases, Protocol::Resp2);
+}
+
+#[test]
+fn what_a_script_leaves_behind_is_undone() {
+    let mut machine = machine_of(0);
+    let source = "setfenv(0, {}) setfenv(1, {x = 1}) return 1";
+    for _ in 0..2 {
+        let function = machine.compile(source.as_bytes(), c"@user_script").expect("it compiles");
+        for _ in 0..2 {
+            let run =
+                Run { function, passing: Passing::Globals, name: b"f0", keys: 0, words: 0, word: &|_| &[] };
+            let mut reply = Reply::new(Protocol::Resp2);
+            machine.run(&mut Echo::default(), &run, &mut reply).expect("it runs");
+        }
+        assert_eq!(run_with(&mut machine, "return redis.sha1hex == nil", Protocol::Resp2, &[], 0), "$-1\r\n");
+    }
+    let set = "cjson.encode_number_precision(3) return cjson.encode(1/3)";
+    assert_eq!(run_with(&mut machine, set, Protocol::Resp2, &[], 0), "$5\r\n0.333\r\n");
+    let plain = "return cjson.encode(1/3)";
+    assert_eq!(run_with(&mut machine, plain, Protocol::Resp2, &[], 0), "$16\r\n0.33333333333333\r\n");
+}
+
+#[test]
+fn memory_is_bounded_and_comes_back() {
+    let pool = Arc::new(Pool::new(1, 8 << 20));
+    let mut machine = Machine::new(&pool, 0, 7).expect("there is memory for a machine");
+    let bombs = [
+        "local t = {} for i = 1, 1e9 do t[i] = i end",
+        "local s = 'x' while true do s = s .. s end",
+        "return string.rep('x', 1e9)",
+        "local t = {} while true do t[#t + 1] = {} end",
+        "local t = {} t[1] = t t[2] = t return t",
+        "local s = ('x'):rep(1e6) local t = {} for i = 1, 1e5 do t[i] = s end return cjson.encode(t)",
+        "local s = ('x'):rep(1e6) local t = {} for i = 1, 1e5 do t[i] = s end return cmsgpack.pack(t)",
+        "local s = ('x'):rep(1e6) local t = {} for i = 1, 1e5 do t[i] = s end return t",
+        "local s = ('x'):rep(1e6) local t = {} for i = 1, 7e3 do t[i] = s end redis.call(unpack(t))",
+    ];
+    for bomb in bombs {
+        let reply = run_with(&mut machine, bomb, Protocol::Resp2, &[], 0);
+        assert!(reply.starts_with("-ERR"), "{bomb}: {}", &reply[..reply.len().min(100)]);
+        assert_eq!(run_with(&mut machine, "return 1", Protocol::Resp2, &[], 0), ":1\r\n", "after {bomb}");
+    }
+    run_with(&mut machine, "collectgarbage()", Protocol::Resp2, &[], 0);
+    assert!(machine.used() < 1 << 20, "{}", machine.used());
+    assert_eq!(pool.used(), machine.used());
+    drop(machine);
+    assert_eq!(pool.used(), 0);
+}
+
+#[test]
+fn nothing_catches_the_end() {
+    let mut machine = machine_of(0);
+    let stubborn = [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do xpcall(function() while true do end end, function() while true do end end) end",
+        "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+        "while true do coroutine.wrap(function() pcall(function() while true do end end) end)() end",
+    ];
+    for source in stubborn {
+        let mut host = Echo { end_after: Cell::new(Some(3)), ..Echo::default() };
+        let reply = run_on(&mut machine, &mut host, source, Protocol::Resp2, &[], 0);
+        assert!(reply.starts_with("-ERR told to end"), "{source}: {reply}");
+        assert_eq!(run_with(&mut machine, "return 1", Protocol::Resp2, &[], 0), ":1\r\n");
+    }
+}
+
+/// Each published escape or crash of the engines before us.
+#[test]
+fn published_attacks_end_in_errors() {
+    let error = [
+        // CVE-2015-4335, CVE-2024-31449: compiled code, and `bit.tohex` of a negative count.
+        "return loadstring(string.dump(function() return 1 end))()",
+        // CVE-2018-11218, CVE-2020-14147: the decoder's stack.
+        "return cmsgpack.unpack(string.rep('\\145', 1000000))",
+        "return cmsgpack.unpack('\\221\\255\\255\\255\\255')",
+        // CVE-2018-11219: sizes in `struct`.
+        "return struct.unpack('c2147483648', 'x')",
+        "return struct.unpack('i33', 'x')",
+        "return struct.pack('>I2147483648', 1)",
+        "return struct.unpack('c0', 'x')",
+        // CVE-2021-32626: too many values for the stack.
+        "return {unpack({}, 1, 1000000)}",
+        // CVE-2022-24735: what one script plants, another one runs.
+        "getmetatable(_G).__newindex = nil",
+        // CVE-2022-24736: a corrupt chunk's name and an empty one.
+        "return loadstring('return x')()",
+        // CVE-2025-46817: a range that does not fit an int.
+        "return {unpack({1, 2, 3}, -2, 2147483647)}",
+        "return unpack({1, 2, 3}, 0, 2147483647)",
+        // CVE-2025-46818: metatables of basic types.
+        "getmetatable('').__index = function() end",
+        // CVE-2025-46819: the brackets of a long string.
+        "return loadstring('return [' .. string.rep('=', 100000))()",
+        // Patterns that go deep.
+        "return string.find(('a'):rep(100000), ('a?'):rep(100000))",
+        "return cjson.decode(('['):rep(100000))",
+    ];
+    let mut machine = machine_of(32 << 20);
+    for source in error {
+        let reply = run_with(&mut machine, source, Protocol::Resp2, &[], 0);
+        assert!(reply.starts_with("-ERR"), "{source}: {reply}");
+    }
+    let harmless = [
+        ("return bit.tohex(65535, -2147483648)", "$8 0000FFFF "),
+        // CVE-2024-46981: the collector at the end of a state.
+        ("return rawget(_G, 'newproxy')", "$-1 "),
+        // CVE-2025-49844: the collector frees the name of a chunk while it is being parsed.
+        (
+            "for i = 1, 50 do local s = ('local x%d = {'):format(i) .. ('{},'):rep(2000) .. '}' \
+             loadstring(s, 'n' .. i .. ('x'):rep(1000)) collectgarbage() end return 1",
+            ":1 ",
+        ),
+        ("local t = {} for i = 1, 100 do t = {t} end return #cjson.encode(t)", ":202 "),
+        ("local t = {} for i = 1, 5000 do t = {t} end return #tostring(t) > 1", ":1 "),
+    ];
+    for (source, expected) in harmless {
+        let reply = run_with(&mut machine, source, Protocol::Resp2, &[], 0);
+        assert_eq!(reply.replace("\r\n", " "), expected, "{source}");
+    }
+}
+
+#[test]
+fn a_deep_reply_is_cut() {
+    let mut machine = machine_of(32 << 20);
+    let deep = "local t = {} for i = 1, 20000 do t = {t} end return t";
+    let reply = run_with(&mut machine, deep, Protocol::Resp2, &[], 0);
+    assert!(reply.ends_with("-ERR reached lua stack limit\r\n"), "{}", reply.len());
+}
+
+#[test]
+fn json_is_that_of_cjson() {
+    let cases = [
+        ("return cjson.encode({1, 2.5, 'x', true, false, cjson.null})", "$27 [1,2.5,\"x\",true,false,null] "),
+        ("return cjson.encode({})", "$2 {} "),
+        ("return cjson.encode({a={b={1}}})", "$15 {\"a\":{\"b\":[1]}} "),
+        ("return cjson.encode({[1]=1,[3]=3})", "$10 [1,null,3] "),
+        ("return cjson.encode('a/\\\"\\n\\1')", "$15 \"a\\/\\\"\\n\\u0001\" "),
+        (
+            "return cjson.decode('[1,[],{\"a\":[1e2,\"\\\\u00e9\\\\ud83d\\\\ude00\"]}]')[3].a",
+            "*2 :100 $6 \u{e9}\u{1f600} ",
+        ),
+        ("return cjson.decode(' {\"k\" : null } ').k == cjson.null", ":1 "),
+        (
+            "return cjson.encode({[1]=1,[100]=1})",
+            "-ERR user_script:1: Cannot serialise table: excessively sparse array script: f0, on @user_script:1.",
+        ),
+        (
+            "return cjson.decode('[1,')",
+            "-ERR user_script:1: Expected value but found T_END at character 4 script: f0, on @user_script:1.",
+        ),
+        (
+            "return cjson.decode('{1}')",
+            "-ERR user_script:1: Expected object key string but found T_NUMBER at character 2 script: f0, on \
+             @user_script:1.",
+        ),
+        (
+            "return cjson.encode({f = function() end})",
+            "-ERR user_script:1: Cannot serialise function: type not supported script: f0, on @user_script:1.",
+        ),
+        ("return cjson.decode_max_depth(2)", ":2 "),
+        (
+            "cjson.decode_max_depth(2) return cjson.decode('[[[1]]]')",
+            "-ERR user_script:1: Found too many nested data structures (3) at character 3 script: f0, on \
+             @user_script:1.",
+        ),
+    ];
+    check_each(&cases, Protocol::Resp2);
+}
+
+#[test]
+fn other_libraries_are_those_of_redis() {
+    let hex =
+        "local function hex(s) return (s:gsub('.', function(c) return ('%02x'):format(c:byte()) end)) end ";
+    let cases = [
+        ("return hex(cmsgpack.pack({1, 2, 3}))", "$8 93010203 "),
+        ("return hex(cmsgpack.pack({a = 1.5}))", "$16 81a161ca3fc00000 "),
+        ("return hex(cmsgpack.pack(-33, 255, 65536, 0.1))", "$36 d0dfccffce00010000cb3fb999999999999a "),
+        ("return hex(cmsgpack.pack(true, false, nil, 'x'))", "$10 c3c2c0a178 "),
+        ("return {cmsgpack.unpack('\\147\\1\\2\\3\\161x')}", "*2 *3 :1 :2 :3 $1 x "),
+        ("return {cmsgpack.unpack_one('\\1\\2')}", "*2 :1 :1 "),
+        ("return {cmsgpack.unpack_one('\\1\\2', 1)}", "*2 :-1 :2 "),
+        ("return {cmsgpack.unpack_limit('\\1\\2\\3', 2)}", "*3 :2 :1 :2 "),
+        ("return cmsgpack.unpack('\\208\\128')", ":-128 "),
+        ("return cmsgpack.unpack(cmsgpack.pack({a={b={1,2}}})).a.b", "*2 :1 :2 "),
+        ("return hex(struct.pack('>HBs', 258, 3, 'ab'))", "$12 010203616200 "),
+        ("return hex(struct.pack('<i8', -2))", "$16 feffffffffffffff "),
+        ("return {struct.unpack('>HBs', '\\1\\2\\3ab\\0')}", "*4 :258 :3 $2 ab :7 "),
+        ("return {struct.unpack('>bc0', '\\2abc')}", "*2 $2 ab :4 "),
+        ("return struct.size('!8bd')", ":16 "),
+        ("return struct.unpack('d', struct.pack('d', 2.5)) * 2", ":5 "),
+        ("return {bit.band(7, 3), bit.bor(4, 1), bit.bxor(5, 1), bit.bnot(0)}", "*4 :3 :5 :4 :-1 "),
+        ("return {bit.lshift(1, 31), bit.rshift(-1, 28), bit.arshift(-8, 1)}", "*3 :-2147483648 :15 :-4 "),
+        (
+            "return {bit.tohex(255), bit.tohex(255, -4), bit.bswap(1), bit.tobit(2^32 + 3)}",
+            "*4 $8 000000ff $4 00FF :16777216 :3 ",
+        ),
+        (
+            "math.randomseed(5) local a = math.random(1000) math.randomseed(5) return a == math.random(1000)",
+            ":1 ",
+        ),
+    ];
+    let mut machine = machine_of(0);
+    for (source, expected) in cases {
+        let reply = run_with(&mut machine, &format!("{hex}{source}"), Protocol::Resp2, &[], 0);
+        assert_eq!(reply.replace("\r\n", " "), expected, "{source}");
+    }
+}

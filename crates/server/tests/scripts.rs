@@ -1,0 +1,168 @@
+//! Scripts of real processes that run for too long: others learn of it, and can end them, whichever worker
+//! serves them.
+
+mod common;
+
+use common::{info, wait_for_info};
+use resp::Value;
+use testkit::client::{error, ok};
+use testkit::{Client, Server};
+
+const ENDLESS: &str = "while true do end";
+const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+
+fn start(workers: &str) -> Server {
+    let arguments = ["--save", "", "--io-threads", workers, "--busy-reply-threshold", "1"];
+    Server::start(env!("CARGO_BIN_EXE_onefold-server"), &arguments)
+}
+
+/// Waits until the server says that it is busy.
+fn await_busy(client: &mut Client) {
+    loop {
+        match client.run("PING") {
+            Value::Simple(_) => {}
+            reply => return assert_eq!(error(reply), BUSY),
+        }
+    }
+}
+
+fn array(texts: &[&str]) -> Value {
+    Value::Array(Some(texts.iter().map(|text| Value::Bulk(Some(text.as_bytes().to_vec()))).collect()))
+}
+
+fn check_on_workers(check: impl Fn(&Server)) {
+    ["1", "2", "3"].into_iter().for_each(|workers| check(&start(workers)));
+}
+
+#[test]
+fn an_endless_script_is_ended_from_any_connection() {
+    check_on_workers(|server| {
+        let mut others: Vec<_> = (0..6).map(|_| server.client()).collect();
+        for at in 0..others.len() {
+            let mut caller = server.client();
+            caller.send(&["EVAL", ENDLESS, "0"]);
+            caller.send(&["GET", "k"]);
+            others.iter_mut().for_each(await_busy);
+            // Its turn comes when the script has ended.
+            caller.send(&["PING"]);
+            let mut late = server.client();
+            for line in
+                ["GET k", "INFO", "DBSIZE", "EVAL 'return 1' 0", "EXEC", "SHUTDOWN", "FLUSHALL", "SCAN 0"]
+            {
+                assert_eq!(error(late.run(line)), BUSY, "{line}");
+            }
+            ok(late.run("MULTI"));
+            assert_eq!(error(late.run("SET k v")), BUSY);
+            ok(late.run("DISCARD"));
+            ok(others[at].run("SCRIPT KILL"));
+            let end = error(caller.read_value());
+            assert!(end.starts_with("ERR Script killed by user with SCRIPT KILL"), "{end}");
+            assert_eq!(caller.read_value(), Value::Bulk(None));
+            assert_eq!(caller.read_value(), Value::Simple("PONG".into()));
+            others.iter_mut().chain([&mut late]).for_each(|client| ok(client.run("SET k v")));
+            ok(late.run("FLUSHALL"));
+        }
+    });
+}
+
+#[test]
+fn a_script_that_wrote_ends_with_the_server_only() {
+    check_on_workers(|server| {
+        let mut other = server.client();
+        let mut caller = server.client();
+        caller.send(&["EVAL", "redis.call('set', 'k', 'v') while true do end", "0"]);
+        await_busy(&mut other);
+        let refusal = error(other.run("SCRIPT KILL"));
+        assert!(refusal.starts_with("UNKILLABLE "), "{refusal}");
+        assert_eq!(error(other.run("SHUTDOWN SAVE")), BUSY);
+        other.send(&["SHUTDOWN", "NOSAVE"]);
+        assert!(other.read_to_end().is_empty());
+    });
+}
+
+/// Who goes away meanwhile, or waits for something, is served afterwards as ever.
+#[test]
+fn others_are_served_after_a_long_script() {
+    check_on_workers(|server| {
+        let mut other = server.client();
+        let mut waiting = server.client();
+        waiting.send(&["BLPOP", "list", "0"]);
+        let mut subscriber = server.client();
+        subscriber.run("SUBSCRIBE news");
+        let mut leaving = server.client();
+        let mut caller = server.client();
+        caller.send(&["EVAL", ENDLESS, "0"]);
+        await_busy(&mut other);
+        leaving.send(&["PING"]);
+        drop(leaving);
+        ok(other.run("SCRIPT KILL"));
+        error(caller.read_value());
+        assert_eq!(other.run("RPUSH list a"), Value::Integer(1));
+        assert_eq!(waiting.read_value(), array(&["list", "a"]));
+        assert_eq!(other.run("PUBLISH news x"), Value::Integer(1));
+        assert_eq!(subscriber.read_value(), array(&["message", "news", "x"]));
+    });
+}
+
+const LIBRARY: &str = "#!lua name=lib\n\
+    redis.register_function('put', function(k, a) redis.call('set', k[1], a[1]) return redis.call('incr', 'n') end)\n\
+    redis.register_function('endless', function() while true do end end)";
+
+fn call(client: &mut Client, words: &[&str]) -> Value {
+    client.call(words)
+}
+
+#[test]
+fn an_endless_function_is_ended_by_its_own_command() {
+    check_on_workers(|server| {
+        let mut other = server.client();
+        let mut caller = server.client();
+        call(&mut caller, &["FUNCTION", "LOAD", LIBRARY]);
+        caller.send(&["FCALL", "endless", "1", "key"]);
+        let text = loop {
+            match other.run("PING") {
+                Value::Simple(_) => {}
+                reply => break error(reply),
+            }
+        };
+        let expected =
+            "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+        assert_eq!(text, expected);
+        assert_eq!(error(other.run("SCRIPT KILL")), expected);
+        let stats = format!("{:?}", other.run("FUNCTION STATS"));
+        assert!(stats.contains(&format!("{:?}", Value::Bulk(Some(b"endless".to_vec())))), "{stats}");
+        ok(other.run("FUNCTION KILL"));
+        let end = error(caller.read_value());
+        assert!(end.starts_with("ERR Script killed by user"), "{end}");
+    });
+}
+
+/// What a script does, and the libraries, are there after a restart: from a dump, from the log, and after
+/// the log was rewritten in either form.
+#[test]
+fn libraries_and_effects_survive() {
+    let forms: [&[&str]; 4] = [
+        &["--save", "3600 1000000"],
+        &["--save", "", "--appendonly", "yes"],
+        &["--save", "", "--appendonly", "yes", "--aof-use-rdb-preamble", "yes"],
+        &["--save", "", "--appendonly", "yes", "--aof-use-rdb-preamble", "no"],
+    ];
+    for (form, arguments) in forms.into_iter().enumerate() {
+        let mut server = Server::start(env!("CARGO_BIN_EXE_onefold-server"), arguments);
+        let mut client = server.client();
+        call(&mut client, &["FUNCTION", "LOAD", LIBRARY]);
+        assert_eq!(call(&mut client, &["FCALL", "put", "1", "k", "a"]), Value::Integer(1));
+        if form >= 2 {
+            client.run("BGREWRITEAOF");
+            wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+            assert_eq!(info(&mut client, "aof_last_bgrewrite_status"), "ok");
+        }
+        assert_eq!(call(&mut client, &["FCALL", "put", "1", "k", "b"]), Value::Integer(2));
+        server.restart();
+        let mut client = server.client();
+        wait_for_info(&mut client, "loading", "0");
+        assert_eq!(client.run("GET k"), Value::Bulk(Some(b"b".to_vec())), "{arguments:?}");
+        assert_eq!(call(&mut client, &["FCALL", "put", "1", "k", "c"]), Value::Integer(3));
+        assert_eq!(info(&mut client, "number_of_libraries"), "1");
+    }
+}
