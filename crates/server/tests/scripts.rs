@@ -87,6 +87,7 @@ fn others_are_served_after_a_long_script() {
         let mut other = server.client();
         let mut waiting = server.client();
         waiting.send(&["BLPOP", "list", "0"]);
+        wait_for_info(&mut other, "blocked_clients", "1");
         let mut subscriber = server.client();
         subscriber.run("SUBSCRIBE news");
         let mut leaving = server.client();
