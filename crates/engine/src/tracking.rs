@@ -290,8 +290,8 @@ impl Engine {
     #[cold]
     pub(crate) fn remember(&self, env: &mut Env<'_, '_>, command: &Registered, argv: &Argv<'_>) {
         let client = &env.session.client;
-        // The shard channels of some commands pass for keys, for the cluster's routing. Of a script its commands
-        // are looked at.
+        // The shard channels of some commands pass for keys, for the cluster's routing. Of a script its
+        // commands are looked at.
         let names_no_keys = command.row.has(row_flag::PUBSUB) || command.row.group == Group::Scripting;
         if !client.tracking.remembers() || names_no_keys {
             return;
