@@ -1,9 +1,11 @@
-//! Requests that wait for keys: BLPOP, BZPOPMIN, XREAD BLOCK and their like.
+//! Requests that wait for keys, as BLPOP, BZPOPMIN, XREAD BLOCK and their like, or for what has been written
+//! to be safe, as WAIT and WAITAOF.
 //!
 //! A command that finds nothing leaves a [`Ticket`] at each of its keys while their shards are locked, so no
 //! change is missed. Whoever changes a key serves those who wait for it in the order of their arrival, before
 //! it unlocks: it runs the waiting request again, on behalf of its client, and posts the reply to the
-//! client's worker. A request that needs further shards is served right after, under locks of its own.
+//! client's worker. A request that needs further shards is served right after, under locks of its own. Those
+//! who wait for the append-only file are answered when it has come further.
 //!
 //! Lock order: shards, then a ticket. The registry's own locks are never held while another is taken.
 
@@ -27,6 +29,7 @@ use crate::ctx::Ctx;
 use crate::engine::{Engine, WorkerSeat};
 use crate::error::CmdError;
 use crate::host::Event;
+use crate::log::{FileState, Log, Offset};
 use crate::pipeline::{Env, Outcome};
 use crate::registry::Registered;
 use crate::session::{Origin, Session};
@@ -50,11 +53,26 @@ pub struct Wait {
     pub again: Option<OwnedArgv>,
 }
 
+/// What WAIT and WAITAOF wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Acknowledgement {
+    /// Where the log was behind the client's last write.
+    pub logged: Offset,
+    /// The server's own file has to have it.
+    pub by_file: bool,
+    /// Replicas have to have it, and there are none.
+    pub by_replicas: bool,
+}
+
 /// The reply to a request whose time is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoReply {
     Null,
     NullArray,
+    /// How many replicas have the client's last write.
+    Replicas,
+    /// How many files have it: the server's own, and replicas'.
+    Files(Offset),
 }
 
 /// How CLIENT UNBLOCK ends a wait.
@@ -78,6 +96,7 @@ pub struct Ticket {
     awaits: Type,
     missing_too: bool,
     all_keys: bool,
+    acknowledgement: Option<Acknowledgement>,
     on_timeout: NoReply,
     /// It is run again as time passes, too.
     ageing: AtomicBool,
@@ -131,7 +150,14 @@ pub struct Waiters {
     count: AtomicUsize,
     arrivals: AtomicU64,
     shards: Box<[WaitShard]>,
+    for_file: Mutex<FileWaits>,
 }
+
+/// Those who wait for the server's own file. First, by what it has to have and by arrival, those who wait for
+/// nothing else.
+type FileWaits = BTreeMap<FilePlace, Arc<Ticket>>;
+/// Whether replicas are waited for, too; what the file has to have; arrival.
+type FilePlace = (bool, Offset, u64);
 
 /// A ticket in a key's queue, and whether any ticket there waits for the key to go away.
 struct Next {
@@ -145,6 +171,7 @@ impl Waiters {
             count: AtomicUsize::new(0),
             arrivals: AtomicU64::new(0),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
+            for_file: Mutex::default(),
         }
     }
 
@@ -189,6 +216,9 @@ impl Waiters {
 
     /// The caller holds the shards of all keys.
     fn add(&self, ticket: &Arc<Ticket>) {
+        if let Some(place) = ticket.place_for_file() {
+            self.for_file.lock().insert(place, Arc::clone(ticket));
+        }
         for key in ticket.waited_keys() {
             let mut shard = self.shards[key.shard.0 as usize].lock();
             let queues = shard.entry(key.name.clone()).or_default();
@@ -206,6 +236,9 @@ impl Waiters {
     }
 
     fn remove(&self, ticket: &Ticket) {
+        if let Some(place) = ticket.place_for_file() {
+            self.for_file.lock().remove(&place);
+        }
         for key in ticket.waited_keys() {
             let mut shard = self.shards[key.shard.0 as usize].lock();
             let Some(queues) = shard.get_mut(&key.name) else { continue };
@@ -239,19 +272,52 @@ impl Ctx<'_, '_> {
     /// Called by a command that found nothing and wrote nothing.
     pub fn wait(&mut self, wait: Wait) -> CmdResult {
         if self.session.in_exec || self.session.origin == Origin::Replay {
-            wait.on_timeout.write(self.reply);
+            wait.on_timeout.write(self.reply, &self.engine.log);
             return Ok(());
         }
         self.outcome = Outcome::Blocked;
         if !self.session.serving {
-            let ticket = self.ticket(wait);
-            self.engine.waiters.add(&ticket);
-            self.session.client.set_flag(flag::BLOCKED, true);
-            self.session.client.argument_bytes.store(ticket.memory(), Ordering::Relaxed);
-            *self.session.client.blocked.lock() = Some(Arc::clone(&ticket));
-            self.session.blocked = Some(ticket);
+            let ticket = self.ticket(wait, None);
+            self.begin_waiting(ticket);
         }
         Ok(())
+    }
+
+    /// Waits until what the client has written is safe, or answers at once: as `wait`, with how far that is.
+    pub fn wait_for_safety(
+        &mut self,
+        what: Acknowledgement,
+        until: Option<UnixMs>,
+        on_timeout: NoReply,
+    ) -> CmdResult {
+        let is_there = !what.by_replicas && (!what.by_file || self.engine.log.file_has(what.logged));
+        if is_there || self.session.in_exec || self.session.origin == Origin::Replay {
+            on_timeout.write(self.reply, &self.engine.log);
+            return Ok(());
+        }
+        let wait = Wait {
+            keys: SmallVec::new(),
+            awaits: Type::String,
+            missing_too: false,
+            all_keys: false,
+            until,
+            on_timeout,
+            again: None,
+        };
+        self.outcome = Outcome::Blocked;
+        let ticket = self.ticket(wait, Some(what));
+        self.begin_waiting(ticket);
+        // The file may have come so far before anybody could see that somebody waits.
+        self.engine.serve_file_waits(&self.worker.stats);
+        Ok(())
+    }
+
+    fn begin_waiting(&mut self, ticket: Arc<Ticket>) {
+        self.engine.waiters.add(&ticket);
+        self.session.client.set_flag(flag::BLOCKED, true);
+        self.session.client.argument_bytes.store(ticket.memory(), Ordering::Relaxed);
+        *self.session.client.blocked.lock() = Some(Arc::clone(&ticket));
+        self.session.blocked = Some(ticket);
     }
 
     /// The request that waits now is run again as time passes, too: what it waits for may come of age.
@@ -261,7 +327,7 @@ impl Ctx<'_, '_> {
         }
     }
 
-    fn ticket(&self, wait: Wait) -> Arc<Ticket> {
+    fn ticket(&self, wait: Wait, acknowledgement: Option<Acknowledgement>) -> Arc<Ticket> {
         let keys = wait.keys.iter().map(|&index| {
             let key = self.key(index);
             WaitedKey { shard: self.engine.store.shard_of(key.hash), name: key.bytes.into() }
@@ -278,6 +344,7 @@ impl Ctx<'_, '_> {
             awaits: wait.awaits,
             missing_too: wait.missing_too,
             all_keys: wait.all_keys,
+            acknowledgement,
             on_timeout: wait.on_timeout,
             ageing: AtomicBool::new(false),
             answered: Mutex::new(false),
@@ -321,13 +388,22 @@ impl Ctx<'_, '_> {
 }
 
 const TIMEOUT_RANGE: &str = "ERR timeout is out of range";
+/// WAITAOF asks for a file that is not there.
+pub const NO_FILE: CmdError =
+    CmdError::fixed("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 impl NoReply {
-    pub fn write(self, reply: &mut Reply) {
+    pub fn write(self, reply: &mut Reply, log: &Log) {
         match self {
             NoReply::Null => reply.null(),
             NoReply::NullArray => reply.null_array(),
+            NoReply::Replicas => reply.integer(0),
+            NoReply::Files(logged) => {
+                reply.array(2);
+                reply.integer(i64::from(log.file_has(logged)));
+                reply.integer(0);
+            }
         }
     }
 }
@@ -342,6 +418,12 @@ impl Ticket {
         let mut reply = Reply { protocol: self.protocol, ..Reply::default() };
         write(&mut reply);
         Some(flat(&reply))
+    }
+
+    /// Where it stands among those who wait for the server's own file.
+    fn place_for_file(&self) -> Option<FilePlace> {
+        let what = self.acknowledgement.filter(|what| what.by_file)?;
+        Some((what.by_replicas, what.logged, self.arrival))
     }
 
     /// The keys whose changes it waits for.
@@ -363,7 +445,8 @@ impl Ticket {
     fn memory(&self) -> usize {
         let keys = self.keys.iter().map(|key| 2 * size_class(key.name.len()) + QUEUE_BYTES);
         let list = size_class(self.keys.capacity() * size_of::<WaitedKey>());
-        size_class(size_of::<Ticket>() + 16) + self.argv.memory() + list + keys.sum::<usize>()
+        let place = self.place_for_file().map_or(0, |_| 2 * size_of::<(FilePlace, Arc<Ticket>)>());
+        size_class(size_of::<Ticket>() + 16) + self.argv.memory() + list + place + keys.sum::<usize>()
     }
 }
 
@@ -439,6 +522,49 @@ impl Engine {
         self.send_reply(ticket, flat(&reply));
     }
 
+    /// The append-only file has come further, or is no more: has a worker look who waits for that.
+    pub fn post_file_waits(&self) {
+        if let Some(ticket) = self.due_file_waits(1).first() {
+            self.host.post(ticket.client.worker, Event::FileReached);
+        }
+    }
+
+    /// Answers those who wait for the append-only file and do not have to any more.
+    pub fn serve_file_waits(&self, stats: &WorkerStats) {
+        for ticket in self.due_file_waits(usize::MAX) {
+            let is_file_there = self.log.file() != FileState::None;
+            let reply = ticket.answer(|reply| match is_file_there {
+                true => ticket.on_timeout.write(reply, &self.log),
+                false => reply.error(NO_FILE.text()),
+            });
+            if let Some(reply) = reply {
+                self.count_end(stats, &ticket, (!is_file_there).then_some("ERR"));
+                self.send_reply(&ticket, reply);
+            }
+        }
+    }
+
+    fn due_file_waits(&self, most: usize) -> Vec<Arc<Ticket>> {
+        let waiting = self.waiters.for_file.lock();
+        let is_due = |(more, logged, _): &FilePlace| match self.log.file() {
+            FileState::None => true,
+            _ => !more && self.log.file_has(*logged),
+        };
+        let due = waiting.iter().take_while(|(place, _)| is_due(place));
+        due.map(|(_, ticket)| Arc::clone(ticket)).take(most).collect()
+    }
+
+    /// A wait has ended without its request being run again: it counts as a call, and perhaps as an error.
+    fn count_end(&self, stats: &WorkerStats, ticket: &Ticket, error: Option<&str>) {
+        let command = &stats.commands[usize::from(ticket.command.id)];
+        command.record(0, false);
+        if let Some(code) = error {
+            command.failed.add(1);
+            stats.error_replies.add(1);
+            self.errors.count(code);
+        }
+    }
+
     /// Looks at a request that waits for what the time may bring.
     pub fn serve_again(&self, seat: &mut WorkerSeat, ticket: &Arc<Ticket>) {
         let mut guard = self.store.lock(&Plan::of(ticket.keys.iter().map(|key| key.shard)));
@@ -458,11 +584,11 @@ impl Engine {
         }
     }
 
-    /// The time of a wait is over: the reply, unless it was answered just now. It counts as a call.
+    /// The time of a wait is over: the reply, unless it was answered just now.
     pub fn time_out(&self, stats: &WorkerStats, ticket: &Arc<Ticket>) -> Option<Vec<u8>> {
-        let reply = ticket.answer(|reply| ticket.on_timeout.write(reply))?;
+        let reply = ticket.answer(|reply| ticket.on_timeout.write(reply, &self.log))?;
         self.waiters.remove(ticket);
-        stats.commands[usize::from(ticket.command.id)].record(0, false);
+        self.count_end(stats, ticket, None);
         Some(reply)
     }
 
@@ -470,17 +596,11 @@ impl Engine {
     pub fn unblock(&self, stats: &WorkerStats, client: &Client, how: Unblock) -> bool {
         let Some(ticket) = client.blocked.lock().clone() else { return false };
         let reply = ticket.answer(|reply| match how {
-            Unblock::AsTimeout => ticket.on_timeout.write(reply),
+            Unblock::AsTimeout => ticket.on_timeout.write(reply, &self.log),
             Unblock::WithError => reply.error(UNBLOCKED),
         });
         let Some(reply) = reply else { return false };
-        let command = &stats.commands[usize::from(ticket.command.id)];
-        command.record(0, false);
-        if how == Unblock::WithError {
-            command.failed.add(1);
-            stats.error_replies.add(1);
-            self.errors.count("UNBLOCKED");
-        }
+        self.count_end(stats, &ticket, (how == Unblock::WithError).then_some("UNBLOCKED"));
         self.send_reply(&ticket, reply);
         true
     }

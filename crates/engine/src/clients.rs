@@ -51,6 +51,8 @@ pub struct Client {
     pub input_free: AtomicUsize,
     /// Of its input, bytes of large arguments that are not whole or wait to be run.
     pub big_bytes: AtomicUsize,
+    /// Where the log was behind its last write.
+    pub logged: AtomicU64,
     /// Of a request that waits for keys.
     pub argument_bytes: AtomicUsize,
     /// Replies that wait for the socket.
@@ -159,6 +161,7 @@ impl Client {
             input_bytes: AtomicUsize::new(0),
             input_free: AtomicUsize::new(0),
             big_bytes: AtomicUsize::new(0),
+            logged: AtomicU64::new(0),
             argument_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             output_shared: AtomicUsize::new(0),

@@ -50,6 +50,8 @@ pub enum Event {
     Resume,
     /// The reply to a request that waited, if the client still waits with that ticket.
     Unblocked { client: ClientId, ticket: u64, reply: Arc<Vec<u8>> },
+    /// The append-only file has come to what somebody waits for, or is no more.
+    FileReached,
     /// Serve who waits for a key.
     Ready { key: ReadyKey },
 }

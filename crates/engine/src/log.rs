@@ -3,7 +3,7 @@
 //! Effects are appended while their shards are locked, so the order in memory, in a file and on a replica is
 //! the same. Readers are attached; without one, appending is a branch not taken.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use store::DbIndex;
@@ -27,6 +27,8 @@ pub struct Log {
     offset: AtomicU64,
     /// What the file has for certain.
     durable: AtomicU64,
+    /// A `FileState`.
+    file: AtomicU8,
     /// Nobody is answered before the file has for certain what is in memory.
     strict: AtomicBool,
     /// The file is so far behind that whoever writes has to wait.
@@ -43,6 +45,15 @@ struct LogState {
     next_reader: u64,
 }
 
+/// Whether there is a file, and what it is worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileState {
+    None,
+    /// It has what came since some moment, but not yet the base.
+    WithoutBase,
+    Whole,
+}
+
 /// A reader that was attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReaderId(u64);
@@ -55,6 +66,7 @@ impl Log {
             active: AtomicBool::new(false),
             offset: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            file: AtomicU8::new(FileState::None as u8),
             strict: AtomicBool::new(false),
             behind: AtomicBool::new(false),
             state: Mutex::new(state),
@@ -88,6 +100,23 @@ impl Log {
     /// For whoever writes the file.
     pub fn set_durable(&self, to: Offset) {
         self.durable.fetch_max(to.0, Ordering::Release);
+    }
+
+    pub fn file(&self) -> FileState {
+        match self.file.load(Ordering::Acquire) {
+            0 => FileState::None,
+            1 => FileState::WithoutBase,
+            _ => FileState::Whole,
+        }
+    }
+
+    pub fn set_file(&self, state: FileState) {
+        self.file.store(state as u8, Ordering::Release);
+    }
+
+    /// Whether the file has for certain all that led to the state at some offset.
+    pub fn file_has(&self, offset: Offset) -> bool {
+        self.file() == FileState::Whole && self.durable() >= offset
     }
 
     pub fn set_strict(&self, on: bool) {
@@ -132,9 +161,9 @@ impl Log {
         self.offset()
     }
 
-    /// Appends a command's effects, as a transaction if there are several. The caller holds the command's
-    /// shards.
-    pub fn append(&self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) {
+    /// Appends a command's effects, as a transaction if there are several; returns where they end. The caller
+    /// holds the command's shards.
+    pub fn append(&self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) -> Offset {
         self.write((db, db), |out| {
             let several = effects.count() > 1;
             if several {
@@ -144,7 +173,7 @@ impl Log {
             if several {
                 write_command(out, [b"EXEC".as_slice()].into_iter());
             }
-        });
+        })
     }
 
     /// Appends effects of no command: each stands for itself.
@@ -152,12 +181,13 @@ impl Log {
         self.write((db, db), |out| effects.write(&OwnedArgv::default().view(), out));
     }
 
-    /// Appends requests that begin in the first database and leave the second selected.
-    pub fn append_requests(&self, (first, last): (DbIndex, DbIndex), requests: &[u8]) {
-        self.write((first, last), |out| out.extend_from_slice(requests));
+    /// Appends requests that begin in the first database and leave the second selected; returns where they
+    /// end.
+    pub fn append_requests(&self, (first, last): (DbIndex, DbIndex), requests: &[u8]) -> Offset {
+        self.write((first, last), |out| out.extend_from_slice(requests))
     }
 
-    fn write(&self, (first, last): (DbIndex, DbIndex), write: impl FnOnce(&mut Vec<u8>)) {
+    fn write(&self, (first, last): (DbIndex, DbIndex), write: impl FnOnce(&mut Vec<u8>)) -> Offset {
         let mut state = self.state.lock();
         let state = &mut *state;
         state.scratch.clear();
@@ -171,7 +201,9 @@ impl Log {
         for (_, reader) in &mut state.readers {
             reader.read(from, &state.scratch);
         }
-        self.offset.store(from.0 + state.scratch.len() as u64, Ordering::Relaxed);
+        let end = Offset(from.0 + state.scratch.len() as u64);
+        self.offset.store(end.0, Ordering::Relaxed);
+        end
     }
 }
 

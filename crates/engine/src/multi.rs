@@ -17,7 +17,7 @@ use crate::effects::{Effects, write_command};
 use crate::engine::{Engine, WorkerSeat};
 use crate::error::CmdError;
 use crate::keyspec::{KeySpec, flag as key};
-use crate::log::write_select;
+use crate::log::{Offset, write_select};
 use crate::pipeline::{Env, Outcome};
 use crate::registry::Registered;
 use crate::session::{Multi, Origin, Queued, Session};
@@ -184,8 +184,9 @@ fn exec(ctx: &mut Ctx) -> CmdResult {
     ctx.worker.transaction = Some(TransactionLog::default());
     run_queue(ctx, &multi);
     ctx.session.in_exec = false;
-    if let Some(transaction) = ctx.worker.transaction.take() {
-        transaction.commit(ctx.engine);
+    let end = ctx.worker.transaction.take().and_then(|transaction| transaction.commit(ctx.engine));
+    if let Some(end) = end {
+        ctx.session.client.logged.store(end.0, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -243,17 +244,17 @@ impl TransactionLog {
         effects.write(argv, &mut self.bytes);
     }
 
-    /// One request alone is a transaction without being wrapped as one.
-    pub(crate) fn commit(self, engine: &Engine) {
-        let Some(dbs) = self.dbs else { return };
+    /// One request alone is a transaction without being wrapped as one. Returns where the log is behind it.
+    pub(crate) fn commit(self, engine: &Engine) -> Option<Offset> {
+        let dbs = self.dbs?;
         if self.count == 1 {
-            return engine.log.append_requests(dbs, &self.bytes);
+            return Some(engine.log.append_requests(dbs, &self.bytes));
         }
         let mut whole = Vec::with_capacity(self.bytes.len() + 40);
         write_command(&mut whole, [b"MULTI".as_slice()].into_iter());
         whole.extend_from_slice(&self.bytes);
         write_command(&mut whole, [b"EXEC".as_slice()].into_iter());
-        engine.log.append_requests(dbs, &whole);
+        Some(engine.log.append_requests(dbs, &whole))
     }
 }
 

@@ -268,7 +268,10 @@ impl Engine {
         }
         match &mut env.worker.transaction {
             Some(transaction) => transaction.append(db, env.effects, argv),
-            None => self.log.append(db, env.effects, argv),
+            None => {
+                let end = self.log.append(db, env.effects, argv);
+                env.session.client.logged.store(end.0, Ordering::Relaxed);
+            }
         }
     }
 

@@ -111,8 +111,9 @@ fn end(ctx: &mut Ctx, before: &Before) {
     session.select(before.db);
     if before.outermost
         && let Some(transaction) = ctx.worker.transaction.take()
+        && let Some(end) = transaction.commit(ctx.engine)
     {
-        transaction.commit(ctx.engine);
+        ctx.session.client.logged.store(end.0, Ordering::Relaxed);
     }
     ctx.keys.effects.begin(false, before.db);
 }

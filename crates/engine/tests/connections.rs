@@ -48,6 +48,7 @@ fn describe(event: &Event) -> String {
         Event::Kill { client } => format!("{} killed", client.0),
         Event::Resume => "resume".to_owned(),
         Event::Unblocked { client, reply, .. } => format!("{} {}", client.0, show_all(reply)),
+        Event::FileReached => "file reached".to_owned(),
         Event::Ready { key } => format!("ready {}", String::from_utf8_lossy(&key.name)),
     }
 }

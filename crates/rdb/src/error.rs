@@ -110,7 +110,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "{family} (type {code}, {name}) is not supported")
             }
             ErrorKind::Checksum { expected, found } => {
-                write!(f, "the checksum is {found:016x} where the data gives {expected:016x}")
+                write!(f, "CRC error: the checksum is {found:016x} where the data gives {expected:016x}")
             }
             ErrorKind::Io(error) => write!(f, "{error}"),
         }
@@ -144,7 +144,7 @@ mod tests {
         );
         check(
             ErrorKind::Checksum { expected: 1, found: 2 }.at(30, Stage::Checksum),
-            "RDB data cannot be read: the checksum is 0000000000000002 where the data gives 0000000000000001 \
+            "RDB data cannot be read: CRC error: the checksum is 0000000000000002 where the data gives 0000000000000001 \
              at offset 30, while reading the checksum.",
         );
     }

@@ -142,6 +142,18 @@ fn read_text_behind<I: Input>(source: &mut I, prefix: Prefix, out: &mut Vec<u8>)
     Ok(Text::Int(number))
 }
 
+/// Reads a string's head: if its bytes follow as they are, how many. Any other string is read into `out`.
+pub(crate) fn begin_string<I: Input>(source: &mut I, out: &mut Vec<u8>) -> Result<Option<u64>, ErrorKind> {
+    let prefix = read_prefix(source)?;
+    if let Prefix::Len(len) = prefix {
+        return Ok(Some(len));
+    }
+    if let Text::Int(number) = read_text_behind(source, prefix, out)? {
+        num::write_i64(out, number);
+    }
+    Ok(None)
+}
+
 /// A string that need not be copied.
 pub(crate) enum Borrowed<'a> {
     Int(i64),

@@ -139,6 +139,8 @@ fn is_small(blob: &[u8], limits: Limits) -> Result<bool, ErrorKind> {
 
 fn append_node(list: &mut PackedList, container: u64, blob: Vec<u8>) -> Result<(), ErrorKind> {
     match container {
+        // An element of a node of its own is long.
+        CONTAINER_PLAIN if blob.is_empty() => return Err(ErrorKind::Corrupt("a list's node is empty")),
         CONTAINER_PLAIN => list.append_element(blob),
         CONTAINER_PACKED => {
             checked_listpack(&blob)?;
@@ -162,6 +164,6 @@ fn append_ziplist(list: &mut PackedList, blob: &[u8]) -> Result<(), ErrorKind> {
 }
 
 /// A node's bytes are one element.
-const CONTAINER_PLAIN: u64 = 1;
+pub(crate) const CONTAINER_PLAIN: u64 = 1;
 /// A node's bytes are a listpack.
 const CONTAINER_PACKED: u64 = 2;

@@ -60,9 +60,9 @@ pub enum Item {
 
 /// Reads a file from its first byte to its checksum; what follows is left to `into_rest`.
 pub struct Reader<R: Read> {
-    source: Source<R>,
-    version: u32,
-    progress: Progress,
+    pub(crate) source: Source<R>,
+    pub(crate) version: u32,
+    pub(crate) progress: Progress,
     checksum: Option<u64>,
     ended: bool,
 }
@@ -134,7 +134,7 @@ impl<R: Read> Reader<R> {
         if batch.is_empty() { self.next().map(Some) } else { Ok(None) }
     }
 
-    fn fault(&mut self, kind: ErrorKind) -> Error {
+    pub(crate) fn fault(&mut self, kind: ErrorKind) -> Error {
         self.progress.fault(kind, self.source.offset())
     }
 

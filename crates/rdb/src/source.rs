@@ -305,7 +305,7 @@ fn read_some(input: &mut impl Read, out: &mut [u8]) -> Result<usize, ErrorKind> 
 /// What one read asks for.
 pub(crate) const BUFFER_LEN: usize = 64 * 1024;
 /// Records longer than this are never looked at as a whole.
-const WINDOW_MAX: usize = 4 << 20;
+pub(crate) const WINDOW_MAX: usize = 4 << 20;
 /// The first allocation for a string whose length is only claimed.
 const PIECE_LEN: usize = 1024 * 1024;
 

@@ -109,6 +109,7 @@ fn what_is_wrong_is_told() {
     check(b"\x0a\x03abc", "a ziplist is damaged");
     check(b"\x0e\x01\x03abc", "a ziplist is damaged");
     check(b"\x12\x01\x02\x03abc", "a listpack is damaged");
+    check(b"\x12\x01\x01\x00", "a list's node is empty");
     check(b"\x12\x02\x01\x01a\x02\x03abc", "a listpack is damaged");
     check(b"\x12\x02\x01\x01a\x03\x01b", "a list's node is of an unknown kind");
     check(b"\x12\x01\x00\x01a", "a list's node is of an unknown kind");

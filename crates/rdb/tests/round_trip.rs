@@ -343,7 +343,7 @@ fn refusals_name_place_and_reason() {
     check(
         b"REDIS0010\xff\x01\0\0\0\0\0\0\0",
         &format!(
-            "the checksum is 0000000000000001 where the data gives {sum:016x} at offset 18, \
+            "CRC error: the checksum is 0000000000000001 where the data gives {sum:016x} at offset 18, \
              while reading the checksum"
         ),
     );

@@ -18,7 +18,7 @@ use arc_swap::ArcSwapOption;
 use base::time::UnixMs;
 use engine::config::{AppendSync, Config};
 use engine::host::LogFileStatus;
-use engine::log::ReaderId;
+use engine::log::{FileState, ReaderId};
 use parking_lot::Mutex;
 use store::Plan;
 
@@ -161,6 +161,7 @@ impl Aof {
         }
         state.parts = Some(Parts { folder, manifest, settled_len });
         state.mode = Mode::On;
+        engine.log.set_file(FileState::Whole);
         Ok(())
     }
 
@@ -193,6 +194,7 @@ impl Aof {
                     "Unable to turn on AOF. Check server logs.".to_owned()
                 })?;
                 (state.mode, state.scheduled) = (Mode::AwaitsBase, true);
+                process.engine().log.set_file(FileState::WithoutBase);
                 if !state.rewriting && !process.saver.status().in_progress {
                     // Else, and if it fails, the timer does.
                     self.start_rewrite(process, &mut state).ok();
@@ -216,9 +218,14 @@ impl Aof {
 
     /// All that was logged is in the file; from here on nothing is.
     fn turn_off(&self, process: &Process, state: &mut State) {
-        self.saver.cancel_base();
+        if state.rewriting {
+            LOG.notice("Killing the running AOF rewrite, which is a thread and no child process");
+            self.saver.cancel_base();
+        }
         (state.mode, state.scheduled) = (Mode::Off, false);
         state.epoch += 1;
+        process.engine().log.set_file(FileState::None);
+        process.engine().post_file_waits();
         if let Some(line) = state.line.take() {
             self.queue.store(None);
             end_line(process, line);

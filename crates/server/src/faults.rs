@@ -302,7 +302,11 @@ impl Disk for FaultyDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step(Step::Rename)?;
-        self.watch_power(|power| power.renames(from, to));
+        // Another thread's sync must not look at the folder between the two.
+        let mut power = self.power.lock();
+        if let Some(power) = &mut *power {
+            power.renames(from, to);
+        }
         HostDisk.rename(from, to)
     }
 

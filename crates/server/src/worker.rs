@@ -305,6 +305,7 @@ impl Worker {
             Message::Event(Event::Unblocked { client, ticket, reply }) => {
                 self.unblock(arena, client, ticket, &reply);
             }
+            Message::Event(Event::FileReached) => self.engine.serve_file_waits(&self.seat.worker.stats),
             Message::Event(Event::Ready { key }) => self.engine.serve_posted(&mut self.seat, key),
             Message::Connection(connection) => self.begin(connection),
             Message::Listeners(listeners) => self.replace_listeners(listeners),

@@ -501,6 +501,52 @@ fn a_base_of_commands_holds_all_values() {
     }
 }
 
+/// One long value of each type: each is more than is ever looked at as a whole.
+fn fill_long(client: &mut Client) {
+    let texts: Vec<String> = (0..60_000).map(|number| format!("{number:0100}")).collect();
+    for texts in texts.chunks(1000) {
+        let words: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let twice: Vec<&str> = words.iter().flat_map(|text| [&text[90..], *text]).collect();
+        for (head, words) in [
+            (&["RPUSH", "long:list"][..], &words),
+            (&["SADD", "long:set"], &words),
+            (&["ZADD", "long:zset"], &twice),
+            (&["HSET", "long:hash"], &twice),
+            (&["HSET", "long:expiring"], &twice),
+            (&["XADD", "long:stream", "*"], &twice),
+        ] {
+            assert!(!client.call(&[head, words].concat()).is_error(), "{head:?}");
+        }
+    }
+    client.run("HPEXPIRE long:expiring 100000000 FIELDS 1 0000000001");
+    client.run("XGROUP CREATE long:stream group 0");
+    client.run("XREADGROUP GROUP group me COUNT 3 STREAMS long:stream >");
+    ok(client.call(&["SET", "long:string", &texts.concat(), "PX", "100000000"]));
+}
+
+#[test]
+fn a_base_of_commands_holds_long_values_in_short_commands() {
+    let mut server = start(&[ALWAYS, &["--aof-use-rdb-preamble", "no"]].concat());
+    let mut client = server.client();
+    fill(&mut client);
+    fill_long(&mut client);
+    let before = digest(&mut client);
+    rewrite(&mut client);
+    let lines = lines(&read(&server, "appendonly.aof.2.base.aof"));
+    for (command, words) in [("RPUSH long:list", 64), ("SADD long:set", 64), ("ZADD long:zset", 128)] {
+        let own: Vec<_> = lines.iter().filter(|line| line.starts_with(command)).collect();
+        assert_eq!(own.len(), 60_000usize.div_ceil(64), "{command}");
+        assert_eq!(own[0].split(' ').count(), 2 + words, "{command}");
+    }
+    server.kill_hard();
+    server.start_again();
+    let mut client = connected(&server);
+    assert_eq!(digest(&mut client), before);
+    assert!(matches!(client.run("PTTL long:string"), Value::Integer(1..)));
+    let Value::Array(Some(pending)) = client.run("XPENDING long:stream group") else { panic!("no array") };
+    assert_eq!(pending[0], Value::Integer(3));
+}
+
 #[test]
 fn it_is_turned_on_and_off_while_clients_write() {
     let mut server = start(&[]);
@@ -617,4 +663,44 @@ fn values(client: &mut Client) -> BTreeMap<String, String> {
     }
     client.run("SELECT 0");
     values
+}
+
+/// Whoever waits is answered by the sync that covers his write, whichever worker and whichever policy; nobody
+/// by a file that has no base yet.
+#[test]
+fn waitaof() {
+    let both = |file| Value::Array(Some(vec![Value::Integer(file), Value::Integer(0)]));
+    let server = start(&["--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"]);
+    let (mut client, mut control) = (server.client(), server.client());
+    ok(client.run("SET a 1"));
+    // One sync may be owed from the beginning, but no other comes by itself.
+    while client.run("WAITAOF 1 0 1") != both(0) {
+        ok(client.run("SET a 1"));
+    }
+    for policy in ["everysec", "always"] {
+        client.send(&["WAITAOF", "1", "0", "0"]);
+        ok(control.call(&["CONFIG", "SET", "appendfsync", policy]));
+        assert_eq!(client.read_value(), both(1), "{policy}");
+        ok(client.run("SET a 2"));
+        assert_eq!(client.run("WAITAOF 1 0 0"), both(1), "{policy}");
+        ok(control.run("CONFIG SET appendfsync no"));
+        ok(client.run("SET a 3"));
+    }
+    client.send(&["WAITAOF", "1", "1", "0"]);
+    wait_for_info(&mut control, "blocked_clients", "1");
+    ok(control.run("CONFIG SET appendonly no"));
+    assert_eq!(
+        error(client.read_value()),
+        "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+    );
+    ok(control.call(&["CONFIG", "SET", "rdb-key-save-delay", "10000000", "appendfsync", "always"]));
+    ok(control.run("CONFIG SET appendonly yes"));
+    ok(client.run("SET a 4"));
+    assert_eq!(client.run("WAITAOF 1 0 1"), both(0));
+    client.send(&["WAITAOF", "1", "0", "0"]);
+    ok(control.run("CONFIG SET appendonly no"));
+    error(client.read_value());
+    ok(control.run("CONFIG SET rdb-key-save-delay 0"));
+    ok(control.run("CONFIG SET appendonly yes"));
+    assert_eq!(client.run("WAITAOF 1 0 0"), both(1));
 }

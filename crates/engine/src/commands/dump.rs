@@ -1,5 +1,6 @@
 //! DUMP and RESTORE: a value as bytes that another server understands, and back.
 
+use base::bytes::escape;
 use rdb::{Object, ReadOptions, RestoreError, WriteOptions};
 use store::snapshot::value_ref;
 use store::{Entry, Key};
@@ -10,6 +11,7 @@ use crate::config::SanitizePayload;
 use crate::ctx::Ctx;
 use crate::engine::thresholds;
 use crate::error::CmdError;
+use crate::host::Level;
 use crate::keyspec::KeySpec;
 use crate::keyspec::flag::{ACCESS, OW, RO, UPDATE};
 use crate::notify::class;
@@ -126,7 +128,12 @@ fn read_payload(ctx: &Ctx) -> Result<Object, CmdError> {
     };
     rdb::restore(ctx.args.at(3), &options).map_err(|error| match error {
         RestoreError::VersionOrChecksum => CmdError::new("ERR DUMP payload version or checksum are wrong"),
-        RestoreError::BadData(_) => CmdError::new("ERR Bad data format"),
+        RestoreError::BadData(error) => {
+            let key = escape(ctx.args.at(1));
+            let why = format!("RESTORE of {key}: integrity check failed: {error}");
+            ctx.engine.host.log(Level::Verbose, &why);
+            CmdError::new("ERR Bad data format")
+        }
     })
 }
 

@@ -151,7 +151,7 @@ fn move_elements(
         return Ok(());
     }
     if ctx.session.in_exec {
-        at_once.write(ctx.reply);
+        at_once.write(ctx.reply, &ctx.engine.log);
         return Ok(());
     }
     ctx.wait(Wait {

@@ -49,6 +49,7 @@ pub mod stream_info;
 pub mod stream_read;
 pub mod string;
 pub mod string_conditional;
+pub mod wait;
 
 use crate::command::Command;
 
@@ -91,6 +92,7 @@ pub static FAMILIES: &[&[Command]] = &[
     sort::TABLE,
     script::TABLE,
     function::TABLE,
+    wait::TABLE,
     server::TABLE,
     config::TABLE,
     save::TABLE,

@@ -1,7 +1,8 @@
-//! A base as commands: made of a snapshot's file, record by record, so the largest value has to fit into
-//! memory once more. Values that no plain command makes again as they are become a RESTORE.
+//! A base as commands: made of a snapshot's file, record by record, and long records part by part, so that it
+//! takes little memory. Values that no plain command makes again as they are become a RESTORE.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use base::num::write_f64;
@@ -9,14 +10,15 @@ use ds::hash::HashRef;
 use ds::listpack::Element;
 use engine::effects::write_command;
 use engine::log::write_select;
-use rdb::{Item, Object, ReadOptions, Reader, Record, WriteOptions};
+use rdb::{ErrorKind, Item, Object, Part, ReadOptions, Reader, Record, WriteOptions};
 use store::DbIndex;
 
 use crate::disk::{AnyDisk, FileReader, sync_folder, write_all_at};
 use crate::log::reason;
 
-/// Items that one command adds: Redis' number.
+/// Items that one command adds, Redis' number, and bytes of them above which it ends.
 const ITEMS: usize = 64;
+const ITEMS_LEN: usize = 256 << 10;
 /// Bytes gathered before they go to the file.
 const BUFFER_LEN: usize = 256 << 10;
 /// Bytes written before they are forced to the disk, if that is not left to the end.
@@ -52,12 +54,13 @@ impl Source<'_> {
         let input = FileReader { disk: self.disk, file };
         let mut reader = Reader::new(input, &ReadOptions::default()).map_err(|error| error.to_string())?;
         let file = self.disk.create(temporary).map_err(|error| failed("create", &error))?;
-        let mut output = Output { source: self, file, buffer: Vec::new(), len: 0, synced: 0 };
+        let mut output = Output { source: self, file, buffer: Vec::new(), len: 0, synced: 0, is_cancelled };
         if let Some(second) = self.stamp {
             output.buffer.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
         }
         loop {
-            match reader.next().map_err(|error| error.to_string())? {
+            let Some(item) = next(&mut reader, &mut output)? else { continue };
+            match item {
                 Item::End => break,
                 Item::SelectDb(db) => write_select(&mut output.buffer, DbIndex(db as u16)),
                 Item::Record(record) => write_record(&mut output, &record)?,
@@ -72,12 +75,23 @@ impl Source<'_> {
                     return Err("the snapshot holds what no command makes again".to_owned());
                 }
             }
-            if is_cancelled() {
-                return Err("cancelled".to_owned());
-            }
         }
         output.finish()
     }
+}
+
+/// The next item that is no long record: those are written.
+fn next(reader: &mut Reader<FileReader>, output: &mut Output<'_>) -> Result<Option<Item>, String> {
+    output.check_cancelled()?;
+    let (mut long, mut failure) = (Long::default(), None);
+    let item = reader.next_or_parts(&mut |key, part| {
+        long.write(output, key, part).map_err(|why| {
+            failure = Some(why);
+            // Only to end the reading: the caller has the reason.
+            ErrorKind::Io(io::ErrorKind::Other.into())
+        })
+    });
+    item.map_err(|error| failure.unwrap_or_else(|| error.to_string()))
 }
 
 struct Output<'a> {
@@ -87,15 +101,21 @@ struct Output<'a> {
     /// Bytes written, and those of them that are on the disk.
     len: u64,
     synced: u64,
+    is_cancelled: &'a dyn Fn() -> bool,
 }
 
 impl Output<'_> {
+    fn check_cancelled(&self) -> Result<(), String> {
+        if (self.is_cancelled)() { Err("cancelled".to_owned()) } else { Ok(()) }
+    }
+
     /// To be called after each addition to the buffer; writes when enough has come together.
     fn advance(&mut self) -> Result<(), String> {
         if self.buffer.len() >= BUFFER_LEN { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), String> {
+        self.check_cancelled()?;
         let Source { disk, incremental_sync, .. } = *self.source;
         write_all_at(disk, &self.file, &self.buffer, self.len).map_err(|error| failed("write", &error))?;
         self.len += self.buffer.len() as u64;
@@ -128,32 +148,30 @@ fn write_record(output: &mut Output<'_>, record: &Record) -> Result<(), String> 
             write_command(&mut output.buffer, [&b"SET"[..], key, value.as_bytes()].into_iter());
         }
         Object::List(list) => {
-            let mut items = Items::new(b"RPUSH", key, 1);
-            list.view().for_each(|element| items.add(output, element));
-            items.finish(output)?;
+            let mut items = Items::new(b"RPUSH", 1);
+            list.view().for_each(|element| items.add(output, key, element));
+            items.finish(output, key)?;
         }
         Object::Set(set) => {
-            let mut items = Items::new(b"SADD", key, 1);
-            set.view().iter().for_each(|member| items.add(output, member));
-            items.finish(output)?;
+            let mut items = Items::new(b"SADD", 1);
+            set.view().iter().for_each(|member| items.add(output, key, member));
+            items.finish(output, key)?;
         }
         Object::SortedSet(set) => {
-            let mut items = Items::new(b"ZADD", key, 2);
+            let mut items = Items::new(b"ZADD", 2);
             for item in set.view().iter() {
-                let mut score = Vec::new();
-                write_f64(&mut score, item.score);
-                items.add(output, Element::Bytes(&score));
-                items.add(output, item.member);
+                items.add(output, key, Element::Bytes(&score(item.score)));
+                items.add(output, key, item.member);
             }
-            items.finish(output)?;
+            items.finish(output, key)?;
         }
         Object::Hash(hash) if !expires(hash.view()) => {
-            let mut items = Items::new(b"HMSET", key, 2);
+            let mut items = Items::new(b"HMSET", 2);
             hash.view().for_each(i64::MIN, |pair| {
-                items.add(output, pair.field);
-                items.add(output, pair.value);
+                items.add(output, key, pair.field);
+                items.add(output, key, pair.value);
             });
-            items.finish(output)?;
+            items.finish(output, key)?;
         }
         // Times of fields; what groups of a stream know of their consumers.
         value @ (Object::Hash(_) | Object::Stream(_)) => {
@@ -162,11 +180,77 @@ fn write_record(output: &mut Output<'_>, record: &Record) -> Result<(), String> 
             write_command(&mut output.buffer, [&b"RESTORE"[..], key, b"0", &payload].into_iter());
         }
     }
-    if let Some(time) = record.expires_at {
+    write_expiry(output, key, record.expires_at);
+    output.advance()
+}
+
+fn write_expiry(output: &mut Output<'_>, key: &[u8], expires_at: Option<i64>) {
+    if let Some(time) = expires_at {
         let time = time.to_string();
         write_command(&mut output.buffer, [&b"PEXPIREAT"[..], key, time.as_bytes()].into_iter());
     }
-    output.advance()
+}
+
+fn score(score: f64) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_f64(&mut text, score);
+    text
+}
+
+/// A record that comes part by part.
+#[derive(Default)]
+struct Long {
+    items: Option<Items>,
+    /// A last argument is being written.
+    in_bytes: bool,
+}
+
+impl Long {
+    fn write(&mut self, output: &mut Output<'_>, key: &[u8], part: Part<'_>) -> Result<(), String> {
+        match part {
+            Part::String(len) => self.begin(output, &[b"SET", key], len),
+            Part::Payload(len) => self.begin(output, &[b"RESTORE", key, b"0"], len),
+            Part::Bytes(bytes) => output.buffer.extend_from_slice(bytes),
+            Part::Element(element) => self.add(output, key, b"RPUSH", &[element]),
+            Part::Member(member) => self.add(output, key, b"SADD", &[member]),
+            Part::Scored(member, number) => self.add(output, key, b"ZADD", &[&score(number), member]),
+            Part::Pair(field, value) => self.add(output, key, b"HMSET", &[field, value]),
+            Part::End(expires_at) => self.end(output, key, expires_at)?,
+        }
+        match self.items.as_mut().and_then(|items| items.failure.take()) {
+            Some(why) => Err(why),
+            None => output.advance(),
+        }
+    }
+
+    /// All of a command but the bytes of its last argument.
+    fn begin(&mut self, output: &mut Output<'_>, words: &[&[u8]], len: u64) {
+        let mut head = Vec::new();
+        write_command(&mut head, words.iter().copied());
+        // The count of arguments is the first line.
+        let arguments = head.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let out = &mut output.buffer;
+        out.extend_from_slice(format!("*{}\r\n", words.len() + 1).as_bytes());
+        out.extend_from_slice(&head[arguments..]);
+        out.extend_from_slice(format!("${len}\r\n").as_bytes());
+        self.in_bytes = true;
+    }
+
+    fn add(&mut self, output: &mut Output<'_>, key: &[u8], command: &'static [u8], words: &[&[u8]]) {
+        let items = self.items.get_or_insert_with(|| Items::new(command, words.len()));
+        words.iter().for_each(|word| items.add(output, key, Element::Bytes(word)));
+    }
+
+    fn end(&mut self, output: &mut Output<'_>, key: &[u8], expires_at: Option<i64>) -> Result<(), String> {
+        if std::mem::take(&mut self.in_bytes) {
+            output.buffer.extend_from_slice(b"\r\n");
+        }
+        if let Some(items) = self.items.take() {
+            items.finish(output, key)?;
+        }
+        write_expiry(output, key, expires_at);
+        Ok(())
+    }
 }
 
 fn expires(hash: HashRef<'_>) -> bool {
@@ -174,32 +258,37 @@ fn expires(hash: HashRef<'_>) -> bool {
 }
 
 /// The items of a collection on their way into commands of some items each.
-struct Items<'a> {
+struct Items {
     command: &'static [u8],
-    key: &'a [u8],
     /// Words of an item.
     words_each: usize,
     words: Vec<Vec<u8>>,
+    /// Bytes of the words.
+    len: usize,
     failure: Option<String>,
 }
 
-impl<'a> Items<'a> {
-    fn new(command: &'static [u8], key: &'a [u8], words_each: usize) -> Items<'a> {
-        Items { command, key, words_each, words: Vec::new(), failure: None }
+impl Items {
+    fn new(command: &'static [u8], words_each: usize) -> Items {
+        Items { command, words_each, words: Vec::new(), len: 0, failure: None }
     }
 
-    fn add(&mut self, output: &mut Output<'_>, word: Element<'_>) {
-        self.words.push(word.to_vec());
-        if self.words.len() == ITEMS * self.words_each {
-            self.write(output);
+    fn add(&mut self, output: &mut Output<'_>, key: &[u8], word: Element<'_>) {
+        let word = word.to_vec();
+        self.len += word.len();
+        self.words.push(word);
+        let is_whole = self.words.len().is_multiple_of(self.words_each);
+        if is_whole && (self.words.len() == ITEMS * self.words_each || self.len >= ITEMS_LEN) {
+            self.write(output, key);
         }
     }
 
-    fn write(&mut self, output: &mut Output<'_>) {
-        let words: Vec<&[u8]> =
-            [self.command, self.key].into_iter().chain(self.words.iter().map(Vec::as_slice)).collect();
+    fn write(&mut self, output: &mut Output<'_>, key: &[u8]) {
+        let head = [self.command, key].into_iter();
+        let words: Vec<&[u8]> = head.chain(self.words.iter().map(Vec::as_slice)).collect();
         write_command(&mut output.buffer, words.into_iter());
         self.words.clear();
+        self.len = 0;
         // What comes after a failure goes nowhere.
         match self.failure {
             None => self.failure = output.advance().err(),
@@ -207,9 +296,9 @@ impl<'a> Items<'a> {
         }
     }
 
-    fn finish(mut self, output: &mut Output<'_>) -> Result<(), String> {
+    fn finish(mut self, output: &mut Output<'_>, key: &[u8]) -> Result<(), String> {
         if !self.words.is_empty() {
-            self.write(output);
+            self.write(output, key);
         }
         self.failure.map_or(Ok(()), Err)
     }

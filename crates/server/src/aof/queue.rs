@@ -120,10 +120,12 @@ impl Queue {
     }
 
     pub fn configure(&self, config: &Config) {
-        self.policy.store(config.appendfsync as usize, Ordering::Relaxed);
+        let old = self.policy.swap(config.appendfsync as usize, Ordering::Relaxed);
         self.stamps.store(config.aof_timestamp_enabled, Ordering::Relaxed);
         // A stricter policy is owed what a laxer one has left.
-        self.order(Orders { sync: true, stop: false });
+        if config.appendfsync as usize != old && config.appendfsync != AppendSync::No {
+            self.order(Orders { sync: true, stop: false });
+        }
     }
 
     pub fn policy(&self) -> AppendSync {

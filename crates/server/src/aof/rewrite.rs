@@ -10,6 +10,7 @@ use aof::{BaseForm, Manifest};
 use base::time::UnixMs;
 use engine::config::Config;
 use engine::host::{SaveRefused, SaveStarted};
+use engine::log::FileState;
 
 use super::commands::Source;
 use super::folder::Folder;
@@ -35,6 +36,7 @@ const TEMPORARY_BASE: &str = "temp-rewriteaof.base";
 const TEMPORARY_COMMANDS: &str = "temp-rewriteaof.commands";
 const TEMPORARY_SNAPSHOT: &str = "temp-rewriteaof.snapshot";
 
+const TURNED: &str = "it was turned off or on meanwhile";
 const IN_PROGRESS: SaveRefused = "ERR Background append only file rewriting already in progress";
 const CANNOT_START: SaveRefused =
     "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.";
@@ -117,9 +119,11 @@ impl Aof {
         if self.closed.load(Ordering::Relaxed) {
             return Err(CANNOT_START);
         }
-        let own = Arc::clone(process);
-        let spawned =
-            thread::Builder::new().name("aof-rewrite".into()).spawn(move || own.aof.run_rewrite(&own));
+        let (own, epoch) = (Arc::clone(process), state.epoch);
+        // As configured when it was asked for.
+        let form = base_form(&process.engine().config());
+        let work = move || own.aof.run_rewrite(&own, epoch, form);
+        let spawned = thread::Builder::new().name("aof-rewrite".into()).spawn(work);
         if let Err(error) = spawned {
             LOG.warning(&format!("Can't rewrite append only file in background: {}", reason(&error)));
             state.status.last_rewrite_ok = false;
@@ -132,23 +136,26 @@ impl Aof {
         Ok(())
     }
 
-    fn run_rewrite(&self, process: &Arc<Process>) {
+    /// `epoch`: when it was asked for.
+    fn run_rewrite(&self, process: &Arc<Process>, epoch: u64, form: BaseForm) {
         // Of this thread alone, as with saves.
         rustix::process::setpriority_process(None, crate::persist::SAVE_NICENESS).ok();
-        let made = self.prepare(process).and_then(|prepared| self.make_base(process, prepared));
+        let made = self.prepare(process, epoch, form).and_then(|prepared| self.make_base(process, prepared));
         let mut state = self.state.lock();
         match &made {
             Ok(()) => LOG.notice("Background AOF rewrite finished successfully"),
             Err(why) => LOG.warning(&format!("Background AOF rewrite terminated with error: {why}")),
         }
         state.rewriting = false;
-        state.tries.failed = if made.is_ok() { 0 } else { state.tries.failed + 1 };
+        // Turning it off ends a rewrite, which then has not failed.
+        let was_ended = made.is_err() && state.epoch != epoch;
+        state.tries.failed = if made.is_ok() { 0 } else { state.tries.failed + u64::from(!was_ended) };
         // Whoever waits for the first base still does.
         state.scheduled |= made.is_err() && state.mode == Mode::AwaitsBase;
         let failed_in_a_row = state.tries.failed;
         let status = &mut state.status;
         status.failed_in_a_row = failed_in_a_row;
-        status.last_rewrite_ok = made.is_ok();
+        status.last_rewrite_ok = made.is_ok() || was_ended && status.last_rewrite_ok;
         status.last_snapshot_bytes = self.saver.status().last_snapshot_bytes;
         let started = status.rewrite_started.take();
         let now = process.now();
@@ -167,13 +174,15 @@ impl Aof {
 
     /// The increment that is to begin. While there is a file already it is in the manifest before anything is
     /// in it.
-    fn prepare(&self, process: &Arc<Process>) -> Result<Prepared, String> {
+    fn prepare(&self, process: &Arc<Process>, epoch: u64, form: BaseForm) -> Result<Prepared, String> {
         let config = process.engine().config();
         let mut state = self.state.lock();
-        let (mode, epoch) = (state.mode, state.epoch);
+        let mode = state.mode;
+        if state.epoch != epoch {
+            return Err(TURNED.to_owned());
+        }
         let Parts { folder, manifest, .. } = self.parts(&mut state, &config)?;
         folder.create()?;
-        let form = base_form(&config);
         let (folder, base) = (folder.clone(), folder.next_base(manifest, form));
         let mut prepared =
             Prepared { mode, epoch, folder, base, form, file: None, kept_from: u64::MAX, line: None };
@@ -204,7 +213,7 @@ impl Aof {
         let (form, mut cut) = (prepared.form, false);
         let at_cut = || cut = self.change_over(process, &mut prepared);
         let made = match self.write_base(process, &folder, (&base, form), at_cut) {
-            Ok(_) if !cut => Err("it was turned off or on meanwhile".to_owned()),
+            Ok(_) if !cut => Err(TURNED.to_owned()),
             Ok(len) => self.put_in_place(process, &prepared, len),
             Err(why) => Err(why),
         };
@@ -265,7 +274,7 @@ impl Aof {
         let mut state = self.state.lock();
         let state = &mut *state;
         if (state.mode, state.epoch) != (prepared.mode, prepared.epoch) {
-            return Err("it was turned off or on meanwhile".to_owned());
+            return Err(TURNED.to_owned());
         }
         let Parts { folder, manifest, settled_len } = state.parts.as_mut().expect("it was prepared");
         let mut next = manifest.clone();
@@ -298,6 +307,8 @@ impl Aof {
     /// The new parts are in force for certain.
     fn settle(&self, process: &Process, state: &mut State) {
         if let Some(Line { queue, .. }) = &state.line {
+            process.engine().log.set_file(FileState::Whole);
+            process.engine().post_file_waits();
             queue.settle_doubts();
             let good = !queue.is_distrusted() && !queue.is_stuck.load(Ordering::Relaxed);
             let fault = &process.engine().log_fault;

@@ -215,6 +215,7 @@ impl Writer {
         self.unsynced_since = (self.queue.len() > 0).then_some(begun);
         self.queue.set_undurable_since(self.unsynced_since);
         self.engine.log.set_durable(self.end);
+        self.engine.post_file_waits();
     }
 
     /// False if it failed: then nobody knows what the disk has.
