@@ -99,6 +99,16 @@ pub enum AppendSync {
     No,
 }
 
+/// What becomes of a dump that holds more than `maxmemory` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeyondMemory {
+    /// Keys give way as `maxmemory-policy` says; if none may, the dump is refused.
+    Evict,
+    Refuse,
+    /// It is loaded whatever it takes.
+    Load,
+}
+
 /// The version of Redis whose names encodings bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodingNames {
@@ -234,6 +244,7 @@ pub struct Config {
     pub maxmemory_clients: Amount,
     pub maxmemory_arguments: Amount,
     pub maxmemory_policy: EvictionPolicy,
+    pub load_beyond_maxmemory: BeyondMemory,
     pub maxmemory_samples: i64,
     pub maxmemory_eviction_tenacity: i64,
     pub lfu_log_factor: i64,
@@ -321,6 +332,24 @@ impl Config {
         self.maxmemory_arguments.of(self.memory_limit())
     }
 
+    /// Bytes that all running snapshots may take together.
+    pub fn snapshot_limit(&self) -> u64 {
+        self.within_memory(self.snapshot_memory_limit, SNAPSHOT_PART)
+    }
+
+    /// Bytes of the log that may wait for its file before writers wait.
+    pub fn log_buffer_limit(&self) -> u64 {
+        self.within_memory(LOG_BUFFER_MOST, LOG_BUFFER_PART)
+    }
+
+    /// `bytes`, but no more than one of so many parts of the memory there is.
+    fn within_memory(&self, bytes: u64, part: u64) -> u64 {
+        match self.memory_limit() {
+            0 => bytes,
+            limit => bytes.min((limit / part).max(POOL_LEAST)),
+        }
+    }
+
     /// How many worker threads the configuration asks for; at least one.
     pub fn workers(&self) -> usize {
         match usize::try_from(self.io_threads) {
@@ -395,6 +424,10 @@ impl EvictionPolicy {
     }
 }
 
+impl BeyondMemory {
+    pub const ALL: [BeyondMemory; 3] = [BeyondMemory::Evict, BeyondMemory::Refuse, BeyondMemory::Load];
+}
+
 impl SanitizePayload {
     pub const ALL: [SanitizePayload; 3] =
         [SanitizePayload::No, SanitizePayload::Yes, SanitizePayload::Clients];
@@ -411,6 +444,12 @@ impl EncodingNames {
 impl DebugAccess {
     pub const ALL: [DebugAccess; 3] = [DebugAccess::No, DebugAccess::Yes, DebugAccess::Local];
 }
+
+/// What snapshots and the log may take of `maxmemory`, and what they get however little it is.
+const SNAPSHOT_PART: u64 = 8;
+const LOG_BUFFER_PART: u64 = 16;
+const POOL_LEAST: u64 = 1 << 20;
+const LOG_BUFFER_MOST: u64 = 64 << 20;
 
 const DEFAULT_SAVE: [SavePoint; 3] = [
     SavePoint { seconds: 3600, changes: 1 },
@@ -493,6 +532,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     maxmemory_clients: Amount::Percent(10),
     maxmemory_arguments: Amount::Percent(50),
     maxmemory_policy: EvictionPolicy::NoEviction,
+    load_beyond_maxmemory: BeyondMemory::Evict,
     maxmemory_samples: 5,
     maxmemory_eviction_tenacity: 10,
     lfu_log_factor: 10,
