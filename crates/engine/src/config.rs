@@ -318,8 +318,8 @@ impl Config {
         self.maxmemory.of(self.available_memory)
     }
 
-    /// Bytes that all clients may take together; 0 is no limit. Never so few that nobody could connect to raise
-    /// it: a `maxmemory` of 100 bytes still leaves room for those who say so.
+    /// Bytes that all clients may take together; 0 is no limit. Never so few that nobody could connect to
+    /// raise it: a `maxmemory` of 100 bytes still leaves room for those who say so.
     pub fn clients_limit(&self) -> u64 {
         match self.maxmemory_clients.of(self.memory_limit()) {
             0 => 0,
