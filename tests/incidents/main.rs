@@ -2,6 +2,7 @@
 //! production, and where the cause is the fork, does it to the installed redis-server too, which must show
 //! the damage. One file for each incident; this one has what they share.
 
+mod beyond_memory;
 mod copy_on_write;
 mod failed_save;
 mod no_room_to_fork;

@@ -22,8 +22,8 @@ pub fn run(arguments: &[String]) -> Outcome {
     if count.failed == 0 { Ok(()) } else { Err(String::new()) }
 }
 
-/// Every target for a moment: enough to see that it runs, and that old findings stay repaired. The same inputs
-/// each time, so that what fails here fails again; new ones are looked for by `cargo xtask fuzz`.
+/// Every target for a moment: enough to see that it runs, and that old findings stay repaired. The inputs are
+/// the same each time, so that what fails here fails again; `cargo xtask fuzz` looks for new ones.
 pub fn step() -> Step {
     if process::find_program("c++").is_none() {
         return Step::LeftOut("libFuzzer needs a C++ compiler".into());

@@ -4,8 +4,10 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{NonNull, null, null_mut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tikv_jemalloc_sys as jemalloc;
@@ -183,13 +185,14 @@ pub fn stats() -> Stats {
     mallctl_write(c"epoch", 1u64);
     let figure = |name: &CStr| mallctl_read::<usize>(name).unwrap_or(0);
     let cached = figure(c"stats.arenas.4096.tcache_bytes");
+    let reserved = RESERVED.load(Ordering::Relaxed);
     Stats {
         // To jemalloc a cached block is allocated.
-        allocated: figure(c"stats.allocated").saturating_sub(cached),
+        allocated: figure(c"stats.allocated").saturating_sub(cached + reserved),
         cached,
         internal: figure(c"stats.arenas.4096.internal"),
-        active: figure(c"stats.active"),
-        resident: figure(c"stats.resident"),
+        active: figure(c"stats.active").saturating_sub(reserved),
+        resident: figure(c"stats.resident").saturating_sub(reserved),
         metadata: figure(c"stats.metadata"),
         retained: figure(c"stats.retained"),
         mapped: figure(c"stats.mapped"),
@@ -200,20 +203,59 @@ pub fn stats() -> Stats {
 /// size classes. A thread that frees what others allocated comes to a negative number.
 pub fn thread_balance() -> i64 {
     THREAD_COUNTERS.with(|counters| {
-        let Some([allocated, freed]) = counters else { return 0 };
+        let Some([allocated, freed]) = counters.of_allocator else { return 0 };
         // SAFETY: jemalloc promises that the counters of a thread stay where they are as long as it lives,
         // and a thread-local value is read by its own thread only.
-        unsafe { allocated.read().wrapping_sub(freed.read()) as i64 }
+        let balance = unsafe { allocated.read().wrapping_sub(freed.read()) as i64 };
+        balance - counters.reserved.get()
     })
 }
 
-thread_local! {
-    static THREAD_COUNTERS: Option<[*const u64; 2]> = thread_counters();
+struct ThreadCounters {
+    /// Bytes allocated, and bytes freed.
+    of_allocator: Option<[*const u64; 2]>,
+    /// By how much this thread has changed what is reserved.
+    reserved: Cell<i64>,
 }
 
-fn thread_counters() -> Option<[*const u64; 2]> {
-    let pointer = |name| mallctl_read::<usize>(name).map(|at| at as *const u64).filter(|at| !at.is_null());
-    Some([pointer(c"thread.allocatedp")?, pointer(c"thread.deallocatedp")?])
+thread_local! {
+    static THREAD_COUNTERS: ThreadCounters = ThreadCounters::new();
+}
+
+impl ThreadCounters {
+    fn new() -> ThreadCounters {
+        let pointer = |name| mallctl_read::<usize>(name).map(|at| at as *const u64);
+        let pair = || Some([pointer(c"thread.allocatedp")?, pointer(c"thread.deallocatedp")?]);
+        let of_allocator = pair().filter(|pair| pair.iter().all(|at| !at.is_null()));
+        ThreadCounters { of_allocator, reserved: Cell::new(0) }
+    }
+}
+
+/// What of a large block is left for bytes to come. Its pages are no memory before something is written to
+/// them, so until then nobody counts them as allocated.
+#[derive(Debug, Default)]
+pub struct Reserve(usize);
+
+impl Reserve {
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.0
+    }
+
+    /// So much of the block is left now.
+    pub fn set(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.0, bytes);
+        // Wraps round where it shrinks.
+        RESERVED.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+        let grown = bytes as i64 - before as i64;
+        THREAD_COUNTERS.with(|counters| counters.reserved.set(counters.reserved.get() + grown));
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 /// Gives every unused page of every arena back to the system. False if jemalloc refused.
@@ -534,6 +576,8 @@ const ALL_ARENAS: u32 = 4096;
 static BATCH_QUERY: OnceLock<Option<[usize; 3]>> = OnceLock::new();
 static POOL: Mutex<Pool> = Mutex::new(Pool { blocks: Vec::new() });
 static SEGMENT_ARENA: OnceLock<Option<u32>> = OnceLock::new();
+/// Bytes of all reserves.
+static RESERVED: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(test)]
 mod tests {
@@ -616,6 +660,22 @@ mod tests {
         }
         assert!(lock_pool().blocks.len() <= POOL_COUNT);
         segment_pool_clear();
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn what_is_reserved_counts_when_it_is_used() {
+        const LEN: usize = 64 << 20;
+        let before = thread_balance();
+        let (block, mut reserve) = (Vec::<u8>::with_capacity(LEN), Reserve::default());
+        reserve.set(LEN);
+        assert_eq!((thread_balance() - before, reserve.bytes()), (0, LEN));
+        reserve.set(LEN / 4);
+        assert_eq!(thread_balance() - before, (LEN - LEN / 4) as i64);
+        drop(reserve);
+        assert_eq!(thread_balance() - before, LEN as i64);
+        drop(block);
+        assert_eq!(thread_balance(), before);
     }
 
     #[test]

@@ -475,7 +475,7 @@ fn ids_of_ones_own_making() {
     assert_eq!(stream.entries().next_id(9), None);
 }
 
-/// How far a group is behind, by what happened to the stream; as XINFO GROUPS of Redis 7.2.6 tells it.
+/// How far a group is behind, by what happened to the stream; as XINFO GROUPS of Redis 7.0 tells it.
 #[test]
 fn lag() {
     let stream = |ids: &[u64]| {
@@ -495,7 +495,6 @@ fn lag() {
     let mut five = stream(&[1, 2, 3, 4, 5]);
     check(&mut Stream::default(), 0, None, Some(0));
     check(&mut five, 0, None, Some(5));
-    check(&mut five, 0, Some(7), Some(5));
     check(&mut five, 1, None, Some(4));
     check(&mut five, 3, None, None);
     check(&mut five, 3, Some(3), Some(2));

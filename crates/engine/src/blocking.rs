@@ -415,7 +415,7 @@ impl Ticket {
         if std::mem::replace(&mut *answered, true) {
             return None;
         }
-        let mut reply = Reply { protocol: self.protocol, ..Reply::default() };
+        let mut reply = Reply::new(self.protocol);
         write(&mut reply);
         Some(flat(&reply))
     }
@@ -510,7 +510,7 @@ impl Engine {
         let mut session = Session::new(Arc::clone(&ticket.client), true);
         (session.db, session.protocol, session.serving) = (ticket.db, ticket.protocol, true);
         session.import_source = ticket.client.has_flag(flag::IMPORT_SOURCE);
-        let mut reply = Reply { protocol: ticket.protocol, ..Reply::default() };
+        let mut reply = Reply::new(ticket.protocol);
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard, session: &mut session, reply: &mut reply };
         let outcome = self.execute(&mut env, ticket.command, None, &ticket.argv.view());

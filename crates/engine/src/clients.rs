@@ -59,6 +59,8 @@ pub struct Client {
     pub output_bytes: AtomicUsize,
     /// Of these, bytes of large values and messages that others may hold too.
     pub output_shared: AtomicUsize,
+    /// Of those, bytes that are in memory for others' sake: they do not count against any limit.
+    pub output_lent: AtomicUsize,
     pub output_parts: AtomicUsize,
     pub total_input: AtomicU64,
     pub total_output: AtomicU64,
@@ -165,6 +167,7 @@ impl Client {
             argument_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             output_shared: AtomicUsize::new(0),
+            output_lent: AtomicUsize::new(0),
             output_parts: AtomicUsize::new(0),
             total_input: AtomicU64::new(0),
             total_output: AtomicU64::new(0),
@@ -217,7 +220,8 @@ impl Client {
     /// What its memory is counted among.
     pub fn held(&self) -> Held {
         let arguments = self.big_bytes.load(Ordering::Relaxed);
-        Held { client: self.memory().saturating_sub(arguments), arguments }
+        let lent = self.output_lent.load(Ordering::Relaxed);
+        Held { client: self.memory().saturating_sub(arguments + lent), arguments }
     }
 
     /// Bytes the connection holds in all.
@@ -244,6 +248,12 @@ pub struct Held {
     pub client: usize,
     /// For `maxmemory-arguments`.
     pub arguments: usize,
+}
+
+impl Held {
+    pub fn sum(self) -> usize {
+        self.client + self.arguments
+    }
 }
 
 /// About what a client takes in the table of all, with its addresses and names.

@@ -99,6 +99,16 @@ pub enum AppendSync {
     No,
 }
 
+/// What becomes of a dump that holds more than `maxmemory` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeyondMemory {
+    /// Keys give way as `maxmemory-policy` says; if none may, the dump is refused.
+    Evict,
+    Refuse,
+    /// It is loaded whatever it takes.
+    Load,
+}
+
 /// The version of Redis whose names encodings bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodingNames {
@@ -239,6 +249,7 @@ pub struct Config {
     pub maxmemory_clients: Amount,
     pub maxmemory_arguments: Amount,
     pub maxmemory_policy: EvictionPolicy,
+    pub load_beyond_maxmemory: BeyondMemory,
     pub maxmemory_samples: i64,
     pub maxmemory_eviction_tenacity: i64,
     pub lfu_log_factor: i64,
@@ -312,8 +323,8 @@ impl Config {
         self.maxmemory.of(self.available_memory)
     }
 
-    /// Bytes that all clients may take together; 0 is no limit. Never so few that nobody could connect to raise
-    /// it: a `maxmemory` of 100 bytes still leaves room for those who say so.
+    /// Bytes that all clients may take together; 0 is no limit. Never so few that nobody could connect to
+    /// raise it: a `maxmemory` of 100 bytes still leaves room for those who say so.
     pub fn clients_limit(&self) -> u64 {
         match self.maxmemory_clients.of(self.memory_limit()) {
             0 => 0,
@@ -324,6 +335,24 @@ impl Config {
     /// Bytes that large arguments may take while they arrive; 0: they count for the clients.
     pub fn arguments_limit(&self) -> u64 {
         self.maxmemory_arguments.of(self.memory_limit())
+    }
+
+    /// Bytes that all running snapshots may take together.
+    pub fn snapshot_limit(&self) -> u64 {
+        self.within_memory(self.snapshot_memory_limit, SNAPSHOT_PART)
+    }
+
+    /// Bytes of the log that may wait for its file before writers wait.
+    pub fn log_buffer_limit(&self) -> u64 {
+        self.within_memory(LOG_BUFFER_MOST, LOG_BUFFER_PART)
+    }
+
+    /// `bytes`, but no more than one of so many parts of the memory there is.
+    fn within_memory(&self, bytes: u64, part: u64) -> u64 {
+        match self.memory_limit() {
+            0 => bytes,
+            limit => bytes.min((limit / part).max(POOL_LEAST)),
+        }
     }
 
     /// How many worker threads the configuration asks for; at least one.
@@ -400,6 +429,10 @@ impl EvictionPolicy {
     }
 }
 
+impl BeyondMemory {
+    pub const ALL: [BeyondMemory; 3] = [BeyondMemory::Evict, BeyondMemory::Refuse, BeyondMemory::Load];
+}
+
 impl SanitizePayload {
     pub const ALL: [SanitizePayload; 3] =
         [SanitizePayload::No, SanitizePayload::Yes, SanitizePayload::Clients];
@@ -416,6 +449,12 @@ impl EncodingNames {
 impl DebugAccess {
     pub const ALL: [DebugAccess; 3] = [DebugAccess::No, DebugAccess::Yes, DebugAccess::Local];
 }
+
+/// What snapshots and the log may take of `maxmemory`, and what they get however little it is.
+const SNAPSHOT_PART: u64 = 8;
+const LOG_BUFFER_PART: u64 = 16;
+const POOL_LEAST: u64 = 1 << 20;
+const LOG_BUFFER_MOST: u64 = 64 << 20;
 
 const DEFAULT_SAVE: [SavePoint; 3] = [
     SavePoint { seconds: 3600, changes: 1 },
@@ -502,6 +541,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     maxmemory_clients: Amount::Percent(10),
     maxmemory_arguments: Amount::Percent(50),
     maxmemory_policy: EvictionPolicy::NoEviction,
+    load_beyond_maxmemory: BeyondMemory::Evict,
     maxmemory_samples: 5,
     maxmemory_eviction_tenacity: 10,
     lfu_log_factor: 10,

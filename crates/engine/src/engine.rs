@@ -172,7 +172,7 @@ impl Engine {
     pub fn new(config: Config, host: Box<dyn Host>, workers: usize, now: UnixMs) -> Engine {
         let mut rng = Rng::from_seed(host.random());
         let store = Store::new(workers * base::limits::SHARDS_PER_WORKER, config.databases as u16);
-        store.set_snapshot_limit(config.snapshot_memory_limit as usize);
+        store.set_snapshot_limit(config.snapshot_limit() as usize);
         let shards = store.shard_count();
         let tracking = Tracking::new(&store);
         let scripts = Scripts::new(workers, config.lua_memory_limit as usize);
@@ -232,7 +232,7 @@ impl Engine {
 
     /// Publishes a new configuration; each worker takes it over before its next command.
     pub fn set_config(&self, config: Config) {
-        self.store.set_snapshot_limit(config.snapshot_memory_limit as usize);
+        self.store.set_snapshot_limit(config.snapshot_limit() as usize);
         self.scripts.pool.set_limit(config.lua_memory_limit as usize);
         self.scripts.set_strict(config.lua_strict_keys);
         self.config.store(Arc::new(config));
@@ -298,6 +298,8 @@ pub struct WorkerSeat {
     /// Keys whose waiters need shards that were not locked.
     pub(crate) deferred: Vec<Deferred>,
     pub evictor: Evictor,
+    /// Bytes of memory that one reply may take; 0 is no limit.
+    pub(crate) reply_limit: usize,
 }
 
 impl WorkerSeat {
@@ -325,7 +327,9 @@ impl WorkerSeat {
             dump_is_stale: false,
         };
         let (effects, deferred, evictor) = (Effects::default(), Vec::new(), Evictor::default());
-        WorkerSeat { worker, config: engine.config(), version: 0, effects, deferred, evictor }
+        let config = engine.config();
+        let reply_limit = config.clients_limit() as usize;
+        WorkerSeat { worker, config, version: 0, effects, deferred, evictor, reply_limit }
     }
 
     /// Takes over a changed configuration.
@@ -334,6 +338,7 @@ impl WorkerSeat {
         let version = engine.config_version.load(Ordering::Acquire);
         if version != self.version {
             (self.version, self.config) = (version, engine.config());
+            self.reply_limit = self.config.clients_limit() as usize;
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Memory {
     limit: AtomicU64,
     /// So much may be allocated: the limit, or less while the process occupies more than the limit.
     ceiling: AtomicU64,
+    /// What the process occupied at the last look.
+    resident: AtomicU64,
     over: AtomicBool,
     /// When it became too much, on the monotonic clock; 0: it is not.
     over_since_ns: AtomicU64,
@@ -51,6 +53,8 @@ const CORRECTED_PART: i64 = 8;
 /// Before keys have to go for what is occupied, defragmentation gives back what it can, but the limit is not
 /// exceeded by more than this part of it meanwhile.
 const PATIENCE_PART: u64 = 32;
+/// Whatever is within one of so many parts of the ceiling is near it.
+const NEAR_PART: u64 = 8;
 /// The ceiling never falls below this part of the limit: fragmentation alone does not empty the keyspace.
 const CEILING_LEAST_PART: u64 = 2;
 
@@ -66,7 +70,12 @@ impl Memory {
     /// Takes over what the timer sees.
     pub fn refresh(&self, look: Look, now_ns: u64) {
         let changed = self.limit.swap(look.limit, Ordering::Relaxed) != look.limit;
-        let ceiling = if changed { look.limit } else { self.ceiling.load(Ordering::Relaxed) };
+        self.resident.store(look.resident as u64, Ordering::Relaxed);
+        let mut ceiling = if changed { look.limit } else { self.ceiling.load(Ordering::Relaxed) };
+        if look.settled() > look.limit {
+            // No more than there is: whatever is added now is occupied beyond the limit.
+            ceiling = ceiling.min(look.allocated as u64);
+        }
         self.ceiling.store(follow(ceiling, look.limit, look.settled()), Ordering::Relaxed);
         self.waiting.store(look.waiting as i64, Ordering::Relaxed);
         let used = self.used.load(Ordering::Relaxed);
@@ -109,6 +118,18 @@ impl Memory {
     #[inline]
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many bytes are no more than everything may be together.
+    pub fn could_hold(&self, bytes: usize) -> bool {
+        !self.is_limited() || bytes as u64 <= self.limit.load(Ordering::Relaxed)
+    }
+
+    /// It may soon be too much: whoever takes much more should have it looked at first.
+    pub fn is_near(&self) -> bool {
+        let (used, resident) = (self.used.load(Ordering::Relaxed), self.resident.load(Ordering::Relaxed));
+        let ceiling = self.ceiling();
+        self.is_limited() && resident.max(used.max(0) as u64) >= ceiling - ceiling / NEAR_PART
     }
 
     /// Says so, whatever is in use; the next report judges anew.
@@ -216,7 +237,7 @@ mod tests {
     fn what_is_resident_lowers_the_ceiling_step_by_step() {
         let (memory, limit) = (Memory::default(), 1 << 30);
         let settle = |resident: usize, looks: usize| {
-            let look = Look { resident, limit, ..Look::default() };
+            let look = Look { resident, allocated: limit as usize, limit, ..Look::default() };
             (0..looks).for_each(|_| memory.refresh(look, 0));
             memory.ceiling()
         };
@@ -234,11 +255,24 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_added_to_what_occupies_too_much() {
+        let (memory, limit) = (Memory::default(), 1 << 30);
+        let look = |resident: usize, allocated| Look { resident, allocated, limit, ..Look::default() };
+        memory.refresh(look(1 << 30, 900 << 20), 0);
+        assert_eq!(memory.ceiling(), limit);
+        memory.refresh(look((1 << 30) + (16 << 20), 900 << 20), 0);
+        assert_eq!(memory.ceiling(), (900 << 20) - (1 << 20), "what is allocated, and one step less");
+        memory.refresh(look(1 << 30, 890 << 20), 0);
+        assert_eq!(memory.ceiling(), (900 << 20) - (1 << 20));
+    }
+
+    #[test]
     fn the_ceiling_waits_for_defragmentation_but_not_for_much() {
         let limit: usize = 1 << 20;
         let check = |resident, returning, waits: bool| {
             let memory = Memory::default();
-            let look = Look { resident, returning, limit: limit as u64, ..Look::default() };
+            let allocated = limit;
+            let look = Look { resident, allocated, returning, limit: limit as u64, ..Look::default() };
             (0..2).for_each(|_| memory.refresh(look, 0));
             assert_eq!(memory.ceiling() == limit as u64, waits, "{look:?}");
         };

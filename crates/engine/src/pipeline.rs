@@ -36,6 +36,8 @@ pub enum Outcome {
     Blocked,
     /// The reply goes on: the session has what is left of it, and those after it wait for that.
     Unfinished,
+    /// Its reply would take more memory than all clients may.
+    TooLong,
 }
 
 /// What is known of a request before it runs: found when it is parsed.
@@ -90,7 +92,12 @@ impl Engine {
         seat.refresh(self);
         reply.protocol = session.protocol;
         let start = reply.len();
-        let outcome = self.run_request(seat, session, prepared, argv, reply);
+        reply.begin(reply_limit(seat, session));
+        let mut outcome = self.run_request(seat, session, prepared, argv, reply);
+        if reply.is_cut() {
+            reply.truncate(start);
+            outcome = Outcome::TooLong;
+        }
         // A request that waits has not been answered: its turn to be muted comes with its reply.
         if session.reply_mode != ReplyMode::On && !matches!(outcome, Outcome::Paused | Outcome::Blocked) {
             mute(session, reply, start);
@@ -336,6 +343,13 @@ impl Engine {
 
 /// Between two looks at a script that others wait for.
 const SCRIPT_WAIT_US: u64 = 200;
+
+/// Bytes of memory that a reply may take.
+#[inline]
+fn reply_limit(seat: &WorkerSeat, session: &Session) -> usize {
+    let limited = seat.reply_limit != 0 && !session.client.no_evict.load(Ordering::Relaxed);
+    if limited { seat.reply_limit } else { 0 }
+}
 
 /// Finds the command, and the subcommand of a container.
 #[inline]

@@ -1,6 +1,7 @@
 //! The reply encoder: appends RESP2 or RESP3 to one buffer, large values by reference. Never decides what a
 //! command answers, never writes to a socket.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use base::num::write_f64_shortest;
@@ -19,6 +20,10 @@ pub struct Reply {
     pub protocol: Protocol,
     /// Ascending by `at`.
     pub shared: Vec<SharedPart>,
+    /// No memory is asked for beyond this length of `buf`; 0: whatever it takes.
+    bound: usize,
+    /// Something did not fit and is not there.
+    cut: bool,
 }
 
 /// A large value sent by reference: written after `buf[..at]`.
@@ -26,6 +31,15 @@ pub struct Reply {
 pub struct SharedPart {
     pub at: usize,
     pub bytes: Arc<Vec<u8>>,
+    /// What is sent of them.
+    pub range: Range<usize>,
+}
+
+impl SharedPart {
+    /// The bytes that are sent.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
 }
 
 /// An aggregate whose length is not known yet. Marks are closed in the reverse order of their making.
@@ -36,6 +50,34 @@ pub struct Mark(usize);
 impl Reply {
     pub fn new(protocol: Protocol) -> Self {
         Self { protocol, ..Self::default() }
+    }
+
+    /// A reply begins for which memory of `len` bytes may be taken: what does not fit is left out, and the
+    /// reply `is_cut` then. 0 is no bound.
+    #[inline]
+    pub fn begin(&mut self, len: usize) {
+        self.bound = if len == 0 { 0 } else { self.buf.len() + len };
+        self.cut = false;
+    }
+
+    #[inline]
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Whether `len` bytes more fit; then there is memory for them.
+    #[inline]
+    fn has_room(&mut self, len: usize) -> bool {
+        self.buf.capacity() - self.buf.len() >= len || self.grow(len)
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) -> bool {
+        self.cut |= self.bound != 0 && self.buf.len() + len > self.bound;
+        if !self.cut {
+            self.buf.reserve(len);
+        }
+        !self.cut
     }
 
     #[inline]
@@ -75,7 +117,9 @@ impl Reply {
         if bytes.len() < SHORT_HEADS.len() {
             return self.short_bulk(bytes);
         }
-        self.buf.reserve(bytes.len() + HEADER_LEN_MAX + LINE_END.len());
+        if !self.has_room(bytes.len() + HEADER_LEN_MAX + LINE_END.len()) {
+            return;
+        }
         self.header(b'$', bytes.len());
         self.buf.extend_from_slice(bytes);
         self.buf.extend_from_slice(LINE_END);
@@ -87,7 +131,9 @@ impl Reply {
     fn short_bulk(&mut self, bytes: &[u8]) {
         let head = &SHORT_HEADS[bytes.len()];
         let (head_len, len) = (usize::from(head[HEAD_ROOM - 1]), bytes.len());
-        self.buf.reserve(HEAD_ROOM + len + LINE_END.len());
+        if !self.has_room(HEAD_ROOM + len + LINE_END.len()) {
+            return;
+        }
         // SAFETY: there is room for a whole head, which is longer than the part of it that counts, for the
         // bytes and for a line end; `bytes` is borrowed, so it is not in that room; all of the new length is
         // written.
@@ -101,9 +147,9 @@ impl Reply {
     }
 
     /// A bulk whose bytes are not copied; worth it for large ones only.
-    pub fn bulk_shared(&mut self, bytes: &Arc<Vec<u8>>) {
-        self.header(b'$', bytes.len());
-        self.shared.push(SharedPart { at: self.buf.len(), bytes: Arc::clone(bytes) });
+    pub fn bulk_shared(&mut self, bytes: &Arc<Vec<u8>>, range: Range<usize>) {
+        self.header(b'$', range.len());
+        self.shared.push(SharedPart { at: self.buf.len(), bytes: Arc::clone(bytes), range });
         self.buf.extend_from_slice(LINE_END);
     }
 
@@ -202,7 +248,9 @@ impl Reply {
 
     /// Bytes that are RESP already.
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.buf.extend_from_slice(bytes);
+        if self.has_room(bytes.len()) {
+            self.buf.extend_from_slice(bytes);
+        }
     }
 
     /// Begins an aggregate of unknown length: its elements follow, then one of the `close_` methods.
@@ -243,14 +291,14 @@ impl Reply {
 
     /// Bytes that will go over the wire.
     pub fn total_len(&self) -> usize {
-        self.buf.len() + self.shared.iter().map(|part| part.bytes.len()).sum::<usize>()
+        self.buf.len() + self.shared.iter().map(|part| part.range.len()).sum::<usize>()
     }
 
     /// What was written since `len` returned `position`, with its shared parts.
     #[inline]
     pub fn total_len_since(&self, position: usize) -> usize {
         let shared = self.shared.iter().rev().take_while(|part| part.at >= position);
-        self.buf.len() - position + shared.map(|part| part.bytes.len()).sum::<usize>()
+        self.buf.len() - position + shared.map(|part| part.range.len()).sum::<usize>()
     }
 
     /// Takes back what was written since `len` returned `position`.
@@ -269,8 +317,11 @@ impl Reply {
     pub fn append(&mut self, buf: &[u8], base: usize, shared: &[SharedPart]) {
         let at = self.buf.len();
         self.buf.extend_from_slice(buf);
-        let moved =
-            |part: &SharedPart| SharedPart { at: part.at - base + at, bytes: Arc::clone(&part.bytes) };
+        let moved = |part: &SharedPart| SharedPart {
+            at: part.at - base + at,
+            bytes: Arc::clone(&part.bytes),
+            range: part.range.clone(),
+        };
         self.shared.extend(shared.iter().map(moved));
     }
 
@@ -278,7 +329,7 @@ impl Reply {
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let ends = self.shared.iter().map(|part| part.at).chain([self.buf.len()]);
         let starts = [0].into_iter().chain(self.shared.iter().map(|part| part.at));
-        let values = self.shared.iter().map(|part| part.bytes.as_slice()).chain([&[][..]]);
+        let values = self.shared.iter().map(SharedPart::as_slice).chain([&[][..]]);
         starts
             .zip(ends)
             .zip(values)
@@ -288,7 +339,9 @@ impl Reply {
 
     #[inline]
     fn line(&mut self, marker: u8, text: &[u8]) {
-        self.buf.reserve(text.len() + 1 + LINE_END.len());
+        if !self.has_room(text.len() + 1 + LINE_END.len()) {
+            return;
+        }
         self.buf.push(marker);
         self.buf.extend_from_slice(text);
         self.buf.extend_from_slice(LINE_END);

@@ -39,7 +39,9 @@ fn same_in_both_protocols() {
     for len in [0, 1, 9, 10, 99, 100, 12345] {
         let text = "x".repeat(len);
         check_both(&format!("${len}\r\n{text}\r\n"), |r| r.bulk(text.as_bytes()));
-        check_both(&format!("${len}\r\n{text}\r\n"), |r| r.bulk_shared(&Arc::new(text.clone().into_bytes())));
+        check_both(&format!("${len}\r\n{text}\r\n"), |r| {
+            r.bulk_shared(&Arc::new([b"behind ", text.as_bytes(), b" before"].concat()), 7..7 + text.len());
+        });
     }
 }
 
@@ -65,15 +67,15 @@ fn different_in_the_protocols() {
 }
 
 fn deferred(reply: &mut Reply, outer: usize, inner: usize) {
-    reply.bulk_shared(&Arc::new(b"before".to_vec()));
+    reply.bulk_shared(&Arc::new(b"before".to_vec()), 0..6);
     let mark = reply.defer_array();
     for _ in 0..outer {
         let mark = reply.defer();
-        (0..inner).for_each(|_| reply.bulk_shared(&Arc::new(b"v".to_vec())));
+        (0..inner).for_each(|_| reply.bulk_shared(&Arc::new(b"v".to_vec()), 0..1));
         reply.close_set(mark, inner);
     }
     reply.close_array(mark, outer);
-    reply.bulk_shared(&Arc::new(b"after".to_vec()));
+    reply.bulk_shared(&Arc::new(b"after".to_vec()), 0..5);
 }
 
 fn announced(reply: &mut Reply, outer: usize, inner: usize) {
@@ -106,10 +108,10 @@ fn deferred_lengths() {
 fn truncate_takes_back_shared_parts() {
     let mut reply = Reply::default();
     let value = Arc::new(vec![b'x'; 10]);
-    reply.bulk_shared(&value);
+    reply.bulk_shared(&value, 0..value.len());
     let kept: Vec<u8> = reply.chunks().flatten().copied().collect();
     let position = reply.len();
-    reply.bulk_shared(&value);
+    reply.bulk_shared(&value, 0..value.len());
     reply.integer(1);
     reply.truncate(position);
     assert_eq!(reply.chunks().flatten().copied().collect::<Vec<u8>>(), kept);
@@ -294,4 +296,24 @@ proptest! {
             prop_assert!(len <= bytes.len());
         }
     }
+}
+
+#[test]
+fn what_does_not_fit_is_left_out() {
+    let mut reply = Reply::new(Protocol::Resp2);
+    reply.simple("of another request");
+    let start = reply.len();
+    for (bound, count, cut) in [(0, 2000, false), (1 << 20, 10, false), (1 << 20, 100_000, true)] {
+        for text in [&[b'a'; 50][..], &[b'b'; 5000]] {
+            reply.buf.shrink_to_fit();
+            reply.begin(bound);
+            (0..count).for_each(|_| reply.bulk(text));
+            (0..count).for_each(|_| reply.integer(1_000_000));
+            assert_eq!(reply.is_cut(), cut, "{count} of {} bytes, bound {bound}", text.len());
+            assert!(!cut || reply.buf.capacity() <= start + 2 * bound, "{}", reply.buf.capacity());
+            reply.truncate(start);
+        }
+    }
+    reply.begin(0);
+    assert_eq!(reply.buf, b"+of another request\r\n");
 }

@@ -269,6 +269,7 @@ impl Aof {
                 queue.configure(config);
                 process.engine().log.set_strict(config.appendfsync == AppendSync::Always);
             }
+            queue.bound(config);
             queue.spares_disk.store(busy && config.no_appendfsync_on_rewrite, Ordering::Relaxed);
             process.engine().log.set_behind(queue.is_behind() && !process.engine().log_fault.is_on());
         }

@@ -200,7 +200,8 @@ fn load_dump(process: &Arc<Process>, begin: Instant, serve: &mut dyn FnMut()) {
     let engine = process.engine();
     let file = path(&engine.config().dbfilename);
     let at_damage = if process.launch.recover { AtDamage::Recover } else { AtDamage::Refuse };
-    let dump = Dump { disk: process.disk, path: &file, at_damage };
+    let beyond = engine.config().load_beyond_maxmemory;
+    let dump = Dump { disk: process.disk, path: &file, at_damage, beyond };
     match load::load(engine, dump, &process.load, process.now(), serve) {
         Ok(Loaded::Yes) => {
             let seconds = begin.elapsed().as_secs_f64();

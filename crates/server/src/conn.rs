@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use base::alloc::size_class;
+use base::alloc::{Reserve, size_class};
 use base::time::UnixMs;
 use engine::args::{OwnedArgv, shared_size};
 use engine::clients::{ClientId, Held, flag};
@@ -64,6 +64,8 @@ pub struct Input {
 /// A big argument, read straight into the memory that will be its value.
 pub struct Filling {
     pub bytes: Vec<u8>,
+    /// What of their block is no memory yet.
+    reserve: Reserve,
     /// Bytes it will have.
     pub len: usize,
     /// There was no room for it: what comes of it is dropped, so many bytes up to now.
@@ -78,29 +80,48 @@ pub enum OutputVerdict {
 }
 
 impl Filling {
-    /// Begins with what has arrived. Memory follows the bytes, not the length that was announced: whoever
-    /// sends fast gets room for much, whoever only announces for little.
+    /// Begins with what has arrived.
     pub fn begin(len: usize, arrived: &[u8]) -> Filling {
         let room = (arrived.len() * FILLING_FACTOR).clamp(FILLING_LEAST, FILLING_MOST);
         let mut bytes = Vec::with_capacity(len.min(room).max(arrived.len()));
         bytes.extend_from_slice(arrived);
-        Filling { bytes, len, dropped: None }
+        let mut filling = Filling { bytes, reserve: Reserve::default(), len, dropped: None };
+        filling.count();
+        filling
     }
 
     /// Makes room for more: in few steps, as each may have to copy what is there, and up to exactly what is
-    /// needed. What is not used of it yet is no memory.
-    pub fn grow(&mut self) {
+    /// needed. Address space follows the bytes, not the length that was announced, and memory is what of it
+    /// they fill. False if there is none.
+    #[must_use]
+    pub fn grow(&mut self) -> bool {
         let (capacity, len) = (self.bytes.capacity(), self.bytes.len());
-        if len == capacity {
-            let wanted = capacity.saturating_mul(FILLING_FACTOR - 1).min(self.len.saturating_sub(len));
-            self.bytes.reserve_exact(wanted.max(1));
+        if len < capacity {
+            return true;
         }
+        let wanted = capacity.saturating_mul(FILLING_FACTOR - 1).min(self.len.saturating_sub(len));
+        let grown = self.bytes.try_reserve_exact(wanted.max(1)).is_ok();
+        self.count();
+        grown
+    }
+
+    /// Brings the reserve up to date.
+    fn count(&mut self) {
+        let capacity = self.bytes.capacity();
+        let reserved = if capacity < RESERVED_LEAST { 0 } else { size_class(capacity) - self.bytes.len() };
+        self.reserve.set(reserved);
+    }
+
+    /// Bytes of memory that it fills.
+    fn memory(&self) -> usize {
+        size_class(self.bytes.capacity()) - self.reserve.bytes()
     }
 
     /// Drops what has come of it, and what will come.
     pub fn refuse(&mut self) {
         self.dropped = Some(self.bytes.len());
-        self.bytes = Vec::with_capacity(FILLING_MOST.min(self.len).min(DROPPED_AT_ONCE));
+        self.bytes = Vec::with_capacity(self.len.min(DROPPED_AT_ONCE));
+        self.count();
     }
 
     /// Something was read into it.
@@ -110,6 +131,7 @@ impl Filling {
             *dropped += self.bytes.len();
             self.bytes.clear();
         }
+        self.count();
     }
 
     pub fn is_whole(&self) -> bool {
@@ -129,6 +151,8 @@ const DROPPED_AT_ONCE: usize = 64 * 1024;
 const FILLING_FACTOR: usize = 16;
 const FILLING_LEAST: usize = 2 * 1024;
 const FILLING_MOST: usize = 1 << 20;
+/// Blocks below it lie among others, on pages that are memory anyhow.
+const RESERVED_LEAST: usize = 32 * 1024;
 
 impl Input {
     pub fn memory(&self) -> usize {
@@ -140,7 +164,7 @@ impl Input {
 
     /// Of its big arguments.
     fn big_memory(&self) -> usize {
-        let filling = self.filling.as_ref().map_or(0, |filling| size_class(filling.bytes.capacity()));
+        let filling = self.filling.as_ref().map_or(0, Filling::memory);
         filling + self.big.iter().map(shared_size).sum::<usize>()
     }
 
@@ -229,9 +253,12 @@ impl Connection {
     /// Shows what waits to CLIENT LIST.
     pub fn show_output(&self) {
         let client = &self.session.client;
-        let (memory, shared) = self.output.memory();
+        let behind = self.behind_reply.as_ref().map_or_else(Default::default, |behind| behind.memory());
+        let (memory, shared, lent) = self.output.memory();
+        let (memory, shared, lent) = (memory + behind.0, shared + behind.1, lent + behind.2);
         client.output_bytes.store(memory, Ordering::Relaxed);
         client.output_shared.store(shared, Ordering::Relaxed);
+        client.output_lent.store(lent, Ordering::Relaxed);
         client.output_parts.store(self.output.parts(), Ordering::Relaxed);
     }
 

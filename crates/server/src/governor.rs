@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use base::alloc;
 use engine::Engine;
 use engine::memory::Look;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::facts;
 
@@ -17,8 +18,23 @@ const FIXED: usize = 12 << 20;
 /// Unused pages that are worth giving back.
 const PURGE_LEAST: usize = 1 << 20;
 
+/// One look at a time.
+static LOOKING: Mutex<()> = Mutex::new(());
+
 /// Brings the verdict on memory up to date; `limit` 0 is none.
 pub fn look(engine: &Engine, limit: u64) {
+    look_around(engine, limit, &LOOKING.lock());
+}
+
+/// The same, for whoever has taken much memory: the timer may have to wait for a processor meanwhile.
+/// Somebody else's look will do.
+pub fn look_again(engine: &Engine, limit: u64) {
+    if let Some(turn) = LOOKING.try_lock() {
+        look_around(engine, limit, &turn);
+    }
+}
+
+fn look_around(engine: &Engine, limit: u64, _turn: &MutexGuard<'_, ()>) {
     let mut stats = alloc::stats();
     engine.used_memory_peak.fetch_max(stats.allocated, Ordering::Relaxed);
     let mut resident = if limit > 0 { resident() } else { 0 };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base::time::UnixMs;
 use engine::Engine;
-use engine::config::Config;
+use engine::config::{BeyondMemory, Config};
 use engine::host::{
     Event, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted,
     SaveStatus, Shutdown, Wait, WorkerId,
@@ -237,7 +237,9 @@ impl Host for ServerHost {
         let engine = self.0.engine();
         engine.loading.store(true, Ordering::Relaxed);
         let name = path(&engine.config().dbfilename);
-        let dump = Dump { disk: self.0.disk, path: &name, at_damage: AtDamage::Refuse };
+        // What was there a moment ago comes back whole.
+        let beyond = BeyondMemory::Load;
+        let dump = Dump { disk: self.0.disk, path: &name, at_damage: AtDamage::Refuse, beyond };
         let loaded = load::load(engine, dump, &self.0.load, unix_now(), &mut || {});
         engine.loading.store(false, Ordering::Relaxed);
         let loaded = loaded.and_then(|loaded| match loaded {

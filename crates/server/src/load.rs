@@ -8,6 +8,7 @@
 //! those taken are ended, and of several faults the first in the file counts.
 
 mod recovery;
+mod room;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use base::bytes::escape;
 use base::time::UnixMs;
 use engine::Engine;
-use engine::config::{Config, SanitizePayload};
+use engine::config::{BeyondMemory, Config, SanitizePayload};
 use engine::engine::thresholds;
 use engine::functions::LoadTime;
 use engine::host::LoadStatus;
@@ -32,7 +33,9 @@ use store::{DbIndex, Entry, Key, Plan, ShardId};
 
 use crate::boot::RESERVE_LEN;
 use crate::disk::{AnyDisk, FileReader};
+use crate::governor;
 use crate::log::{LOG, reason};
+use room::RoomMaker;
 
 /// How far the load is; read by INFO while it goes on.
 #[derive(Default)]
@@ -128,6 +131,8 @@ pub struct Dump<'a> {
     pub disk: AnyDisk,
     pub path: &'a Path,
     pub at_damage: AtDamage,
+    /// What becomes of it if it is larger than `maxmemory`.
+    pub beyond: BeyondMemory,
 }
 
 /// Loads a dump into the keyspace, which holds none of its keys. The error says what is wrong, and where.
@@ -145,7 +150,7 @@ pub fn load(
         Err(error) => return Err(reason(&error)),
     };
     progress.begin(now, file.metadata().map_or(0, |metadata| metadata.len()));
-    let load = Load::new(engine, FileReader { disk: dump.disk, file }, progress, now)?;
+    let load = Load::new(engine, FileReader { disk: dump.disk, file }, dump.beyond, progress, now)?;
     match dump.at_damage {
         AtDamage::Refuse => load.on_threads(threads(&engine.config()), takes_long, Load::run),
         AtDamage::Recover => load.on_threads(1, takes_long, |load| recovery::run(load, dump)),
@@ -154,7 +159,8 @@ pub fn load(
     Ok(Loaded::Yes)
 }
 
-/// As `load`, for a dump at the beginning of a file that others may stand behind. Returns where it ends.
+/// As `load`, for a dump at the beginning of a file that others may stand behind. Returns where it ends. No
+/// key gives way: what stands behind it builds on each of them.
 pub fn load_file(
     engine: &Engine,
     disk: AnyDisk,
@@ -163,7 +169,11 @@ pub fn load_file(
     now: UnixMs,
     takes_long: &mut dyn FnMut(),
 ) -> Result<u64, String> {
-    let load = Load::new(engine, FileReader { disk, file }, progress, now)?;
+    let beyond = match engine.config().load_beyond_maxmemory {
+        BeyondMemory::Refuse => BeyondMemory::Refuse,
+        _ => BeyondMemory::Load,
+    };
+    let load = Load::new(engine, FileReader { disk, file }, beyond, progress, now)?;
     load.on_threads(threads(&engine.config()), takes_long, Load::run);
     load.end()
 }
@@ -200,6 +210,9 @@ struct Load<'a> {
     /// The access clock of every key: all were used last now.
     clock: u32,
     key_delay: i64,
+    beyond: BeyondMemory,
+    /// Keys evicted before it began.
+    evicted_before: u64,
     input: Mutex<Input>,
     /// Of all faults the first in the file, with its offset.
     fault: Mutex<Option<(u64, String)>>,
@@ -234,17 +247,21 @@ impl<'a> Load<'a> {
     fn new(
         engine: &'a Engine,
         file: FileReader,
+        beyond: BeyondMemory,
         progress: &'a Progress,
         now: UnixMs,
     ) -> Result<Load<'a>, String> {
         let config = engine.config();
         let reader = Reader::new(file, &read_options(&config)).map_err(|error| error.to_string())?;
+        governor::look(engine, config.memory_limit());
         Ok(Load {
             engine,
             progress,
             now,
             clock: (now.seconds() & 0xff_ffff) as u32,
             key_delay: config.key_load_delay_us,
+            beyond,
+            evicted_before: engine.evicted_keys.load(Ordering::Relaxed),
             input: Mutex::new(Input { reader, db: DbIndex(0), ended: false }),
             fault: Mutex::new(None),
             stopped: AtomicBool::new(false),
@@ -257,6 +274,10 @@ impl<'a> Load<'a> {
             return Err(text);
         }
         self.progress.report();
+        let evicted = self.engine.evicted_keys.load(Ordering::Relaxed) - self.evicted_before;
+        if evicted > 0 {
+            LOG.warning(&format!("Keys evicted while loading, to stay within maxmemory: {evicted}."));
+        }
         Ok(self.input.into_inner().reader.offset())
     }
 
@@ -282,6 +303,7 @@ impl<'a> Load<'a> {
                 if begin.elapsed() >= NOTICEABLE {
                     takes_long();
                 }
+                governor::look(self.engine, self.engine.config().memory_limit());
                 if reported.elapsed() >= REPORT_EVERY {
                     reported = Instant::now();
                     self.progress.log_state();
@@ -292,6 +314,7 @@ impl<'a> Load<'a> {
 
     /// A thread's share: batch after batch, until there is nothing left.
     fn run(&self) {
+        let mut rooms = RoomMaker::new(self.engine, self.beyond);
         let (mut batch, mut arrivals) = (Batch::default(), self.no_arrivals());
         loop {
             let done = match self.take(&mut batch) {
@@ -299,10 +322,16 @@ impl<'a> Load<'a> {
                 Work::Record(db, record) => self.load_record(db, *record, &mut arrivals),
                 Work::Nothing => return,
             };
-            if let Err((offset, text)) = done {
+            if let Err((offset, text)) = done.and_then(|()| self.make_room(&mut rooms)) {
                 self.fail(offset, text);
             }
         }
+    }
+
+    /// Called after each batch: memory is exceeded by what the threads have in hand at most.
+    fn make_room(&self, rooms: &mut RoomMaker) -> Result<(), (u64, String)> {
+        let made = rooms.make_room(self.engine, &self.engine.config(), self.now);
+        made.map_err(|text| (self.input.lock().reader.offset(), text))
     }
 
     fn no_arrivals(&self) -> Arrivals {

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use base::alloc::size_class;
 use resp::reply::SharedPart;
@@ -28,6 +29,8 @@ pub struct Output {
     /// Bytes allocated for what is its own, and bytes of what it refers to.
     own: usize,
     shared: usize,
+    /// Of the latter, those that are in memory for others' sake.
+    lent: usize,
 }
 
 struct Part {
@@ -38,7 +41,26 @@ struct Part {
 
 enum Bytes {
     Owned(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
+    Shared(Shared),
+}
+
+/// A part of what others may hold too.
+struct Shared {
+    bytes: Arc<Vec<u8>>,
+    /// Tells outputs from other holders: each output has one.
+    marker: Weak<Vec<u8>>,
+    end: usize,
+    /// Bytes of it that others pay for.
+    lent: usize,
+}
+
+/// Who pays for a block that an output refers to, before that is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// It was read from the data, where as a rule it stays.
+    Data,
+    /// A message has no other.
+    Outputs,
 }
 
 /// Small parts are joined up to this length.
@@ -52,24 +74,37 @@ const PIECES: usize = 64;
 
 impl Part {
     fn rest(&self) -> &[u8] {
-        let bytes = match &self.bytes {
-            Bytes::Owned(bytes) => bytes,
-            Bytes::Shared(bytes) => bytes.as_ref(),
-        };
-        &bytes[self.sent..]
+        match &self.bytes {
+            Bytes::Owned(bytes) => &bytes[self.sent..],
+            Bytes::Shared(shared) => &shared.bytes[self.sent..shared.end],
+        }
+    }
+}
+
+impl Shared {
+    fn new(bytes: &Arc<Vec<u8>>, end: usize, owner: Owner) -> Shared {
+        let lent = if owner == Owner::Data { bytes.len() } else { 0 };
+        Shared { bytes: Arc::clone(bytes), marker: Arc::downgrade(bytes), end, lent }
+    }
+
+    /// Bytes that others pay for: all as long as anybody but outputs has the block, else outputs share.
+    fn judge(&self) -> usize {
+        let (holders, outputs) = (self.marker.strong_count(), self.marker.weak_count());
+        let len = self.bytes.len();
+        if holders > outputs { len } else { len - len / holders.max(1) }
     }
 }
 
 impl<'a> Stretch<'a> {
     pub fn len(&self) -> usize {
-        self.buf.len() + self.shared.iter().map(|part| part.bytes.len()).sum::<usize>()
+        self.buf.len() + self.shared.iter().map(|part| part.range.len()).sum::<usize>()
     }
 
     /// Its bytes in order: pieces of the arena, each followed by the shared part that comes after it.
-    fn pieces(self) -> impl Iterator<Item = (&'a [u8], Option<&'a Arc<Vec<u8>>>)> {
+    fn pieces(self) -> impl Iterator<Item = (&'a [u8], Option<&'a SharedPart>)> {
         let ends = self.shared.iter().map(move |part| part.at - self.base).chain([self.buf.len()]);
         let starts = [0].into_iter().chain(self.shared.iter().map(move |part| part.at - self.base));
-        let parts = self.shared.iter().map(|part| Some(&part.bytes)).chain([None]);
+        let parts = self.shared.iter().map(Some).chain([None]);
         starts.zip(ends).zip(parts).map(move |((start, end), part)| (&self.buf[start..end], part))
     }
 }
@@ -86,9 +121,24 @@ impl Output {
         self.len == 0
     }
 
-    /// Bytes of memory that wait, and of these the ones that others may hold too.
-    pub fn memory(&self) -> (usize, usize) {
-        (self.own + self.shared, self.shared)
+    /// Bytes of memory that wait, of these the ones that others may hold too, and of those the ones for which
+    /// others pay.
+    pub fn memory(&self) -> (usize, usize, usize) {
+        (self.own + self.shared, self.shared, self.lent)
+    }
+
+    /// Looks who else has what it refers to: a value may have left the data meanwhile.
+    pub fn settle(&mut self) {
+        if self.shared == 0 {
+            return;
+        }
+        self.lent = 0;
+        for part in &mut self.parts {
+            if let Bytes::Shared(shared) = &mut part.bytes {
+                shared.lent = shared.judge();
+                self.lent += shared.lent;
+            }
+        }
     }
 
     /// Blocks of memory that wait.
@@ -118,17 +168,20 @@ impl Output {
         self.len += other.len;
         self.own += other.own;
         self.shared += other.shared;
+        self.lent += other.lent;
         self.parts.append(&mut other.parts);
     }
 
-    /// The bytes from `from` on, by reference if they are many.
-    pub fn push_shared(&mut self, bytes: &Arc<Vec<u8>>, from: usize) {
-        if bytes.len() - from < SHARED_LEN {
-            return self.push(&bytes[from..]);
+    /// A part of the bytes, by reference if it is long.
+    pub fn push_shared(&mut self, bytes: &Arc<Vec<u8>>, part: Range<usize>, owner: Owner) {
+        if part.len() < SHARED_LEN {
+            return self.push(&bytes[part]);
         }
-        self.len += bytes.len() - from;
+        self.len += part.len();
         self.shared += bytes.len();
-        self.parts.push_back(Part { bytes: Bytes::Shared(Arc::clone(bytes)), sent: from });
+        let shared = Shared::new(bytes, part.end, owner);
+        self.lent += shared.lent;
+        self.parts.push_back(Part { bytes: Bytes::Shared(shared), sent: part.start });
     }
 
     /// Sends a stretch of replies after what waits; what the socket does not take waits too. Returns the
@@ -174,7 +227,10 @@ impl Output {
             written -= rest;
             match &part.bytes {
                 Bytes::Owned(bytes) => self.own -= size_class(bytes.capacity()),
-                Bytes::Shared(bytes) => self.shared -= bytes.len(),
+                Bytes::Shared(shared) => {
+                    self.shared -= shared.bytes.len();
+                    self.lent -= shared.lent;
+                }
             }
             self.parts.pop_front();
         }
@@ -188,8 +244,9 @@ impl Output {
             self.push(&piece[skipped..]);
             skip -= skipped;
             if let Some(part) = part {
-                let skipped = skip.min(part.len());
-                self.push_shared(part, skipped);
+                let skipped = skip.min(part.range.len());
+                let rest = part.range.start + skipped..part.range.end;
+                self.push_shared(&part.bytes, rest, Owner::Data);
                 skip -= skipped;
             }
         }
@@ -201,8 +258,7 @@ pub const DRAIN_LEN: usize = 4 << 20;
 
 /// Writes a stretch with shared parts, as far as the socket takes it.
 fn write_stretch(socket: impl AsFd, stretch: Stretch<'_>) -> io::Result<usize> {
-    let all =
-        stretch.pieces().flat_map(|(piece, part)| [piece, part.map_or(&[][..], |part| part.as_slice())]);
+    let all = stretch.pieces().flat_map(|(piece, part)| [piece, part.map_or(&[][..], SharedPart::as_slice)]);
     let mut all = all.filter(|piece| !piece.is_empty()).peekable();
     let mut total = 0;
     while all.peek().is_some() {
@@ -280,13 +336,40 @@ mod tests {
         check(&reply, 100_000, 50_000);
         let large = Arc::new((0..300_000).map(|index| (index % 251) as u8).collect::<Vec<u8>>());
         for _ in 0..200 {
-            reply.bulk_shared(&large);
+            reply.bulk_shared(&large, 0..large.len());
+            reply.bulk_shared(&large, 5000..150_000);
+            reply.bulk_shared(&large, 5000..5007);
             reply.integer(7);
         }
         check(&reply, 1, 100_000);
         let mut begins_shared = Reply::new(Protocol::Resp2);
-        begins_shared.bulk_shared(&Arc::new(vec![b'x'; 10]));
+        begins_shared.bulk_shared(&Arc::new(vec![b'x'; 10]), 0..10);
         check(&begins_shared, 3, 1);
+    }
+
+    #[test]
+    fn others_pay_while_they_hold_it() {
+        let (data, message) = (Arc::new(vec![b'd'; 9000]), Arc::new(vec![b'm'; 9000]));
+        let mut outputs = [Output::default(), Output::default()];
+        for output in &mut outputs {
+            output.push_shared(&data, 10..8000, Owner::Data);
+            output.push_shared(&message, 0..9000, Owner::Outputs);
+        }
+        let check = |outputs: &mut [Output], lent: usize| {
+            outputs.iter_mut().for_each(Output::settle);
+            assert!(outputs.iter().all(|output| output.memory() == (18_000, 18_000, lent)));
+        };
+        assert_eq!(outputs[0].memory(), (18_000, 18_000, 9000));
+        check(&mut outputs, 18_000);
+        drop(message);
+        check(&mut outputs, 13_500);
+        drop(data);
+        check(&mut outputs, 9000);
+        check(&mut outputs[..1], 9000);
+        let [mut first, second] = outputs;
+        drop(second);
+        first.settle();
+        assert_eq!(first.memory(), (18_000, 18_000, 0));
     }
 
     #[test]
@@ -294,7 +377,7 @@ mod tests {
         let mut reply = Reply::new(Protocol::Resp2);
         reply.bulk(b"of another client");
         let base = reply.len();
-        reply.bulk_shared(&Arc::new(vec![b'y'; 5000]));
+        reply.bulk_shared(&Arc::new(vec![b'y'; 5000]), 0..5000);
         let stretch = Stretch { buf: &reply.buf[base..], base, shared: &reply.shared };
         let mut output = Output::default();
         output.push(b"before ");

@@ -30,7 +30,7 @@ use resp::reply::Protocol;
 use crate::conn::{Connection, Connections, OutputVerdict, Slot};
 use crate::inbox::{Inbox, Message};
 use crate::listener::{Listener, NewConnection};
-use crate::output::DRAIN_LEN;
+use crate::output::{DRAIN_LEN, Owner};
 use crate::poll::{LISTENER, Poller, Ready, WAKE};
 use accept::Acceptor;
 use batch::{Batch, Replies};
@@ -96,6 +96,8 @@ struct Worker {
     /// The next slot that the timers look at.
     sweep: Slot,
     peaks: Peaks,
+    /// Bytes taken since memory was looked at.
+    unlooked: usize,
     http_warned: UnixMs,
 }
 
@@ -105,6 +107,9 @@ struct Peaks {
     input: usize,
     output: usize,
 }
+
+/// Messages for which room is kept after a flood.
+const MESSAGES_KEPT: usize = 1024;
 
 /// How often timers run, and how many of their runs look at all connections once.
 const TIMERS_MS: i64 = 100;
@@ -143,6 +148,7 @@ impl Worker {
             timers_ran: UnixMs(0),
             sweep: 0,
             peaks: Peaks::default(),
+            unlooked: 0,
             http_warned: UnixMs(0),
         })
     }
@@ -281,6 +287,7 @@ impl Worker {
         for message in messages.drain(..) {
             self.take_message(arena, message);
         }
+        messages.shrink_to(MESSAGES_KEPT);
         self.messages = messages;
     }
 
@@ -367,15 +374,18 @@ impl Worker {
         if connection.session.long_reply.is_some() {
             let behind = connection.behind_reply.get_or_insert_default();
             behind.push(head);
-            return behind.push_shared(message, skipped);
+            behind.push_shared(message, skipped..message.len(), Owner::Outputs);
+            connection.show_output();
+            return self.count_memory(slot);
         }
         if connection.output.is_empty() {
             self.touched.push(slot);
         }
         connection.output.push(head);
-        connection.output.push_shared(message, skipped);
+        connection.output.push_shared(message, skipped..message.len(), Owner::Outputs);
         connection.show_output();
         self.count_memory(slot);
+        self.note_bytes(message.len());
     }
 
     fn kill(&mut self, client: ClientId) {
@@ -445,6 +455,11 @@ impl Worker {
             self.close_idle(slot);
         } else if connection.judge_output(0, config, now) == OutputVerdict::TooMuch {
             self.close_over_limit(slot);
+        }
+        if let Some(connection) = self.connections.at(slot).filter(|connection| !connection.output.is_empty())
+        {
+            connection.output.settle();
+            connection.show_output();
         }
         self.count_memory(slot);
     }

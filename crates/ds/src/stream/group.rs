@@ -156,11 +156,6 @@ impl Group {
         if entries.added() == 0 {
             return Some(0);
         }
-        // All are still to be read, whatever count the group was given.
-        let first = entries.first_id();
-        if !entries.is_empty() && self.last_id < first && !entries.has_gaps_from(first) {
-            return Some(entries.len() as i64);
-        }
         let counted = self.entries_read.filter(|_| !entries.has_gaps_from(self.last_id));
         let read = counted.or_else(|| entries.reads_up_to(self.last_id))?;
         Some(entries.added().wrapping_sub(read) as i64)

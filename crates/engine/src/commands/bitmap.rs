@@ -13,6 +13,7 @@ use store::text::{Expiry, Incoming, TextRef};
 
 use crate::args::Argv;
 use crate::command::{CmdResult, Command, Group, Run, command};
+use crate::commands::string::check_room;
 use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::keys::Event;
@@ -116,6 +117,7 @@ fn setbit(ctx: &mut Ctx) -> CmdResult {
         _ => return Err(CmdError::new("ERR bit is not an integer or out of range")),
     };
     let len = offset / 8 + 1;
+    check_room(ctx, len)?;
     let mut text = ctx.keys.write_or_create::<Text>(key)?;
     let was_on = bits::bit(&text.view().bytes(), offset);
     if was_on != on || text.view().len() < len {
@@ -401,6 +403,7 @@ fn change_fields(ctx: &mut Ctx, steps: &[Step]) -> CmdResult {
     let writing = steps.iter().filter(|step| step.writes());
     let len = writing.clone().map(|step| step.field.end_byte(step.offset)).max().unwrap_or(0) as usize;
     let first = writing.map(|step| step.offset as usize / 8).min().unwrap_or(0);
+    check_room(ctx, len)?;
     let key = ctx.key(1);
     let mut text = ctx.keys.write_or_create::<Text>(key)?;
     let is_grown = text.view().len() < len;

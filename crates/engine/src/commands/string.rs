@@ -238,7 +238,7 @@ pub(super) fn reply_text(reply: &mut Reply, text: TextRef<'_>) {
     match text {
         TextRef::Bytes(bytes) => reply.bulk(bytes),
         TextRef::Int(value) => reply.bulk_i64(value),
-        TextRef::Shared(shared) => reply.bulk_shared(&shared.to_arc()),
+        TextRef::Shared(shared) => reply.bulk_shared(&shared.to_arc(), 0..text.len()),
     }
 }
 
@@ -564,13 +564,18 @@ fn append(ctx: &mut Ctx) -> CmdResult {
 
 /// Refuses to make a string longer than a request could bring one.
 pub(super) fn check_len(ctx: &Ctx, len: usize, added: usize) -> CmdResult {
-    let total = len.checked_add(added).map(|total| total as u64);
-    if ctx.session.origin == Origin::Replay
-        || total.is_some_and(|total| total <= ctx.config.proto_max_bulk_len)
-    {
-        return Ok(());
+    let total = len.checked_add(added).filter(|total| *total as u64 <= ctx.config.proto_max_bulk_len);
+    match total {
+        Some(total) => check_room(ctx, total),
+        None if ctx.session.origin == Origin::Replay => Ok(()),
+        None => Err(CmdError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)")),
     }
-    Err(CmdError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)"))
+}
+
+/// Refuses to make a string longer than all memory there may be.
+pub(super) fn check_room(ctx: &Ctx, len: usize) -> CmdResult {
+    let fits = ctx.session.origin == Origin::Replay || ctx.engine.memory.could_hold(len);
+    if fits { Ok(()) } else { Err(CmdError::OUT_OF_MEMORY) }
 }
 
 fn setrange(ctx: &mut Ctx) -> CmdResult {
@@ -596,11 +601,23 @@ fn getrange(ctx: &mut Ctx) -> CmdResult {
         ctx.reply.bulk(b"");
         return Ok(());
     };
-    let bytes = text.bytes();
-    let (from, to) = range(start, end, bytes.len());
-    ctx.reply.bulk(&bytes[from..to]);
+    let (from, to) = range(start, end, text.len());
+    match text {
+        TextRef::Shared(shared) if is_most(to - from, text.len()) => {
+            ctx.reply.bulk_shared(&shared.to_arc(), from..to)
+        }
+        _ => ctx.reply.bulk(&text.bytes()[from..to]),
+    }
     Ok(())
 }
+
+/// Whether a part is sent by reference: who is slow to read it keeps the whole string in memory.
+fn is_most(part_len: usize, len: usize) -> bool {
+    part_len >= PART_LEN && part_len >= len / 4
+}
+
+/// Parts that are worth a reference.
+const PART_LEN: usize = 64 * 1024;
 
 /// First byte and the one after the last of a part given by indexes that count from the end if negative.
 pub(super) fn range(start: i64, end: i64, len: usize) -> (usize, usize) {

@@ -7,8 +7,8 @@ use rdb::VersionCheck;
 use super::Section::*;
 use super::{Change, Directive, Place, Section, Shape, Status, Value};
 use crate::config::{
-    AppendSync, Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel, OomScoreAdj, SanitizePayload,
-    Supervisor, SyslogFacility,
+    AppendSync, BeyondMemory, Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel, OomScoreAdj,
+    SanitizePayload, Supervisor, SyslogFacility,
 };
 
 pub static DIRECTIVES: &[Directive] = &[
@@ -607,9 +607,9 @@ pub static DIRECTIVES: &[Directive] = &[
         Shape::Memory(1 << 20, LONG_MAX),
         |c| Value::Bytes(c.snapshot_memory_limit),
         |c, v| c.snapshot_memory_limit = v.bytes(),
-        "How much memory all running snapshots may take together, whatever the size of the data. What \
-         commands change before it is saved waits in it for the disk; when a quarter of it is full, commands \
-         that write are slowed down; when half of it is, they wait.",
+        "How much memory all running snapshots may take together, whatever the size of the data; an eighth \
+         of maxmemory at most. What commands change before it is saved waits in it for the disk; when a \
+         quarter of it is full, commands that write are slowed down; when half of it is, they wait.",
     ),
     served(
         "snapshot-write-rate",
@@ -1028,6 +1028,17 @@ pub static DIRECTIVES: &[Directive] = &[
         "Which keys give way when memory is used up: of all keys, or of those with a time to live, the least \
          recently used (lru), the least frequently used (lfu), the least recently modified (lrm), any, or the soonest to \
          expire. With noeviction commands that need memory are refused.",
+    ),
+    served(
+        "load-beyond-maxmemory",
+        Memory,
+        Shape::Choice(&["evict", "refuse", "load"]),
+        |c| Value::Choice(c.load_beyond_maxmemory as usize),
+        |c, v| c.load_beyond_maxmemory = BeyondMemory::ALL[v.choice()],
+        "What becomes of a dump, at the start, that takes more memory than maxmemory allows: keys are evicted \
+         as maxmemory-policy says, and if it names none the dump is refused; it is refused; or it is loaded \
+         all the same. From an append-only file no key is evicted while it is loaded. Not in Redis, which \
+         loads.",
     ),
     served(
         "maxmemory-samples",

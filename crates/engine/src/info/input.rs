@@ -143,9 +143,8 @@ fn client_totals(engine: &Engine) -> ClientTotals {
         totals.blocked += usize::from(client.has_flag(flag::BLOCKED));
         totals.subscribed += usize::from(client.has_flag(flag::SUBSCRIBED));
         totals.watching += usize::from(client.watched.load(Ordering::Relaxed) > 0);
-        let held = client.held();
-        totals.bytes += held.client + held.arguments;
-        totals.argument_bytes += held.arguments;
+        totals.bytes += client.memory();
+        totals.argument_bytes += client.big_bytes.load(Ordering::Relaxed);
         totals.shared_bytes += client.output_shared.load(Ordering::Relaxed);
     }
     totals

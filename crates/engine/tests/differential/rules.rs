@@ -54,7 +54,6 @@ pub fn canonical(request: &Request, reply: Value, sorts: Sorts) -> String {
         (_, Value::Bulk(Some(_))) if is_choice(request) => "one chosen".to_owned(),
         ("XINFO", reply) => as_before(&show(&settled(reply))),
         (name, reply) if UNORDERED.contains(&name) => sorted(&settled(reply)),
-        (name, Value::Array(Some(items))) if name.starts_with("GEO") => ties_in_order(&items),
         (_, reply) => as_before(&show(&reply)),
     }
 }
@@ -121,21 +120,6 @@ fn dumped(key: &str, mut payload: Vec<u8>, sorts: Sorts) -> String {
         payload.sort_unstable();
     }
     format!("{key} {}", base::bytes::escape(&payload))
-}
-
-/// Points of which all but the name is the same have no order: Redis sorts them as its algorithm happens to.
-fn ties_in_order(points: &[Value]) -> String {
-    let place = |point: &Value| match point {
-        Value::Array(Some(parts)) => parts.iter().skip(1).map(show).collect(),
-        _ => Vec::new(),
-    };
-    let runs = points.chunk_by(|one, other| !place(one).is_empty() && place(one) == place(other));
-    let texts = runs.flat_map(|run| {
-        let mut texts: Vec<_> = run.iter().map(show).collect();
-        texts.sort();
-        texts
-    });
-    as_before(&format!("[{}]", texts.collect::<Vec<_>>().join(" ")))
 }
 
 /// Elements in their texts' order, those of elements too.

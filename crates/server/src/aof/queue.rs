@@ -22,6 +22,8 @@ pub struct Queue {
     progress: Condvar,
     /// Bytes that wait here or with the writer.
     waiting: AtomicUsize,
+    /// So many may wait before writers do.
+    waiting_most: AtomicUsize,
     /// Memory that the writer has taken.
     pub taken_memory: AtomicUsize,
     /// `appendfsync`, as its place in `AppendSync::ALL`.
@@ -88,8 +90,6 @@ pub struct Taken {
     pub orders: Orders,
 }
 
-/// So many bytes may wait before writers do.
-pub const WAITING_MOST: usize = 64 << 20;
 /// So long the disk may lack what was acknowledged with `everysec`, before writers wait.
 const UNDURABLE_MOST: Duration = Duration::from_secs(2);
 /// How often whoever waits looks whether he still has to.
@@ -104,6 +104,7 @@ impl Queue {
             work: Condvar::new(),
             progress: Condvar::new(),
             waiting: AtomicUsize::new(0),
+            waiting_most: AtomicUsize::new(0),
             taken_memory: AtomicUsize::new(0),
             policy: AtomicUsize::new(0),
             stamps: AtomicBool::new(false),
@@ -122,10 +123,21 @@ impl Queue {
     pub fn configure(&self, config: &Config) {
         let old = self.policy.swap(config.appendfsync as usize, Ordering::Relaxed);
         self.stamps.store(config.aof_timestamp_enabled, Ordering::Relaxed);
+        self.bound(config);
         // A stricter policy is owed what a laxer one has left.
         if config.appendfsync as usize != old && config.appendfsync != AppendSync::No {
             self.order(Orders { sync: true, stop: false });
         }
+    }
+
+    /// How much may wait follows `maxmemory`.
+    pub fn bound(&self, config: &Config) {
+        self.waiting_most.store(config.log_buffer_limit() as usize, Ordering::Relaxed);
+    }
+
+    /// More waits than may.
+    pub fn is_full(&self) -> bool {
+        self.len() > self.waiting_most.load(Ordering::Relaxed)
     }
 
     pub fn policy(&self) -> AppendSync {
@@ -262,7 +274,7 @@ impl Queue {
 
     /// Whether so much waits, or for so long, that nothing may be added.
     pub fn is_behind(&self) -> bool {
-        if self.len() > WAITING_MOST {
+        if self.is_full() {
             return true;
         }
         let since = self.state.lock().undurable_since.filter(|_| self.policy() == AppendSync::EverySecond);
@@ -281,7 +293,7 @@ impl LogReader for Feed {
     fn read(&mut self, from: Offset, bytes: &[u8]) {
         let added = self.queue.append(from.0 + bytes.len() as u64, bytes);
         self.engine.memory.buffer_log(added as i64);
-        if self.queue.len() > WAITING_MOST {
+        if self.queue.is_full() {
             self.engine.log.set_behind(true);
         }
     }

@@ -15,7 +15,7 @@ use engine::config::AppendSync;
 use engine::log::Offset;
 use engine::memory::Meter;
 
-use super::queue::{Chunk, Queue, Taken, WAITING_MOST};
+use super::queue::{Chunk, Queue, Taken};
 use crate::disk::{AnyDisk, write_all_at};
 use crate::log::{LOG, reason};
 
@@ -172,7 +172,7 @@ impl Writer {
 
     /// What no disk takes must not fill the memory: it is dropped, and only a rewrite helps.
     fn shed(&mut self) {
-        if self.retry_at.is_none() || self.queue.len() <= WAITING_MOST {
+        if self.retry_at.is_none() || !self.queue.is_full() {
             return;
         }
         LOG.warning("The append-only file lacks changes that could not be written; it has to be rewritten.");

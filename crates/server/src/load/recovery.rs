@@ -9,6 +9,7 @@ use base::bytes::escape;
 use rdb::{Error, ErrorKind, Item, RawValue, Stage};
 use store::DbIndex;
 
+use super::room::RoomMaker;
 use super::{Arrivals, Dump, Input, Load};
 use crate::disk::{AnyDisk, FileReader, sync_folder, write_all_at};
 use crate::log::{LOG, reason};
@@ -33,9 +34,13 @@ struct Losses {
 pub(super) fn run(load: &Load<'_>, dump: Dump<'_>) {
     let mut losses = Losses::default();
     let (mut input, mut arrivals) = (load.input.lock(), load.no_arrivals());
+    let mut rooms = RoomMaker::new(load.engine, load.beyond);
     while !input.ended {
         if let Err((offset, text)) = step(load, &mut input, &mut arrivals, &mut losses) {
             return load.fail(offset, text);
+        }
+        if let Err(text) = rooms.make_room(load.engine, &load.engine.config(), load.now) {
+            return load.fail(input.reader.offset(), text);
         }
     }
     let empty = input.reader.empty_count();

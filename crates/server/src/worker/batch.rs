@@ -354,6 +354,10 @@ impl Worker {
                 return Ran::Done;
             }
             Outcome::Unfinished => self.unfinished.push(slot),
+            Outcome::TooLong => {
+                self.close_over_limit(slot);
+                return Ran::Done;
+            }
             Outcome::Paused => {
                 connection.set_paused(true);
                 self.paused.push(slot);
@@ -426,6 +430,7 @@ impl Worker {
         stats.output_bytes.add(written as u64);
         stats.writes.add(1);
         add(&connection.session.client.total_output, written as u64);
+        let grown = connection.output.len().saturating_sub(waited);
         if connection.output.len() != waited {
             connection.show_output();
         }
@@ -441,6 +446,7 @@ impl Worker {
             return self.close(slot);
         }
         self.count_memory(slot);
+        self.note_bytes(grown);
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use engine::Argv;
@@ -19,6 +20,9 @@ use crate::conn::{Connection, Filling, Input, Slot, add};
 
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
+
+/// Bytes of a big argument that are read at once where memory is short.
+const LITTLE: usize = 256 * 1024;
 
 /// A half-read request up to this length is put in front of the next read; a longer one grows in its own
 /// buffer.
@@ -154,8 +158,13 @@ impl Worker {
         let input = self.connections.at(slot).and_then(|connection| connection.input.take());
         let Some(mut input) = input else { return };
         let Some(filling) = &mut input.filling else { return };
-        filling.grow();
-        let room = if filling.dropped.is_some() { Room::Enough } else { self.room() };
+        let room = if !filling.grow() {
+            Room::Nothing
+        } else if filling.dropped.is_some() {
+            Room::Enough
+        } else {
+            self.room()
+        };
         let Some(connection) = self.connections.at(slot) else { return };
         match room {
             Room::Enough => {}
@@ -165,8 +174,13 @@ impl Worker {
             }
             Room::Nothing => filling.refuse(),
         }
-        let space = filling.bytes.capacity() - filling.bytes.len();
-        let read = rustix::io::read(&connection.socket, spare_capacity(&mut filling.bytes));
+        let (read, space) = match self.engine.memory.is_near() {
+            true => read_little(&connection.socket, &mut filling.bytes),
+            false => {
+                let space = filling.bytes.capacity() - filling.bytes.len();
+                (rustix::io::read(&connection.socket, spare_capacity(&mut filling.bytes)), space)
+            }
+        };
         filling.settle();
         let more = finish_big(connection, &mut input);
         connection.input = Some(input);
@@ -259,6 +273,7 @@ impl Worker {
                 if connection.unread {
                     self.again.push(slot);
                 }
+                self.note_bytes(len);
                 Some(len)
             }
             Err(Errno::AGAIN) => {
@@ -426,6 +441,16 @@ impl Worker {
         }
         done
     }
+}
+
+/// A read of which the result and the most it could be are told: a socket's buffer has megabytes, and where
+/// memory is short each one has to be made room for.
+fn read_little(socket: &OwnedFd, bytes: &mut Vec<u8>) -> (rustix::io::Result<usize>, usize) {
+    let (len, space) = (bytes.len(), (bytes.capacity() - bytes.len()).min(LITTLE));
+    bytes.resize(len + space, 0);
+    let read = rustix::io::read(socket, &mut bytes[len..]);
+    bytes.truncate(len + read.unwrap_or(0));
+    (read, space)
 }
 
 /// A big argument that is whole joins the others. Bytes behind it, if there are any, return to the input.

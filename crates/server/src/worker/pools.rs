@@ -7,6 +7,10 @@ use engine::host::{Event, Level};
 
 use super::Worker;
 use crate::conn::Slot;
+use crate::governor;
+
+/// Bytes that a worker takes between two looks at memory.
+const LOOK_EVERY: usize = 1 << 20;
 
 impl Worker {
     /// Brings the sums up to date with one connection.
@@ -46,7 +50,7 @@ impl Worker {
         let arguments = self.engine.sum(|stats| stats.arguments_bytes.value());
         if of_arguments == 0 {
             if limit > 0 && clients + arguments >= limit {
-                self.evict_clients(limit, Client::memory);
+                self.evict_clients(limit, |client| client.held().sum());
             }
             return;
         }
@@ -78,6 +82,26 @@ impl Worker {
                     self.engine.host.post(client.worker, Event::Kill { client: client.id });
                 }
             }
+        }
+    }
+
+    /// So many bytes came in, or wait to go out: where memory is short, many of them are a reason to look at
+    /// it.
+    #[inline]
+    pub fn note_bytes(&mut self, len: usize) {
+        self.unlooked += len;
+        if self.unlooked >= LOOK_EVERY {
+            self.look_at_memory();
+        }
+    }
+
+    #[cold]
+    fn look_at_memory(&mut self) {
+        self.unlooked = 0;
+        self.seat.evictor.meter.report(&self.engine.memory);
+        let limit = self.seat.config.memory_limit();
+        if limit > 0 && self.engine.memory.is_near() {
+            governor::look_again(&self.engine, limit);
         }
     }
 

@@ -67,10 +67,61 @@ fn who_holds_most_goes() {
 #[test]
 fn who_does_not_read_goes() {
     let server = small(1);
-    let mut slow = server.connect();
-    slow.call(&[b"SET", b"key", &pattern(300_000, 1)], "+OK\r\n");
-    slow.send(encode(&[b"GET", b"key"]).repeat(100));
-    server.wait_for_clients(0);
+    let (mut slow, mut other) = (server.connect(), server.connect());
+    slow.call(&[b"PING"], "+PONG\r\n");
+    let client = server.oldest();
+    let keys: Vec<String> = (0..10).map(name).collect();
+    for (index, key) in keys.iter().enumerate() {
+        other.call(&[b"SET", key.as_bytes(), &pattern(300_000, index)], "+OK\r\n");
+    }
+    let named = |command: &'static str| {
+        let words = [command].into_iter().chain(keys.iter().map(String::as_str));
+        encode(&words.map(str::as_bytes).collect::<Vec<_>>())
+    };
+    slow.send(named("MGET").repeat(100));
+    server.wait_until("replies to wait", || client.output_shared.load(Ordering::Relaxed) > 1 << 20);
+    // From here on the values are in memory for nothing but the replies.
+    other.send(named("DEL"));
+    other.expect(":10\r\n");
+    server.wait_for_clients(1);
+    assert_eq!(evicted(&server), 1);
+}
+
+#[test]
+fn a_reply_larger_than_clients_may_hold_is_not_built() {
+    let server = small(1);
+    let (mut peer, mut other) = (server.connect(), server.connect());
+    peer.send(encode(&[b"ECHO", &pattern(1_500_000, 1)]));
+    server
+        .wait_until("it to be closed", || server.engine.sum(|stats| stats.output_limit_closed.value()) == 1);
+    other.call(&[b"PING"], "+PONG\r\n");
+    server.wait_for_clients(1);
+}
+
+/// What a reply refers to is in memory anyhow, until it leaves the data.
+#[test]
+fn who_reads_a_large_value_stays() {
+    const LEN: usize = 32 << 20;
+    let server = Server::start(1, |config| {
+        config.maxmemory_clients = Amount::Bytes(1 << 20);
+        config.maxmemory_arguments = Amount::Bytes(64 << 20);
+    });
+    let (mut other, mut slow) = (server.connect(), server.connect());
+    other.call(&[b"PING"], "+PONG\r\n");
+    slow.call(&[b"SET", b"key", &pattern(LEN, 1)], "+OK\r\n");
+    let client = server.newest();
+    for whole in [true, false] {
+        slow.send(encode(&[b"GET", b"key"]));
+        server.wait_until("the reply to wait", || client.output_shared.load(Ordering::Relaxed) == LEN);
+        assert_eq!(client.output_lent.load(Ordering::Relaxed), LEN);
+        if whole {
+            slow.expect(bulk(&pattern(LEN, 1)));
+            server.wait_until("nothing to wait", || client.output_shared.load(Ordering::Relaxed) == 0);
+        }
+    }
+    assert_eq!(evicted(&server), 0);
+    other.call(&[b"DEL", b"key"], ":1\r\n");
+    server.wait_for_clients(1);
     assert_eq!(evicted(&server), 1);
 }
 
