@@ -119,17 +119,26 @@ pub struct Rates {
 #[derive(Default)]
 pub struct ErrorCounts(Mutex<BTreeMap<String, u64>>);
 
-/// Codes counted at most: scripts can invent them.
+/// So many codes, and scripts invent no more: what else they return is counted together.
 const ERROR_CODES_MAX: usize = 128;
+const OTHER_CODES: &str = "ERRORSTATS_OVERFLOW";
 
 impl ErrorCounts {
     pub fn count(&self, code: &str) {
         let mut counts = self.0.lock();
-        if let Some(count) = counts.get_mut(code) {
-            *count += 1;
-        } else if counts.len() < ERROR_CODES_MAX {
-            counts.insert(code.to_string(), 1);
+        match counts.get_mut(code) {
+            Some(count) => *count += 1,
+            None => drop(counts.insert(code.to_string(), 1)),
         }
+    }
+
+    /// As `count`, for a code that a script has chosen.
+    pub fn count_invented(&self, code: &str) {
+        let is_known = {
+            let counts = self.0.lock();
+            counts.len() < ERROR_CODES_MAX || counts.contains_key(code)
+        };
+        self.count(if is_known { code } else { OTHER_CODES });
     }
 
     pub fn all(&self) -> Vec<(String, u64)> {

@@ -95,7 +95,12 @@ impl Memory {
 
     #[inline]
     fn is_limited(&self) -> bool {
-        self.limit.load(Ordering::Relaxed) != 0
+        self.limit() != 0
+    }
+
+    /// As the last look had it; 0 is none.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// A thread has allocated so many bytes more than it has freed.

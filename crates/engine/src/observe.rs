@@ -59,13 +59,13 @@ pub fn observe(
         request_len: argv.request_len_most(),
         reply_len: env.reply.total_len_since(reply_start) as u64 + env.session.unfinished_len(),
     };
-    // A script is one command for those who look for slow or large ones.
-    if env.session.in_script {
-        return;
-    }
     // What sets the limits counts by those it sets.
     if cost.stands_out(env.config) || command.row.has(flag::ADMIN) {
         log_command(engine, env, command, argv, cost);
+    }
+    // A script is one event.
+    if env.session.in_script {
+        return;
     }
     let threshold_ms = env.config.latency_monitor_threshold_ms;
     if threshold_ms > 0 && elapsed / 1_000_000 >= threshold_ms as u64 {

@@ -13,7 +13,7 @@ use crate::command::{Group, PlanInput, PlanRule, flag};
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::effects::Effects;
-use crate::engine::{Engine, Worker, WorkerSeat};
+use crate::engine::{Engine, ErrorCounts, Worker, WorkerSeat};
 use crate::error::CmdError;
 use crate::evict::Room;
 use crate::host::Wait;
@@ -248,7 +248,9 @@ impl Engine {
             env.reply.truncate(start);
             env.reply.error(error.text());
             if !error.is_counted() {
-                self.errors.count(error.code());
+                let is_script = command.row.group == Group::Scripting;
+                let count = if is_script { ErrorCounts::count_invented } else { ErrorCounts::count };
+                count(&self.errors, error.code());
                 env.worker.stats.error_replies.add(1);
             }
         }

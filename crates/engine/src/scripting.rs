@@ -199,7 +199,7 @@ impl Host for ScriptHost<'_, '_, '_> {
 
     fn count_error(&mut self, text: &[u8]) {
         let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-        self.ctx.engine.errors.count(std::str::from_utf8(code).unwrap_or("ERR"));
+        self.ctx.engine.errors.count_invented(std::str::from_utf8(code).unwrap_or("ERR"));
         self.ctx.worker.stats.error_replies.add(1);
     }
 

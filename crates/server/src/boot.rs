@@ -26,7 +26,7 @@ use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::supervise::{self, Supervision};
 use crate::worker::{self, WorkerContext};
-use crate::{crash, defrag, facts, signals, system, timer};
+use crate::{crash, defrag, facts, governor, signals, system, timer};
 
 /// Why the process cannot start; printed before it ends.
 pub struct Fatal(pub String);
@@ -98,9 +98,11 @@ fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<
     let workers = config.workers();
     let inboxes = (0..workers).map(|_| Inbox::new().map(Arc::new)).collect::<io::Result<Arc<[_]>>>()?;
     let process = Arc::new(Process::new(launch, &HostDisk, supervision, inboxes)?);
+    let limit = config.memory_limit();
     let engine = Engine::new(config, Box::new(ServerHost(Arc::clone(&process))), workers, unix_now());
     engine.loading.store(true, Ordering::Relaxed);
     process.set_engine(Arc::new(engine));
+    governor::set_limit(process.engine(), limit);
     Ok(process)
 }
 

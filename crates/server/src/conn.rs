@@ -152,7 +152,7 @@ const FILLING_FACTOR: usize = 16;
 const FILLING_LEAST: usize = 2 * 1024;
 const FILLING_MOST: usize = 1 << 20;
 /// Blocks below it lie among others, on pages that are memory anyhow.
-const RESERVED_LEAST: usize = 32 * 1024;
+const RESERVED_LEAST: usize = 512 * 1024;
 
 impl Input {
     pub fn memory(&self) -> usize {

@@ -21,16 +21,22 @@ const PURGE_LEAST: usize = 1 << 20;
 /// One look at a time.
 static LOOKING: Mutex<()> = Mutex::new(());
 
-/// Brings the verdict on memory up to date; `limit` 0 is none.
-pub fn look(engine: &Engine, limit: u64) {
+/// From now on so many bytes are the limit; 0 is none.
+pub fn set_limit(engine: &Engine, limit: u64) {
     look_around(engine, limit, &LOOKING.lock());
+}
+
+/// Brings the verdict on memory up to date.
+pub fn look(engine: &Engine) {
+    let turn = LOOKING.lock();
+    look_around(engine, engine.memory.limit(), &turn);
 }
 
 /// The same, for whoever has taken much memory: the timer may have to wait for a processor meanwhile.
 /// Somebody else's look will do.
-pub fn look_again(engine: &Engine, limit: u64) {
+pub fn look_again(engine: &Engine) {
     if let Some(turn) = LOOKING.try_lock() {
-        look_around(engine, limit, &turn);
+        look_around(engine, engine.memory.limit(), &turn);
     }
 }
 

@@ -274,7 +274,7 @@ impl Host for ServerHost {
             }
             "maxclients" => boot::admit_clients(config),
             "maxmemory" => {
-                governor::look(self.0.engine(), config.memory_limit());
+                governor::set_limit(self.0.engine(), config.memory_limit());
                 Ok(())
             }
             "oom-score-adj" | "oom-score-adj-values" => self

@@ -253,7 +253,7 @@ impl<'a> Load<'a> {
     ) -> Result<Load<'a>, String> {
         let config = engine.config();
         let reader = Reader::new(file, &read_options(&config)).map_err(|error| error.to_string())?;
-        governor::look(engine, config.memory_limit());
+        governor::look(engine);
         Ok(Load {
             engine,
             progress,
@@ -303,7 +303,7 @@ impl<'a> Load<'a> {
                 if begin.elapsed() >= NOTICEABLE {
                     takes_long();
                 }
-                governor::look(self.engine, self.engine.config().memory_limit());
+                governor::look(self.engine);
                 if reported.elapsed() >= REPORT_EVERY {
                     reported = Instant::now();
                     self.progress.log_state();

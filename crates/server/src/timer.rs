@@ -46,7 +46,7 @@ pub fn run(process: &Arc<Process>) -> ! {
         thread::sleep(step);
         // What it has allocated itself is in what it sees next.
         timer.evictor.meter.report(&process.engine().memory);
-        governor::look(process.engine(), limit);
+        governor::look(process.engine());
         if limit > 0 {
             timer.make_room(&config);
         }

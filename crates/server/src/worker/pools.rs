@@ -101,7 +101,7 @@ impl Worker {
         self.seat.evictor.meter.report(&self.engine.memory);
         let limit = self.seat.config.memory_limit();
         if limit > 0 && self.engine.memory.is_near() {
-            governor::look_again(&self.engine, limit);
+            governor::look_again(&self.engine);
         }
     }
 
