@@ -151,7 +151,7 @@ const DROPPED_AT_ONCE: usize = 64 * 1024;
 const FILLING_FACTOR: usize = 16;
 const FILLING_LEAST: usize = 2 * 1024;
 const FILLING_MOST: usize = 1 << 20;
-/// Blocks below it lie among others, on pages that are memory anyhow.
+/// Smaller blocks count whole, as in Redis: what was announced is what a client holds.
 const RESERVED_LEAST: usize = 512 * 1024;
 
 impl Input {
