@@ -181,18 +181,7 @@ fn open_table(lua: Lua, machine: &mut Shared) {
 
 /// The greatest index of the table on top, if it is to be an array.
 fn array_len(lua: Lua, settings: &Settings) -> Option<c_int> {
-    let (mut highest, mut count) = (0.0_f64, 0_i64);
-    lua.push_nil();
-    while lua.next(-2) {
-        lua.pop(1);
-        let key = if lua.kind(-1) == NUMBER { lua.number(-1) } else { 0.0 };
-        if key < 1.0 || key.fract() != 0.0 || key > f64::from(c_int::MAX) {
-            lua.pop(1);
-            return None;
-        }
-        (highest, count) = (highest.max(key), count + 1);
-    }
-    let len = highest as c_int;
+    let (count, len) = lua.indexes()?;
     let is_sparse = settings.sparse_ratio > 0
         && i64::from(len) > count.saturating_mul(settings.sparse_ratio)
         && i64::from(len) > settings.sparse_safe;

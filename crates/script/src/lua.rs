@@ -226,6 +226,22 @@ impl Lua {
         unsafe { ffi::lua_next(self.0, table) != 0 }
     }
 
+    /// How many keys the table on top has, and the greatest: if all are whole numbers from 1 on.
+    pub(crate) fn indexes(self) -> Option<(i64, c_int)> {
+        let (mut count, mut greatest) = (0, 0);
+        self.push_nil();
+        while self.next(-2) {
+            self.pop(1);
+            let key = if self.kind(-1) == NUMBER { self.number(-1) } else { 0.0 };
+            if key < 1.0 || key.fract() != 0.0 || key > f64::from(c_int::MAX) {
+                self.pop(1);
+                return None;
+            }
+            (count, greatest) = (count + 1, greatest.max(key as c_int));
+        }
+        Some((count, greatest))
+    }
+
     /// Bytes of a string, the border of a table.
     pub(crate) fn len(self, index: c_int) -> usize {
         // SAFETY: as said above the block.

@@ -91,18 +91,8 @@ fn pack_map(lua: Lua, machine: &mut Shared, depth: usize) {
 
 /// The length of the table on top, if its keys are 1 to that, without a hole.
 fn array_len(lua: Lua) -> Option<usize> {
-    let (mut count, mut highest) = (0, 0);
-    lua.push_nil();
-    while lua.next(-2) {
-        lua.pop(1);
-        let key = if lua.kind(-1) == NUMBER { lua.number(-1) } else { 0.0 };
-        if key < 1.0 || key.fract() != 0.0 || key > f64::from(c_int::MAX) {
-            lua.pop(1);
-            return None;
-        }
-        (count, highest) = (count + 1, (key as usize).max(highest));
-    }
-    (count == highest).then_some(count)
+    let (count, highest) = lua.indexes()?;
+    (count == i64::from(highest)).then_some(highest as usize)
 }
 
 /// What stands before a length: the short form with its bits and greatest length, then the markers of

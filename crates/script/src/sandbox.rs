@@ -231,24 +231,25 @@ unsafe extern "C-unwind" fn guarded_call(state: State) -> c_int {
     unsafe { function(state) }
 }
 
-unsafe extern "C-unwind" fn rawget(state: State) -> c_int {
-    let lua = Lua(state);
+/// Leaves a table and a key: what the door guards in place of a door.
+fn open_door(lua: Lua) {
     lua.check_kind(1, TABLE);
     lua.set_top(2);
     if push_guarded(lua) {
         lua.replace(1);
     }
+}
+
+unsafe extern "C-unwind" fn rawget(state: State) -> c_int {
+    let lua = Lua(state);
+    open_door(lua);
     lua.raw_get(1);
     1
 }
 
 unsafe extern "C-unwind" fn next(state: State) -> c_int {
     let lua = Lua(state);
-    lua.check_kind(1, TABLE);
-    lua.set_top(2);
-    if push_guarded(lua) {
-        lua.replace(1);
-    }
+    open_door(lua);
     if lua.next(1) {
         return 2;
     }
