@@ -187,14 +187,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for news, and adds the connections that are to be read again.
+    /// The connections that are to be read again, then the news: who waits longer is served first.
     #[inline]
     fn collect_news(&mut self, timeout: Duration) -> io::Result<()> {
         self.news.clear();
         self.served = 0;
-        self.poller.wait(timeout, &mut self.news)?;
         self.news.extend(self.again.drain(..).map(|slot| Ready::to_read(slot as usize)));
-        Ok(())
+        self.poller.wait(timeout, &mut self.news)
     }
 
     #[inline]
