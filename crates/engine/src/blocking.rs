@@ -459,8 +459,7 @@ impl Engine {
     #[cold]
     pub(crate) fn serve_ready(&self, seat: &mut WorkerSeat, guard: &mut Guard<'_>) {
         // What made the keys ready may have taken long, and they may have expired since.
-        let now = UnixMs(self.host.unix_us() / 1000);
-        seat.worker.now = now.max(seat.worker.now);
+        seat.worker.read_clocks(&*self.host);
         // What is served may make further keys ready.
         while !seat.effects.ready.is_empty() {
             for key in std::mem::take(&mut seat.effects.ready) {

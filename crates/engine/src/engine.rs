@@ -282,8 +282,10 @@ pub struct Worker {
     pub id: WorkerId,
     pub stats: Arc<WorkerStats>,
     pub rng: Rng,
-    /// Wall clock of this tick.
+    /// Wall clock, as old as `CLOCK_EVERY_NS` when a command begins.
     pub now: UnixMs,
+    /// Monotonic clock when `now` was read.
+    now_ns: u64,
     /// Monotonic clock when the last command ended: where the next one begins.
     pub clock_ns: u64,
     /// Effects of the transaction that is running, in place of the log.
@@ -297,6 +299,27 @@ pub struct Worker {
     /// All was flushed: a dump is not to outlive what it holds.
     pub(crate) dump_is_stale: bool,
 }
+
+impl Worker {
+    /// Reads the clocks; returns the monotonic one.
+    pub fn read_clocks(&mut self, host: &dyn Host) -> u64 {
+        self.now = UnixMs(host.unix_us() / 1000);
+        self.clock_ns = host.monotonic_ns();
+        self.now_ns = self.clock_ns;
+        self.now_ns
+    }
+
+    /// Reads the wall clock anew behind what took long.
+    #[inline]
+    pub fn refresh_clock(&mut self, host: &dyn Host) {
+        if self.clock_ns.saturating_sub(self.now_ns) >= CLOCK_EVERY_NS {
+            self.read_clocks(host);
+        }
+    }
+}
+
+/// What comes behind something that took so long has a time of its own.
+const CLOCK_EVERY_NS: u64 = 1_000_000;
 
 /// A worker with what its commands borrow beside it.
 pub struct WorkerSeat {
@@ -327,6 +350,7 @@ impl WorkerSeat {
             stats,
             rng: Rng::from_seed(engine.host.random()),
             now: engine.started,
+            now_ns: 0,
             clock_ns: engine.host.monotonic_ns(),
             transaction: None,
             out_of_room: false,

@@ -1,5 +1,6 @@
 //! The one straight path of every command: from a client, from EXEC, from a log that is replayed.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use base::time::UnixMs;
@@ -121,6 +122,7 @@ impl Engine {
             let refusal = admit::unknown(&seat.config, session, argv);
             return self.refuse(seat, session, None, &refusal, reply);
         };
+        seat.worker.refresh_clock(&*self.host);
         // While a script runs for too long, nobody can make room.
         let may_make_room = self.memory.is_over() && !self.scripts.running.is_busy();
         let cramped = cut_short || may_make_room && self.is_cramped(seat, session, command);
@@ -139,11 +141,18 @@ impl Engine {
             self.wait_for_script(session, command);
         }
         let plan = self.plan_at(command, prepared.first_key, argv, session, seat.worker.now);
-        let give_up = || self.scripts.running.is_busy() && session.origin == Origin::Client;
+        let waited = Cell::new(false);
+        let give_up = || {
+            waited.set(true);
+            self.scripts.running.is_busy() && session.origin == Origin::Client
+        };
         let Some(mut guard) = self.store.lock_unless(&plan, &give_up) else {
             let refusal = self.scripts.running.busy_error();
             return self.refuse(seat, session, Some(command), &refusal, reply);
         };
+        if waited.get() {
+            seat.worker.read_clocks(&*self.host);
+        }
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
         let outcome = self.execute(&mut env, command, prepared.first_key, argv);

@@ -1,7 +1,6 @@
 //! Replays a log: its requests go the pipeline's one way, without a client, without being logged again, and
 //! without showing in statistics. What they answer is dropped.
 
-use base::time::UnixMs;
 use resp::reply::Reply;
 
 use crate::args::Argv;
@@ -24,8 +23,8 @@ pub struct Replay<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnknownCommand;
 
-/// So often the clock is read.
-const CLOCK_EVERY: u64 = 256;
+/// After so many requests the memory they took is counted.
+const METER_EVERY: u64 = 256;
 
 impl<'a> Replay<'a> {
     pub fn new(engine: &'a Engine) -> Replay<'a> {
@@ -40,8 +39,7 @@ impl<'a> Replay<'a> {
         if prepared.command.is_none() {
             return Err(UnknownCommand);
         }
-        if self.requests.is_multiple_of(CLOCK_EVERY) {
-            self.seat.worker.now = UnixMs(self.engine.host.unix_us() / 1000);
+        if self.requests.is_multiple_of(METER_EVERY) {
             self.seat.evictor.meter.report(&self.engine.memory);
         }
         self.requests += 1;

@@ -183,7 +183,11 @@ impl Worker {
         self.connections.recycle();
         let stats = &self.seat.worker.stats;
         stats.ticks.add(1);
-        stats.tick_ns.add(self.engine.host.monotonic_ns().saturating_sub(began_ns));
+        let ended_ns = self.engine.host.monotonic_ns();
+        stats.tick_ns.add(ended_ns.saturating_sub(began_ns));
+        // How long nothing can be due counts from here.
+        self.seat.worker.clock_ns = ended_ns;
+        self.seat.worker.refresh_clock(&*self.engine.host);
         Ok(())
     }
 
@@ -220,8 +224,7 @@ impl Worker {
     #[inline]
     fn begin_tick(&mut self) -> u64 {
         self.seat.refresh(&self.engine);
-        self.seat.worker.now = UnixMs(self.engine.host.unix_us() / 1000);
-        self.engine.host.monotonic_ns()
+        self.seat.worker.read_clocks(&*self.engine.host)
     }
 
     #[inline]

@@ -666,6 +666,13 @@ mod tests {
         );
     }
 
+    /// Both come in one tick: what follows what took long does not begin in the past.
+    #[test]
+    fn a_command_has_the_time_it_begins_at() {
+        let script = [("DEBUG SLEEP 1.5", "+OK"), ("SET lock v PX 1000", "+OK"), ("PTTL lock", "1000")];
+        check_script(&mut allowed(), &script);
+    }
+
     #[test]
     fn objects_are_described() {
         let mut test = allowed();
