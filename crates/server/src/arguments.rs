@@ -32,6 +32,8 @@ pub struct Launch {
     /// As it was called.
     pub program: String,
     pub arguments: Vec<String>,
+    /// Where it was called: what the arguments name is looked for there.
+    pub folder: PathBuf,
     /// Absolute.
     pub config_file: Option<PathBuf>,
     /// What came on standard input, kept for a process that is started again.
@@ -81,7 +83,8 @@ fn launch(program: String, arguments: Vec<String>) -> Invocation {
     };
     let config_file = line.config_file.map(|path| std::path::absolute(&path).unwrap_or_else(|_| path.into()));
     let (recover, options) = (!recovery.is_empty(), line.options);
-    Invocation::Serve(Box::new(Launch { program, arguments, config_file, stdin, recover, options }))
+    let folder = std::env::current_dir().unwrap_or_else(|_| ".".into());
+    Invocation::Serve(Box::new(Launch { program, arguments, folder, config_file, stdin, recover, options }))
 }
 
 impl Launch {

@@ -95,9 +95,7 @@ pub fn is_detached() -> bool {
 /// without exec would leave the child with one thread and whatever locks the others held.
 pub fn detach(launch: &Launch) -> io::Result<()> {
     let stdin = if launch.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
-    let mut child = Command::new(env::current_exe()?)
-        .arg0(&launch.program)
-        .args(&launch.arguments)
+    let mut child = again(launch)?
         .env(DETACHED, "yes")
         .stdin(stdin)
         .stdout(Stdio::null())
@@ -116,10 +114,17 @@ pub fn leave_session() {
 
 /// Runs the program again in the place of this process. Returns only if that fails.
 pub fn exec_again(launch: &Launch) -> io::Error {
-    match env::current_exe() {
-        Ok(program) => Command::new(program).arg0(&launch.program).args(&launch.arguments).exec(),
+    match again(launch) {
+        Ok(mut command) => command.exec(),
         Err(error) => error,
     }
+}
+
+/// The program with the same arguments, where it was called: by now the folder may be another.
+fn again(launch: &Launch) -> io::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.arg0(&launch.program).args(&launch.arguments).current_dir(&launch.folder);
+    Ok(command)
 }
 
 /// The file that holds the process's number, if one is wanted.

@@ -355,20 +355,21 @@ fn a_restart_keeps_the_process_and_the_saved_data() {
 
 #[test]
 fn a_server_in_the_background() {
-    let folder = std::env::temp_dir().join(format!("onefold-daemon-{}", std::process::id()));
+    let folder_name = format!("onefold-daemon-{}", std::process::id());
+    let folder = std::env::temp_dir().join(&folder_name);
     fs::create_dir_all(&folder).expect("a temporary folder");
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())
         .expect("free")
         .port();
-    let folder_name = folder.to_str().expect("plain text");
-    let output = run(&[
+    // The folder's name is relative to where the program is called, also for the process in the background.
+    let arguments = [
         "--port",
         &port.to_string(),
         "--bind",
         "127.0.0.1",
         "--dir",
-        folder_name,
+        &folder_name,
         "--save",
         "",
         "--daemonize",
@@ -377,7 +378,9 @@ fn a_server_in_the_background() {
         "the.pid",
         "--logfile",
         "the.log",
-    ]);
+    ];
+    let output = program().current_dir(std::env::temp_dir()).args(arguments).output();
+    let output = output.expect("the program runs");
     assert!(output.status.success() && output.stdout.is_empty());
     let mut client = connect(port);
     assert_eq!(client.run("PING"), Value::Simple(b"PONG".to_vec()));
