@@ -1,7 +1,11 @@
 //! What an entry's access clock of 24 bits says of its use: when it was used last, or changed last, or how
 //! often it was used. The policy decides which; this never decides what is evicted.
 
+use std::sync::Arc;
+
 use base::time::UnixMs;
+use rdb::Attributes;
+use store::snapshot::Uses;
 
 use crate::config::{Config, EvictionPolicy};
 
@@ -102,14 +106,32 @@ impl Access {
         }
     }
 
-    /// A clock that says: used `idle` seconds ago.
-    pub fn clock_idle_for(self, idle: i64) -> u32 {
-        self.fresh.wrapping_sub(idle as u32) & CLOCK_MASK
+    /// The clock of a key of which a payload or a dump tells how many seconds ago it was used, or how often;
+    /// what the policy does not use is ignored.
+    pub fn clock_told(self, idle_s: Option<u64>, frequency: Option<u8>) -> u32 {
+        match (idle_s, frequency) {
+            (Some(seconds), _) if !self.counts() => {
+                self.fresh.wrapping_sub(seconds.min(u64::from(CLOCK_MASK)) as u32) & CLOCK_MASK
+            }
+            (_, Some(frequency)) if self.counts() => clock_of(self.fresh >> 8, u32::from(frequency)),
+            _ => self.fresh,
+        }
     }
 
-    /// A clock that says: used so often, counted up to now.
-    pub fn clock_of_frequency(self, frequency: u8) -> u32 {
-        clock_of(self.fresh >> 8, u32::from(frequency))
+    /// What a dump tells of keys' use: nothing where the policy does not ask for it.
+    pub fn uses(self, policy: EvictionPolicy) -> Option<Uses> {
+        use EvictionPolicy::*;
+        match policy {
+            VolatileLfu | AllkeysLfu => Some(Arc::new(move |clock| Attributes {
+                freq: Some(self.frequency(clock) as u8),
+                ..Attributes::default()
+            })),
+            VolatileLru | AllkeysLru | VolatileLrm | AllkeysLrm => Some(Arc::new(move |clock| Attributes {
+                idle_s: Some(u64::from(self.idle_seconds(clock))),
+                ..Attributes::default()
+            })),
+            NoEviction | AllkeysRandom | VolatileRandom | VolatileTtl => None,
+        }
     }
 }
 
@@ -152,13 +174,13 @@ mod tests {
         assert_eq!(access(lrm, 160, 0).idle_seconds(access(lrm, 150, 0).read(before)), 60);
         assert_eq!(access(lrm, 160, 0).idle_seconds(access(lrm, 150, 0).changed(before)), 10);
         let wrapped = access(lru, 1 << 24, 0);
-        assert_eq!(wrapped.idle_seconds(wrapped.clock_idle_for(1000)), 1000);
+        assert_eq!(wrapped.idle_seconds(wrapped.clock_told(Some(1000), Some(9))), 1000);
     }
 
     #[test]
     fn counters_decay() {
         let now = access(EvictionPolicy::AllkeysLfu, 60 * 70_000, 0);
-        let used = now.clock_of_frequency(200);
+        let used = now.clock_told(Some(9), Some(200));
         let later = |minutes: i64| access(EvictionPolicy::AllkeysLfu, 60 * (70_000 + minutes), 0);
         assert_eq!(
             (now.frequency(used), later(7).frequency(used), later(700).frequency(used)),

@@ -6,6 +6,7 @@
 
 use crate::length::{self, WriteOptions};
 use crate::values::{self, ValueRef};
+use crate::writer::Attributes;
 use crate::{hash, list, stream, writer};
 use ds::hash::{FieldTable, HashRef};
 use ds::list::{ListRef, SharedNodes};
@@ -44,7 +45,7 @@ pub enum Shape {
 }
 
 /// The plan for a value; `None` for one that is not written in pieces.
-pub fn plan(key: &[u8], expires_at: Option<i64>, value: ValueRef<'_>) -> Option<Plan> {
+pub fn plan(key: &[u8], attributes: Attributes, value: ValueRef<'_>) -> Option<Plan> {
     let (body_len, count) = match value {
         ValueRef::Hash(HashRef::Table(table)) => (body_len(table), table.len()),
         ValueRef::Set(SetRef::Table(table)) => (table.rdb_len(), table.len()),
@@ -55,7 +56,7 @@ pub fn plan(key: &[u8], expires_at: Option<i64>, value: ValueRef<'_>) -> Option<
         _ => return None,
     };
     let mut head = Vec::new();
-    writer::write_head(&mut head, key, expires_at, value, &PLAIN);
+    writer::write_head(&mut head, key, attributes, value, &PLAIN);
     let version = values::version_needed(value);
     let by_pages = matches!(value, ValueRef::List(_) | ValueRef::Bytes(_)) && body_len >= BY_PAGES_LEAST;
     let mut plan = Plan { head, body_len, version, shape: Shape::Plain, by_pages, fixed: Vec::new() };

@@ -80,9 +80,7 @@ pub fn write_record_with(
     value: ValueRef<'_>,
     options: &WriteOptions,
 ) {
-    write_attributes(out, attributes);
-    out.push(values::type_code(value));
-    length::write_string(out, key, options);
+    write_head(out, key, attributes, value, options);
     values::write_value(out, value, options);
 }
 
@@ -90,11 +88,11 @@ pub fn write_record_with(
 pub fn write_string_head(
     out: &mut Vec<u8>,
     key: &[u8],
-    expires_at: Option<i64>,
+    attributes: Attributes,
     len: usize,
     options: &WriteOptions,
 ) {
-    write_head(out, key, expires_at, ValueRef::Bytes(&[]), options);
+    write_head(out, key, attributes, ValueRef::Bytes(&[]), options);
     length::write_len(out, len as u64);
 }
 
@@ -102,11 +100,11 @@ pub fn write_string_head(
 pub(crate) fn write_head(
     out: &mut Vec<u8>,
     key: &[u8],
-    expires_at: Option<i64>,
+    attributes: Attributes,
     value: ValueRef<'_>,
     options: &WriteOptions,
 ) {
-    write_attributes(out, Attributes { expires_at, ..Attributes::default() });
+    write_attributes(out, attributes);
     out.push(values::type_code(value));
     length::write_string(out, key, options);
 }

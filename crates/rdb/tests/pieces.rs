@@ -16,7 +16,7 @@ use ds::set::{MemberTable, SetRef};
 use ds::sorted_set::{ScoredTable, SortedSetRef};
 use ds::stream::{IdempotenceLimits, NodeLimits, Pending, References, Stream, StreamId};
 use rdb::pieces::{Plan, Shape, place, plan, write_piece};
-use rdb::{Item, Object, ReadOptions, Reader, ValueRef, write_eof, write_header};
+use rdb::{Attributes, Item, Object, ReadOptions, Reader, ValueRef, write_eof, write_header};
 
 /// Puts a body together: pieces stand where they say, or one behind the other.
 #[derive(Clone)]
@@ -119,7 +119,8 @@ fn read(head: &[u8], body: &Body) -> Object {
 const KEY: &[u8] = b"the key";
 
 fn planned(value: ValueRef<'_>) -> Plan {
-    plan(KEY, Some(9), value).expect("it is written in pieces")
+    plan(KEY, Attributes { expires_at: Some(9), ..Attributes::default() }, value)
+        .expect("it is written in pieces")
 }
 
 /// A number of any length up to so many bits.

@@ -22,12 +22,13 @@ use std::time::{Duration, Instant};
 use base::bytes::escape;
 use base::time::UnixMs;
 use engine::Engine;
+use engine::access::Access;
 use engine::config::{BeyondMemory, Config, SanitizePayload};
 use engine::engine::thresholds;
 use engine::functions::LoadTime;
 use engine::host::LoadStatus;
 use parking_lot::Mutex;
-use rdb::{Batch, HashObject, Item, Object, RawValue, ReadOptions, Reader};
+use rdb::{Attributes, Batch, HashObject, Item, Object, RawValue, ReadOptions, Reader};
 use rustix::process::{Resource, getrlimit};
 use store::{DbIndex, Entry, Key, Plan, ShardId};
 
@@ -207,8 +208,8 @@ struct Load<'a> {
     engine: &'a Engine,
     progress: &'a Progress,
     now: UnixMs,
-    /// The access clock of every key: all were used last now.
-    clock: u32,
+    /// For keys' access clocks: of what the dump tells nothing, that was used last now.
+    access: Access,
     key_delay: i64,
     beyond: BeyondMemory,
     /// Keys evicted before it began.
@@ -258,7 +259,7 @@ impl<'a> Load<'a> {
             engine,
             progress,
             now,
-            clock: (now.seconds() & 0xff_ffff) as u32,
+            access: Access::at(now, &config, 0),
             key_delay: config.key_load_delay_us,
             beyond,
             evicted_before: engine.evicted_keys.load(Ordering::Relaxed),
@@ -277,6 +278,11 @@ impl<'a> Load<'a> {
         let evicted = self.engine.evicted_keys.load(Ordering::Relaxed) - self.evicted_before;
         if evicted > 0 {
             LOG.warning(&format!("Keys evicted while loading, to stay within maxmemory: {evicted}."));
+        }
+        governor::look(self.engine);
+        if self.engine.memory.is_over() {
+            let reason = room::beyond_memory(&self.engine.config());
+            LOG.warning(&format!("{reason}: commands that need memory are refused until there is room."));
         }
         Ok(self.input.into_inner().reader.offset())
     }
@@ -429,7 +435,7 @@ impl<'a> Load<'a> {
     fn load_batch(&self, db: DbIndex, batch: &Batch, arrivals: &mut Arrivals) -> Result<(), (u64, String)> {
         let mut records = batch.records();
         while let Some(record) = records.next().map_err(|error| (error.offset, error.to_string()))? {
-            self.arrive(&record.key, record.attributes.expires_at, record.value, arrivals);
+            self.arrive(&record.key, record.attributes, record.value, arrivals);
             if self.key_delay != 0 {
                 self.insert_all(db, arrivals).map_err(|second| self.duplicate(db, &second))?;
                 thread::sleep(delay(self.key_delay, 1));
@@ -446,22 +452,31 @@ impl<'a> Load<'a> {
         record: rdb::Record,
         arrivals: &mut Arrivals,
     ) -> Result<(), (u64, String)> {
-        self.arrive(&record.key, record.expires_at, RawValue::Object(record.value), arrivals);
+        self.arrive_decoded(record, arrivals);
         self.insert_all(db, arrivals).map_err(|second| self.duplicate(db, &second))
     }
 
+    /// As `arrive`; returns the key.
+    fn arrive_decoded(&self, record: rdb::Record, arrivals: &mut Arrivals) -> Vec<u8> {
+        let rdb::Record { key, expires_at, idle_s, freq, value } = record;
+        self.arrive(&key, Attributes { expires_at, idle_s, freq }, RawValue::Object(value), arrivals);
+        key
+    }
+
     /// Makes an entry of a key that has not expired, with its last field if it is a hash.
-    fn arrive(&self, key: &[u8], expires_at: Option<i64>, value: RawValue<'_>, arrivals: &mut Arrivals) {
+    fn arrive(&self, key: &[u8], attributes: Attributes, value: RawValue<'_>, arrivals: &mut Arrivals) {
+        let Attributes { expires_at, idle_s, freq } = attributes;
         if expires_at.is_some_and(|at| at <= self.now.0) || self.has_no_field_left(&value) {
             arrivals.expired += 1;
             return;
         }
+        let clock = self.access.clock_told(idle_s, freq);
         let entry = match value {
-            RawValue::Text(Cow::Borrowed(text)) => Entry::from_text(key, text, expires_at, self.clock),
+            RawValue::Text(Cow::Borrowed(text)) => Entry::from_text(key, text, expires_at, clock),
             RawValue::Text(Cow::Owned(text)) => {
-                Entry::from_object(key, Object::Bytes(text), expires_at, self.clock)
+                Entry::from_object(key, Object::Bytes(text), expires_at, clock)
             }
-            RawValue::Object(object) => Entry::from_object(key, object, expires_at, self.clock),
+            RawValue::Object(object) => Entry::from_object(key, object, expires_at, clock),
         };
         let hash = Key::new(key).hash;
         arrivals.shards[usize::from(self.engine.store.shard_of(hash).0)].push((hash, entry));

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use base::time::UnixMs;
+use engine::access::Access;
 use engine::config::Config;
 use engine::functions::Libraries;
 use engine::host::{SaveRefused, SaveStarted, SaveStatus, Wait};
@@ -462,13 +463,14 @@ impl Cut {
     fn make_and(engine: &Engine, at_cut: impl FnOnce()) -> Result<Cut, SaveError> {
         let mut guard = engine.store.lock(&Plan::All);
         let begin = Instant::now();
-        let (dirty, snapshot) = (engine.dirty(), Snapshot::begin(&mut guard));
+        let (config, at) = (engine.config(), UnixMs(engine.host.unix_us() / 1000));
+        let uses = Access::at(at, &config, 0).uses(config.maxmemory_policy);
+        let (dirty, snapshot) = (engine.dirty(), Snapshot::begin_telling(&mut guard, uses));
         let snapshot = snapshot.ok_or(SaveError::TooMany)?;
         let libraries = engine.functions.snapshot();
         at_cut();
-        let at = UnixMs(engine.host.unix_us() / 1000);
         drop(guard);
-        Ok(Cut { snapshot, libraries, config: engine.config(), at, dirty, held: begin.elapsed() })
+        Ok(Cut { snapshot, libraries, config, at, dirty, held: begin.elapsed() })
     }
 }
 

@@ -284,3 +284,31 @@ fn what_no_recovery_helps_against_is_refused() {
         assert_eq!(fs::read(folder.0.join("dump.rdb")).expect("it is there"), bytes);
     }
 }
+
+/// Where keys go by age or frequency a dump tells both, and who loads it goes on from there.
+#[test]
+fn keys_stay_as_old_and_as_often_used_as_they_were() {
+    let check = |policy: &str, restored: [&[u8]; 2], field: &str, expected: std::ops::RangeInclusive<i64>| {
+        let mut server =
+            start(&["--maxmemory", "1gb", "--maxmemory-policy", policy, "--enable-debug-command", "yes"]);
+        let mut client = server.client();
+        let large = vec![b'x'; 1 << 20];
+        ok(client.run("SET text v"));
+        ok(client.call(&[b"SET".as_slice(), b"large", &large]));
+        client.run("SADD set a b");
+        for key in ["text", "large", "set"] {
+            let payload = client.run(&format!("DUMP {key}"));
+            let payload = payload.as_bytes().expect("a payload");
+            let words = [b"RESTORE", key.as_bytes(), b"0", payload, b"REPLACE", restored[0], restored[1]];
+            ok(client.call(&words));
+        }
+        ok(client.run("DEBUG RELOAD"));
+        for key in ["text", "large", "set"] {
+            let value = client.run(&format!("OBJECT {field} {key}")).as_i64().expect("a number");
+            assert!(expected.contains(&value), "{policy}: {key}: {value}");
+        }
+        server.stop();
+    };
+    check("allkeys-lfu", [b"FREQ", b"200"], "FREQ", 190..=200);
+    check("volatile-lru", [b"IDLETIME", b"1000"], "IDLETIME", 1000..=1100);
+}

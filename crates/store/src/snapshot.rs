@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 use base::limits;
 use ds::table::{SlotId, WalkPosition};
-use rdb::{ValueRef, WriteOptions, write_record, write_string_head};
+use rdb::{Attributes, ValueRef, WriteOptions, write_record_with, write_string_head};
 
 use crate::db::{Db, DbIndex, Garbage, Key};
 use crate::entry::{Entry, EntryRef, Payload, Type};
@@ -64,6 +64,13 @@ impl Output {
     }
 }
 
+/// What a snapshot says of a key's use, which its access clock tells: the expiry is not part of it.
+pub type Uses = Arc<dyn Fn(u32) -> Attributes + Send + Sync>;
+
+fn attributes(clock: u32, expires_at: Option<i64>, uses: Option<&Uses>) -> Attributes {
+    Attributes { expires_at, ..uses.map_or_else(Attributes::default, |uses| uses(clock)) }
+}
+
 /// Entries of one database as they were at the cut, copied, not yet encoded.
 pub struct Block {
     pub db: DbIndex,
@@ -71,6 +78,7 @@ pub struct Block {
     pub keys: usize,
     /// The lowest RDB version that holds them.
     pub version: u32,
+    uses: Option<Uses>,
     bytes: Vec<u8>,
     shared: VecDeque<SharedString>,
     /// Bytes of memory it holds that nobody else does.
@@ -82,7 +90,7 @@ pub struct Block {
 /// A string in a block of its own, kept alive until it is written.
 pub struct SharedString {
     key: Box<[u8]>,
-    expires_at: Option<i64>,
+    attributes: Attributes,
     value: Arc<Vec<u8>>,
 }
 
@@ -92,9 +100,9 @@ const ENCODED: u8 = 1;
 const RECORD_HEAD_LEN: usize = 1 + size_of::<u64>();
 
 impl Block {
-    fn new(db: DbIndex) -> Block {
-        let (bytes, shared) = (Vec::new(), VecDeque::new());
-        Block { db, keys: 0, version: rdb::format::VERSION_PLAIN, bytes, shared, memory: 0, shared_len: 0 }
+    fn new(db: DbIndex, uses: Option<Uses>) -> Block {
+        let (version, shared) = (rdb::format::VERSION_PLAIN, VecDeque::new());
+        Block { db, keys: 0, version, uses, bytes: Vec::new(), shared, memory: 0, shared_len: 0 }
     }
 
     fn push(&mut self, entry: EntryRef<'_>) {
@@ -106,7 +114,7 @@ impl Block {
                 self.shared_len += value.bytes().len();
                 self.shared.push_back(SharedString {
                     key: entry.key().into(),
-                    expires_at: entry.expires_at(),
+                    attributes: attributes(entry.clock(), entry.expires_at(), self.uses.as_ref()),
                     value: value.to_arc(),
                 });
             }
@@ -138,13 +146,12 @@ impl Block {
 
     /// A large collection: its record is made here, under the shard's lock, in the plain form.
     fn push_encoded(&mut self, entry: EntryRef<'_>) {
-        let value = value_ref(entry);
-        self.version = self.version.max(rdb::version_needed(value));
+        self.version = self.version.max(rdb::version_needed(value_ref(entry)));
         self.bytes.push(ENCODED);
         let at = self.bytes.len() + size_of::<u64>();
         self.bytes.resize(at, 0);
         let options = WriteOptions { compress: false };
-        write_record(&mut self.bytes, entry.key(), entry.expires_at(), value, &options);
+        encode_entry(&mut self.bytes, entry, self.uses.as_ref(), &options);
         let len = (self.bytes.len() - at) as u64;
         self.bytes[at - size_of::<u64>()..at].copy_from_slice(&len.to_le_bytes());
     }
@@ -156,7 +163,8 @@ impl Block {
             let ([kind, len @ ..], behind) = rest.split_first_chunk::<RECORD_HEAD_LEN>()?;
             let (record, after) = behind.split_at(u64::from_le_bytes(*len) as usize);
             rest = after;
-            Some(if *kind == IMAGE { Record::Image(record) } else { Record::Encoded(record) })
+            let uses = self.uses.as_ref();
+            Some(if *kind == IMAGE { Record::Image(record, uses) } else { Record::Encoded(record) })
         });
         copied.chain(self.shared.iter().map(Record::Shared))
     }
@@ -165,7 +173,7 @@ impl Block {
 /// One entry of a block.
 #[derive(Clone, Copy)]
 pub enum Record<'a> {
-    Image(&'a [u8]),
+    Image(&'a [u8], Option<&'a Uses>),
     Encoded(&'a [u8]),
     Shared(&'a SharedString),
 }
@@ -175,14 +183,14 @@ impl<'a> Record<'a> {
     /// of a large value nothing is copied. A small one has no rest.
     pub fn encode(self, out: &mut Vec<u8>, options: &WriteOptions) -> &'a [u8] {
         match self {
-            Record::Image(image) => encode_entry(out, EntryRef::from_image(image), options),
+            Record::Image(image, uses) => encode_entry(out, EntryRef::from_image(image), uses, options),
             Record::Encoded(record) => return record,
             Record::Shared(shared) if options.compress && shared.value.len() <= COMPRESSED_LEN_MAX => {
                 let value = ValueRef::Bytes(&shared.value);
-                write_record(out, &shared.key, shared.expires_at, value, options);
+                write_record_with(out, &shared.key, shared.attributes, value, options);
             }
             Record::Shared(shared) => {
-                write_string_head(out, &shared.key, shared.expires_at, shared.value.len(), options);
+                write_string_head(out, &shared.key, shared.attributes, shared.value.len(), options);
                 return &shared.value;
             }
         }
@@ -194,8 +202,9 @@ impl<'a> Record<'a> {
 const COMPRESSED_LEN_MAX: usize = 1 << 20;
 
 /// Appends the RDB record of one entry.
-pub fn encode_entry(out: &mut Vec<u8>, entry: EntryRef<'_>, options: &WriteOptions) {
-    write_record(out, entry.key(), entry.expires_at(), value_ref(entry), options);
+fn encode_entry(out: &mut Vec<u8>, entry: EntryRef<'_>, uses: Option<&Uses>, options: &WriteOptions) {
+    let attributes = attributes(entry.clock(), entry.expires_at(), uses);
+    write_record_with(out, entry.key(), attributes, value_ref(entry), options);
 }
 
 /// The entry's value as the RDB writer takes it.
@@ -225,7 +234,7 @@ pub struct Capture {
 
 impl Capture {
     fn new(sink: &Arc<Sink>, at_cut: DbIndex) -> Capture {
-        Capture { sink: Arc::clone(sink), at_cut, block: Block::new(at_cut) }
+        Capture { sink: Arc::clone(sink), at_cut, block: Block::new(at_cut, sink.uses.clone()) }
     }
 
     /// The snapshot's.
@@ -251,7 +260,8 @@ impl Capture {
 
     fn hand_over(&mut self) {
         if self.block.keys > 0 {
-            let mut block = std::mem::replace(&mut self.block, Block::new(self.at_cut));
+            let mut block =
+                std::mem::replace(&mut self.block, Block::new(self.at_cut, self.sink.uses.clone()));
             block.trim();
             self.sink.push(Output::Entries(block));
         }
@@ -310,11 +320,20 @@ struct Place {
 impl Snapshot {
     /// The cut. `guard` holds every shard. `None` if `limits::SNAPSHOTS_MOST` snapshots run already.
     pub fn begin(guard: &mut Guard<'_>) -> Option<Snapshot> {
-        Snapshot::begin_with(guard, limits::SNAPSHOT_LARGE)
+        Snapshot::begin_telling(guard, None)
+    }
+
+    /// As `begin`, with what is told of keys' use.
+    pub fn begin_telling(guard: &mut Guard<'_>, uses: Option<Uses>) -> Option<Snapshot> {
+        Snapshot::begin_as(guard, limits::SNAPSHOT_LARGE, uses)
     }
 
     /// As `begin`; collections of `large` bytes and more are saved in pieces.
     pub fn begin_with(guard: &mut Guard<'_>, large: u64) -> Option<Snapshot> {
+        Snapshot::begin_as(guard, large, None)
+    }
+
+    fn begin_as(guard: &mut Guard<'_>, large: u64, uses: Option<Uses>) -> Option<Snapshot> {
         assert!(guard.holds_all(), "a cut is made under all locks");
         let store = guard.store();
         // Under all locks nobody else begins one.
@@ -325,7 +344,7 @@ impl Snapshot {
         let number = store.snapshot_number.fetch_add(1, Ordering::Relaxed) + 1;
         let captures =
             guard.shards().map(|(_, shard)| shard.dbs().filter(|(_, db)| !db.is_empty()).count()).sum();
-        let sink = Sink::new(store, number, large, captures);
+        let sink = Sink::new(store, number, (large, uses), captures);
         let mut counts = vec![DbCounts::default(); store.databases() as usize];
         for (_, shard) in guard.shards() {
             for (index, db) in shard.dbs().filter(|(_, db)| !db.is_empty()) {
@@ -554,7 +573,7 @@ struct Walked {
 /// Copies the entries of one quantum, up to the first that is large: that one is begun. At the end the
 /// snapshot lets go of the database.
 fn walk_db(db: &mut Db, sink: &Arc<Sink>, at_cut: DbIndex, from: WalkPosition) -> Walked {
-    let mut block = Block::new(at_cut);
+    let mut block = Block::new(at_cut, sink.uses.clone());
     let mut large: Option<Box<[u8]>> = None;
     let next = db.table_mut().snapshot_walk(sink.number, from, limits::SNAPSHOT_WALK_LINES, &mut |entry| {
         if pieces::rdb_len(entry) >= sink.large {

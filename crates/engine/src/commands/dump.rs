@@ -169,14 +169,9 @@ impl RestoreOptions {
         Ok(options)
     }
 
-    /// The access clock of the new key; what the policy in force does not use is ignored.
+    /// The access clock of the new key.
     fn clock(&self, ctx: &Ctx) -> u32 {
-        let access = ctx.keys.access;
-        match (self.idle_s, self.frequency) {
-            (Some(idle), _) if !access.counts() => access.clock_idle_for(idle),
-            (_, Some(frequency)) if access.counts() => access.clock_of_frequency(frequency),
-            _ => access.fresh,
-        }
+        ctx.keys.access.clock_told(self.idle_s.map(|seconds| seconds as u64), self.frequency)
     }
 }
 

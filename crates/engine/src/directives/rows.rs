@@ -1036,9 +1036,8 @@ pub static DIRECTIVES: &[Directive] = &[
         |c| Value::Choice(c.load_beyond_maxmemory as usize),
         |c, v| c.load_beyond_maxmemory = BeyondMemory::ALL[v.choice()],
         "What becomes of a dump, at the start, that takes more memory than maxmemory allows: keys are evicted \
-         as maxmemory-policy says, and if it names none the dump is refused; it is refused; or it is loaded \
-         all the same. From an append-only file no key is evicted while it is loaded. Not in Redis, which \
-         loads.",
+         as maxmemory-policy says, and where it lets none go all is loaded; it is refused; or it is loaded all \
+         the same. From an append-only file no key is evicted while it is loaded. Not in Redis, which loads.",
     ),
     served(
         "maxmemory-samples",

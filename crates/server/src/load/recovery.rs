@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use base::bytes::escape;
-use rdb::{Error, ErrorKind, Item, RawValue, Stage};
+use rdb::{Error, ErrorKind, Item, Stage};
 use store::DbIndex;
 
 use super::room::RoomMaker;
@@ -85,11 +85,11 @@ fn step(
 }
 
 fn insert(load: &Load<'_>, db: DbIndex, record: rdb::Record, arrivals: &mut Arrivals, losses: &mut Losses) {
-    load.arrive(&record.key, record.expires_at, RawValue::Object(record.value), arrivals);
+    let key = load.arrive_decoded(record, arrivals);
     if load.insert_all(db, arrivals).is_err() {
         arrivals.count = 0;
         losses.duplicates += 1;
-        losses.note(|| format!("RDB has duplicated key {} in DB {}", escape(&record.key), db.0));
+        losses.note(|| format!("RDB has duplicated key {} in DB {}", escape(&key), db.0));
     }
 }
 

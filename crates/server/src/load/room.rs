@@ -1,5 +1,5 @@
-//! Room for what is loaded. A dump may be larger than `maxmemory`: then keys give way as the policy says, or
-//! the load ends, as it is configured. It never judges how much is in use.
+//! Room for what is loaded. A dump may be larger than `maxmemory`: then keys give way as far as the policy
+//! lets them, or the load ends, as it is configured. It never judges how much is in use.
 
 use base::random::Rng;
 use base::time::UnixMs;
@@ -22,31 +22,25 @@ impl RoomMaker {
         RoomMaker { beyond, evictor, rng }
     }
 
-    /// Makes room after something was loaded, for as long as it takes. The error says that there is none.
+    /// Makes room after something was loaded, for as long as it takes. Where no key may go the load goes on: what
+    /// a server has saved it must be able to load. The error says that a dump of this length is refused.
     pub fn make_room(&mut self, engine: &Engine, config: &Config, now: UnixMs) -> Result<(), String> {
         self.evictor.meter.report(&engine.memory);
-        while self.beyond != BeyondMemory::Load && engine.memory.is_over() {
-            let room = match self.beyond {
-                BeyondMemory::Evict => self.evictor.make_room(engine, config, now, &mut self.rng),
-                _ => Room::Nothing,
-            };
-            match room {
-                Room::Enough => break,
-                Room::Later => {}
-                Room::Nothing => return Err(refusal(config)),
+        while engine.memory.is_over() {
+            match self.beyond {
+                BeyondMemory::Load => break,
+                BeyondMemory::Refuse => return Err(beyond_memory(config)),
+                BeyondMemory::Evict => match self.evictor.make_room(engine, config, now, &mut self.rng) {
+                    Room::Enough | Room::Nothing => break,
+                    Room::Later => {}
+                },
             }
         }
         Ok(())
     }
 }
 
-fn refusal(config: &Config) -> String {
-    format!(
-        "The data takes more memory than maxmemory allows ({} bytes){}",
-        config.memory_limit(),
-        match config.load_beyond_maxmemory {
-            BeyondMemory::Evict => ", and maxmemory-policy lets no key go",
-            _ => "",
-        }
-    )
+/// More was loaded than there is room for.
+pub(super) fn beyond_memory(config: &Config) -> String {
+    format!("The data takes more memory than maxmemory allows ({} bytes)", config.memory_limit())
 }

@@ -23,7 +23,7 @@ use crate::entry::{Entry, EntryRef, NewPayload, Payload, Type};
 use crate::keyspace::Store;
 use crate::plan::Plan;
 use crate::snapshot::sink::Sink;
-use crate::snapshot::{Output, value_ref};
+use crate::snapshot::{Output, attributes, value_ref};
 use crate::sync::Mutex;
 
 /// The part of a file that one value gets.
@@ -112,7 +112,8 @@ const TEXT_SHARE: u64 = 16;
 /// Begins to save an entry's value as it is now.
 pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
     let view = entry.view();
-    let plan = plan(view.key(), view.expires_at(), value_ref(view)).expect("the caller saw its length");
+    let attributes = attributes(view.clock(), view.expires_at(), sink.uses.as_ref());
+    let plan = plan(view.key(), attributes, value_ref(view)).expect("the caller saw its length");
     let key = Key::new(view.key());
     let home = Home::Key { name: key.bytes.into(), hash: key.hash };
     let memory = JOB_COST + key.bytes.len();

@@ -11,8 +11,8 @@ use ds::table::WalkPosition;
 use crate::db::{Db, DbIndex};
 use crate::entry::Entry;
 use crate::keyspace::Store;
-use crate::snapshot::Output;
 use crate::snapshot::pieces::Region;
+use crate::snapshot::{Output, Uses};
 use crate::sync::Mutex;
 
 /// What all running snapshots share.
@@ -46,6 +46,7 @@ pub(crate) struct Sink {
     pub number: u32,
     /// RDB bytes from which a value is saved in pieces.
     pub large: u64,
+    pub uses: Option<Uses>,
     /// A capture hands its block over when it holds so many bytes.
     pub block_len: usize,
     limit: usize,
@@ -77,7 +78,7 @@ pub(crate) struct Left {
 }
 
 impl Sink {
-    pub fn new(store: &Store, number: u32, large: u64, captures: usize) -> Arc<Sink> {
+    pub fn new(store: &Store, number: u32, (large, uses): (u64, Option<Uses>), captures: usize) -> Arc<Sink> {
         let limit = store.snapshot_limit();
         Arc::new(Sink {
             queue: Mutex::default(),
@@ -85,6 +86,7 @@ impl Sink {
             left: Mutex::default(),
             number,
             large,
+            uses,
             block_len: share(limit, captures),
             limit,
             common: Arc::clone(&store.snapshots),
