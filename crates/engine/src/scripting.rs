@@ -283,8 +283,10 @@ impl ScriptHost<'_, '_, '_> {
         if row.has(flag::NO_SCRIPT) && !self.ctx.engine.debug.scripts_run_all.load(Ordering::Relaxed) {
             return refuse(CmdError::fixed("ERR This Redis command is not allowed from script"));
         }
-        if self.declared.is_some() && !self.is_declared(command, argv) {
-            return refuse(UNDECLARED);
+        if self.declared.is_some()
+            && let Err(error) = self.keeps_to_keys(command, argv)
+        {
+            return refuse(error);
         }
         if self.rights.read_only && may_write(command) {
             return refuse(CmdError::fixed("ERR Write commands are not allowed from read-only scripts."));
@@ -309,21 +311,32 @@ impl ScriptHost<'_, '_, '_> {
         Ok(command)
     }
 
-    /// Whether a command keeps to the keys that the script declared, and to shards that are locked.
-    fn is_declared(&self, command: &'static Registered, argv: &Argv<'_>) -> bool {
+    /// The command of a script that declares its keys keeps to them, and to shards that are locked.
+    fn keeps_to_keys(&self, command: &'static Registered, argv: &Argv<'_>) -> CmdResult {
         let (ctx, declared) = (&*self.ctx, self.declared.as_deref().unwrap_or_default());
         let mut all = true;
         command.row.visit_keys(argv, &mut |index| all &= declared.binary_search(&argv.at(index)).is_ok());
-        all && match (command.row.plan, command.row.keys) {
-            (PlanRule::Keys, _) => true,
+        if !all {
+            return Err(UNDECLARED);
+        }
+        let plan = match (command.row.plan, command.row.keys) {
+            // They look at no key.
+            _ if command.row.group == Group::PubSub => Plan::None,
             // Their plans may look at any shard.
-            (PlanRule::All, _) | (_, []) => command.row.group == Group::PubSub,
-            _ => match ctx.engine.plan_at(command, None, argv, ctx.session, ctx.worker.now) {
-                Plan::None => true,
-                Plan::One(shard) => ctx.keys.guard.holds(shard),
-                Plan::Some(shards) => shards.iter().all(|&shard| ctx.keys.guard.holds(shard)),
-                Plan::All => false,
-            },
+            (PlanRule::All, _) | (PlanRule::Custom(_), []) => Plan::All,
+            _ => ctx.engine.plan_at(command, None, argv, ctx.session, ctx.worker.now),
+        };
+        let holds = |shard| ctx.keys.guard.holds(shard);
+        let keeps = match plan {
+            Plan::None => true,
+            Plan::One(shard) => holds(shard),
+            Plan::Some(shards) => shards.iter().copied().all(holds),
+            Plan::All => false,
+        };
+        match () {
+            () if keeps => Ok(()),
+            () if command.row.keys.is_empty() => Err(KEYSPACE),
+            () => Err(UNDECLARED),
         }
     }
 
@@ -342,3 +355,6 @@ impl ScriptHost<'_, '_, '_> {
 struct Refusal(Option<&'static Registered>, CmdError);
 
 const UNDECLARED: CmdError = CmdError::fixed("ERR Script attempted to access a key that it did not declare");
+const KEYSPACE: CmdError = CmdError::fixed(
+    "ERR This command needs the whole keyspace, and the script keeps to the keys that it declared",
+);

@@ -1,7 +1,10 @@
 //! Libraries of functions: what loading them refuses, what their functions may do, and how they move from one
 //! server to another.
 
+use engine::args::OwnedArgv;
+use engine::pipeline::lookup;
 use engine::testing::{TestEngine, show};
+use store::Plan;
 
 fn request(test: &mut TestEngine, words: &[&str]) -> String {
     show(&test.run_words(words))
@@ -186,4 +189,25 @@ fn libraries_are_listed_and_moved() {
         show(&test.run_words(&[b"FUNCTION".as_slice(), b"RESTORE", &broken])),
         "-ERR DUMP payload version or checksum are wrong"
     );
+}
+
+/// Between the plan of a call and its locks the function may be loaded: a call of one that is not there yet is
+/// planned as if it were.
+#[test]
+fn calls_of_functions_to_come_have_their_shards() {
+    let mut test = TestEngine::new();
+    let plan = |test: &TestEngine, words: &[&str]| {
+        let mut argv = OwnedArgv::default();
+        words.iter().for_each(|word| argv.push(word.as_bytes()));
+        let argv = argv.view();
+        let command = lookup(&argv).expect("the command is known");
+        test.engine.plan_at(command, None, &argv, &test.sessions[0], test.now())
+    };
+    for words in [&["FCALL", "nope", "1", "k"][..], &["FCALL_RO", "nope", "0"]] {
+        assert_eq!(plan(&test, words), Plan::All, "{words:?}");
+    }
+    assert_eq!(plan(&test, &["FCALL", "nope", "x"]), Plan::None, "it is refused anyway");
+    test.run("CONFIG SET lua-strict-keys yes");
+    let one = plan(&test, &["FCALL", "nope", "1", "k"]);
+    assert_eq!(one, plan(&test, &["GET", "k"]), "it has to keep to its keys");
 }
