@@ -59,6 +59,9 @@ pub(crate) struct Meter {
 /// How much a machine may grow before it looks at the others again.
 const GRANT: usize = 64 * 1024;
 
+/// The collector alone would wait until a machine has twice of what it needs.
+const GARBAGE_MAX: usize = 16 << 20;
+
 impl Meter {
     pub(crate) fn new(pool: Arc<Pool>, index: usize) -> Meter {
         Meter { pool, index, used: 0, granted: 0 }
@@ -73,6 +76,15 @@ impl Meter {
         match self.pool.limit() {
             0 => usize::MAX,
             limit => limit,
+        }
+    }
+
+    /// Bytes of garbage that a machine may keep: all machines together have a quarter of the limit for it,
+    /// because no machine can collect another's.
+    pub(crate) fn garbage_max(&self) -> usize {
+        match self.pool.limit() {
+            0 => GARBAGE_MAX,
+            limit => (limit / (4 * self.pool.machines())).min(GARBAGE_MAX),
         }
     }
 
