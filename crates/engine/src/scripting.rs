@@ -12,7 +12,7 @@ use crate::args::Argv;
 use crate::command::{CmdResult, Group, PlanRule, flag};
 use crate::ctx::Ctx;
 use crate::engine::Engine;
-use crate::error::CmdError;
+use crate::error::{CmdError, code_of};
 use crate::host::{Level, WorkerId};
 use crate::multi::TransactionLog;
 use crate::pipeline::{Env, lookup, may_write};
@@ -198,8 +198,7 @@ impl Host for ScriptHost<'_, '_, '_> {
     }
 
     fn count_error(&mut self, text: &[u8]) {
-        let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-        self.ctx.engine.errors.count_invented(std::str::from_utf8(code).unwrap_or("ERR"));
+        self.ctx.engine.errors.count_invented(code_of(text));
         self.ctx.worker.stats.error_replies.add(1);
     }
 
