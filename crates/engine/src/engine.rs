@@ -292,6 +292,8 @@ pub struct Worker {
     pub(crate) out_of_room: bool,
     pub(crate) scripts: ScriptSeat,
     pub(crate) functions: FunctionSeat,
+    /// Why libraries were refused that the log holds.
+    pub(crate) refused_libraries: Option<Vec<u8>>,
     /// What a command took out and frees itself, once its shards are unlocked.
     pub(crate) garbage: Vec<Garbage>,
     /// All was flushed: a dump is not to outlive what it holds.
@@ -332,6 +334,7 @@ impl WorkerSeat {
             out_of_room: false,
             scripts: ScriptSeat::default(),
             functions: FunctionSeat::default(),
+            refused_libraries: None,
             garbage: Vec::new(),
             dump_is_stale: false,
         };

@@ -229,10 +229,16 @@ impl Functions {
     }
 
     /// Adds the libraries of these sources, all or none.
-    pub fn restore(&self, engine: &Engine, codes: &[Vec<u8>], policy: RestorePolicy) -> Result<(), Refusal> {
+    pub fn restore(
+        &self,
+        engine: &Engine,
+        codes: &[Vec<u8>],
+        policy: RestorePolicy,
+        time: LoadTime,
+    ) -> Result<(), Refusal> {
         let mut restored = Libraries::default();
         for code in codes {
-            let library = self.learn(engine, metadata(code)?, code, LoadTime::Unlimited)?;
+            let library = self.learn(engine, metadata(code)?, code, time)?;
             restored.add(Arc::new(library), false)?;
         }
         if policy == RestorePolicy::Flush {

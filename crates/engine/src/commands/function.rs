@@ -140,6 +140,19 @@ fn refused(refusal: &Refusal) -> CmdError {
     CmdError::of_bytes([b"ERR ", &refusal[..]].concat())
 }
 
+/// Whoever replays a log has to know what is missing.
+fn not_loaded(ctx: &mut Ctx, refusal: Refusal) -> CmdError {
+    let error = refused(&refusal);
+    if ctx.session.origin == Origin::Replay {
+        ctx.worker.refused_libraries = Some(refusal);
+    }
+    error
+}
+
+fn load_time(ctx: &Ctx) -> LoadTime {
+    if ctx.session.origin == Origin::Client { LoadTime::Short } else { LoadTime::Unlimited }
+}
+
 /// The libraries were changed: the request itself says how.
 fn changed(ctx: &mut Ctx) {
     let words: Vec<&[u8]> = ctx.args.iter().collect();
@@ -156,9 +169,8 @@ fn load(ctx: &mut Ctx) -> CmdResult {
         replace = true;
     }
     let functions = &ctx.engine.functions;
-    let time = if ctx.session.origin == Origin::Client { LoadTime::Short } else { LoadTime::Unlimited };
-    let name = functions.load(ctx.engine, ctx.args.at(last), replace, time);
-    let name = name.map_err(|refusal| refused(&refusal))?;
+    let name = functions.load(ctx.engine, ctx.args.at(last), replace, load_time(ctx));
+    let name = name.map_err(|refusal| not_loaded(ctx, refusal))?;
     changed(ctx);
     ctx.reply.bulk(&name);
     Ok(())
@@ -227,7 +239,7 @@ fn restore(ctx: &mut Ctx) -> CmdResult {
         })
     })?;
     let functions = &ctx.engine.functions;
-    functions.restore(ctx.engine, &codes, policy).map_err(|refusal| refused(&refusal))?;
+    functions.restore(ctx.engine, &codes, policy, load_time(ctx)).map_err(|refusal| not_loaded(ctx, refusal))?;
     changed(ctx);
     ctx.reply.ok();
     Ok(())
