@@ -210,6 +210,29 @@ fn errors_are_counted_once() {
     }
 }
 
+/// What a command answers a script has no more room than Lua.
+#[test]
+fn replies_to_scripts_are_bounded() {
+    let mut test = TestEngine::with_config(|config| config.lua_memory_limit = 4 << 20);
+    let value = "x".repeat(100_000);
+    for _ in 0..100 {
+        test.run_words(&["RPUSH", "list", &value]);
+    }
+    test.run_words(&["SET", "text", &"x".repeat(3_000_000)]);
+    let refusal = "-ERR the reply is too long for a script (lua-memory-limit)";
+    for (source, expected) in [
+        ("return #redis.call('lrange', 'list', 0, 9)", "10"),
+        ("return #redis.call('lrange', 'list', 0, -1)", refusal),
+        ("return #redis.call('sort', 'list', 'alpha')", refusal),
+        ("return #redis.call('mget', 'text', 'text')", refusal),
+        ("return redis.pcall('lrange', 'list', 0, -1)", refusal),
+        ("return redis.call('llen', 'list')", "100"),
+    ] {
+        let reply = eval(&mut test, "EVAL", source, &["0"]);
+        assert!(reply.starts_with(expected), "{source}: {reply}");
+    }
+}
+
 /// Whatever a worker has compiled, the script that it has just compiled stays until it has run.
 #[test]
 fn a_new_script_does_not_make_way_for_old_ones() {

@@ -93,13 +93,19 @@ fn run_command(lua: Lua) -> bool {
     let Shared { input, spans, .. } = machine;
     let (input, spans) = (std::mem::take(input), std::mem::take(spans));
     let mut reply = std::mem::take(&mut machine.reply);
+    let room = machine.pool.room();
     reply.clear();
+    reply.begin(room);
     reply.protocol = if machine.resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
     let ran = machine.host().map(|host| host.call(Words { input: &input, spans: &spans }, &mut reply));
     // Back before Lua is called: an error there drops nothing.
     (machine.input, machine.spans, machine.reply) = (input, spans, reply);
     if ran.is_none() {
         push_field(lua, "err", b"ERR redis.call/pcall can only be called inside a script invocation");
+        return false;
+    }
+    if machine.reply.is_cut() || room != 0 && machine.reply.total_len() > room {
+        push_field(lua, "err", b"ERR the reply is too long for a script (lua-memory-limit)");
         return false;
     }
     let bytes = whole(machine);

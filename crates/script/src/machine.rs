@@ -84,6 +84,7 @@ pub(crate) struct Entries {
 /// What native functions find of their machine.
 pub(crate) struct Shared {
     host: Option<NonNull<dyn Host>>,
+    pub(crate) pool: Arc<Pool>,
     /// The script was told to end: no pcall holds it up any more.
     pub(crate) ended: Option<&'static str>,
     pub(crate) resp3: bool,
@@ -164,7 +165,7 @@ impl Machine {
             drop(unsafe { Box::from_raw(meter.as_ptr()) });
             return None;
         }
-        let shared = leak(Shared::new(seed));
+        let shared = leak(Shared::new(seed, Arc::clone(pool)));
         let entries = Entries { load: 0, run: 0, compile: 0, collect: 0, explain: 0, on_error: 0 };
         let mut machine = Machine { lua: Lua(state), shared, meter, entries, live: 0 };
         machine.set_up().then_some(machine)
@@ -208,7 +209,7 @@ impl Machine {
 
     /// Collects all garbage. The collector may ask for memory itself: an error then leaves the rest of its work
     /// for later.
-    fn collect(&mut self) {
+    pub fn collect(&mut self) {
         self.enter(self.entries.collect, ptr::null_mut(), 0);
         self.lua.set_top(0);
         self.live = self.used();
@@ -325,9 +326,10 @@ impl Drop for Machine {
 }
 
 impl Shared {
-    fn new(seed: u64) -> Shared {
+    fn new(seed: u64, pool: Arc<Pool>) -> Shared {
         Shared {
             host: None,
+            pool,
             ended: None,
             resp3: false,
             rng: Rng::from_seed(seed),

@@ -37,6 +37,14 @@ impl Pool {
         self.used.iter().map(|used| used.load(Ordering::Relaxed)).sum()
     }
 
+    /// Bytes that are left, one at least; 0: there is no limit.
+    pub(crate) fn room(&self) -> usize {
+        match self.limit() {
+            0 => 0,
+            limit => limit.saturating_sub(self.used()).max(1),
+        }
+    }
+
     /// Bytes of some machines.
     pub fn used_by(&self, machines: std::ops::Range<usize>) -> usize {
         self.used[machines].iter().map(|used| used.load(Ordering::Relaxed)).sum()
