@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use base::alloc;
 use resp::reply::Reply;
 use script::{Function, Host, Machine, Passing, Run, Words};
 use store::Plan;
@@ -66,7 +67,8 @@ pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
     let before = begin(ctx);
     engine.scripts.running.begin(worker, call.kind, alone, ctx.worker.clock_ns);
     let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
-    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared };
+    let balance = alloc::thread_balance();
+    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared, balance };
     let result = machine.run(&mut host, &run, &mut reply);
     engine.scripts.running.end(worker);
     *ctx.reply = reply;
@@ -168,6 +170,8 @@ struct ScriptHost<'h, 'a, 's> {
     cramped: bool,
     /// The only keys it may touch, sorted, if it keeps to its keys.
     declared: Option<Vec<&'a [u8]>>,
+    /// What this thread had allocated when the script began.
+    balance: i64,
 }
 
 impl Host for ScriptHost<'_, '_, '_> {
@@ -290,7 +294,10 @@ impl ScriptHost<'_, '_, '_> {
         if self.rights.read_only && may_write(command) {
             return refuse(CmdError::fixed("ERR Write commands are not allowed from read-only scripts."));
         }
-        // What has begun to change data is not stopped halfway.
+        if row.has(flag::DENY_OOM) && !self.rights.allow_oom && self.has_outgrown_memory() {
+            return refuse(CmdError::OUT_OF_MEMORY);
+        }
+        // What has begun to change data is not stopped halfway, unless it would take ever more memory.
         if self.running().has_written(self.worker) {
             return Ok(command);
         }
@@ -308,6 +315,15 @@ impl ScriptHost<'_, '_, '_> {
             return refuse(CmdError::fixed(KILLED));
         }
         Ok(command)
+    }
+
+    /// Nothing gives way while a script runs: what it writes, and its effects, may not fill memory by
+    /// themselves.
+    fn has_outgrown_memory(&self) -> bool {
+        let memory = &self.ctx.engine.memory;
+        memory.limit() != 0
+            && self.ctx.session.origin == Origin::Client
+            && memory.is_outgrown_by(alloc::thread_balance() - self.balance)
     }
 
     /// The command of a script that declares its keys keeps to them, and to shards that are locked.
