@@ -62,6 +62,7 @@ const SCRIPT_LEN: usize = 256;
 pub struct Scripts {
     cache: Mutex<Cache>,
     pub pool: Arc<Pool>,
+    workers: usize,
     pub evicted: AtomicU64,
     /// How often all were dropped: machines of an earlier round are closed.
     flushes: AtomicUsize,
@@ -123,8 +124,9 @@ impl Scripts {
     pub fn new(workers: usize, memory_limit: usize) -> Scripts {
         Scripts {
             cache: Mutex::default(),
-            // Each worker has two, the other for functions; and one learns what libraries register.
-            pool: Arc::new(Pool::new(2 * workers + 1, memory_limit)),
+            // The workers' for scripts, and those of `Functions`.
+            pool: Arc::new(Pool::new(2 * workers + 2, memory_limit)),
+            workers,
             evicted: AtomicU64::new(0),
             flushes: AtomicUsize::new(0),
             some_keep_to_keys: AtomicBool::new(false),
@@ -162,7 +164,7 @@ impl Scripts {
 
     /// Bytes of the machines for scripts.
     pub fn heap(&self) -> usize {
-        self.pool.used_by(0..self.pool.machines() / 2)
+        self.pool.used_by(0..self.workers)
     }
 
     /// Bytes of all cached scripts.

@@ -2,6 +2,7 @@
 //! server to another.
 
 use engine::args::OwnedArgv;
+use engine::host::WorkerId;
 use engine::pipeline::lookup;
 use engine::testing::{TestEngine, show};
 use store::Plan;
@@ -189,6 +190,35 @@ fn libraries_are_listed_and_moved() {
         show(&test.run_words(&[b"FUNCTION".as_slice(), b"RESTORE", &broken])),
         "-ERR DUMP payload version or checksum are wrong"
     );
+}
+
+/// What a library keeps between calls is the same whichever worker runs them, unless the function keeps to its
+/// keys; and what nobody can call any more takes no memory.
+#[test]
+fn libraries_have_one_state_and_leave_nothing() {
+    let mut test = TestEngine::with_workers(3);
+    let body = "local n = 0 local function count() n = n + 1 return n end
+        redis.register_function('count', count)
+        redis.register_function{function_name='own', callback=count, flags={'declared-keys'}}
+        local t = {} for i = 1, 50000 do t[i] = 'abcdefgh' .. i end
+        redis.register_function('len', function() return #t end)";
+    load(&mut test, &library("lib", body));
+    let call = |test: &mut TestEngine, worker: u16, name: &str| {
+        test.seat.worker.id = WorkerId(worker);
+        request(test, &["FCALL", name, "0"])
+    };
+    let counts: Vec<_> = (0..6).map(|round| call(&mut test, round % 3, "count")).collect();
+    assert_eq!(counts, ["1", "2", "3", "4", "5", "6"]);
+    let counts: Vec<_> = (0..6).map(|round| call(&mut test, round % 3, "own")).collect();
+    assert_eq!(counts, ["1", "1", "1", "2", "2", "2"]);
+    let heap = |test: &TestEngine| test.engine.functions.heap();
+    assert!(heap(&test) > 8 << 20, "{}", heap(&test));
+    load(&mut test, &library("other", ONE));
+    request(&mut test, &["FCALL", "one", "0"]);
+    request(&mut test, &["FUNCTION", "DELETE", "lib"]);
+    assert!(heap(&test) < 1 << 20, "{}", heap(&test));
+    request(&mut test, &["FUNCTION", "FLUSH"]);
+    assert_eq!(heap(&test), 0);
 }
 
 /// Between the plan of a call and its locks the function may be loaded: a call of one that is not there yet is

@@ -158,6 +158,20 @@ fn functions_come_and_go_while_they_are_called() {
     assert_eq!(loader.run("PING"), Value::Simple("PONG".into()));
 }
 
+/// A library that does not come to its end is refused, however it comes.
+#[test]
+fn libraries_that_load_for_ever_are_refused() {
+    let server = start("2");
+    let mut client = server.client();
+    let code = "#!lua name=lib\nwhile true do end";
+    let payload = rdb::dump_functions([code.as_bytes()].into_iter(), &rdb::WriteOptions { compress: false });
+    for words in [[&b"LOAD"[..], code.as_bytes()], [b"RESTORE", &payload]] {
+        let refusal = error(client.call(&[b"FUNCTION".as_slice(), words[0], words[1]]));
+        assert_eq!(refusal, "ERR Error registering functions: ERR FUNCTION LOAD timeout");
+    }
+    assert_eq!(client.run("GET k"), Value::Bulk(None));
+}
+
 /// What a script does, and the libraries, are there after a restart: from a dump, from the log, and after
 /// the log was rewritten in either form.
 #[test]

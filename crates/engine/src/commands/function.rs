@@ -108,14 +108,12 @@ fn fcall_plan(input: &PlanInput<'_>) -> store::Plan {
 
 fn fcall(ctx: &mut Ctx) -> CmdResult {
     observe_script(ctx);
-    let mut seat = std::mem::take(&mut ctx.worker.functions);
-    let result = match seat.find(ctx.engine, ctx.args.at(1), ctx.worker.id) {
+    let (worker, holds_all) = (ctx.worker.id, ctx.keys.guard.holds_all());
+    ctx.engine.functions.with_seat(worker, holds_all, |seat| match seat.find(ctx.engine, ctx.args.at(1)) {
         Ok(Some(ready)) => run(ctx, seat.machine(), &ready),
         Ok(None) => Err(CmdError::fixed("ERR Function not found")),
         Err(refusal) => Err(refused(&refusal)),
-    };
-    ctx.worker.functions = seat;
-    result
+    })
 }
 
 fn run(ctx: &mut Ctx, machine: &mut script::Machine, ready: &Ready) -> CmdResult {
