@@ -8,7 +8,7 @@ use resp::reply::Reply;
 use script::{Function, Host, Machine, Passing, Run, Words};
 use store::Plan;
 
-use crate::admit::{self, DiskFault};
+use crate::admit;
 use crate::args::Argv;
 use crate::command::{CmdResult, Group, PlanRule, flag};
 use crate::ctx::Ctx;
@@ -133,29 +133,16 @@ fn admit(ctx: &Ctx, call: &Call<'_>, cramped: bool) -> CmdResult {
     if call.flags.no_writes {
         return Ok(());
     }
-    match admit::disk_fault(ctx.engine, ctx.config).filter(|_| ctx.session.origin == Origin::Client) {
-        None => {}
-        Some(DiskFault::Saving) => {
-            return Err(CmdError::fixed(
-                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
-                 Writable scripts are blocked. Use 'no-writes' flag for read only scripts.",
-            ));
-        }
-        Some(DiskFault::Log(reason)) => {
-            return Err(CmdError::new(format!(
-                "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to \
-                 disk. Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: \
-                 {reason}"
-            )));
-        }
+    if cramped && !call.flags.allow_oom {
+        return Err(CmdError::OUT_OF_MEMORY);
+    }
+    if ctx.session.origin == Origin::Client
+        && let Some(fault) = admit::disk_fault(ctx.engine, ctx.config)
+    {
+        return Err(fault.error());
     }
     if call.read_only {
         return Err(CmdError::fixed("ERR Can not execute a script with write flag using *_ro command."));
-    }
-    if cramped && !call.flags.allow_oom {
-        return Err(CmdError::fixed(
-            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-        ));
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ fn scripts_run_commands() {
         ),
         ("redis.call('select', 3) redis.call('set', 'other', 1) return 1", &["0"], "1"),
         ("return redis.call('exists', 'other')", &["0"], "0"),
+        ("#!lua flags=\nreturn redis.call('exists', 'other')", &["0"], "0"),
         ("return redis.call('hgetall', 'none')", &["0"], "[]"),
         (
             "redis.setresp(3) redis.call('hset', 'h', 'f', 1) return redis.call('hgetall', 'h').map.f",
@@ -70,6 +71,10 @@ fn scripts_run_commands() {
         ("#!lua name=x\nreturn 1", "-ERR Unknown lua shebang option: name=x"),
         ("#!python\nreturn 1", "-ERR Unexpected engine in script shebang: #!python"),
         ("#!lua", "-ERR Invalid script shebang"),
+        ("#!lua 'flags=no-writes\nreturn 1", "-ERR Invalid engine in script shebang"),
+        ("#!lua flags=no-writes,\nreturn 1", "-ERR Unexpected flag in script shebang: "),
+        ("#!lua \"flags=no-writes\"\nreturn redis.call('set', 'k', 1)", "-ERR Write commands are not allowed"),
+        ("#!lua flags=\"no-writes\"\nreturn redis.call('set', 'k', 1)", "-ERR Write commands are not allowed"),
         (
             "return (",
             "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'",
@@ -116,6 +121,7 @@ fn a_scripts_effects_are_one_transaction() {
         &["MULTI", "incr", "a", "incr", "b", "EXEC"],
     );
     check(&mut test, "redis.call('incr', 'a') error('x')", &["incr", "a"]);
+    check(&mut test, "redis.set_repl(redis.REPL_REPLICA) redis.call('incr', 'a')", &[]);
     check(
         &mut test,
         "redis.set_repl(redis.REPL_NONE) redis.call('incr', 'a') redis.set_repl(redis.REPL_ALL) redis.call('incr', 'b')",

@@ -59,7 +59,7 @@ const CONSTANTS: &[(&str, f64)] = &[
     ("LOG_NOTICE", 2.0),
     ("LOG_WARNING", 3.0),
     ("REPL_NONE", REPL_NONE),
-    ("REPL_AOF", 1.0),
+    ("REPL_AOF", REPL_AOF),
     ("REPL_SLAVE", 2.0),
     ("REPL_REPLICA", 2.0),
     ("REPL_ALL", REPL_ALL),
@@ -67,6 +67,7 @@ const CONSTANTS: &[(&str, f64)] = &[
 ];
 
 const REPL_NONE: f64 = 0.0;
+const REPL_AOF: f64 = 1.0;
 const REPL_ALL: f64 = 3.0;
 
 unsafe extern "C-unwind" fn call(state: State) -> c_int {
@@ -135,7 +136,7 @@ fn whole(machine: &mut Shared) -> &[u8] {
 fn collect_words(lua: Lua, machine: &mut Shared) -> Result<(), &'static [u8]> {
     let count = lua.top();
     if count == 0 {
-        return Err(b"ERR Please specify at least one argument for this redis.call()");
+        return Err(b"ERR Please specify at least one argument for this redis lib call");
     }
     machine.input.clear();
     machine.spans.clear();
@@ -266,9 +267,9 @@ unsafe extern "C-unwind" fn set_repl(state: State) -> c_int {
     if !(REPL_NONE..=REPL_ALL).contains(&flags) {
         fail(lua, c"Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
     }
-    // One log feeds files and replicas alike.
+    // The log feeds files, and nobody else yet.
     if let Some(host) = shared(lua).host() {
-        host.set_logged(flags != REPL_NONE);
+        host.set_logged(flags as u8 & REPL_AOF as u8 != 0);
     }
     0
 }

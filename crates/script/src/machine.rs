@@ -13,7 +13,7 @@ use resp::request::Span;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
-    ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
+    BOOLEAN, ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
 use crate::{Host, json, library, msgpack, sandbox};
@@ -488,6 +488,7 @@ unsafe extern "C-unwind" fn on_error(state: State) -> c_int {
         lua.push_text("ERR ");
         match lua.kind(place) {
             STRING | NUMBER => lua.push_value(place),
+            BOOLEAN => lua.push_text(if lua.boolean(place) { "true" } else { "false" }),
             _ => lua.push_bytes(lua.kind_name(place).to_bytes()),
         }
         lua.concat(2);

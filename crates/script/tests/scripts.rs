@@ -156,7 +156,7 @@ fn replies_become_values() {
         ),
         (
             "redis.call()",
-            "-ERR Please specify at least one argument for this redis.call() script: f0, on @user_script:1.",
+            "-ERR Please specify at least one argument for this redis lib call script: f0, on @user_script:1.",
         ),
     ];
     check_each(&cases, Protocol::Resp2);
@@ -168,6 +168,7 @@ fn errors_say_where() {
         ("return (", "user_script:1: unexpected symbol near '<eof>'"),
         ("\nerror('x')", "-ERR user_script:2: x script: f0, on @user_script:2."),
         ("error({err='MINE x'})", "-MINE x script: f0, on @user_script:1."),
+        ("error(true)", "-ERR true script: f0, on @user_script:1."),
         ("error()", "-ERR nil script: f0, on @user_script:1."),
         (
             "return foo",
