@@ -203,7 +203,7 @@ fn errors_are_counted_once() {
         ("return redis.pcall('incr', 'l')", "WRONGTYPE", 2),
         ("return redis.error_reply('MINE x')", "MINE", 1),
         ("error({err = 'MINE x'})", "MINE", 2),
-        ("return {err = string.rep('A', 30) .. ' x'}", &"A".repeat(30), 1),
+        ("return {err = string.rep('A', 30) .. ' x'}", &*"A".repeat(30), 1),
         // What Redis takes for no code.
         ("return {err = string.rep('A', 31) .. ' x'}", "ERR", 1),
         ("return {err = ' x'}", "ERR", 2),

@@ -243,6 +243,10 @@ impl Machine {
     /// Makes ready for a run; returns how long texts may become.
     pub(crate) fn begin(&mut self, host: &mut dyn Host) -> usize {
         // SAFETY: Lua does not run, so nobody else reads the meter.
+        if unsafe { self.meter.as_ref() }.is_short_with(self.live) {
+            self.collect();
+        }
+        // SAFETY: Lua does not run, so nobody else reads the meter.
         let text_max = unsafe { self.meter.as_ref() }.text_max();
         let host: NonNull<dyn Host + '_> = NonNull::from(host);
         // SAFETY: only the lifetime changes; `end` takes the host away before the borrow ends, and nothing

@@ -96,6 +96,12 @@ impl Meter {
         }
     }
 
+    /// Whether a machine has more garbage than the pool has room: `live` bytes were left when it was last collected.
+    pub(crate) fn is_short_with(&self, live: usize) -> bool {
+        let garbage = self.used.saturating_sub(live);
+        garbage > GRANT && (1..garbage).contains(&self.pool.room())
+    }
+
     fn grow(&mut self, len: usize) -> bool {
         let wanted = self.used + len;
         if wanted > self.granted {

@@ -165,7 +165,7 @@ fn libraries_that_load_for_ever_are_refused() {
     let mut client = server.client();
     let code = "#!lua name=lib\nwhile true do end";
     let payload = rdb::dump_functions([code.as_bytes()].into_iter(), &rdb::WriteOptions { compress: false });
-    for words in [[&b"LOAD"[..], code.as_bytes()], [b"RESTORE", &payload]] {
+    for words in [[&b"LOAD"[..], code.as_bytes()], [&b"RESTORE"[..], &payload[..]]] {
         let refusal = error(client.call(&[b"FUNCTION".as_slice(), words[0], words[1]]));
         assert_eq!(refusal, "ERR Error registering functions: ERR FUNCTION LOAD timeout");
     }

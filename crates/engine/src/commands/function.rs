@@ -108,8 +108,8 @@ fn fcall_plan(input: &PlanInput<'_>) -> store::Plan {
 
 fn fcall(ctx: &mut Ctx) -> CmdResult {
     observe_script(ctx);
-    let (worker, holds_all) = (ctx.worker.id, ctx.keys.guard.holds_all());
-    ctx.engine.functions.with_seat(worker, holds_all, |seat| match seat.find(ctx.engine, ctx.args.at(1)) {
+    let (engine, worker, holds_all) = (ctx.engine, ctx.worker.id, ctx.keys.guard.holds_all());
+    engine.functions.with_seat(worker, holds_all, |seat| match seat.find(engine, ctx.args.at(1)) {
         Ok(Some(ready)) => run(ctx, seat.machine(), &ready),
         Ok(None) => Err(CmdError::fixed("ERR Function not found")),
         Err(refusal) => Err(refused(&refusal)),
