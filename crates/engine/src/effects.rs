@@ -37,6 +37,8 @@ pub struct Effects {
     pub(crate) invalidated: Invalidations,
     /// Whether anybody reads the log: effects are only written down then.
     pub(crate) logged: bool,
+    /// Only expiries are written down: a script wants its own effects kept out of the log.
+    muted: bool,
     /// The database in which the effects are replayed.
     db: DbIndex,
     /// Deletions of expired keys, before the command's own effect.
@@ -53,17 +55,27 @@ impl Effects {
         self.dirty = 0;
         self.db = db;
         (self.hits, self.misses, self.expired, self.expired_fields) = (0, 0, 0, 0);
-        self.logged = logged;
+        (self.logged, self.muted) = (logged, false);
         (self.named_any, self.written) = (false, 0);
         self.events.clear();
         self.expiries.clear();
         self.named.clear();
     }
 
+    /// Keeps the command's own effects out of the log; what time has removed is logged all the same.
+    pub(crate) fn mute(&mut self) {
+        self.muted = true;
+    }
+
+    /// Whether effects that are named are written down.
+    pub(crate) fn takes_names(&self) -> bool {
+        self.logged && !self.muted
+    }
+
     /// Names an effect in place of the command itself; several keep their order.
     pub fn name(&mut self, words: &[&[u8]]) {
         self.named_any = true;
-        if self.logged {
+        if self.takes_names() {
             self.written += 1;
             write_command(&mut self.named, words.iter().copied());
         }
@@ -97,15 +109,19 @@ impl Effects {
 
     /// How many requests `write` appends.
     pub fn count(&self) -> usize {
-        self.written + usize::from(!self.named_any && self.dirty > 0)
+        self.written + usize::from(self.is_own_effect())
+    }
+
+    /// The command as it came is what did the change.
+    fn is_own_effect(&self) -> bool {
+        !self.named_any && !self.muted && self.dirty > 0
     }
 
     /// Appends the effects as requests: expiries, then what was named, or else the command as it came.
     pub fn write(&self, argv: &Argv<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.expiries);
-        if self.named_any {
-            out.extend_from_slice(&self.named);
-        } else if self.dirty > 0 {
+        out.extend_from_slice(&self.named);
+        if self.is_own_effect() {
             write_command(out, argv.iter());
         }
     }

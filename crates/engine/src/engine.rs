@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::defrag::Defrag;
 use crate::effects::Effects;
 use crate::evict::Evictor;
-use crate::functions::{FunctionSeat, Functions};
+use crate::functions::Functions;
 use crate::host::{Host, WorkerId};
 use crate::log::Log;
 use crate::long_reply::Readings;
@@ -186,7 +186,7 @@ impl Engine {
         let tracking = Tracking::new(&store);
         let scripts = Scripts::new(workers, config.lua_memory_limit as usize);
         scripts.set_strict(config.lua_strict_keys);
-        let functions = Functions::new(Arc::clone(&scripts.pool));
+        let functions = Functions::new(Arc::clone(&scripts.pool), workers);
         Engine {
             store,
             config: ArcSwap::from_pointee(config),
@@ -293,7 +293,8 @@ pub struct Worker {
     /// Memory was used up, and no key could give way, when that was last looked at.
     pub(crate) out_of_room: bool,
     pub(crate) scripts: ScriptSeat,
-    pub(crate) functions: FunctionSeat,
+    /// Why libraries were refused that the log holds.
+    pub(crate) refused_libraries: Option<Vec<u8>>,
     /// What a command took out and frees itself, once its shards are unlocked.
     pub(crate) garbage: Vec<Garbage>,
     /// All was flushed: a dump is not to outlive what it holds.
@@ -355,7 +356,7 @@ impl WorkerSeat {
             transaction: None,
             out_of_room: false,
             scripts: ScriptSeat::default(),
-            functions: FunctionSeat::default(),
+            refused_libraries: None,
             garbage: Vec::new(),
             dump_is_stale: false,
         };

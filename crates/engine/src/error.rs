@@ -66,12 +66,21 @@ impl CmdError {
         &self.text
     }
 
-    /// The first word: what INFO errorstats counts by.
+    /// What INFO errorstats counts by.
     pub fn code(&self) -> &str {
-        let word = self.text.split(|&byte| byte == b' ').next().unwrap_or_default();
-        std::str::from_utf8(word).unwrap_or("ERR")
+        code_of(&self.text)
     }
 }
+
+/// The first word of an error's text, if it is short and not all of it; else the usual code.
+pub fn code_of(text: &[u8]) -> &str {
+    let head = &text[..text.len().min(CODE_LEN_MAX + 1)];
+    let len = head.iter().position(|&byte| byte == b' ').unwrap_or(0);
+    std::str::from_utf8(&head[..len]).ok().filter(|code| !code.is_empty()).unwrap_or("ERR")
+}
+
+/// Redis looks at so much: scripts invent codes, and statistics keep them.
+const CODE_LEN_MAX: usize = 30;
 
 impl fmt::Display for CmdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

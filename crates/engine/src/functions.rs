@@ -1,4 +1,4 @@
-//! The libraries of functions the server knows, and each worker's machine with those it has loaded. A library
+//! The libraries of functions the server knows, and the machines with those that they have loaded. A library
 //! is its source: every machine loads it anew, and learns the same functions. Runs no function.
 
 use std::collections::{BTreeMap, HashMap};
@@ -138,14 +138,44 @@ pub enum RestorePolicy {
 pub struct Functions {
     current: ArcSwap<Libraries>,
     pub pool: Arc<Pool>,
+    /// The workers', and after them that of whoever holds all shards: most functions do, and what their
+    /// libraries keep from one call to the next is one state then.
+    seats: Box<[Mutex<FunctionSeat>]>,
     /// One machine at a time learns what a library registers.
     learning: Mutex<()>,
 }
 
 impl Functions {
-    /// `pool` counts the machines of the workers, and after them the one that learns.
-    pub fn new(pool: Arc<Pool>) -> Functions {
-        Functions { current: ArcSwap::default(), pool, learning: Mutex::default() }
+    /// `pool` counts the workers' machines for scripts, those of the seats, and the one that learns.
+    pub fn new(pool: Arc<Pool>, workers: usize) -> Functions {
+        let seats = (0..=workers).map(|_| Mutex::default()).collect();
+        Functions { current: ArcSwap::default(), pool, seats, learning: Mutex::default() }
+    }
+
+    /// Runs with the seat of whoever holds all shards, or else the worker's. It is out of others' sight meanwhile.
+    pub fn with_seat<R>(
+        &self,
+        worker: WorkerId,
+        holds_all: bool,
+        work: impl FnOnce(&mut FunctionSeat) -> R,
+    ) -> R {
+        let place = if holds_all { self.seats.len() - 1 } else { usize::from(worker.0) };
+        let mut seat = std::mem::take(&mut *self.seats[place].lock());
+        seat.index = self.first_index() + place;
+        let result = work(&mut seat);
+        *self.seats[place].lock() = seat;
+        result
+    }
+
+    /// Where the pool has the first seat's machine.
+    fn first_index(&self) -> usize {
+        self.seats.len() - 1
+    }
+
+    /// From now on these are the libraries; machines that nobody uses forget the others.
+    fn change(&self, libraries: Libraries) {
+        self.seats.iter().for_each(|seat| seat.lock().follow(&libraries));
+        self.current.store(Arc::new(libraries));
     }
 
     pub fn current(&self) -> Guard<Arc<Libraries>> {
@@ -159,7 +189,7 @@ impl Functions {
 
     /// Bytes of the machines for functions.
     pub fn heap(&self) -> usize {
-        self.pool.used_by(self.pool.machines() / 2..self.pool.machines())
+        self.pool.used_by(self.first_index()..self.pool.machines())
     }
 
     /// Bytes of the libraries.
@@ -183,7 +213,7 @@ impl Functions {
         let library = self.learn(engine, name, code, time)?;
         let name = library.name.clone();
         libraries.add(Arc::new(library), replace)?;
-        self.current.store(Arc::new(libraries));
+        self.change(libraries);
         Ok(name)
     }
 
@@ -219,24 +249,30 @@ impl Functions {
         let mut libraries = Libraries::clone(&self.current());
         let found = libraries.take(name).is_some();
         if found {
-            self.current.store(Arc::new(libraries));
+            self.change(libraries);
         }
         found
     }
 
     pub fn flush(&self) {
-        self.current.store(Arc::default());
+        self.change(Libraries::default());
     }
 
     /// Adds the libraries of these sources, all or none.
-    pub fn restore(&self, engine: &Engine, codes: &[Vec<u8>], policy: RestorePolicy) -> Result<(), Refusal> {
+    pub fn restore(
+        &self,
+        engine: &Engine,
+        codes: &[Vec<u8>],
+        policy: RestorePolicy,
+        time: LoadTime,
+    ) -> Result<(), Refusal> {
         let mut restored = Libraries::default();
         for code in codes {
-            let library = self.learn(engine, metadata(code)?, code, LoadTime::Unlimited)?;
+            let library = self.learn(engine, metadata(code)?, code, time)?;
             restored.add(Arc::new(library), false)?;
         }
         if policy == RestorePolicy::Flush {
-            self.current.store(Arc::new(restored));
+            self.change(restored);
             return Ok(());
         }
         let mut libraries = Libraries::clone(&self.current());
@@ -248,7 +284,7 @@ impl Functions {
         for library in restored.iter() {
             libraries.add(Arc::clone(library), replace).map_err(|_| collision(library, &libraries))?;
         }
-        self.current.store(Arc::new(libraries));
+        self.change(libraries);
         Ok(())
     }
 }
@@ -269,11 +305,21 @@ fn collision(library: &Library, libraries: &Libraries) -> Refusal {
 pub enum LoadTime {
     /// A client waits.
     Short,
+    /// A client waits, and it was accepted before.
+    Long,
     /// It was accepted before.
     Unlimited,
 }
 
-const LOAD_NS: u64 = 500_000_000;
+impl LoadTime {
+    fn most_ns(self) -> u64 {
+        match self {
+            LoadTime::Short => 500_000_000,
+            LoadTime::Long => 5_000_000_000,
+            LoadTime::Unlimited => u64::MAX,
+        }
+    }
+}
 
 /// What a library may ask of the server while it is loaded.
 struct LoadHost<'e> {
@@ -297,7 +343,7 @@ impl Host for LoadHost<'_> {
 
     fn must_end(&mut self) -> Option<&'static str> {
         let elapsed = self.engine.host.monotonic_ns().saturating_sub(self.began_ns);
-        (self.time == LoadTime::Short && elapsed > LOAD_NS).then_some("ERR FUNCTION LOAD timeout")
+        (elapsed > self.time.most_ns()).then_some("ERR FUNCTION LOAD timeout")
     }
 
     fn clock_s(&mut self) -> f64 {
@@ -340,14 +386,16 @@ fn metadata(code: &[u8]) -> Result<Vec<u8>, Refusal> {
 
 const NAME: &[u8] = b"name=";
 
-/// A worker's machine for functions.
+/// A machine for functions.
 #[derive(Default)]
 pub struct FunctionSeat {
     machine: Option<Machine>,
+    /// Its place in the pool.
+    index: usize,
     loaded: HashMap<Box<[u8]>, Loaded>,
 }
 
-/// A library in a worker's machine.
+/// A library in a machine.
 struct Loaded {
     library: Arc<Library>,
     /// By their places in the library.
@@ -370,18 +418,13 @@ impl Ready {
 
 impl FunctionSeat {
     /// The function of a name; nothing if there is none.
-    pub fn find(
-        &mut self,
-        engine: &Engine,
-        function: &[u8],
-        worker: WorkerId,
-    ) -> Result<Option<Ready>, Refusal> {
+    pub fn find(&mut self, engine: &Engine, function: &[u8]) -> Result<Option<Ready>, Refusal> {
         let libraries = engine.functions.current();
         let Some((library, place)) = libraries.place(function) else { return Ok(None) };
         let is_loaded =
             self.loaded.get(&library.name).is_some_and(|loaded| Arc::ptr_eq(&loaded.library, library));
         if !is_loaded {
-            self.load(engine, &libraries, library, worker)?;
+            self.load(engine, &libraries, library)?;
         }
         let function = self.loaded[&library.name].functions[place];
         Ok(Some(Ready { library: Arc::clone(library), place, function }))
@@ -391,34 +434,38 @@ impl FunctionSeat {
         self.machine.as_mut().expect("a function that is ready has a machine")
     }
 
+    /// Forgets libraries that are no more, and with the last of them the machine and its garbage.
+    fn follow(&mut self, libraries: &Libraries) {
+        let is_current = |loaded: &Loaded| {
+            let current = libraries.by_name.get(&loaded.library.name);
+            current.is_some_and(|current| Arc::ptr_eq(current, &loaded.library))
+        };
+        let Some(machine) = &mut self.machine else { return };
+        if !self.loaded.values().any(is_current) {
+            *self = FunctionSeat { index: self.index, ..FunctionSeat::default() };
+            return;
+        }
+        let gone = self.loaded.extract_if(|_, loaded| !is_current(loaded));
+        let functions: Vec<_> = gone.flat_map(|(_, loaded)| loaded.functions).collect();
+        if !functions.is_empty() {
+            functions.into_iter().for_each(|function| machine.forget(function));
+            machine.collect();
+        }
+    }
+
     /// Loads a library, and forgets those that are no more.
     fn load(
         &mut self,
         engine: &Engine,
         libraries: &Libraries,
         library: &Arc<Library>,
-        worker: WorkerId,
     ) -> Result<(), Refusal> {
-        let is_current = |loaded: &Loaded| {
-            let current = libraries.by_name.get(&loaded.library.name);
-            current.is_some_and(|current| Arc::ptr_eq(current, &loaded.library))
-        };
-        if !self.loaded.values().any(is_current) {
-            // Nothing is worth keeping: a new machine has no garbage.
-            *self = FunctionSeat::default();
-        }
-        let pool = &engine.functions.pool;
+        self.follow(libraries);
         if self.machine.is_none() {
-            let index = pool.machines() / 2 + usize::from(worker.0);
-            self.machine = Machine::new(pool, index, engine.host.random());
+            self.machine = Machine::new(&engine.functions.pool, self.index, engine.host.random());
         }
         let machine = self.machine.as_mut().ok_or_else(|| NO_MEMORY.to_vec())?;
-        self.loaded.retain(|_, loaded| {
-            let keep = is_current(loaded);
-            loaded.functions.iter().filter(|_| !keep).for_each(|function| machine.forget(*function));
-            keep
-        });
-        let mut host = LoadHost { engine, began_ns: 0, time: LoadTime::Unlimited };
+        let mut host = LoadHost { engine, began_ns: engine.host.monotonic_ns(), time: LoadTime::Long };
         let mut registered = machine.load(&mut host, library.body(), FLAGS)?;
         registered.sort_by(|one, other| one.name.cmp(&other.name));
         let same = |(one, info): (&Registered, &FunctionInfo)| one.name[..] == *info.name;

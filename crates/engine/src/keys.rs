@@ -339,7 +339,7 @@ impl<'a, 's> Keys<'a, 's> {
 
     /// Whether effects are written down at all: what is costly to name can be left out otherwise.
     pub fn is_logged(&self) -> bool {
-        self.effects.logged
+        self.effects.takes_names()
     }
 
     pub fn dirty(&self) -> u64 {

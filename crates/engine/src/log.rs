@@ -164,7 +164,7 @@ impl Log {
     /// Appends a command's effects, as a transaction if there are several; returns where they end. The caller
     /// holds the command's shards.
     pub fn append(&self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) -> Offset {
-        self.write((db, db), |out| {
+        self.write((db, db), &[], |out| {
             let several = effects.count() > 1;
             if several {
                 write_command(out, [b"MULTI".as_slice()].into_iter());
@@ -178,16 +178,22 @@ impl Log {
 
     /// Appends effects of no command: each stands for itself.
     pub fn append_apart(&self, db: DbIndex, effects: &Effects) {
-        self.write((db, db), |out| effects.write(&OwnedArgv::default().view(), out));
+        self.write((db, db), &[], |out| effects.write(&OwnedArgv::default().view(), out));
     }
 
     /// Appends requests that begin in the first database and leave the second selected; returns where they
     /// end.
     pub fn append_requests(&self, (first, last): (DbIndex, DbIndex), requests: &[u8]) -> Offset {
-        self.write((first, last), |out| out.extend_from_slice(requests))
+        self.write((first, last), requests, |_| {})
     }
 
-    fn write(&self, (first, last): (DbIndex, DbIndex), write: impl FnOnce(&mut Vec<u8>)) -> Offset {
+    /// Appends what `write` writes, and `requests` as they are.
+    fn write(
+        &self,
+        (first, last): (DbIndex, DbIndex),
+        requests: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Offset {
         let mut state = self.state.lock();
         let state = &mut *state;
         state.scratch.clear();
@@ -197,11 +203,11 @@ impl Log {
         }
         state.db = Some(last);
         write(&mut state.scratch);
-        let from = Offset(self.offset.load(Ordering::Relaxed));
-        for (_, reader) in &mut state.readers {
-            reader.read(from, &state.scratch);
+        let mut end = Offset(self.offset.load(Ordering::Relaxed));
+        for bytes in [&state.scratch[..], requests].into_iter().filter(|bytes| !bytes.is_empty()) {
+            state.readers.iter_mut().for_each(|(_, reader)| reader.read(end, bytes));
+            end.0 += bytes.len() as u64;
         }
-        let end = Offset(from.0 + state.scratch.len() as u64);
         self.offset.store(end.0, Ordering::Relaxed);
         end
     }

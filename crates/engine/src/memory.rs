@@ -55,6 +55,8 @@ const CORRECTED_PART: i64 = 8;
 const PATIENCE_PART: u64 = 32;
 /// Whatever is within one of so many parts of the ceiling is near it.
 const NEAR_PART: u64 = 8;
+/// A request that allocates more than one of so many parts of the limit has to stop when that is used up.
+const OWN_PART: u64 = 16;
 /// The ceiling never falls below this part of the limit: fragmentation alone does not empty the keyspace.
 const CEILING_LEAST_PART: u64 = 2;
 
@@ -125,6 +127,14 @@ impl Memory {
         self.over.load(Ordering::Relaxed)
     }
 
+    /// Whether a request that has allocated so many bytes, which are not reported yet, has used up what there
+    /// was: eviction makes room for little ones only after they ran.
+    pub fn is_outgrown_by(&self, grown: i64) -> bool {
+        self.is_limited()
+            && grown > (self.limit() / OWN_PART) as i64
+            && self.excess_with(grown) > 0
+    }
+
     /// Whether so many bytes are no more than everything may be together.
     pub fn could_hold(&self, bytes: usize) -> bool {
         !self.is_limited() || bytes as u64 <= self.limit.load(Ordering::Relaxed)
@@ -144,7 +154,12 @@ impl Memory {
 
     /// Bytes by which it is too much.
     pub fn excess(&self) -> u64 {
-        let used = self.used.load(Ordering::Relaxed);
+        self.excess_with(0)
+    }
+
+    /// As `excess`, with bytes that are not reported.
+    fn excess_with(&self, unreported: i64) -> u64 {
+        let used = self.used.load(Ordering::Relaxed) + unreported;
         let leaving = self.waiting.load(Ordering::Relaxed) + self.log_buffer.load(Ordering::Relaxed);
         ((used - leaving).max(0) as u64).saturating_sub(self.ceiling())
     }

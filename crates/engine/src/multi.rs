@@ -13,7 +13,7 @@ use crate::admit::Request;
 use crate::args::Argv;
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
 use crate::ctx::Ctx;
-use crate::effects::{Effects, write_command};
+use crate::effects::Effects;
 use crate::engine::{Engine, WorkerSeat};
 use crate::error::CmdError;
 use crate::keyspec::{KeySpec, flag as key};
@@ -226,6 +226,7 @@ fn watched_expired(ctx: &mut Ctx) -> bool {
 /// What a transaction did, kept until EXEC ends so that the log gets it in one piece.
 #[derive(Default)]
 pub struct TransactionLog {
+    /// MULTI and the requests: they may be as large as all that a script writes, and are not copied again.
     bytes: Vec<u8>,
     /// Requests in it, SELECT not counted.
     count: usize,
@@ -235,6 +236,9 @@ pub struct TransactionLog {
 
 impl TransactionLog {
     pub(crate) fn append(&mut self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) {
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(MULTI);
+        }
         let (first, last) = self.dbs.unwrap_or((db, db));
         if last != db {
             write_select(&mut self.bytes, db);
@@ -245,18 +249,18 @@ impl TransactionLog {
     }
 
     /// One request alone is a transaction without being wrapped as one. Returns where the log is behind it.
-    pub(crate) fn commit(self, engine: &Engine) -> Option<Offset> {
+    pub(crate) fn commit(mut self, engine: &Engine) -> Option<Offset> {
         let dbs = self.dbs?;
         if self.count == 1 {
-            return Some(engine.log.append_requests(dbs, &self.bytes));
+            return Some(engine.log.append_requests(dbs, &self.bytes[MULTI.len()..]));
         }
-        let mut whole = Vec::with_capacity(self.bytes.len() + 40);
-        write_command(&mut whole, [b"MULTI".as_slice()].into_iter());
-        whole.extend_from_slice(&self.bytes);
-        write_command(&mut whole, [b"EXEC".as_slice()].into_iter());
-        Some(engine.log.append_requests(dbs, &whole))
+        self.bytes.extend_from_slice(EXEC);
+        Some(engine.log.append_requests(dbs, &self.bytes))
     }
 }
+
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// CLIENT PAUSE: until when, and whether reads go on.
 #[derive(Default)]

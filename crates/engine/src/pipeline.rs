@@ -218,8 +218,10 @@ impl Engine {
         let (start, began_ns) = (env.reply.len(), env.worker.clock_ns);
         let (db, origin) = (env.session.db, env.session.origin);
         let imports = env.config.import_mode;
-        let logged = self.log.is_active() && origin == Origin::Client && !env.session.unlogged;
-        env.effects.begin(logged, db);
+        env.effects.begin(self.log.is_active() && origin == Origin::Client, db);
+        if env.session.unlogged {
+            env.effects.mute();
+        }
         let keys = Keys {
             guard: &mut *env.guard,
             engine: self,
@@ -281,7 +283,7 @@ impl Engine {
     /// Makes the change known while its shards are still locked: the log keeps the order of memory.
     fn settle(&self, env: &mut Env<'_, '_>, db: store::DbIndex, argv: &Argv<'_>) {
         env.worker.stats.dirty.add(env.effects.dirty);
-        if !env.effects.logged {
+        if !env.effects.logged || env.effects.count() == 0 {
             return;
         }
         match &mut env.worker.transaction {

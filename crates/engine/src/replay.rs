@@ -19,9 +19,14 @@ pub struct Replay<'a> {
     requests: u64,
 }
 
-/// The log holds a request that nobody here can run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UnknownCommand;
+/// The log holds a request without which what it leads to would be another state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unplayable {
+    UnknownCommand,
+    /// Libraries of functions were refused, and why. They were accepted once: without them the next rewrite
+    /// would drop them for good.
+    Libraries(Vec<u8>),
+}
 
 /// After so many requests the memory they took is counted.
 const METER_EVERY: u64 = 256;
@@ -34,10 +39,10 @@ impl<'a> Replay<'a> {
         Replay { engine, seat, session, reply: Reply::default(), refused: 0, requests: 0 }
     }
 
-    pub fn run(&mut self, argv: &Argv<'_>) -> Result<(), UnknownCommand> {
+    pub fn run(&mut self, argv: &Argv<'_>) -> Result<(), Unplayable> {
         let prepared = self.engine.prepare(argv);
         if prepared.command.is_none() {
-            return Err(UnknownCommand);
+            return Err(Unplayable::UnknownCommand);
         }
         if self.requests.is_multiple_of(METER_EVERY) {
             self.seat.evictor.meter.report(&self.engine.memory);
@@ -46,7 +51,8 @@ impl<'a> Replay<'a> {
         self.engine.run(&mut self.seat, &mut self.session, &prepared, argv, &mut self.reply);
         self.refused += u64::from(self.reply.buf.first() == Some(&b'-'));
         self.reply.clear();
-        Ok(())
+        let refusal = self.seat.worker.refused_libraries.take();
+        refusal.map_or(Ok(()), |refusal| Err(Unplayable::Libraries(refusal)))
     }
 
     /// Inside a transaction whose end has not come.

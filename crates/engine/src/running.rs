@@ -169,18 +169,22 @@ impl Running {
         self.longest().map_or(ScriptKind::Eval, Place::kind).busy()
     }
 
-    /// Asks for the end of the script that has been running for too long, and longest.
+    /// Asks for the end of the script of a kind that has been running for too long, and longest of those that
+    /// have not written.
     pub fn kill(&self, kind: ScriptKind) -> Result<(), CmdError> {
-        let place = self.longest().ok_or(NOT_BUSY)?;
-        // A script that writes from now on finds that it was killed, and one that wrote before is found out.
-        let killed = place.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
-            (state & (WROTE | BUSY) == BUSY && place.kind() == kind).then_some(state | KILLED)
-        });
-        match killed {
-            Ok(_) => Ok(()),
-            Err(state) if state & WROTE != 0 => Err(UNKILLABLE),
-            Err(_) => Err(place.kind().busy()),
+        let mut busy: Vec<&Place> = self.busy_places().collect();
+        busy.sort_by_key(|place| place.since_ns.load(Ordering::Relaxed));
+        let mut refusal = None;
+        for place in busy {
+            // A script that writes from now on finds that it was killed, and one that wrote before is found out.
+            let killed = place.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
+                (state & (WROTE | BUSY) == BUSY && place.kind() == kind).then_some(state | KILLED)
+            });
+            let Err(state) = killed else { return Ok(()) };
+            let reason = if state & WROTE != 0 { UNKILLABLE } else { place.kind().busy() };
+            refusal.get_or_insert(reason);
         }
+        Err(refusal.unwrap_or(NOT_BUSY))
     }
 
     /// The script that has been running for too long, and longest.
@@ -192,9 +196,11 @@ impl Running {
     }
 
     fn longest(&self) -> Option<&Place> {
-        let busy =
-            self.places.iter().filter(|place| place.since_ns.load(Ordering::Relaxed) != 0 && place.has(BUSY));
-        busy.min_by_key(|place| place.since_ns.load(Ordering::Relaxed))
+        self.busy_places().min_by_key(|place| place.since_ns.load(Ordering::Relaxed))
+    }
+
+    fn busy_places(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|place| place.since_ns.load(Ordering::Relaxed) != 0 && place.has(BUSY))
     }
 
     pub fn elapsed_ns(&self, worker: WorkerId, now_ns: u64) -> u64 {

@@ -3,16 +3,17 @@
 
 use std::sync::atomic::Ordering;
 
+use base::alloc;
 use resp::reply::Reply;
 use script::{Function, Host, Machine, Passing, Run, Words};
 use store::Plan;
 
-use crate::admit::{self, DiskFault};
+use crate::admit;
 use crate::args::Argv;
 use crate::command::{CmdResult, Group, PlanRule, flag};
 use crate::ctx::Ctx;
 use crate::engine::Engine;
-use crate::error::CmdError;
+use crate::error::{CmdError, code_of};
 use crate::host::{Level, WorkerId};
 use crate::multi::TransactionLog;
 use crate::pipeline::{Env, lookup, may_write};
@@ -66,7 +67,8 @@ pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
     let before = begin(ctx);
     engine.scripts.running.begin(worker, call.kind, alone, ctx.worker.clock_ns);
     let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
-    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared };
+    let balance = alloc::thread_balance();
+    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared, balance };
     let result = machine.run(&mut host, &run, &mut reply);
     engine.scripts.running.end(worker);
     *ctx.reply = reply;
@@ -131,29 +133,16 @@ fn admit(ctx: &Ctx, call: &Call<'_>, cramped: bool) -> CmdResult {
     if call.flags.no_writes {
         return Ok(());
     }
-    match admit::disk_fault(ctx.engine, ctx.config).filter(|_| ctx.session.origin == Origin::Client) {
-        None => {}
-        Some(DiskFault::Saving) => {
-            return Err(CmdError::fixed(
-                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
-                 Writable scripts are blocked. Use 'no-writes' flag for read only scripts.",
-            ));
-        }
-        Some(DiskFault::Log(reason)) => {
-            return Err(CmdError::new(format!(
-                "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to \
-                 disk. Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: \
-                 {reason}"
-            )));
-        }
+    if cramped && !call.flags.allow_oom {
+        return Err(CmdError::OUT_OF_MEMORY);
+    }
+    if ctx.session.origin == Origin::Client
+        && let Some(fault) = admit::disk_fault(ctx.engine, ctx.config)
+    {
+        return Err(fault.error());
     }
     if call.read_only {
         return Err(CmdError::fixed("ERR Can not execute a script with write flag using *_ro command."));
-    }
-    if cramped && !call.flags.allow_oom {
-        return Err(CmdError::fixed(
-            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-        ));
     }
     Ok(())
 }
@@ -168,6 +157,8 @@ struct ScriptHost<'h, 'a, 's> {
     cramped: bool,
     /// The only keys it may touch, sorted, if it keeps to its keys.
     declared: Option<Vec<&'a [u8]>>,
+    /// What this thread had allocated when the script began.
+    balance: i64,
 }
 
 impl Host for ScriptHost<'_, '_, '_> {
@@ -198,8 +189,7 @@ impl Host for ScriptHost<'_, '_, '_> {
     }
 
     fn count_error(&mut self, text: &[u8]) {
-        let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-        self.ctx.engine.errors.count_invented(std::str::from_utf8(code).unwrap_or("ERR"));
+        self.ctx.engine.errors.count_invented(code_of(text));
         self.ctx.worker.stats.error_replies.add(1);
     }
 
@@ -283,13 +273,18 @@ impl ScriptHost<'_, '_, '_> {
         if row.has(flag::NO_SCRIPT) && !self.ctx.engine.debug.scripts_run_all.load(Ordering::Relaxed) {
             return refuse(CmdError::fixed("ERR This Redis command is not allowed from script"));
         }
-        if self.declared.is_some() && !self.is_declared(command, argv) {
-            return refuse(UNDECLARED);
+        if self.declared.is_some()
+            && let Err(error) = self.keeps_to_keys(command, argv)
+        {
+            return refuse(error);
         }
         if self.rights.read_only && may_write(command) {
             return refuse(CmdError::fixed("ERR Write commands are not allowed from read-only scripts."));
         }
-        // What has begun to change data is not stopped halfway.
+        if row.has(flag::DENY_OOM) && !self.rights.allow_oom && self.has_outgrown_memory() {
+            return refuse(CmdError::OUT_OF_MEMORY);
+        }
+        // What has begun to change data is not stopped halfway, unless it would take ever more memory.
         if self.running().has_written(self.worker) {
             return Ok(command);
         }
@@ -309,21 +304,41 @@ impl ScriptHost<'_, '_, '_> {
         Ok(command)
     }
 
-    /// Whether a command keeps to the keys that the script declared, and to shards that are locked.
-    fn is_declared(&self, command: &'static Registered, argv: &Argv<'_>) -> bool {
+    /// Nothing gives way while a script runs: what it writes, and its effects, may not fill memory by
+    /// themselves.
+    fn has_outgrown_memory(&self) -> bool {
+        let memory = &self.ctx.engine.memory;
+        memory.limit() != 0
+            && self.ctx.session.origin == Origin::Client
+            && memory.is_outgrown_by(alloc::thread_balance() - self.balance)
+    }
+
+    /// The command of a script that declares its keys keeps to them, and to shards that are locked.
+    fn keeps_to_keys(&self, command: &'static Registered, argv: &Argv<'_>) -> CmdResult {
         let (ctx, declared) = (&*self.ctx, self.declared.as_deref().unwrap_or_default());
         let mut all = true;
         command.row.visit_keys(argv, &mut |index| all &= declared.binary_search(&argv.at(index)).is_ok());
-        all && match (command.row.plan, command.row.keys) {
-            (PlanRule::Keys, _) => true,
+        if !all {
+            return Err(UNDECLARED);
+        }
+        let plan = match (command.row.plan, command.row.keys) {
+            // They look at no key.
+            _ if command.row.group == Group::PubSub => Plan::None,
             // Their plans may look at any shard.
-            (PlanRule::All, _) | (_, []) => command.row.group == Group::PubSub,
-            _ => match ctx.engine.plan_at(command, None, argv, ctx.session, ctx.worker.now) {
-                Plan::None => true,
-                Plan::One(shard) => ctx.keys.guard.holds(shard),
-                Plan::Some(shards) => shards.iter().all(|&shard| ctx.keys.guard.holds(shard)),
-                Plan::All => false,
-            },
+            (PlanRule::All, _) | (PlanRule::Custom(_), []) => Plan::All,
+            _ => ctx.engine.plan_at(command, None, argv, ctx.session, ctx.worker.now),
+        };
+        let holds = |shard| ctx.keys.guard.holds(shard);
+        let keeps = match plan {
+            Plan::None => true,
+            Plan::One(shard) => holds(shard),
+            Plan::Some(shards) => shards.iter().copied().all(holds),
+            Plan::All => false,
+        };
+        match () {
+            () if keeps => Ok(()),
+            () if command.row.keys.is_empty() => Err(KEYSPACE),
+            () => Err(UNDECLARED),
         }
     }
 
@@ -342,3 +357,6 @@ impl ScriptHost<'_, '_, '_> {
 struct Refusal(Option<&'static Registered>, CmdError);
 
 const UNDECLARED: CmdError = CmdError::fixed("ERR Script attempted to access a key that it did not declare");
+const KEYSPACE: CmdError = CmdError::fixed(
+    "ERR This command needs the whole keyspace, and the script keeps to the keys that it declared",
+);

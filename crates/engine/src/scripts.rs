@@ -35,6 +35,11 @@ impl Script {
         self.gone.load(Ordering::Relaxed)
     }
 
+    /// Whether a cache of so many bytes can hold it; 0 is no limit.
+    pub fn fits(&self, limit: usize) -> bool {
+        limit == 0 || self.memory() <= limit
+    }
+
     /// What it takes in the cache.
     fn memory(&self) -> usize {
         self.text.len() + SCRIPT_LEN
@@ -57,6 +62,7 @@ const SCRIPT_LEN: usize = 256;
 pub struct Scripts {
     cache: Mutex<Cache>,
     pub pool: Arc<Pool>,
+    workers: usize,
     pub evicted: AtomicU64,
     /// How often all were dropped: machines of an earlier round are closed.
     flushes: AtomicUsize,
@@ -118,8 +124,9 @@ impl Scripts {
     pub fn new(workers: usize, memory_limit: usize) -> Scripts {
         Scripts {
             cache: Mutex::default(),
-            // Each worker has two, the other for functions; and one learns what libraries register.
-            pool: Arc::new(Pool::new(2 * workers + 1, memory_limit)),
+            // The workers' for scripts, and those of `Functions`.
+            pool: Arc::new(Pool::new(2 * workers + 2, memory_limit)),
+            workers,
             evicted: AtomicU64::new(0),
             flushes: AtomicUsize::new(0),
             some_keep_to_keys: AtomicBool::new(false),
@@ -157,7 +164,7 @@ impl Scripts {
 
     /// Bytes of the machines for scripts.
     pub fn heap(&self) -> usize {
-        self.pool.used_by(0..self.pool.machines() / 2)
+        self.pool.used_by(0..self.workers)
     }
 
     /// Bytes of all cached scripts.
@@ -174,26 +181,26 @@ impl Scripts {
         self.cache.lock().by_sha.get(&lower_sha(sha)?).cloned()
     }
 
-    /// The script of a text; with that, it is in the cache, if it fits there.
-    fn remember(&self, script: Arc<Script>, limit: usize) {
+    /// Puts a script into the cache, if it fits there; returns it, or the one of its text that is there.
+    fn remember(&self, script: Arc<Script>, limit: usize) -> Arc<Script> {
         if script.shebang.declared_keys {
             self.some_keep_to_keys.store(true, Ordering::Relaxed);
         }
         let mut cache = self.cache.lock();
-        if cache.by_sha.contains_key(&script.sha) {
-            return;
+        if let Some(known) = cache.by_sha.get(&script.sha) {
+            return Arc::clone(known);
         }
-        script.used.store(false, Ordering::Relaxed);
         // A text that would push out all others is only run.
-        let fits = limit == 0 || script.memory() <= limit;
-        script.gone.store(!fits, Ordering::Relaxed);
-        if !fits {
-            return;
+        if !script.fits(limit) {
+            return script;
         }
-        cache.insert(&script);
-        while limit != 0 && cache.bytes > limit && cache.evict() {
+        while limit != 0 && cache.bytes + script.memory() > limit && cache.evict() {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
+        script.used.store(false, Ordering::Relaxed);
+        script.gone.store(false, Ordering::Relaxed);
+        cache.insert(&script);
+        script
     }
 
     /// Drops all scripts.
@@ -263,21 +270,24 @@ impl ScriptSeat {
     ) -> Result<Ready, Refusal> {
         self.follow_flushes(&engine.scripts);
         let hash = base::hash::hash(text);
-        if let Some(ready) = self.ready(self.by_text.get(&hash).copied(), |script| *script.text == *text) {
+        let place = self.by_text.get(&hash).copied();
+        if let Some(ready) = self.ready(place, |script| *script.text == *text) {
             ready.script.touch(wanted == Wanted::Again);
-            if ready.script.is_gone() {
-                engine.scripts.remember(Arc::clone(&ready.script), limit);
+            if !ready.script.is_gone() {
+                return Ok(ready);
             }
-            return Ok(ready);
+            let script = engine.scripts.remember(ready.script, limit);
+            script.touch(wanted == Wanted::Again);
+            return Ok(self.adopt(place, script, ready.function));
         }
         let script = match engine.scripts.find(&script::sha1_hex(text)) {
             Some(script) => script,
             None => Arc::new(Script::new(text, wanted)?),
         };
         script.touch(wanted == Wanted::Again);
-        let ready = self.compile(engine, &script, hash, worker)?;
-        engine.scripts.remember(script, limit);
-        Ok(ready)
+        let (function, bytes) = self.compile(engine, &script, worker)?;
+        let script = engine.scripts.remember(script, limit);
+        Ok(self.file(Compiled { script, function, text_hash: hash, bytes, used: false }, &engine.scripts.pool))
     }
 
     /// The script of a name; nothing if the server does not know it.
@@ -289,14 +299,32 @@ impl ScriptSeat {
     ) -> Result<Option<Ready>, Refusal> {
         self.follow_flushes(&engine.scripts);
         let Some(sha) = lower_sha(sha) else { return Ok(None) };
-        if let Some(ready) = self.ready(self.by_sha.get(&sha).copied(), |script| !script.is_gone()) {
-            ready.script.touch(true);
-            return Ok(Some(ready));
-        }
+        let place = self.by_sha.get(&sha).copied();
+        let ready = match self.ready(place, |_| true) {
+            Some(ready) if !ready.script.is_gone() => {
+                ready.script.touch(true);
+                return Ok(Some(ready));
+            }
+            ready => ready,
+        };
         let Some(script) = engine.scripts.find(&sha) else { return Ok(None) };
         script.touch(true);
-        let hash = base::hash::hash(&script.text);
-        self.compile(engine, &script, hash, worker).map(Some)
+        if let Some(ready) = ready {
+            return Ok(Some(self.adopt(place, script, ready.function)));
+        }
+        let text_hash = base::hash::hash(&script.text);
+        let (function, bytes) = self.compile(engine, &script, worker)?;
+        let compiled = Compiled { script, function, text_hash, bytes, used: false };
+        Ok(Some(self.file(compiled, &engine.scripts.pool)))
+    }
+
+    /// What is compiled at a place belongs to another script of the same text from now on: the one that is in
+    /// the cache.
+    fn adopt(&mut self, place: Option<usize>, script: Arc<Script>, function: Function) -> Ready {
+        if let Some(compiled) = place.and_then(|place| self.compiled[place].as_mut()) {
+            compiled.script = Arc::clone(&script);
+        }
+        Ready { script, function }
     }
 
     pub fn machine(&mut self) -> &mut Machine {
@@ -320,13 +348,13 @@ impl ScriptSeat {
         }
     }
 
+    /// The function of a script, and the bytes that it takes.
     fn compile(
         &mut self,
         engine: &Engine,
-        script: &Arc<Script>,
-        text_hash: u64,
+        script: &Script,
         worker: WorkerId,
-    ) -> Result<Ready, Refusal> {
+    ) -> Result<(Function, usize), Refusal> {
         let pool = &engine.scripts.pool;
         if self.machine.is_none() {
             self.machine = Machine::new(pool, usize::from(worker.0), engine.host.random());
@@ -341,12 +369,13 @@ impl ScriptSeat {
             .map_err(|message| [b"ERR Error compiling script (new function): ", &message[..]].concat())?;
         // The collector may have worked meanwhile: never less than the text stands for.
         let bytes = machine.used().saturating_sub(before).max(source.len() + COMPILED_LEN);
-        self.file(Compiled { script: Arc::clone(script), function, text_hash, bytes, used: false });
-        self.trim(compiled_limit(pool));
-        Ok(Ready { script: Arc::clone(script), function })
+        Ok((function, bytes))
     }
 
-    fn file(&mut self, compiled: Compiled) {
+    /// Puts a script in its place, which it keeps until it has run at least.
+    fn file(&mut self, compiled: Compiled, pool: &Pool) -> Ready {
+        self.trim(compiled_limit(pool).saturating_sub(compiled.bytes));
+        let ready = Ready { script: Arc::clone(&compiled.script), function: compiled.function };
         let (hash, sha) = (compiled.text_hash, compiled.script.sha);
         self.bytes += compiled.bytes;
         let place = self.free.pop().unwrap_or_else(|| {
@@ -357,12 +386,14 @@ impl ScriptSeat {
         self.queue.push_back(place);
         self.by_text.insert(hash, place);
         self.by_sha.insert(sha, place);
+        ready
     }
 
-    /// Forgets what was not used since it was last looked at, oldest first, but not the last one.
+    /// Forgets what was not used since it was last looked at, oldest first.
     fn trim(&mut self, limit: usize) {
-        while self.bytes > limit && self.queue.len() > 1 {
-            let place = self.queue.pop_front().expect("there are two");
+        while self.bytes > limit
+            && let Some(place) = self.queue.pop_front()
+        {
             let compiled = self.compiled[place].as_mut().expect("what is queued is there");
             if std::mem::take(&mut compiled.used) {
                 self.queue.push_back(place);

@@ -1,5 +1,7 @@
 //! The first line of a script, `#!lua flags=no-writes,allow-oom`: what it says about the script.
 
+use base::quoting::split_args;
+
 use crate::scripts::Refusal;
 
 /// What a script says of itself.
@@ -45,16 +47,16 @@ pub fn parse(text: &[u8]) -> Result<Shebang, Refusal> {
     }
     let len = text.iter().position(|&byte| byte == b'\n').ok_or(b"ERR Invalid script shebang")?;
     (shebang.len, shebang.given) = (len, true);
-    let mut words = text[..len].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let engine = words.next().unwrap_or_default();
+    let words = split_args(&text[..len]).map_err(|_| b"ERR Invalid engine in script shebang")?;
+    let (engine, options) = words.split_first().ok_or(b"ERR Invalid engine in script shebang")?;
     if engine != b"#!lua" {
-        return Err([b"ERR Unexpected engine in script shebang: ", engine].concat());
+        return Err([b"ERR Unexpected engine in script shebang: ", &engine[..]].concat());
     }
-    for option in words {
+    for option in options {
         let Some(flags) = option.strip_prefix(b"flags=") else {
-            return Err([b"ERR Unknown lua shebang option: ", option].concat());
+            return Err([b"ERR Unknown lua shebang option: ", &option[..]].concat());
         };
-        for flag in flags.split(|&byte| byte == b',') {
+        for flag in flags.split(|&byte| byte == b',').filter(|_| !flags.is_empty()) {
             let Some(place) = FLAGS.iter().position(|name| name.as_bytes() == flag) else {
                 return Err([b"ERR Unexpected flag in script shebang: ", flag].concat());
             };

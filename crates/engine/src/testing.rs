@@ -62,12 +62,17 @@ impl TestEngine {
     pub fn with_config(change: impl FnOnce(&mut Config)) -> TestEngine {
         let mut config = Config::default();
         change(&mut config);
-        TestEngine::begin(config, START)
+        TestEngine::begin(config, 1, START)
     }
 
-    fn begin(config: Config, now: UnixMs) -> TestEngine {
+    /// An engine of several workers, all of which the one seat stands for in turn.
+    pub fn with_workers(workers: usize) -> TestEngine {
+        TestEngine::begin(Config::default(), workers, START)
+    }
+
+    fn begin(config: Config, workers: usize, now: UnixMs) -> TestEngine {
         let host = Arc::new(HostState { clock: ManualClock::at(now), ..HostState::default() });
-        let engine = Engine::new(config, Box::new(TestHost(Arc::clone(&host))), 1, now);
+        let engine = Engine::new(config, Box::new(TestHost(Arc::clone(&host))), workers, now);
         let mut seat = WorkerSeat::new(&engine, WORKER);
         seat.worker.now = now;
         let mut test = TestEngine {
@@ -261,7 +266,7 @@ impl TestEngine {
 
     /// Another engine, at the same time and with the same configuration, that did nothing but these effects.
     pub fn replay(&self, effects: &[u8]) -> TestEngine {
-        let mut other = TestEngine::begin((*self.engine.config()).clone(), self.now());
+        let mut other = TestEngine::begin((*self.engine.config()).clone(), 1, self.now());
         other.apply(effects);
         other
     }

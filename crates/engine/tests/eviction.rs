@@ -47,6 +47,31 @@ fn evicted(test: &TestEngine) -> usize {
     test.engine.evicted_keys.load(Ordering::Relaxed) as usize
 }
 
+/// A script that alone would fill memory is stopped, whether keys may give way or not: none does while it runs.
+#[test]
+fn a_script_does_not_outgrow_memory() {
+    let source = "for i = 1, 20000 do redis.call('set', 'big' .. i, ARGV[1]) end return 1";
+    let value = "x".repeat(10_000);
+    for policy in [EvictionPolicy::NoEviction, EvictionPolicy::AllkeysLru] {
+        let mut test = TestEngine::with_config(|config| config.maxmemory_policy = policy);
+        test.collect_effects();
+        let (allocated, limit) = (alloc::stats().allocated, 30 << 20);
+        let look = Look { allocated, resident: allocated, limit: (allocated + limit) as u64, ..Look::default() };
+        test.engine.memory.refresh(look, 0);
+        let before = alloc::thread_balance();
+        let reply = show(&test.run_words(&["EVAL", source, "0", &value]));
+        assert!(reply.starts_with("-OOM command not allowed when used memory > 'maxmemory'."), "{reply}");
+        let grown = (alloc::thread_balance() - before) as usize;
+        assert!(grown < 4 * limit, "{grown} bytes");
+        let allowed = ["EVAL", &format!("#!lua flags=allow-oom\n{source}"), "0", "x"];
+        assert_eq!(show(&test.run_words(&allowed)), "1");
+    }
+    // What takes little runs to its end, though it fills memory.
+    let mut test = full(EvictionPolicy::AllkeysLru, |_, _| {});
+    let source = "for i = 1, 50 do redis.call('set', 'n' .. i, ARGV[1]) end return 1";
+    assert_eq!(show(&test.run_words(&["EVAL", source, "0", "x"])), "1");
+}
+
 /// How many of the old keys with such numbers are left.
 fn left(test: &mut TestEngine, wanted: impl Fn(usize) -> bool) -> usize {
     let numbers = (0..KEYS).filter(|index| wanted(*index));

@@ -1,7 +1,11 @@
 //! Libraries of functions: what loading them refuses, what their functions may do, and how they move from one
 //! server to another.
 
+use engine::args::OwnedArgv;
+use engine::host::WorkerId;
+use engine::pipeline::lookup;
 use engine::testing::{TestEngine, show};
+use store::Plan;
 
 fn request(test: &mut TestEngine, words: &[&str]) -> String {
     show(&test.run_words(words))
@@ -186,4 +190,54 @@ fn libraries_are_listed_and_moved() {
         show(&test.run_words(&[b"FUNCTION".as_slice(), b"RESTORE", &broken])),
         "-ERR DUMP payload version or checksum are wrong"
     );
+}
+
+/// What a library keeps between calls is the same whichever worker runs them, unless the function keeps to its
+/// keys; and what nobody can call any more takes no memory.
+#[test]
+fn libraries_have_one_state_and_leave_nothing() {
+    let mut test = TestEngine::with_workers(3);
+    let body = "local n = 0 local function count() n = n + 1 return n end
+        redis.register_function('count', count)
+        redis.register_function{function_name='own', callback=count, flags={'declared-keys'}}
+        local t = {} for i = 1, 50000 do t[i] = 'abcdefgh' .. i end
+        redis.register_function('len', function() return #t end)";
+    load(&mut test, &library("lib", body));
+    let call = |test: &mut TestEngine, worker: u16, name: &str| {
+        test.seat.worker.id = WorkerId(worker);
+        request(test, &["FCALL", name, "0"])
+    };
+    let counts: Vec<_> = (0..6).map(|round| call(&mut test, round % 3, "count")).collect();
+    assert_eq!(counts, ["1", "2", "3", "4", "5", "6"]);
+    let counts: Vec<_> = (0..6).map(|round| call(&mut test, round % 3, "own")).collect();
+    assert_eq!(counts, ["1", "1", "1", "2", "2", "2"]);
+    let heap = |test: &TestEngine| test.engine.functions.heap();
+    assert!(heap(&test) > 8 << 20, "{}", heap(&test));
+    load(&mut test, &library("other", ONE));
+    request(&mut test, &["FCALL", "one", "0"]);
+    request(&mut test, &["FUNCTION", "DELETE", "lib"]);
+    assert!(heap(&test) < 1 << 20, "{}", heap(&test));
+    request(&mut test, &["FUNCTION", "FLUSH"]);
+    assert_eq!(heap(&test), 0);
+}
+
+/// Between the plan of a call and its locks the function may be loaded: a call of one that is not there yet is
+/// planned as if it were.
+#[test]
+fn calls_of_functions_to_come_have_their_shards() {
+    let mut test = TestEngine::new();
+    let plan = |test: &TestEngine, words: &[&str]| {
+        let mut argv = OwnedArgv::default();
+        words.iter().for_each(|word| argv.push(word.as_bytes()));
+        let argv = argv.view();
+        let command = lookup(&argv).expect("the command is known");
+        test.engine.plan_at(command, None, &argv, &test.sessions[0], test.now())
+    };
+    for words in [&["FCALL", "nope", "1", "k"][..], &["FCALL_RO", "nope", "0"]] {
+        assert_eq!(plan(&test, words), Plan::All, "{words:?}");
+    }
+    assert_eq!(plan(&test, &["FCALL", "nope", "x"]), Plan::None, "it is refused anyway");
+    test.run("CONFIG SET lua-strict-keys yes");
+    let one = plan(&test, &["FCALL", "nope", "1", "k"]);
+    assert_eq!(one, plan(&test, &["GET", "k"]), "it has to keep to its keys");
 }

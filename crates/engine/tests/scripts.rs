@@ -1,5 +1,9 @@
 //! Scripts: what their commands may do, what is logged of them, and which of them the server remembers.
 
+use engine::args::OwnedArgv;
+use engine::engine::WorkerSeat;
+use engine::host::WorkerId;
+use engine::running::{Details, Running, ScriptKind};
 use engine::scripts::lower_sha;
 use engine::testing::{TestEngine, check_script, show};
 
@@ -29,6 +33,7 @@ fn scripts_run_commands() {
         ),
         ("redis.call('select', 3) redis.call('set', 'other', 1) return 1", &["0"], "1"),
         ("return redis.call('exists', 'other')", &["0"], "0"),
+        ("#!lua flags=\nreturn redis.call('exists', 'other')", &["0"], "0"),
         ("return redis.call('hgetall', 'none')", &["0"], "[]"),
         (
             "redis.setresp(3) redis.call('hset', 'h', 'f', 1) return redis.call('hgetall', 'h').map.f",
@@ -66,6 +71,10 @@ fn scripts_run_commands() {
         ("#!lua name=x\nreturn 1", "-ERR Unknown lua shebang option: name=x"),
         ("#!python\nreturn 1", "-ERR Unexpected engine in script shebang: #!python"),
         ("#!lua", "-ERR Invalid script shebang"),
+        ("#!lua 'flags=no-writes\nreturn 1", "-ERR Invalid engine in script shebang"),
+        ("#!lua flags=no-writes,\nreturn 1", "-ERR Unexpected flag in script shebang: "),
+        ("#!lua \"flags=no-writes\"\nreturn redis.call('set', 'k', 1)", "-ERR Write commands are not allowed"),
+        ("#!lua flags=\"no-writes\"\nreturn redis.call('set', 'k', 1)", "-ERR Write commands are not allowed"),
         (
             "return (",
             "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'",
@@ -112,11 +121,34 @@ fn a_scripts_effects_are_one_transaction() {
         &["MULTI", "incr", "a", "incr", "b", "EXEC"],
     );
     check(&mut test, "redis.call('incr', 'a') error('x')", &["incr", "a"]);
+    check(&mut test, "redis.set_repl(redis.REPL_REPLICA) redis.call('incr', 'a')", &[]);
     check(
         &mut test,
         "redis.set_repl(redis.REPL_NONE) redis.call('incr', 'a') redis.set_repl(redis.REPL_ALL) redis.call('incr', 'b')",
         &["incr", "b"],
     );
+}
+
+/// A script that keeps its effects out of the log does not keep out what time has removed.
+#[test]
+fn expiries_are_logged_whatever_a_script_wants() {
+    let mut test = TestEngine::new();
+    test.collect_effects();
+    for muted in ["redis.call('get', KEYS[1])", "redis.call('set', KEYS[1], 5)", "redis.call('spop', KEYS[1])"] {
+        test.run("SET k 10 PX 100");
+        test.advance_ms(200);
+        test.take_effects();
+        let source = format!(
+            "redis.set_repl(redis.REPL_NONE) {muted} redis.set_repl(redis.REPL_ALL) return redis.call('incr', 'n')"
+        );
+        eval(&mut test, "EVAL", &source, &["1", "k"]);
+        let lines = test.take_effect_lines();
+        assert_eq!(lines, ["MULTI", "DEL k", "incr n", "EXEC"], "{muted}");
+        test.run("DEL k");
+    }
+    test.take_effects();
+    eval(&mut test, "EVAL", "redis.set_repl(redis.REPL_NONE) return redis.call('incr', 'n')", &["0"]);
+    assert_eq!(test.take_effect_lines(), [] as [&str; 0]);
 }
 
 fn load(test: &mut TestEngine, source: &str) -> String {
@@ -171,10 +203,91 @@ fn errors_are_counted_once() {
         ("return redis.pcall('incr', 'l')", "WRONGTYPE", 2),
         ("return redis.error_reply('MINE x')", "MINE", 1),
         ("error({err = 'MINE x'})", "MINE", 2),
+        ("return {err = string.rep('A', 30) .. ' x'}", &*"A".repeat(30), 1),
+        // What Redis takes for no code.
+        ("return {err = string.rep('A', 31) .. ' x'}", "ERR", 1),
+        ("return {err = ' x'}", "ERR", 2),
+        ("return {err = ''}", "ERR", 3),
+        ("return {err = 'CODE'}", "ERR", 4),
+        ("return {1, {err = string.rep('A', 1e6)}}", "ERR", 5),
     ] {
         eval(&mut test, "EVAL", source, &["0"]);
         assert_eq!(count(&test, code), expected, "{source}");
     }
+}
+
+/// What a command answers a script has no more room than Lua.
+#[test]
+fn replies_to_scripts_are_bounded() {
+    let mut test = TestEngine::with_config(|config| config.lua_memory_limit = 4 << 20);
+    let value = "x".repeat(100_000);
+    for _ in 0..100 {
+        test.run_words(&["RPUSH", "list", &value]);
+    }
+    test.run_words(&["SET", "text", &"x".repeat(3_000_000)]);
+    let refusal = "-ERR the reply is too long for a script (lua-memory-limit)";
+    for (source, expected) in [
+        ("return #redis.call('lrange', 'list', 0, 9)", "10"),
+        ("return #redis.call('lrange', 'list', 0, -1)", refusal),
+        ("return #redis.call('sort', 'list', 'alpha')", refusal),
+        ("return #redis.call('mget', 'text', 'text')", refusal),
+        ("return redis.pcall('lrange', 'list', 0, -1)", refusal),
+        ("return redis.call('llen', 'list')", "100"),
+    ] {
+        let reply = eval(&mut test, "EVAL", source, &["0"]);
+        assert!(reply.starts_with(expected), "{source}: {reply}");
+    }
+}
+
+/// Whatever a worker has compiled, the script that it has just compiled stays until it has run.
+#[test]
+fn a_new_script_does_not_make_way_for_old_ones() {
+    let mut test = TestEngine::new();
+    let padding = "p".repeat(8192);
+    for number in 0..500 {
+        let source = format!("return {number} --{padding}");
+        for _ in 0..2 {
+            assert_eq!(eval(&mut test, "EVAL", &source, &["0"]), number.to_string());
+        }
+        // Every one is in use.
+        for older in (0..number).rev().take(2) {
+            let source = format!("return {older} --{padding}");
+            assert_eq!(eval(&mut test, "EVAL", &source, &["0"]), older.to_string());
+        }
+    }
+}
+
+/// A small cache takes a new script though all others are in use, and a script that another worker has
+/// brought back is that one's.
+#[test]
+fn scripts_come_back_into_a_small_cache() {
+    let mut test = TestEngine::with_config(|config| config.script_cache_limit = 2000);
+    let names: Vec<_> = (0..7).map(|number| load(&mut test, &format!("return {number}"))).collect();
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(eval(&mut test, "EVALSHA", name, &["0"]), number.to_string());
+    }
+    for _ in 0..2 {
+        let name = load(&mut test, "return 'new'");
+        assert_eq!(eval(&mut test, "EVALSHA", &name, &["0"]), "new");
+    }
+    let mut other = WorkerSeat::new(&test.engine, test.seat.worker.id);
+    for round in 0..3 {
+        let source = format!("return 'round {round}'");
+        let name = load(&mut test, &source);
+        for number in 0..30 {
+            load(&mut test, &format!("return {number}"));
+        }
+        std::mem::swap(&mut test.seat, &mut other);
+        assert_eq!(load(&mut test, &source), name, "by another worker");
+        std::mem::swap(&mut test.seat, &mut other);
+        for _ in 0..2 {
+            assert_eq!(load(&mut test, &source), name);
+            assert_eq!(request(&mut test, &["SCRIPT", "EXISTS", &name]), "[1]");
+            assert_eq!(eval(&mut test, "EVALSHA", &name, &["0"]), format!("round {round}"));
+        }
+    }
+    let long = format!("return 1 --{}", "x".repeat(2000));
+    assert_eq!(load(&mut test, &long), "-ERR the script is longer than script-cache-limit");
 }
 
 /// A script that keeps to its keys sees no others, whatever shards those are in.
@@ -186,6 +299,8 @@ fn declared_keys_are_all_that_a_script_has() {
         eval(test, "EVAL", &source, &[&[count.as_str()], keys].concat())
     };
     const UNDECLARED: &str = "-ERR Script attempted to access a key that it did not declare script: ";
+    const KEYSPACE: &str = "-ERR This command needs the whole keyspace, and the script keeps to the keys that it \
+                            declared script: ";
     let mut test = TestEngine::new();
     test.run("MSET a 1 b 2 c 3");
     for (body, keys, expected) in [
@@ -199,19 +314,21 @@ fn declared_keys_are_all_that_a_script_has() {
     ] {
         assert_eq!(run(&mut test, body, keys), expected, "{body}");
     }
-    for (body, keys) in [
-        ("return redis.call('get', 'b')", &["a"][..]),
-        ("return redis.call('get', 'b')", &[]),
-        ("return redis.call('mget', 'a', 'b')", &["a"]),
-        ("return redis.call('sort', 'a', 'by', 'w*')", &["a"]),
-        ("return redis.call('keys', '*')", &["a"]),
-        ("return redis.call('dbsize')", &["a"]),
-        ("return redis.call('scan', 0)", &["a"]),
-        ("return redis.call('flushall')", &["a"]),
-        ("return redis.call('randomkey')", &["a"]),
+    for (body, keys, expected) in [
+        ("return redis.call('get', 'b')", &["a"][..], UNDECLARED),
+        ("return redis.call('get', 'b')", &[], UNDECLARED),
+        ("return redis.call('mget', 'a', 'b')", &["a"], UNDECLARED),
+        ("return redis.call('sort', 'a', 'by', 'w*')", &["a"], UNDECLARED),
+        ("return redis.call('keys', '*')", &["a"], KEYSPACE),
+        ("return redis.call('dbsize')", &["a"], KEYSPACE),
+        ("return redis.call('info')", &["a"], KEYSPACE),
+        ("return redis.call('memory', 'stats')", &["a"], KEYSPACE),
+        ("return redis.call('scan', 0)", &["a"], KEYSPACE),
+        ("return redis.call('flushall')", &["a"], KEYSPACE),
+        ("return redis.call('randomkey')", &["a"], KEYSPACE),
     ] {
         let reply = run(&mut test, body, keys);
-        assert!(reply.starts_with(UNDECLARED), "{body}: {reply}");
+        assert!(reply.starts_with(expected), "{body}: {reply}");
     }
     // The same by name, and for all scripts if that is asked for.
     let name = load(&mut test, "#!lua flags=declared-keys\nreturn redis.call('get', 'a')");
@@ -223,6 +340,41 @@ fn declared_keys_are_all_that_a_script_has() {
     assert_eq!(eval(&mut test, "EVALSHA", &plain, &["1", "a"]), "1");
     assert!(eval(&mut test, "EVALSHA", &plain, &["1", "b"]).starts_with(UNDECLARED));
     test.check_invariants();
+}
+
+/// Of several scripts that run for too long, the one goes that may.
+#[test]
+fn the_longest_script_that_has_not_written_is_ended() {
+    use ScriptKind::{Eval, Function};
+    const WROTE: bool = true;
+    let check = |scripts: &[(ScriptKind, bool)], kind: ScriptKind, expected: Result<usize, &str>| {
+        let running = Running::new(scripts.len());
+        for (index, &(kind, wrote)) in scripts.iter().enumerate() {
+            let worker = WorkerId(index as u16);
+            running.begin(worker, kind, false, 10 + index as u64);
+            running.set_busy(worker, || Details { name: Box::default(), command: OwnedArgv::default() });
+            assert!(!wrote || running.begin_write(worker));
+        }
+        let result = running.kill(kind);
+        let killed: Vec<_> =
+            (0..scripts.len()).filter(|&index| running.is_killed(WorkerId(index as u16))).collect();
+        match expected {
+            Ok(index) => assert_eq!((result, killed), (Ok(()), vec![index]), "{scripts:?}"),
+            Err(code) => {
+                let error = result.expect_err("nothing may be ended");
+                assert!(error.to_string().starts_with(code), "{scripts:?}: {error}");
+                assert_eq!(killed, [0; 0]);
+            }
+        }
+    };
+    check(&[], Eval, Err("NOTBUSY"));
+    check(&[(Eval, !WROTE), (Eval, !WROTE)], Eval, Ok(0));
+    check(&[(Eval, WROTE), (Eval, !WROTE), (Eval, !WROTE)], Eval, Ok(1));
+    check(&[(Function, WROTE), (Eval, !WROTE)], Eval, Ok(1));
+    check(&[(Function, !WROTE), (Eval, !WROTE)], Eval, Ok(1));
+    check(&[(Eval, WROTE), (Eval, WROTE)], Eval, Err("UNKILLABLE"));
+    check(&[(Function, !WROTE), (Eval, WROTE)], Eval, Err("BUSY"));
+    check(&[(Eval, !WROTE)], Function, Err("BUSY"));
 }
 
 /// The time stands still for a script: what has not expired when it begins does not while it runs.

@@ -59,7 +59,7 @@ const CONSTANTS: &[(&str, f64)] = &[
     ("LOG_NOTICE", 2.0),
     ("LOG_WARNING", 3.0),
     ("REPL_NONE", REPL_NONE),
-    ("REPL_AOF", 1.0),
+    ("REPL_AOF", REPL_AOF),
     ("REPL_SLAVE", 2.0),
     ("REPL_REPLICA", 2.0),
     ("REPL_ALL", REPL_ALL),
@@ -67,6 +67,7 @@ const CONSTANTS: &[(&str, f64)] = &[
 ];
 
 const REPL_NONE: f64 = 0.0;
+const REPL_AOF: f64 = 1.0;
 const REPL_ALL: f64 = 3.0;
 
 unsafe extern "C-unwind" fn call(state: State) -> c_int {
@@ -93,13 +94,19 @@ fn run_command(lua: Lua) -> bool {
     let Shared { input, spans, .. } = machine;
     let (input, spans) = (std::mem::take(input), std::mem::take(spans));
     let mut reply = std::mem::take(&mut machine.reply);
+    let room = machine.pool.room();
     reply.clear();
+    reply.begin(room);
     reply.protocol = if machine.resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
     let ran = machine.host().map(|host| host.call(Words { input: &input, spans: &spans }, &mut reply));
     // Back before Lua is called: an error there drops nothing.
     (machine.input, machine.spans, machine.reply) = (input, spans, reply);
     if ran.is_none() {
         push_field(lua, "err", b"ERR redis.call/pcall can only be called inside a script invocation");
+        return false;
+    }
+    if machine.reply.is_cut() || room != 0 && machine.reply.total_len() > room {
+        push_field(lua, "err", b"ERR the reply is too long for a script (lua-memory-limit)");
         return false;
     }
     let bytes = whole(machine);
@@ -129,7 +136,7 @@ fn whole(machine: &mut Shared) -> &[u8] {
 fn collect_words(lua: Lua, machine: &mut Shared) -> Result<(), &'static [u8]> {
     let count = lua.top();
     if count == 0 {
-        return Err(b"ERR Please specify at least one argument for this redis.call()");
+        return Err(b"ERR Please specify at least one argument for this redis lib call");
     }
     machine.input.clear();
     machine.spans.clear();
@@ -260,9 +267,9 @@ unsafe extern "C-unwind" fn set_repl(state: State) -> c_int {
     if !(REPL_NONE..=REPL_ALL).contains(&flags) {
         fail(lua, c"Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
     }
-    // One log feeds files and replicas alike.
+    // The log feeds files, and nobody else yet.
     if let Some(host) = shared(lua).host() {
-        host.set_logged(flags != REPL_NONE);
+        host.set_logged(flags as u8 & REPL_AOF as u8 != 0);
     }
     0
 }

@@ -29,6 +29,7 @@ pub(crate) struct Loading {
 struct LoadFrame<'a> {
     source: &'a [u8],
     error: Option<Vec<u8>>,
+    ran_out: bool,
 }
 
 impl Machine {
@@ -41,12 +42,12 @@ impl Machine {
     ) -> Result<Vec<Registered>, Vec<u8>> {
         self.begin(host);
         self.shared_mut().loading = Some(Loading { flags, functions: Vec::new() });
-        let mut frame = LoadFrame { source, error: None };
+        let mut frame = LoadFrame { source, error: None, ran_out: false };
         let entry = self.entries.load;
         if self.enter(entry, (&raw mut frame).cast(), 0).is_some() {
-            frame.error = Some(OUT_OF_MEMORY.to_vec());
+            (frame.error, frame.ran_out) = (Some(OUT_OF_MEMORY.to_vec()), true);
         }
-        self.end();
+        self.end(frame.ran_out);
         let loading = self.shared_mut().loading.take();
         let functions = loading.map(|loading| loading.functions).unwrap_or_default();
         let Some(error) = frame.error else { return Ok(functions) };
@@ -111,7 +112,8 @@ pub(crate) unsafe extern "C-unwind" fn load(state: State) -> c_int {
         frame.error = Some([b"Error compiling function: ", NO_BYTECODE.to_bytes()].concat());
         return 0;
     }
-    if !lua.compile(frame.source, c"@user_function") {
+    if let Err(kind) = lua.compile(frame.source, c"@user_function") {
+        frame.ran_out = kind == ErrorKind::Memory;
         frame.error = Some([b"Error compiling function: ", lua.bytes(-1).unwrap_or_default()].concat());
         return 0;
     }
@@ -126,6 +128,7 @@ pub(crate) unsafe extern "C-unwind" fn load(state: State) -> c_int {
     // Nothing new is stored: this cannot fail, whatever the library has used up.
     lead_to(lua, metatable, 4);
     if let Some(kind) = failed {
+        frame.ran_out = kind == ErrorKind::Memory;
         frame.error = Some([b"Error registering functions: ", &error_text(lua, kind)[..]].concat());
     }
     0

@@ -288,24 +288,21 @@ impl Lua {
         handler: c_int,
     ) -> Option<ErrorKind> {
         // SAFETY: as said above the block.
-        match unsafe { ffi::lua_pcall(self.0, arguments, results, handler) } {
-            0 => None,
-            ffi::LUA_ERRMEM => Some(ErrorKind::Memory),
-            _ => Some(ErrorKind::Raised),
-        }
+        ErrorKind::of(unsafe { ffi::lua_pcall(self.0, arguments, results, handler) })
     }
 
-    /// Compiles source text; false: the message is on top in the function's place. `name` is C text, and on
-    /// the stack while Lua reads: the parser keeps it without telling the collector.
-    pub(crate) fn compile(self, source: &[u8], name: &CStr) -> bool {
+    /// Compiles source text; on an error the message is on top in the function's place. `name` is C text, and
+    /// on the stack while Lua reads: the parser keeps it without telling the collector.
+    pub(crate) fn compile(self, source: &[u8], name: &CStr) -> Result<(), ErrorKind> {
         // SAFETY: as said above the block.
-        unsafe {
+        let status = unsafe {
             ffi::lua_pushstring_(self.0, name.as_ptr());
             let start = source.as_ptr().cast();
             let status = ffi::luaL_loadbuffer(self.0, start, source.len(), name.as_ptr());
             ffi::lua_remove(self.0, -2);
-            status == 0
-        }
+            status
+        };
+        ErrorKind::of(status).map_or(Ok(()), Err)
     }
 
     /// Takes the value on top into the registry.
@@ -440,6 +437,16 @@ pub(crate) struct Place<'a> {
 pub(crate) enum ErrorKind {
     Raised,
     Memory,
+}
+
+impl ErrorKind {
+    fn of(status: c_int) -> Option<ErrorKind> {
+        match status {
+            0 => None,
+            ffi::LUA_ERRMEM => Some(ErrorKind::Memory),
+            _ => Some(ErrorKind::Raised),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]

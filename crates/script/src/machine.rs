@@ -2,7 +2,7 @@
 //! host ends it. What a script leaves behind is undone before the next one runs.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use base::random::Rng;
@@ -13,7 +13,7 @@ use resp::request::Span;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
-    ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
+    BOOLEAN, ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
 use crate::{Host, json, library, msgpack, sandbox};
@@ -64,6 +64,8 @@ pub struct Machine {
     shared: NonNull<Shared>,
     meter: NonNull<Meter>,
     pub(crate) entries: Entries,
+    /// Bytes that were left when garbage was last collected.
+    live: usize,
 }
 
 // SAFETY: everything the pointers lead to belongs to the machine alone; Lua has no ties to a thread.
@@ -74,6 +76,7 @@ pub(crate) struct Entries {
     pub(crate) load: c_int,
     run: c_int,
     compile: c_int,
+    collect: c_int,
     explain: c_int,
     on_error: c_int,
 }
@@ -81,6 +84,7 @@ pub(crate) struct Entries {
 /// What native functions find of their machine.
 pub(crate) struct Shared {
     host: Option<NonNull<dyn Host>>,
+    pub(crate) pool: Arc<Pool>,
     /// The script was told to end: no pcall holds it up any more.
     pub(crate) ended: Option<&'static str>,
     pub(crate) resp3: bool,
@@ -141,6 +145,7 @@ struct CompileFrame<'a> {
     name: &'a CStr,
     message: Vec<u8>,
     function: Option<c_int>,
+    ran_out: bool,
 }
 
 struct ExplainFrame<'a> {
@@ -160,9 +165,9 @@ impl Machine {
             drop(unsafe { Box::from_raw(meter.as_ptr()) });
             return None;
         }
-        let shared = leak(Shared::new(seed));
-        let entries = Entries { load: 0, run: 0, compile: 0, explain: 0, on_error: 0 };
-        let mut machine = Machine { lua: Lua(state), shared, meter, entries };
+        let shared = leak(Shared::new(seed, Arc::clone(pool)));
+        let entries = Entries { load: 0, run: 0, compile: 0, collect: 0, explain: 0, on_error: 0 };
+        let mut machine = Machine { lua: Lua(state), shared, meter, entries, live: 0 };
         machine.set_up().then_some(machine)
     }
 
@@ -180,15 +185,34 @@ impl Machine {
 
     /// Compiles a script. An error is the compiler's message.
     pub fn compile(&mut self, source: &[u8], name: &CStr) -> Result<Function, Vec<u8>> {
-        let mut frame = CompileFrame { source, name, message: Vec::new(), function: None };
+        let mut frame = self.try_compile(source, name);
+        if frame.ran_out {
+            // Lua does not collect garbage when it gets no memory.
+            self.collect();
+            frame = self.try_compile(source, name);
+        }
+        frame.function.map(Function).ok_or(frame.message)
+    }
+
+    fn try_compile<'a>(&mut self, source: &'a [u8], name: &'a CStr) -> CompileFrame<'a> {
+        let mut frame = CompileFrame { source, name, message: Vec::new(), function: None, ran_out: false };
         if let Some(kind) = self.enter(self.entries.compile, (&raw mut frame).cast(), 0) {
             self.lua.pop(1);
+            frame.ran_out = kind == ErrorKind::Memory;
             frame.message = match kind {
                 ErrorKind::Memory => OUT_OF_MEMORY.to_vec(),
                 ErrorKind::Raised => b"the compiler failed".to_vec(),
             };
         }
-        frame.function.map(Function).ok_or(frame.message)
+        frame
+    }
+
+    /// Collects all garbage. The collector may ask for memory itself: an error then leaves the rest of its work
+    /// for later.
+    pub fn collect(&mut self) {
+        self.enter(self.entries.collect, ptr::null_mut(), 0);
+        self.lua.set_top(0);
+        self.live = self.used();
     }
 
     /// Gives a compiled script back to the collector.
@@ -209,7 +233,7 @@ impl Machine {
             None => Ok(()),
             Some(kind) => Err(self.explain(kind, run.name)),
         };
-        self.end();
+        self.end(error == Some(ErrorKind::Memory));
         if result.is_err() {
             reply.truncate(start);
         }
@@ -218,6 +242,10 @@ impl Machine {
 
     /// Makes ready for a run; returns how long texts may become.
     pub(crate) fn begin(&mut self, host: &mut dyn Host) -> usize {
+        // SAFETY: Lua does not run, so nobody else reads the meter.
+        if unsafe { self.meter.as_ref() }.is_short_with(self.live) {
+            self.collect();
+        }
         // SAFETY: Lua does not run, so nobody else reads the meter.
         let text_max = unsafe { self.meter.as_ref() }.text_max();
         let host: NonNull<dyn Host + '_> = NonNull::from(host);
@@ -241,20 +269,23 @@ impl Machine {
         unsafe { self.shared.as_mut() }
     }
 
-    pub(crate) fn end(&mut self) {
+    /// `ran_out`: it failed for want of memory.
+    pub(crate) fn end(&mut self, ran_out: bool) {
         self.lua.set_hook(None, HookEvery::Line);
         self.lua.set_top(0);
         // SAFETY: as in `begin`.
         let shared = unsafe { self.shared.as_mut() };
-        let collected_at = COLLECTED_AT.min(shared.text_max / 4);
         shared.host = None;
         for buffer in [&mut shared.input, &mut shared.flat, &mut shared.text, &mut shared.reply.buf] {
             buffer.clear();
             buffer.shrink_to(BUFFER_KEPT);
         }
         shared.reply.clear();
-        if self.used() > collected_at {
-            self.lua.collect_garbage();
+        // SAFETY: Lua does not run, so nobody changes the meter.
+        let garbage_max = unsafe { self.meter.as_ref() }.garbage_max();
+        self.live = self.live.min(self.used());
+        if ran_out || self.used() - self.live > garbage_max {
+            self.collect();
         }
     }
 
@@ -299,9 +330,10 @@ impl Drop for Machine {
 }
 
 impl Shared {
-    fn new(seed: u64) -> Shared {
+    fn new(seed: u64, pool: Arc<Pool>) -> Shared {
         Shared {
             host: None,
+            pool,
             ended: None,
             resp3: false,
             rng: Rng::from_seed(seed),
@@ -355,6 +387,7 @@ unsafe extern "C-unwind" fn set_up(state: State) -> c_int {
     entries.run = lua.keep();
     for (native, entry) in [
         (compile as NativeFunction, &mut entries.compile),
+        (collect, &mut entries.collect),
         (explain, &mut entries.explain),
         (on_error, &mut entries.on_error),
     ] {
@@ -429,11 +462,17 @@ unsafe extern "C-unwind" fn compile(state: State) -> c_int {
     let frame = unsafe { &mut *lua.pointer(1).cast::<CompileFrame<'_>>() };
     if is_bytecode(frame.source) {
         frame.message.extend_from_slice(NO_BYTECODE.to_bytes());
-    } else if lua.compile(frame.source, frame.name) {
-        frame.function = Some(lua.keep());
-    } else {
+    } else if let Err(kind) = lua.compile(frame.source, frame.name) {
+        frame.ran_out = kind == ErrorKind::Memory;
         frame.message.extend_from_slice(lua.bytes(-1).unwrap_or_default());
+    } else {
+        frame.function = Some(lua.keep());
     }
+    0
+}
+
+unsafe extern "C-unwind" fn collect(state: State) -> c_int {
+    Lua(state).collect_garbage();
     0
 }
 
@@ -453,6 +492,7 @@ unsafe extern "C-unwind" fn on_error(state: State) -> c_int {
         lua.push_text("ERR ");
         match lua.kind(place) {
             STRING | NUMBER => lua.push_value(place),
+            BOOLEAN => lua.push_text(if lua.boolean(place) { "true" } else { "false" }),
             _ => lua.push_bytes(lua.kind_name(place).to_bytes()),
         }
         lua.concat(2);
@@ -520,7 +560,7 @@ unsafe extern "C-unwind" fn hook(state: State, _: *mut ffi::lua_Debug) {
     lua.raise()
 }
 
-pub(crate) const OUT_OF_MEMORY: &[u8] = b"not enough memory: the script needs more than lua-memory-limit.";
+pub(crate) const OUT_OF_MEMORY: &[u8] = b"not enough memory: lua-memory-limit is reached.";
 const REPLY_TOO_LONG: &[u8] = b"the script's reply is too long.";
 /// How much longer than Lua's memory a reply may be: one string can stand in it many times.
 const REPLY_PER_MEMORY: usize = 4;
@@ -528,6 +568,3 @@ const REPLY_PER_MEMORY: usize = 4;
 const HOOK_INSTRUCTIONS: c_int = 100_000;
 /// Capacity that a buffer keeps after a script.
 const BUFFER_KEPT: usize = 64 * 1024;
-/// A machine with more than this after a script, or than a quarter of what it may have, is cleaned at once:
-/// the collector alone would wait until it has twice as much.
-const COLLECTED_AT: usize = 16 << 20;

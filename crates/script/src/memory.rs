@@ -37,6 +37,14 @@ impl Pool {
         self.used.iter().map(|used| used.load(Ordering::Relaxed)).sum()
     }
 
+    /// Bytes that are left, one at least; 0: there is no limit.
+    pub(crate) fn room(&self) -> usize {
+        match self.limit() {
+            0 => 0,
+            limit => limit.saturating_sub(self.used()).max(1),
+        }
+    }
+
     /// Bytes of some machines.
     pub fn used_by(&self, machines: std::ops::Range<usize>) -> usize {
         self.used[machines].iter().map(|used| used.load(Ordering::Relaxed)).sum()
@@ -59,6 +67,9 @@ pub(crate) struct Meter {
 /// How much a machine may grow before it looks at the others again.
 const GRANT: usize = 64 * 1024;
 
+/// The collector alone would wait until a machine has twice of what it needs.
+const GARBAGE_MAX: usize = 16 << 20;
+
 impl Meter {
     pub(crate) fn new(pool: Arc<Pool>, index: usize) -> Meter {
         Meter { pool, index, used: 0, granted: 0 }
@@ -74,6 +85,21 @@ impl Meter {
             0 => usize::MAX,
             limit => limit,
         }
+    }
+
+    /// Bytes of garbage that a machine may keep: all machines together have a quarter of the limit for it,
+    /// because no machine can collect another's.
+    pub(crate) fn garbage_max(&self) -> usize {
+        match self.pool.limit() {
+            0 => GARBAGE_MAX,
+            limit => (limit / (4 * self.pool.machines())).min(GARBAGE_MAX),
+        }
+    }
+
+    /// Whether a machine has more garbage than the pool has room: `live` bytes were left when it was last collected.
+    pub(crate) fn is_short_with(&self, live: usize) -> bool {
+        let garbage = self.used.saturating_sub(live);
+        garbage > GRANT && (1..garbage).contains(&self.pool.room())
     }
 
     fn grow(&mut self, len: usize) -> bool {

@@ -390,7 +390,7 @@ fn load_source(lua: Lua, place: c_int) -> c_int {
     // A copy that ends with a zero byte stays on the stack while it is used.
     lua.push_bytes(&name[..end]);
     let name = lua.c_text(-1);
-    if lua.compile(source, name) {
+    if lua.compile(source, name).is_ok() {
         return 1;
     }
     lua.push_nil();

@@ -156,7 +156,7 @@ fn replies_become_values() {
         ),
         (
             "redis.call()",
-            "-ERR Please specify at least one argument for this redis.call() script: f0, on @user_script:1.",
+            "-ERR Please specify at least one argument for this redis lib call script: f0, on @user_script:1.",
         ),
     ];
     check_each(&cases, Protocol::Resp2);
@@ -168,6 +168,7 @@ fn errors_say_where() {
         ("return (", "user_script:1: unexpected symbol near '<eof>'"),
         ("\nerror('x')", "-ERR user_script:2: x script: f0, on @user_script:2."),
         ("error({err='MINE x'})", "-MINE x script: f0, on @user_script:1."),
+        ("error(true)", "-ERR true script: f0, on @user_script:1."),
         ("error()", "-ERR nil script: f0, on @user_script:1."),
         (
             "return foo",
@@ -278,6 +279,38 @@ fn memory_is_bounded_and_comes_back() {
     assert_eq!(pool.used(), machine.used());
     drop(machine);
     assert_eq!(pool.used(), 0);
+}
+
+/// What one machine leaves behind does not keep others from working: nobody else can collect it.
+#[test]
+fn garbage_leaves_room_for_other_machines() {
+    let pool = Arc::new(Pool::new(9, 64 << 20));
+    let machine = |index| Machine::new(&pool, index, 7).expect("there is memory for a machine");
+    let mut machines: Vec<_> = (0..8).map(machine).collect();
+    let wasteful = "local t = {} for i = 1, 195000 do t[i] = 'abcdefgh' .. i end return #t";
+    for round in 0..3 {
+        for (index, machine) in machines.iter_mut().enumerate() {
+            let reply = run_with(machine, wasteful, Protocol::Resp2, &[], 0);
+            assert_eq!(reply, ":195000\r\n", "machine {index} in round {round}");
+        }
+    }
+    assert!(pool.used() < 20 << 20, "{}", pool.used());
+}
+
+/// A script that finds no memory for itself gets what the one before left behind.
+#[test]
+fn garbage_gives_way_to_a_script() {
+    let pool = Arc::new(Pool::new(1, 8 << 20));
+    let mut machine = Machine::new(&pool, 0, 7).expect("there is memory for a machine");
+    let hoard = "local t = {} for i = 1, 20000 do t[i] = 'abcdefgh' .. i end return 1";
+    for _ in 0..20 {
+        assert_eq!(run_with(&mut machine, hoard, Protocol::Resp2, &[], 0), ":1\r\n");
+        // Now it has no room beyond what it uses, garbage included.
+        pool.set_limit(machine.used());
+        let long = format!("local t = {{{}}} return #t", "'x', ".repeat(2000));
+        assert_eq!(run_with(&mut machine, &long, Protocol::Resp2, &[], 0), ":2000\r\n");
+        pool.set_limit(8 << 20);
+    }
 }
 
 #[test]

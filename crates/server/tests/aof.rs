@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use common::{info, wait_for_info};
 use resp::Value;
-use testkit::client::{error, ok};
+use testkit::client::{encode, error, ok};
 use testkit::{Client, Server};
 
 const ALWAYS: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
@@ -385,6 +385,24 @@ fn damage_is_refused_with_its_place() {
     let other = start(&[&arguments[..], &["--dir", server.dir().to_str().expect("a name of text")]].concat());
     assert_eq!(connected(&other).run("DBSIZE"), Value::Integer(1));
     assert_eq!(fs::read(&path).expect("it is there"), first);
+}
+
+/// Without a library that it holds, a log leads to another state, which the next rewrite would keep.
+#[test]
+fn a_library_that_is_refused_ends_the_start() {
+    let library = "#!lua name=lib\nlocal t = {} for i = 1, 100000 do t[i] = 'x' .. i end\n\
+                   redis.register_function('f', function() return #t end)";
+    let load = encode(&["FUNCTION", "LOAD", library]);
+    let in_transaction = [request("MULTI"), load.clone(), request("SET a 1"), request("EXEC")].concat();
+    for bytes in [load, in_transaction] {
+        let mut server = with_increment(&bytes);
+        let refused = refusal(&server, &["--lua-memory-limit", "1mb"]);
+        assert!(refused.contains("A library of functions was refused ("), "{refused}");
+        let path = folder(&server).join("appendonly.aof.1.incr.aof");
+        assert_eq!(fs::read(&path).expect("it is there"), bytes, "nothing was changed");
+        server.start_again();
+        assert_eq!(connected(&server).run("FCALL f 0"), Value::Integer(100_000));
+    }
 }
 
 #[test]

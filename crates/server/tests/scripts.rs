@@ -5,7 +5,7 @@ mod common;
 
 use common::{info, wait_for_info};
 use resp::Value;
-use testkit::client::{error, ok};
+use testkit::client::{encode, error, ok};
 use testkit::{Client, Server};
 
 const ENDLESS: &str = "while true do end";
@@ -136,6 +136,40 @@ fn an_endless_function_is_ended_by_its_own_command() {
         let end = error(caller.read_value());
         assert!(end.starts_with("ERR Script killed by user"), "{end}");
     });
+}
+
+/// A function that is loaded between the plan of its call and the locks runs under locks that suffice.
+#[test]
+fn functions_come_and_go_while_they_are_called() {
+    let server = start("2");
+    let changes = [encode(&["FUNCTION", "LOAD", LIBRARY]), encode(&["FUNCTION", "DELETE", "lib"])].concat();
+    let fcall = encode(&["FCALL", "put", "1", "k", "v"]);
+    let calls = [fcall.repeat(50), encode(&["MULTI"]), fcall, encode(&["EXEC"])].concat();
+    let mut loader = server.client();
+    let mut callers: Vec<_> = (0..5).map(|_| server.client()).collect();
+    for _ in 0..50 {
+        loader.send_raw(&changes.repeat(20));
+        callers.iter_mut().for_each(|caller| caller.send_raw(&calls));
+        for caller in &mut callers {
+            (0..53).for_each(|_| drop(caller.read_value()));
+        }
+        (0..40).for_each(|_| drop(loader.read_value()));
+    }
+    assert_eq!(loader.run("PING"), Value::Simple("PONG".into()));
+}
+
+/// A library that does not come to its end is refused, however it comes.
+#[test]
+fn libraries_that_load_for_ever_are_refused() {
+    let server = start("2");
+    let mut client = server.client();
+    let code = "#!lua name=lib\nwhile true do end";
+    let payload = rdb::dump_functions([code.as_bytes()].into_iter(), &rdb::WriteOptions { compress: false });
+    for words in [[&b"LOAD"[..], code.as_bytes()], [&b"RESTORE"[..], &payload[..]]] {
+        let refusal = error(client.call(&[b"FUNCTION".as_slice(), words[0], words[1]]));
+        assert_eq!(refusal, "ERR Error registering functions: ERR FUNCTION LOAD timeout");
+    }
+    assert_eq!(client.run("GET k"), Value::Bulk(None));
 }
 
 /// What a script does, and the libraries, are there after a restart: from a dump, from the log, and after

@@ -98,24 +98,22 @@ const SUBCOMMANDS: &[Command] = &[
         .docs("Tells which function runs, and how many there are.", "O(1)"),
 ];
 
+/// A function that is not there may have been loaded by the time the shards are locked: then it may need any.
 fn fcall_plan(input: &PlanInput<'_>) -> store::Plan {
-    let strict = input.engine.scripts.all_keep_to_keys();
     let libraries = input.engine.functions.current();
     let function = libraries.find(input.argv.at(1));
     let declared = function.is_some_and(|(_, info)| Shebang::of_function(info.flags).declared_keys);
-    if function.is_none() { store::Plan::None } else { script_plan(input, strict || declared) }
+    script_plan(input, declared || input.engine.scripts.all_keep_to_keys())
 }
 
 fn fcall(ctx: &mut Ctx) -> CmdResult {
     observe_script(ctx);
-    let mut seat = std::mem::take(&mut ctx.worker.functions);
-    let result = match seat.find(ctx.engine, ctx.args.at(1), ctx.worker.id) {
+    let (engine, worker, holds_all) = (ctx.engine, ctx.worker.id, ctx.keys.guard.holds_all());
+    engine.functions.with_seat(worker, holds_all, |seat| match seat.find(engine, ctx.args.at(1)) {
         Ok(Some(ready)) => run(ctx, seat.machine(), &ready),
         Ok(None) => Err(CmdError::fixed("ERR Function not found")),
         Err(refusal) => Err(refused(&refusal)),
-    };
-    ctx.worker.functions = seat;
-    result
+    })
 }
 
 fn run(ctx: &mut Ctx, machine: &mut script::Machine, ready: &Ready) -> CmdResult {
@@ -140,6 +138,19 @@ fn refused(refusal: &Refusal) -> CmdError {
     CmdError::of_bytes([b"ERR ", &refusal[..]].concat())
 }
 
+/// Whoever replays a log has to know what is missing.
+fn not_loaded(ctx: &mut Ctx, refusal: Refusal) -> CmdError {
+    let error = refused(&refusal);
+    if ctx.session.origin == Origin::Replay {
+        ctx.worker.refused_libraries = Some(refusal);
+    }
+    error
+}
+
+fn load_time(ctx: &Ctx) -> LoadTime {
+    if ctx.session.origin == Origin::Client { LoadTime::Short } else { LoadTime::Unlimited }
+}
+
 /// The libraries were changed: the request itself says how.
 fn changed(ctx: &mut Ctx) {
     let words: Vec<&[u8]> = ctx.args.iter().collect();
@@ -156,9 +167,8 @@ fn load(ctx: &mut Ctx) -> CmdResult {
         replace = true;
     }
     let functions = &ctx.engine.functions;
-    let time = if ctx.session.origin == Origin::Client { LoadTime::Short } else { LoadTime::Unlimited };
-    let name = functions.load(ctx.engine, ctx.args.at(last), replace, time);
-    let name = name.map_err(|refusal| refused(&refusal))?;
+    let name = functions.load(ctx.engine, ctx.args.at(last), replace, load_time(ctx));
+    let name = name.map_err(|refusal| not_loaded(ctx, refusal))?;
     changed(ctx);
     ctx.reply.bulk(&name);
     Ok(())
@@ -227,7 +237,7 @@ fn restore(ctx: &mut Ctx) -> CmdResult {
         })
     })?;
     let functions = &ctx.engine.functions;
-    functions.restore(ctx.engine, &codes, policy).map_err(|refusal| refused(&refusal))?;
+    functions.restore(ctx.engine, &codes, policy, load_time(ctx)).map_err(|refusal| not_loaded(ctx, refusal))?;
     changed(ctx);
     ctx.reply.ok();
     Ok(())

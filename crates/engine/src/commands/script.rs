@@ -177,7 +177,7 @@ fn load(ctx: &mut Ctx) -> CmdResult {
     let seat = &mut ctx.worker.scripts;
     let ready = seat.by_text(ctx.engine, ctx.args.at(2), Wanted::Again, limit, worker);
     let ready = ready.map_err(CmdError::of_bytes)?;
-    if ready.script.is_gone() {
+    if !ready.script.fits(limit) {
         return Err(CmdError::fixed("ERR the script is longer than script-cache-limit"));
     }
     ctx.reply.bulk(&ready.script.sha);

@@ -10,7 +10,7 @@ use std::time::Instant;
 use aof::{Malformed, Manifest, Record, Scan, scan};
 use base::bytes::escape;
 use engine::Argv;
-use engine::replay::Replay;
+use engine::replay::{Replay, Unplayable};
 use resp::request::Span;
 
 use super::Folder;
@@ -246,13 +246,17 @@ impl<'a> Requests<'a> {
         if argv.is(0, "multi") && !self.replay.is_in_transaction() {
             self.transaction = self.origin + self.done as u64;
         }
-        self.replay.run(&argv).map_err(|_| {
-            let (command, name) = (escape(argv.at(0)), self.part.name);
-            let command = command.trim_matches('"');
-            let offset = self.origin + self.done as u64;
-            Stop::Failed(format!(
-                "Unknown command '{command}' reading the append only file {name} at offset {offset}"
-            ))
+        self.replay.run(&argv).map_err(|error| {
+            let what = match error {
+                Unplayable::UnknownCommand => {
+                    format!("Unknown command '{}'", escape(argv.at(0)).trim_matches('"'))
+                }
+                Unplayable::Libraries(reason) => {
+                    format!("A library of functions was refused ({})", String::from_utf8_lossy(&reason))
+                }
+            };
+            let (offset, name) = (self.origin + self.done as u64, self.part.name);
+            Stop::Failed(format!("{what} reading the append only file {name} at offset {offset}"))
         })
     }
 
