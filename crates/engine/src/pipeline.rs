@@ -135,12 +135,12 @@ impl Engine {
         if self.pause.holds(&request, seat.worker.now) {
             return Outcome::Paused;
         }
-        if self.scripts.running.holds_all() {
-            self.wait_for_script(session, command);
-        }
         let plan = self.plan_at(command, prepared.first_key, argv, session, seat.worker.now);
-        let give_up = || self.scripts.running.is_busy() && session.origin == Origin::Client;
-        let Some(mut guard) = self.store.lock_unless(&plan, &give_up) else {
+        let locked = match session.origin {
+            Origin::Client => self.lock_unless_busy(&plan),
+            Origin::Replay => Ok(self.store.lock(&plan)),
+        };
+        let Ok(mut guard) = locked else {
             let refusal = self.scripts.running.busy_error();
             return self.refuse(seat, session, Some(command), &refusal, reply);
         };
@@ -160,18 +160,6 @@ impl Engine {
             self.replace_dump(&seat.config);
         }
         outcome
-    }
-
-    /// What looks at shards to make its plan (SCAN) waits for a script that holds all of them, but not for
-    /// good: then its worker would not hear anybody.
-    #[cold]
-    fn wait_for_script(&self, session: &Session, command: &'static Registered) {
-        if !matches!(command.row.plan, PlanRule::Custom(_)) || session.origin == Origin::Replay {
-            return;
-        }
-        while self.scripts.running.is_slow(self.host.monotonic_ns()) && !self.scripts.running.is_busy() {
-            self.host.sleep_us(SCRIPT_WAIT_US);
-        }
     }
 
     /// More memory is in use than may be: keys give way, whatever the request is. Whether it has to be
@@ -342,9 +330,6 @@ impl Engine {
         Outcome::Done
     }
 }
-
-/// Between two looks at a script that others wait for.
-const SCRIPT_WAIT_US: u64 = 200;
 
 /// Bytes of memory that a reply may take.
 #[inline]

@@ -139,8 +139,12 @@ fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) 
 }
 
 thread_local! {
-    /// The thread is a worker: whoever waits for all workers from here waits for itself.
+    /// The thread is a worker: whoever waits for all workers from here waits for itself, and so do clients.
     static IN_WORKER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+pub fn is_worker() -> bool {
+    IN_WORKER.get()
 }
 
 fn listen(config: &Config) -> Vec<Listener> {
@@ -368,7 +372,7 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     }
     // A script that runs for too long may sit on what the save needs.
     let scripted = process.engine().scripts.running.is_busy();
-    process.saver.cancel(if scripted { Wait::Not } else { Wait::ForEnd });
+    process.saver.cancel(process, if scripted { Wait::Not } else { Wait::ForEnd });
     if process.aof.is_without_base() {
         if !how.force {
             LOG.warning("Writing initial AOF, can't exit.");
@@ -424,7 +428,7 @@ const SAVE_ATTEMPTS: usize = 3;
 /// A write that was past the pause when it began can still come after a cut: then once more.
 fn save_all_writes(process: &Arc<Process>) -> bool {
     for _ in 0..SAVE_ATTEMPTS {
-        process.saver.cancel(Wait::ForEnd);
+        process.saver.cancel(process, Wait::ForEnd);
         if process.saver.save_now(process).is_err() {
             return false;
         } else if process.engine().changes_since_save() == 0 {
@@ -438,7 +442,7 @@ fn save_all_writes(process: &Arc<Process>) -> bool {
 fn leave(process: &Process, config: &Config) -> ! {
     supervise::remove_pid_file(config);
     process.post_to_all(|| Message::Stop);
-    process.workers.wait(usize::from(IN_WORKER.get()), WORKER_PATIENCE);
+    process.workers.wait(usize::from(is_worker()), WORKER_PATIENCE);
     process.aof.close(process);
     if !config.unixsocket.is_empty() {
         LOG.notice("Removing the unix socket file.");
@@ -464,7 +468,7 @@ pub enum Restart {
 
 /// Starts the program again in the place of this process.
 pub fn restart(process: &Arc<Process>, how: Restart) {
-    process.saver.cancel(Wait::ForEnd);
+    process.saver.cancel(process, Wait::ForEnd);
     let config = process.engine().config();
     if how == Restart::Graceful && !config.save.is_empty() && !save_finally(process) {
         LOG.warning("Can't restart: error preparing for shutdown");

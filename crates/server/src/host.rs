@@ -192,7 +192,7 @@ impl Host for ServerHost {
     }
 
     fn cancel_save(&self, wait: Wait) -> bool {
-        self.0.saver.cancel(wait)
+        self.0.saver.cancel(&self.0, wait)
     }
 
     fn save_status(&self) -> SaveStatus {

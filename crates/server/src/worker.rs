@@ -432,6 +432,7 @@ impl Worker {
         }
         self.timers_ran = now;
         self.look_at_ageing();
+        self.engine.serve_left(&mut self.seat);
         self.count_buffers();
         let part = self.connections.slot_count() / SWEEP_PARTS + 1;
         for _ in 0..part {
