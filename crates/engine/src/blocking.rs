@@ -470,7 +470,7 @@ impl Engine {
     }
 
     /// Serves requests that need more shards than were locked when their key became ready. Under no lock. What
-    /// a script does not let it have is left for later.
+    /// a script or the end of the process does not let it do is left for later.
     #[cold]
     pub(crate) fn serve_deferred(&self, seat: &mut WorkerSeat) {
         while let Some(Deferred { key, from }) = seat.deferred.pop() {
@@ -479,6 +479,9 @@ impl Engine {
             let Ok(mut guard) = self.lock_unless_busy(&first.ticket.plan(self, &key)) else {
                 return seat.deferred.push(Deferred { key, from });
             };
+            if self.pause.is_ending() {
+                return seat.deferred.push(Deferred { key, from });
+            }
             self.serve_key(seat, &mut guard, key, from);
             self.serve_ready(seat, &mut guard);
         }
@@ -572,6 +575,9 @@ impl Engine {
     pub fn serve_again(&self, seat: &mut WorkerSeat, ticket: &Arc<Ticket>) {
         let plan = Plan::of(ticket.keys.iter().map(|key| key.shard));
         let Ok(mut guard) = self.lock_unless_busy(&plan) else { return };
+        if self.pause.is_ending() {
+            return;
+        }
         self.serve(seat, &mut guard, ticket);
         self.serve_ready(seat, &mut guard);
         drop(guard);

@@ -144,6 +144,11 @@ impl Engine {
             let refusal = self.scripts.running.busy_error();
             return self.refuse(seat, session, Some(command), &refusal, reply);
         };
+        // The last save may have begun since, and what it does not hold must not be answered.
+        let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
+        if self.pause.is_ending() && self.pause.holds(&request, seat.worker.now) {
+            return Outcome::Paused;
+        }
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
         let outcome = self.execute(&mut env, command, prepared.first_key, argv);

@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base::time::UnixMs;
 use engine::config::Config;
 use engine::host::{Event, Shutdown, ShutdownSave, Wait, WorkerId};
 use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
@@ -409,15 +408,11 @@ fn saves_at_end(how: Shutdown, config: &Config) -> bool {
 fn save_finally(process: &Arc<Process>) -> bool {
     LOG.notice("Saving the final RDB snapshot before exiting.");
     process.supervision.tell("STATUS=Saving the final RDB snapshot\n");
-    let engine = process.engine();
-    let (pause, former) = (&engine.pause, engine.pause.current(process.now()));
-    pause.start(UnixMs(i64::MAX), false);
+    let pause = &process.engine().pause;
+    pause.set_ending(true);
     let saved = save_all_writes(process);
     if !saved {
-        pause.stop();
-        if let Some((until, all)) = former {
-            pause.start(until, all);
-        }
+        pause.set_ending(false);
         process.post_to_all(|| Message::Event(Event::Resume));
     }
     saved
@@ -425,17 +420,19 @@ fn save_finally(process: &Arc<Process>) -> bool {
 
 const SAVE_ATTEMPTS: usize = 3;
 
-/// A write that was past the pause when it began can still come after a cut: then once more.
+/// What the clock deletes can still come after a cut if it was past the pause when that began: then once
+/// more. False if something is in memory only.
 fn save_all_writes(process: &Arc<Process>) -> bool {
     for _ in 0..SAVE_ATTEMPTS {
         process.saver.cancel(process, Wait::ForEnd);
         if process.saver.save_now(process).is_err() {
             return false;
         } else if process.engine().changes_since_save() == 0 {
-            break;
+            return true;
         }
     }
-    true
+    LOG.warning("Changes go on that are not in the dump.");
+    false
 }
 
 /// The last steps, which cannot fail.

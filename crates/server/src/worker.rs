@@ -423,7 +423,8 @@ impl Worker {
     fn run_timers(&mut self, arena: &mut Arena) {
         let now = self.seat.worker.now;
         self.end_overdue(arena);
-        if !self.paused.is_empty() && self.engine.pause.current(now).is_none() {
+        let pause = &self.engine.pause;
+        if !self.paused.is_empty() && pause.current(now).is_none() && !pause.is_ending() {
             self.resume_paused(arena);
         }
         // A wall clock that was set back must not stop them.
