@@ -359,9 +359,13 @@ const NOT_STOPPED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 /// How long replies that are being written hold up the end.
 const WORKER_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Ends the process; returns only if the data set cannot be saved, and then everything goes on.
+/// Ends the process; returns only if the data set cannot be saved, and then everything goes on. While somebody
+/// saves for the end, another end without a save does not wait for that.
 pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
-    if process.stopping.swap(true, Ordering::SeqCst) {
+    let config = process.engine().config();
+    let saves = saves_at_end(how, &config);
+    let is_first = !process.stopping.swap(true, Ordering::SeqCst);
+    if !is_first && saves {
         return Err(NOT_STOPPED.into());
     }
     LOG.warning("User requested shutdown...");
@@ -369,30 +373,31 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     if process.saver.status().in_progress {
         LOG.warning("There is a background save running. Cancelling it!");
     }
-    // A script that runs for too long may sit on what the save needs.
-    let scripted = process.engine().scripts.running.is_busy();
-    process.saver.cancel(process, if scripted { Wait::Not } else { Wait::ForEnd });
     if process.aof.is_without_base() {
         if !how.force {
             LOG.warning("Writing initial AOF, can't exit.");
-            LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
-            process.stopping.store(false, Ordering::SeqCst);
-            return Err(NOT_STOPPED.into());
+            return Err(go_on(process, is_first));
         }
         LOG.warning("Writing initial AOF. Exit anyway.");
     }
-    let config = process.engine().config();
-    if saves_at_end(how, &config) && !save_finally(process) {
+    if saves && !save_finally(process) {
         if !how.force {
             LOG.warning("Error trying to save the DB, can't exit.");
-            LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
             process.supervision.tell("STATUS=Error trying to save the DB, can't exit.\n");
-            process.stopping.store(false, Ordering::SeqCst);
-            return Err(NOT_STOPPED.into());
+            return Err(go_on(process, is_first));
         }
         LOG.warning("Error trying to save the DB. Exit anyway.");
     }
     leave(process, &config)
+}
+
+/// The process does not end yet; who asked for that first has to try again.
+fn go_on(process: &Process, is_first: bool) -> String {
+    LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
+    if is_first {
+        process.stopping.store(false, Ordering::SeqCst);
+    }
+    NOT_STOPPED.into()
 }
 
 fn saves_at_end(how: Shutdown, config: &Config) -> bool {
@@ -411,6 +416,10 @@ fn save_finally(process: &Arc<Process>) -> bool {
     let pause = &process.engine().pause;
     pause.set_ending(true);
     let saved = save_all_writes(process);
+    if process.leaving.load(Ordering::SeqCst) {
+        // Somebody else does not wait for the save, and nothing may be answered any more.
+        rest();
+    }
     if !saved {
         pause.set_ending(false);
         process.post_to_all(|| Message::Event(Event::Resume));
@@ -435,8 +444,19 @@ fn save_all_writes(process: &Arc<Process>) -> bool {
     false
 }
 
+/// Until the process ends.
+fn rest() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
 /// The last steps, which cannot fail.
 fn leave(process: &Process, config: &Config) -> ! {
+    if process.leaving.swap(true, Ordering::SeqCst) {
+        rest();
+    }
+    process.saver.close();
     supervise::remove_pid_file(config);
     process.post_to_all(|| Message::Stop);
     process.workers.wait(usize::from(is_worker()), WORKER_PATIENCE);

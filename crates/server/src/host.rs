@@ -47,6 +47,8 @@ pub struct Process {
     pub workers: Workers,
     /// Somebody is ending the process.
     pub stopping: AtomicBool,
+    /// Nothing holds that up any more.
+    pub leaving: AtomicBool,
     listening: Mutex<Listening>,
     engine: OnceLock<Arc<Engine>>,
     pub stopwatch: Stopwatch,
@@ -110,6 +112,7 @@ impl Process {
             inboxes,
             workers: Workers::default(),
             stopping: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             listening: Mutex::default(),
             engine: OnceLock::new(),
             stopwatch: Stopwatch::new(),

@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{info, wait_for_info};
+use common::{info, signal, wait_for_info, wait_for_log};
 use resp::Value;
+use rustix::process::Signal;
 use testkit::client::{error, ok};
 use testkit::{Client, Server};
 
@@ -161,6 +162,44 @@ fn nobody_waits_with_a_long_reply_for_a_long_script() {
         }
         check_all_heard(&server, &mut caller, &mut others);
     });
+}
+
+#[test]
+fn a_server_that_cannot_save_for_a_script_ends_without() {
+    for workers in ["1", "2"] {
+        let arguments = ["--save", "3600 1", "--io-threads", workers, "--busy-reply-threshold", "1"];
+        let mut server = Server::start(env!("CARGO_BIN_EXE_onefold-server"), &arguments);
+        let (mut caller, mut other) = (server.client(), server.client());
+        caller.send(&["EVAL", "redis.call('set', 'k', 'v') while true do end", "0"]);
+        await_busy(&mut other);
+        signal(server.pid(), Signal::TERM);
+        wait_for_log(&server, "Saving the final RDB snapshot");
+        other.send(&["SHUTDOWN", "NOSAVE"]);
+        assert!(other.read_to_end().is_empty());
+        assert!(server.wait_for_end());
+    }
+}
+
+/// The save that is to be ended waits for a script of which nobody knows yet that it is endless.
+#[test]
+fn an_end_without_a_save_does_not_wait_for_a_script() {
+    let mut server = common::start(&[
+        "--io-threads",
+        "2",
+        "--rdb-key-save-delay",
+        "1000000",
+        "--busy-reply-threshold",
+        "1000000000",
+        "--shutdown-on-sigterm",
+        "nosave",
+    ]);
+    let mut caller = server.client();
+    (0..300).for_each(|number| ok(caller.run(&format!("SET k{number} v"))));
+    assert_eq!(caller.run("BGSAVE"), Value::Simple("Background saving started".into()));
+    caller.send(&["EVAL", "redis.log(redis.LOG_WARNING, 'begun') while true do end", "0"]);
+    wait_for_log(&server, "begun");
+    signal(server.pid(), Signal::TERM);
+    assert!(server.wait_for_end());
 }
 
 const LIBRARY: &str = "#!lua name=lib\n\
