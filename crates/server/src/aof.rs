@@ -232,12 +232,12 @@ impl Aof {
         }
     }
 
-    /// Waits until the file has for certain what is in the log now.
+    /// Waits until what is in the log now may be answered.
     pub fn await_durable(&self, process: &Process) {
         let log = &process.engine().log;
         let offset = log.offset();
         let Some(queue) = self.queue.load_full() else { return };
-        queue.wait_until(|| log.durable() >= offset || !log.holds_replies());
+        queue.wait_until(|| !log.holds_reply_at(offset));
     }
 
     /// Waits while too much waits already. A file that cannot be written holds up nobody: writes are refused.

@@ -704,3 +704,28 @@ fn waitaof() {
     ok(control.run("CONFIG SET appendonly yes"));
     assert_eq!(client.run("WAITAOF 1 0 0"), both(1));
 }
+
+/// `no-appendfsync-on-rewrite` answers without the disk, and does not say that the disk has what it was not
+/// asked to take.
+#[test]
+fn what_is_answered_without_the_disk_is_not_called_durable() {
+    let both = |local| Value::Array(Some(vec![Value::Integer(local), Value::Integer(0)]));
+    let slow = ["--no-appendfsync-on-rewrite", "yes", "--rdb-key-save-delay", "1000000"];
+    let server = start(&[ALWAYS, &slow].concat());
+    let mut client = server.client();
+    (0..1000).for_each(|number| ok(client.run(&format!("SET k{number} v"))));
+    assert_eq!(client.run("WAITAOF 1 0 0"), both(1));
+    client.run("BGREWRITEAOF");
+    // The timer says when the disk is spared.
+    loop {
+        ok(client.run("SET k v"));
+        if client.run("WAITAOF 1 0 1") == both(0) {
+            break;
+        }
+        assert_eq!(info(&mut client, "aof_rewrite_in_progress"), "1", "it was never spared");
+    }
+    (0..100).for_each(|_| ok(client.run("SET k v")));
+    assert_eq!(client.run("WAITAOF 1 0 1"), both(0));
+    ok(client.run("CONFIG SET no-appendfsync-on-rewrite no"));
+    assert_eq!(client.run("WAITAOF 1 0 0"), both(1));
+}
