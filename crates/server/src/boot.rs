@@ -138,7 +138,8 @@ fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) 
 }
 
 thread_local! {
-    /// The thread is a worker: whoever waits for all workers from here waits for itself, and so do clients.
+    /// The thread is a worker: whoever waits for all workers from here waits for itself, and
+    /// while it waits for anything its clients wait too.
     static IN_WORKER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
@@ -391,7 +392,7 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     leave(process, &config)
 }
 
-/// The process does not end yet; who asked for that first has to try again.
+/// The process goes on, unless somebody else is ending it: what to tell whoever asked for the end.
 fn go_on(process: &Process, is_first: bool) -> String {
     LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
     if is_first {

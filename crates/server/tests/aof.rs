@@ -729,3 +729,23 @@ fn what_is_answered_without_the_disk_is_not_called_durable() {
     ok(client.run("CONFIG SET no-appendfsync-on-rewrite no"));
     assert_eq!(client.run("WAITAOF 1 0 0"), both(1));
 }
+
+#[test]
+fn the_end_of_the_process_leaves_nothing_of_a_rewrite() {
+    for preamble in ["yes", "no"] {
+        let slow = ["--rdb-key-save-delay", "1000000", "--aof-use-rdb-preamble", preamble];
+        let mut server = start(&[ALWAYS, &slow].concat());
+        let mut client = server.client();
+        (0..1000).for_each(|number| ok(client.run(&format!("SET k{number} v"))));
+        client.run("BGREWRITEAOF");
+        let is_temporary = |file: fs::DirEntry| file.file_name().to_string_lossy().starts_with("temp-");
+        let has_temporary =
+            || fs::read_dir(folder(&server)).expect("it is there").flatten().any(is_temporary);
+        while !has_temporary() {
+            assert_eq!(info(&mut client, "aof_rewrite_in_progress"), "1");
+        }
+        let folder = folder(&server);
+        server.stop();
+        assert!(!fs::read_dir(folder).expect("it is there").flatten().any(is_temporary));
+    }
+}

@@ -128,7 +128,8 @@ fn shutdown(ctx: &mut Ctx) -> CmdResult {
     let how = Shutdown { save, now: words.now, force: words.force };
     let stopped = ctx.engine.host.shutdown(how);
     // The last save may have met a script.
-    stopped.map_err(|why| if running.is_busy() { running.busy_error() } else { CmdError::new(why) })?;
+    let is_busy = running.is_busy() && save != ShutdownSave::Never;
+    stopped.map_err(|why| if is_busy { running.busy_error() } else { CmdError::new(why) })?;
     ctx.outcome = Outcome::Close;
     Ok(())
 }
