@@ -468,13 +468,19 @@ impl Engine {
         }
     }
 
-    /// Serves requests that need more shards than were locked when their key became ready. Under no lock.
+    /// Serves requests that need more shards than were locked when their key became ready. Under no lock. What
+    /// a script or the end of the process does not let it do is left for later.
     #[cold]
     pub(crate) fn serve_deferred(&self, seat: &mut WorkerSeat) {
         while let Some(Deferred { key, from }) = seat.deferred.pop() {
             let shard = self.store.shard_of(key.hash);
             let Some(first) = self.waiters.next(shard, &key, from) else { continue };
-            let mut guard = self.store.lock(&first.ticket.plan(self, &key));
+            let Ok(mut guard) = self.lock_unless_busy(&first.ticket.plan(self, &key)) else {
+                return seat.deferred.push(Deferred { key, from });
+            };
+            if self.pause.is_ending() {
+                return seat.deferred.push(Deferred { key, from });
+            }
             self.serve_key(seat, &mut guard, key, from);
             self.serve_ready(seat, &mut guard);
         }
@@ -566,11 +572,24 @@ impl Engine {
 
     /// Looks at a request that waits for what the time may bring.
     pub fn serve_again(&self, seat: &mut WorkerSeat, ticket: &Arc<Ticket>) {
-        let mut guard = self.store.lock(&Plan::of(ticket.keys.iter().map(|key| key.shard)));
+        let plan = Plan::of(ticket.keys.iter().map(|key| key.shard));
+        let Ok(mut guard) = self.lock_unless_busy(&plan) else { return };
+        if self.pause.is_ending() {
+            return;
+        }
         self.serve(seat, &mut guard, ticket);
         self.serve_ready(seat, &mut guard);
         drop(guard);
         self.serve_deferred(seat);
+    }
+
+    /// Serves what was left for later.
+    #[inline]
+    pub fn serve_left(&self, seat: &mut WorkerSeat) {
+        if !seat.deferred.is_empty() {
+            self.serve_deferred(seat);
+            self.send_messages(&mut seat.effects.invalidated, None);
+        }
     }
 
     /// Hands a reply to the worker of the client that waits for it.
@@ -626,8 +645,7 @@ impl Engine {
     /// A worker was asked to serve who waits for a key.
     pub fn serve_posted(&self, seat: &mut WorkerSeat, key: ReadyKey) {
         seat.deferred.push(Deferred { key, from: 0 });
-        self.serve_deferred(seat);
-        self.send_messages(&mut seat.effects.invalidated, None);
+        self.serve_left(seat);
     }
 }
 

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use base::random::Rng;
 use base::time::UnixMs;
 use parking_lot::Mutex;
-use store::{Garbage, Store, Thresholds};
+use store::{Garbage, Guard, Plan, Store, Thresholds};
 
 use crate::blocking::{Deferred, Waiters};
 use crate::clients::Clients;
@@ -177,6 +177,10 @@ impl LogFault {
     }
 }
 
+/// Shards are not to be had: a script has been running for too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Busy;
+
 impl Engine {
     pub fn new(config: Config, host: Box<dyn Host>, workers: usize, now: UnixMs) -> Engine {
         let mut rng = Rng::from_seed(host.random());
@@ -246,6 +250,13 @@ impl Engine {
         self.scripts.set_strict(config.lua_strict_keys);
         self.config.store(Arc::new(config));
         self.config_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The locks of a plan. A worker that has to wait for shards does it here: once a script has been running
+    /// for too long it gives up, because nobody else answers its clients.
+    #[inline]
+    pub fn lock_unless_busy(&self, plan: &Plan) -> Result<Guard<'_>, Busy> {
+        self.store.lock_unless(plan, &|| self.scripts.running.is_busy()).ok_or(Busy)
     }
 
     pub fn is_loading(&self) -> bool {

@@ -12,7 +12,7 @@ use store::{Db, DbIndex, EntryRef, Guard, Key, Plan};
 use crate::access::Access;
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::Effects;
-use crate::engine::Engine;
+use crate::engine::{Busy, Engine};
 use crate::keys::Keys;
 use crate::memory::Meter;
 use crate::tracking::NOBODY;
@@ -98,8 +98,11 @@ impl Evictor {
                 if left == 0 || !engine.memory.is_over() {
                     return Room::Enough;
                 }
-                let Some(freed) = self.evict_one(engine, config, now, rng) else { return Room::Nothing };
-                left = left.saturating_sub(freed as u64);
+                match self.evict_one(engine, config, now, rng) {
+                    Ok(Some(freed)) => left = left.saturating_sub(freed as u64),
+                    Ok(None) => return Room::Nothing,
+                    Err(Busy) => return Room::Later,
+                }
                 self.meter.report(&engine.memory);
             }
             if engine.host.monotonic_ns() >= end {
@@ -109,25 +112,31 @@ impl Evictor {
     }
 
     /// The bytes of a key that has gone; `None` if no key may go.
-    fn evict_one(&mut self, engine: &Engine, config: &Config, now: UnixMs, rng: &mut Rng) -> Option<usize> {
+    fn evict_one(
+        &mut self,
+        engine: &Engine,
+        config: &Config,
+        now: UnixMs,
+        rng: &mut Rng,
+    ) -> Result<Option<usize>, Busy> {
         let count = engine.store.shard_count() as u64;
         let first = rng.below(count);
         // As a rule the first shard has some.
         for step in 0..count {
             let shard = engine.store.ids().nth(((first + step) % count) as usize).expect("below the count");
-            let mut guard = engine.store.lock(&Plan::One(shard));
+            let mut guard = engine.lock_unless_busy(&Plan::One(shard))?;
             for (index, db) in guard.shard(shard).dbs().filter(|(_, db)| !db.is_empty()) {
                 self.look(db, index, config, now, rng);
             }
             drop(guard);
             while let Some(candidate) = self.pool.pop() {
-                let freed = self.evict(engine, config, now, &candidate);
+                let freed = self.evict(engine, config, now, &candidate)?;
                 if freed.is_some() {
-                    return freed;
+                    return Ok(freed);
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Looks at a few keys of a database, and keeps the best.
@@ -159,14 +168,15 @@ impl Evictor {
         config: &Config,
         now: UnixMs,
         candidate: &Candidate,
-    ) -> Option<usize> {
+    ) -> Result<Option<usize>, Busy> {
         let (db, key) = (candidate.db, Key { bytes: &candidate.key, hash: hash(&candidate.key) });
         let shard = engine.store.shard_of(key.hash);
-        let mut guard = engine.store.lock(&Plan::One(shard));
+        let mut guard = engine.lock_unless_busy(&Plan::One(shard))?;
         let part = guard.shard(shard).db(db);
-        let entry = part.view(part.find(key)?);
-        if Ranks::new(config, now).of(entry)? < candidate.rank {
-            return None;
+        let Some(slot) = part.find(key) else { return Ok(None) };
+        let entry = part.view(slot);
+        if Ranks::new(config, now).of(entry).is_none_or(|rank| rank < candidate.rank) {
+            return Ok(None);
         }
         let freed = entry.memory();
         self.effects.begin(engine.log.is_active(), db);
@@ -181,7 +191,7 @@ impl Evictor {
         // Delivered in a moment: no further key has to go for the message.
         engine.memory.expect(self.effects.invalidated.memory());
         engine.send_invalidations(&mut self.effects.invalidated);
-        Some(freed)
+        Ok(Some(freed))
     }
 
     fn keys<'k, 's>(

@@ -92,6 +92,8 @@ pub enum SaveStarted {
 
 /// Why a save did not start or did not succeed; the text of the reply.
 pub type SaveRefused = &'static str;
+/// A script has been running for too long: the reply says so in the words for that script.
+pub const SCRIPT_RUNS: SaveRefused = "BUSY";
 
 /// Facts about the process that only its host can know.
 #[derive(Clone, Debug, Default)]

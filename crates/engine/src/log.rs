@@ -27,6 +27,8 @@ pub struct Log {
     offset: AtomicU64,
     /// What the file has for certain.
     durable: AtomicU64,
+    /// What may be answered: beside that, what `no-appendfsync-on-rewrite` does not wait for.
+    released: AtomicU64,
     /// A `FileState`.
     file: AtomicU8,
     /// Nobody is answered before the file has for certain what is in memory.
@@ -66,6 +68,7 @@ impl Log {
             active: AtomicBool::new(false),
             offset: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            released: AtomicU64::new(0),
             file: AtomicU8::new(FileState::None as u8),
             strict: AtomicBool::new(false),
             behind: AtomicBool::new(false),
@@ -85,7 +88,13 @@ impl Log {
     /// Whether replies have to wait until the file has all that is in the log now (`appendfsync always`).
     #[inline]
     pub fn holds_replies(&self) -> bool {
-        self.strict.load(Ordering::Relaxed) && self.durable() < self.offset()
+        self.holds_reply_at(self.offset())
+    }
+
+    /// Whether the reply to what ends there has to wait.
+    #[inline]
+    pub fn holds_reply_at(&self, offset: Offset) -> bool {
+        self.strict.load(Ordering::Relaxed) && self.released.load(Ordering::Acquire) < offset.0
     }
 
     #[inline]
@@ -100,6 +109,12 @@ impl Log {
     /// For whoever writes the file.
     pub fn set_durable(&self, to: Offset) {
         self.durable.fetch_max(to.0, Ordering::Release);
+        self.release(to);
+    }
+
+    /// What came up to here may be answered, though the disk may lack it.
+    pub fn release(&self, to: Offset) {
+        self.released.fetch_max(to.0, Ordering::Release);
     }
 
     pub fn file(&self) -> FileState {

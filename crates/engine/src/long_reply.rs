@@ -17,7 +17,7 @@ use store::{DbIndex, Entry, Garbage, Guard, Key, Plan};
 
 use crate::ctx::Ctx;
 use crate::elements::reply_element;
-use crate::engine::Engine;
+use crate::engine::{Busy, Engine};
 use crate::keys::Keys;
 use crate::pipeline::Outcome;
 use crate::session::{Origin, ReplyMode, Session};
@@ -54,6 +54,8 @@ pub enum Halves {
 pub struct Readings {
     homes: Mutex<BTreeMap<u64, Home>>,
     count: AtomicUsize,
+    /// Those whose clients are gone, while their ends have to wait.
+    abandoned: Mutex<Vec<u64>>,
     last_id: AtomicU64,
 }
 
@@ -190,6 +192,14 @@ impl Session {
     pub fn unfinished_len(&self) -> u64 {
         self.long_reply.as_ref().map_or(0, |reply| reply.len)
     }
+
+    /// The reading of its long reply, if that has one.
+    fn reading(&self) -> Option<u64> {
+        match self.long_reply.as_ref()?.source {
+            Source::Table { id, .. } => Some(id),
+            Source::List(_) => None,
+        }
+    }
 }
 
 impl Ctx<'_, '_> {
@@ -216,7 +226,8 @@ pub fn share_of(list: &PackedList, count: usize) -> u64 {
 }
 
 impl Engine {
-    /// Writes the next piece of a session's long reply; false if that was the last one.
+    /// Writes the next piece of a session's long reply; false if that was the last one. What a script has
+    /// locked is written later.
     pub fn continue_reply(&self, session: &mut Session, reply: &mut Reply) -> bool {
         let Some(LongReply { source, .. }) = &mut session.long_reply else { return false };
         reply.protocol = session.protocol;
@@ -224,32 +235,56 @@ impl Engine {
         let more = loop {
             let more = match source {
                 Source::List(reading) => reading.next(STRIDE, &mut |element| reply_element(reply, element)),
-                Source::Table { id, halves } => self.read_on(*id, *halves, reply),
+                Source::Table { id, halves } => match self.read_on(*id, *halves, reply) {
+                    Ok(more) => more,
+                    Err(Busy) => return true,
+                },
             };
             if !more || reply.len() - start >= PIECE {
                 break more;
             }
         };
-        if !more {
-            self.end_reply(session);
-        }
-        more
+        more || self.end_reply(session).is_err()
     }
 
-    /// Ends a long reply, whether all of it is written or its client is gone.
-    pub fn end_reply(&self, session: &mut Session) {
-        let Some(LongReply { source: Source::Table { id, .. }, .. }) = session.long_reply.take() else {
-            return;
-        };
-        self.with_readable(id, |value| value.end(id));
-        let Some(Home::Left(entry)) = self.readings.end(id) else { return };
+    /// All of a long reply is written.
+    fn end_reply(&self, session: &mut Session) -> Result<(), Busy> {
+        if let Some(id) = session.reading() {
+            self.end_reading(id)?;
+        }
+        session.long_reply = None;
+        Ok(())
+    }
+
+    /// The client of a long reply is gone.
+    pub(crate) fn abandon_reply(&self, session: &mut Session) {
+        if let Some(id) = session.reading() {
+            self.readings.abandoned.lock().push(id);
+            self.end_abandoned_readings();
+        }
+        session.long_reply = None;
+    }
+
+    /// Ends readings whose clients are gone, except what a script has locked: the timer comes back for that.
+    pub fn end_abandoned_readings(&self) {
+        let mut ids = std::mem::take(&mut *self.readings.abandoned.lock());
+        ids.retain(|&id| self.end_reading(id).is_err());
+        if !ids.is_empty() {
+            self.readings.abandoned.lock().append(&mut ids);
+        }
+    }
+
+    fn end_reading(&self, id: u64) -> Result<(), Busy> {
+        self.with_readable(id, |value| value.end(id))?;
+        let Some(Home::Left(entry)) = self.readings.end(id) else { return Ok(()) };
         let last = Arc::into_inner(entry).and_then(|entry| entry.lock().take());
         if let Some(entry) = last {
             self.host.reclaim(Garbage::Entry(entry));
         }
+        Ok(())
     }
 
-    fn read_on(&self, id: u64, halves: Halves, reply: &mut Reply) -> bool {
+    fn read_on(&self, id: u64, halves: Halves, reply: &mut Reply) -> Result<bool, Busy> {
         let more = self.with_readable(id, |value| match value {
             Readable::Members(table) => {
                 let wanted = stride(table.rdb_len(), table.len());
@@ -266,25 +301,34 @@ impl Engine {
                     }
                 })
             }
-        });
-        more.expect("a value that is read is kept until its readings end")
+        })?;
+        Ok(more.expect("a value that is read is kept until its readings end"))
     }
 
     /// Works on the value of a reading, wherever it is.
-    fn with_readable<R>(&self, id: u64, work: impl FnOnce(&mut Readable<'_>) -> R) -> Option<R> {
+    fn with_readable<R>(
+        &self,
+        id: u64,
+        work: impl FnOnce(&mut Readable<'_>) -> R,
+    ) -> Result<Option<R>, Busy> {
         loop {
-            match self.readings.home(id)? {
+            let Some(home) = self.readings.home(id) else { return Ok(None) };
+            match home {
                 Home::Key { db, name, hash } => {
                     let key = Key { bytes: &name, hash };
-                    let mut guard = self.store.lock(&Plan::One(self.store.shard_of(hash)));
+                    let mut guard = self.lock_unless_busy(&Plan::One(self.store.shard_of(hash)))?;
                     // It may have moved before the lock was there, and does not move while it is.
-                    if self.readings.home(id)?.is(db, key) {
+                    if self.readings.home(id).is_some_and(|home| home.is(db, key)) {
                         let part = guard.db(db, hash);
-                        let slot = part.find(key)?;
-                        return part.with_readings(slot, |mut value| work(&mut value));
+                        let Some(slot) = part.find(key) else { return Ok(None) };
+                        return Ok(part.with_readings(slot, |mut value| work(&mut value)));
                     }
                 }
-                Home::Left(entry) => return entry.lock().as_mut()?.readable().as_mut().map(work),
+                Home::Left(entry) => {
+                    let mut entry = entry.lock();
+                    let mut readable = entry.as_mut().and_then(Entry::readable);
+                    return Ok(readable.as_mut().map(work));
+                }
             }
         }
     }

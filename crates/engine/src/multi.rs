@@ -262,11 +262,13 @@ impl TransactionLog {
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
-/// CLIENT PAUSE: until when, and whether reads go on.
+/// CLIENT PAUSE: until when, and whether reads go on. Beside it the pause of the last save.
 #[derive(Default)]
 pub struct Pause {
     until_ms: AtomicI64,
     all: AtomicBool,
+    /// The process ends once what there is is saved: writes wait, and no client can change that.
+    ending: AtomicBool,
 }
 
 impl Pause {
@@ -281,7 +283,18 @@ impl Pause {
         self.all.store(false, Ordering::Relaxed);
     }
 
-    /// Until when, and whether reads are held too; `None`: no pause.
+    /// Writes are held for the end of the process, or not any more. Who takes shards after somebody who has
+    /// held all of them since then knows of it.
+    pub fn set_ending(&self, on: bool) {
+        self.ending.store(on, Ordering::Release);
+    }
+
+    #[inline]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Until when, and whether reads are held too; `None`: clients have asked for none.
     pub fn current(&self, now: UnixMs) -> Option<(UnixMs, bool)> {
         let until = self.until_ms.load(Ordering::Acquire);
         (until > now.0).then(|| (UnixMs(until), self.all.load(Ordering::Relaxed)))
@@ -296,18 +309,22 @@ impl Pause {
     /// Whether only commands that write delete what has expired.
     #[inline]
     pub fn stops_expiry(&self) -> bool {
-        self.until_ms.load(Ordering::Relaxed) != 0
+        self.until_ms.load(Ordering::Relaxed) != 0 || self.is_ending()
     }
 
     /// Whether this request waits.
     #[inline]
     pub fn holds(&self, request: &Request<'_>, now: UnixMs) -> bool {
-        self.until_ms.load(Ordering::Relaxed) != 0 && self.holds_slow(request, now)
+        self.stops_expiry() && self.holds_slow(request, now)
     }
 
     #[cold]
     fn holds_slow(&self, request: &Request<'_>, now: UnixMs) -> bool {
-        let Some((_, all)) = self.current(now) else { return false };
+        let current = self.current(now);
+        if current.is_none() && !self.is_ending() {
+            return false;
+        }
+        let all = current.is_some_and(|(_, all)| all);
         let Request { engine, session, command, argv, .. } = *request;
         if session.origin == Origin::Replay || command.parent.is_some_and(is_client_command) {
             return false;

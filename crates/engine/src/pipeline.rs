@@ -137,21 +137,15 @@ impl Engine {
         if self.pause.holds(&request, seat.worker.now) {
             return Outcome::Paused;
         }
-        if self.scripts.running.holds_all() {
-            self.wait_for_script(session, command);
-        }
         let plan = self.plan_at(command, prepared.first_key, argv, session, seat.worker.now);
-        let waited = Cell::new(false);
-        let give_up = || {
-            waited.set(true);
-            self.scripts.running.is_busy() && session.origin == Origin::Client
-        };
-        let Some(mut guard) = self.store.lock_unless(&plan, &give_up) else {
+        let Some(mut guard) = self.lock(seat, session, &plan) else {
             let refusal = self.scripts.running.busy_error();
             return self.refuse(seat, session, Some(command), &refusal, reply);
         };
-        if waited.get() {
-            seat.worker.read_clocks(&*self.host);
+        // The last save may have begun since, and what it does not hold must not be answered.
+        let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
+        if self.pause.is_ending() && self.pause.holds(&request, seat.worker.now) {
+            return Outcome::Paused;
         }
         let WorkerSeat { worker, config, effects, .. } = seat;
         let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
@@ -171,16 +165,18 @@ impl Engine {
         outcome
     }
 
-    /// What looks at shards to make its plan (SCAN) waits for a script that holds all of them, but not for
-    /// good: then its worker would not hear anybody.
-    #[cold]
-    fn wait_for_script(&self, session: &Session, command: &'static Registered) {
-        if !matches!(command.row.plan, PlanRule::Custom(_)) || session.origin == Origin::Replay {
-            return;
+    /// A request's shards, unless a script has been running for too long. Behind a wait it is later.
+    fn lock(&self, seat: &mut WorkerSeat, session: &Session, plan: &Plan) -> Option<Guard<'_>> {
+        let waited = Cell::new(false);
+        let give_up = || {
+            waited.set(true);
+            session.origin == Origin::Client && self.scripts.running.is_busy()
+        };
+        let guard = self.store.lock_unless(plan, &give_up)?;
+        if waited.get() {
+            seat.worker.read_clocks(&*self.host);
         }
-        while self.scripts.running.is_slow(self.host.monotonic_ns()) && !self.scripts.running.is_busy() {
-            self.host.sleep_us(SCRIPT_WAIT_US);
-        }
+        Some(guard)
     }
 
     /// More memory is in use than may be: keys give way, whatever the request is. Whether it has to be
@@ -353,9 +349,6 @@ impl Engine {
         Outcome::Done
     }
 }
-
-/// Between two looks at a script that others wait for.
-const SCRIPT_WAIT_US: u64 = 200;
 
 /// Bytes of memory that a reply may take.
 #[inline]

@@ -42,8 +42,6 @@ pub struct Running {
     places: Box<[Place]>,
     /// Scripts that have run for longer than `busy-reply-threshold`.
     busy: AtomicUsize,
-    /// Scripts that hold all shards: one at most, but for an instant.
-    alone: AtomicUsize,
 }
 
 /// A worker's script. The workers' places share no cache line.
@@ -75,9 +73,6 @@ const WROTE: u8 = 1;
 const KILLED: u8 = 2;
 const BUSY: u8 = 4;
 const FUNCTION: u8 = 8;
-const ALONE: u8 = 16;
-
-const SLOW_NS: u64 = 2_000_000;
 
 const NOT_BUSY: CmdError = CmdError::fixed("NOTBUSY No scripts in execution right now.");
 const UNKILLABLE: CmdError = CmdError::fixed(
@@ -97,34 +92,24 @@ impl Place {
 
 impl Running {
     pub fn new(workers: usize) -> Running {
-        Running {
-            places: (0..workers.max(1)).map(|_| Place::default()).collect(),
-            busy: AtomicUsize::new(0),
-            alone: AtomicUsize::new(0),
-        }
+        Running { places: (0..workers.max(1)).map(|_| Place::default()).collect(), busy: AtomicUsize::new(0) }
     }
 
     fn place(&self, worker: WorkerId) -> &Place {
         &self.places[usize::from(worker.0)]
     }
 
-    /// The worker's script begins; `alone`: it holds all shards.
-    pub fn begin(&self, worker: WorkerId, kind: ScriptKind, alone: bool, now_ns: u64) {
+    /// The worker's script begins.
+    pub fn begin(&self, worker: WorkerId, kind: ScriptKind, now_ns: u64) {
         let place = self.place(worker);
         let kind = if kind == ScriptKind::Function { FUNCTION } else { 0 };
-        place.state.store(kind | if alone { ALONE } else { 0 }, Ordering::Relaxed);
+        place.state.store(kind, Ordering::Relaxed);
         place.since_ns.store(now_ns.max(1), Ordering::Relaxed);
-        if alone {
-            self.alone.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     pub fn end(&self, worker: WorkerId) {
         let place = self.place(worker);
         place.since_ns.store(0, Ordering::Relaxed);
-        if place.has(ALONE) {
-            self.alone.fetch_sub(1, Ordering::Relaxed);
-        }
         if place.has(BUSY) {
             self.busy.fetch_sub(1, Ordering::Relaxed);
             *place.details.lock() = None;
@@ -148,19 +133,6 @@ impl Running {
     #[inline]
     pub fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) != 0
-    }
-
-    /// Some script holds all shards.
-    #[inline]
-    pub fn holds_all(&self) -> bool {
-        self.alone.load(Ordering::Relaxed) != 0
-    }
-
-    /// A script has been holding all shards for longer than most take.
-    pub fn is_slow(&self, now_ns: u64) -> bool {
-        let begun_before = now_ns.saturating_sub(SLOW_NS);
-        let slow = |place: &Place| (1..begun_before).contains(&place.since_ns.load(Ordering::Relaxed));
-        self.places.iter().any(|place| place.has(ALONE) && slow(place))
     }
 
     /// What a request is answered meanwhile.

@@ -65,7 +65,7 @@ pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
     let rights =
         Rights { read_only: call.read_only || flags.no_writes, allow_oom: flags.given && flags.allow_oom };
     let before = begin(ctx);
-    engine.scripts.running.begin(worker, call.kind, alone, ctx.worker.clock_ns);
+    engine.scripts.running.begin(worker, call.kind, ctx.worker.clock_ns);
     let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
     let balance = alloc::thread_balance();
     let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared, balance };

@@ -217,7 +217,7 @@ impl Engine {
     /// The end of a connection: nobody finds the client any more, and nothing is sent to it.
     pub fn disconnect(&self, session: &mut Session) {
         self.give_up_waiting(session);
-        self.end_reply(session);
+        self.abandon_reply(session);
         self.clear_connection(session);
         self.clients.leave(session.client.id);
     }

@@ -12,6 +12,7 @@ mod writer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use aof::Manifest;
 use arc_swap::ArcSwapOption;
@@ -19,13 +20,13 @@ use base::time::UnixMs;
 use engine::config::{AppendSync, Config};
 use engine::host::LogFileStatus;
 use engine::log::{FileState, ReaderId};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use store::Plan;
 
 use crate::disk::AnyDisk;
 use crate::host::Process;
 use crate::log::LOG;
-use crate::persist::Saver;
+use crate::persist::{CLOSE_PATIENCE, Saver};
 use folder::Folder;
 use queue::{Feed, Orders, Queue};
 use rewrite::Tries;
@@ -40,6 +41,8 @@ pub struct Aof {
     saver: Saver,
     /// Somebody is ending the process: nothing new begins.
     closed: AtomicBool,
+    /// A rewrite has ended.
+    rewritten: Condvar,
     /// That of the line, for whoever must not wait for the rest.
     queue: ArcSwapOption<Queue>,
 }
@@ -99,6 +102,7 @@ impl Aof {
             state: Mutex::new(state),
             saver,
             closed: AtomicBool::new(false),
+            rewritten: Condvar::new(),
             queue: ArcSwapOption::empty(),
         }
     }
@@ -232,12 +236,12 @@ impl Aof {
         }
     }
 
-    /// Waits until the file has for certain what is in the log now.
+    /// Waits until what is in the log now may be answered.
     pub fn await_durable(&self, process: &Process) {
         let log = &process.engine().log;
         let offset = log.offset();
         let Some(queue) = self.queue.load_full() else { return };
-        queue.wait_until(|| log.durable() >= offset || !log.holds_replies());
+        queue.wait_until(|| !log.holds_reply_at(offset));
     }
 
     /// Waits while too much waits already. A file that cannot be written holds up nobody: writes are refused.
@@ -281,12 +285,13 @@ impl Aof {
         self.state.lock().mode == Mode::AwaitsBase
     }
 
-    /// The end of the process: rewrites end, and all that was logged goes to the disk.
+    /// The end of the process: rewrites end and leave nothing behind, and all that was logged goes to the disk.
     pub fn close(&self, process: &Process) {
         self.closed.store(true, Ordering::Relaxed);
         if self.is_rewriting() {
             LOG.warning("There is a rewrite of the AOF running. Ending it!");
-            self.saver.cancel_base();
+            self.saver.close();
+            self.await_rewrite();
         }
         if self.queue.load_full().is_some() {
             LOG.notice("Calling fsync() on the AOF file.");
@@ -294,6 +299,13 @@ impl Aof {
                 LOG.warning("Fail to fsync the AOF file.");
             }
         }
+    }
+
+    /// Waits for the end of a rewrite, but not for long.
+    fn await_rewrite(&self) {
+        let end = Instant::now() + CLOSE_PATIENCE;
+        let mut state = self.state.lock();
+        while state.rewriting && !self.rewritten.wait_until(&mut state, end).timed_out() {}
     }
 }
 

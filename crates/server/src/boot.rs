@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base::time::UnixMs;
 use engine::config::Config;
 use engine::host::{Event, Shutdown, ShutdownSave, Wait, WorkerId};
 use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
@@ -139,8 +138,13 @@ fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) 
 }
 
 thread_local! {
-    /// The thread is a worker: whoever waits for all workers from here waits for itself.
+    /// The thread is a worker: whoever waits for all workers from here waits for itself, and
+    /// while it waits for anything its clients wait too.
     static IN_WORKER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+pub fn is_worker() -> bool {
+    IN_WORKER.get()
 }
 
 fn listen(config: &Config) -> Vec<Listener> {
@@ -356,9 +360,13 @@ const NOT_STOPPED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 /// How long replies that are being written hold up the end.
 const WORKER_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Ends the process; returns only if the data set cannot be saved, and then everything goes on.
+/// Ends the process; returns only if the data set cannot be saved, and then everything goes on. While somebody
+/// saves for the end, another end without a save does not wait for that.
 pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
-    if process.stopping.swap(true, Ordering::SeqCst) {
+    let config = process.engine().config();
+    let saves = saves_at_end(how, &config);
+    let is_first = !process.stopping.swap(true, Ordering::SeqCst);
+    if !is_first && saves {
         return Err(NOT_STOPPED.into());
     }
     LOG.warning("User requested shutdown...");
@@ -366,30 +374,31 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     if process.saver.status().in_progress {
         LOG.warning("There is a background save running. Cancelling it!");
     }
-    // A script that runs for too long may sit on what the save needs.
-    let scripted = process.engine().scripts.running.is_busy();
-    process.saver.cancel(if scripted { Wait::Not } else { Wait::ForEnd });
     if process.aof.is_without_base() {
         if !how.force {
             LOG.warning("Writing initial AOF, can't exit.");
-            LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
-            process.stopping.store(false, Ordering::SeqCst);
-            return Err(NOT_STOPPED.into());
+            return Err(go_on(process, is_first));
         }
         LOG.warning("Writing initial AOF. Exit anyway.");
     }
-    let config = process.engine().config();
-    if saves_at_end(how, &config) && !save_finally(process) {
+    if saves && !save_finally(process) {
         if !how.force {
             LOG.warning("Error trying to save the DB, can't exit.");
-            LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
             process.supervision.tell("STATUS=Error trying to save the DB, can't exit.\n");
-            process.stopping.store(false, Ordering::SeqCst);
-            return Err(NOT_STOPPED.into());
+            return Err(go_on(process, is_first));
         }
         LOG.warning("Error trying to save the DB. Exit anyway.");
     }
     leave(process, &config)
+}
+
+/// The process goes on, unless somebody else is ending it: what to tell whoever asked for the end.
+fn go_on(process: &Process, is_first: bool) -> String {
+    LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
+    if is_first {
+        process.stopping.store(false, Ordering::SeqCst);
+    }
+    NOT_STOPPED.into()
 }
 
 fn saves_at_end(how: Shutdown, config: &Config) -> bool {
@@ -405,15 +414,15 @@ fn saves_at_end(how: Shutdown, config: &Config) -> bool {
 fn save_finally(process: &Arc<Process>) -> bool {
     LOG.notice("Saving the final RDB snapshot before exiting.");
     process.supervision.tell("STATUS=Saving the final RDB snapshot\n");
-    let engine = process.engine();
-    let (pause, former) = (&engine.pause, engine.pause.current(process.now()));
-    pause.start(UnixMs(i64::MAX), false);
+    let pause = &process.engine().pause;
+    pause.set_ending(true);
     let saved = save_all_writes(process);
+    if process.leaving.load(Ordering::SeqCst) {
+        // Somebody else does not wait for the save, and nothing may be answered any more.
+        rest();
+    }
     if !saved {
-        pause.stop();
-        if let Some((until, all)) = former {
-            pause.start(until, all);
-        }
+        pause.set_ending(false);
         process.post_to_all(|| Message::Event(Event::Resume));
     }
     saved
@@ -421,24 +430,37 @@ fn save_finally(process: &Arc<Process>) -> bool {
 
 const SAVE_ATTEMPTS: usize = 3;
 
-/// A write that was past the pause when it began can still come after a cut: then once more.
+/// What the clock deletes can still come after a cut if it was past the pause when that began: then once
+/// more. False if something is in memory only.
 fn save_all_writes(process: &Arc<Process>) -> bool {
     for _ in 0..SAVE_ATTEMPTS {
-        process.saver.cancel(Wait::ForEnd);
+        process.saver.cancel(process, Wait::ForEnd);
         if process.saver.save_now(process).is_err() {
             return false;
         } else if process.engine().changes_since_save() == 0 {
-            break;
+            return true;
         }
     }
-    true
+    LOG.warning("Changes go on that are not in the dump.");
+    false
+}
+
+/// Until the process ends.
+fn rest() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 /// The last steps, which cannot fail.
 fn leave(process: &Process, config: &Config) -> ! {
+    if process.leaving.swap(true, Ordering::SeqCst) {
+        rest();
+    }
+    process.saver.close();
     supervise::remove_pid_file(config);
     process.post_to_all(|| Message::Stop);
-    process.workers.wait(usize::from(IN_WORKER.get()), WORKER_PATIENCE);
+    process.workers.wait(usize::from(is_worker()), WORKER_PATIENCE);
     process.aof.close(process);
     if !config.unixsocket.is_empty() {
         LOG.notice("Removing the unix socket file.");
@@ -464,7 +486,7 @@ pub enum Restart {
 
 /// Starts the program again in the place of this process.
 pub fn restart(process: &Arc<Process>, how: Restart) {
-    process.saver.cancel(Wait::ForEnd);
+    process.saver.cancel(process, Wait::ForEnd);
     let config = process.engine().config();
     if how == Restart::Graceful && !config.save.is_empty() && !save_finally(process) {
         LOG.warning("Can't restart: error preparing for shutdown");

@@ -36,6 +36,8 @@ pub enum SaveError {
     Inconsistent(&'static str),
     /// As many snapshots run as may.
     TooMany,
+    /// A worker saves, and a script that has been running for too long holds what is to be saved.
+    Busy,
     /// Somebody asked for it.
     Cancelled,
 }
@@ -59,6 +61,7 @@ impl std::fmt::Display for SaveError {
             }
             SaveError::Inconsistent(what) => write!(f, "Internal error saving DB on disk: {what}"),
             SaveError::TooMany => write!(f, "Too many snapshots are being taken to save DB on disk"),
+            SaveError::Busy => write!(f, "A script has been running for too long: DB not saved"),
             SaveError::Cancelled => write!(f, "Background saving cancelled"),
         }
     }

@@ -47,6 +47,8 @@ pub struct Process {
     pub workers: Workers,
     /// Somebody is ending the process.
     pub stopping: AtomicBool,
+    /// Nothing holds that up any more.
+    pub leaving: AtomicBool,
     listening: Mutex<Listening>,
     engine: OnceLock<Arc<Engine>>,
     pub stopwatch: Stopwatch,
@@ -110,6 +112,7 @@ impl Process {
             inboxes,
             workers: Workers::default(),
             stopping: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             listening: Mutex::default(),
             engine: OnceLock::new(),
             stopwatch: Stopwatch::new(),
@@ -192,7 +195,7 @@ impl Host for ServerHost {
     }
 
     fn cancel_save(&self, wait: Wait) -> bool {
-        self.0.saver.cancel(wait)
+        self.0.saver.cancel(&self.0, wait)
     }
 
     fn save_status(&self) -> SaveStatus {

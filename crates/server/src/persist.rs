@@ -15,13 +15,14 @@ use base::time::UnixMs;
 use engine::access::Access;
 use engine::config::Config;
 use engine::functions::Libraries;
-use engine::host::{SaveRefused, SaveStarted, SaveStatus, Wait};
+use engine::host::{SCRIPT_RUNS, SaveRefused, SaveStarted, SaveStatus, Wait};
 use engine::{Engine, REDIS_VERSION};
 use parking_lot::{Condvar, Mutex};
 use rdb::{WriteOptions, write_aux, write_function, write_resize_db, write_select_db};
 use store::snapshot::{Block, DbCounts, Opening, Output, Piece, Region, Snapshot};
 use store::{DbIndex, Plan};
 
+use crate::boot;
 use crate::disk::AnyDisk;
 use crate::dumpfile::{DumpFile, DumpOptions, SaveError};
 use crate::host::Process;
@@ -36,8 +37,16 @@ pub struct Saver {
     cancelled: AtomicBool,
     /// The process ends without saving: nothing is saved any more.
     closed: AtomicBool,
-    /// To the thread that writes background saves; without a cut it makes its own.
-    jobs: OnceLock<Sender<Option<Cut>>>,
+    /// To the thread that writes background saves.
+    jobs: OnceLock<Sender<Job>>,
+}
+
+/// What the thread for background saves is given.
+enum Job {
+    /// Without a cut it makes its own.
+    Save(Option<Cut>),
+    /// A worker gave this one up, and does not wait for the shards that it has to be taken from.
+    GiveUp(Snapshot),
 }
 
 struct State {
@@ -66,7 +75,9 @@ const FAILED: SaveRefused = "ERR";
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A disk that hangs does not keep a process that was told twice.
-const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+pub const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+/// How often whoever waits for the end of a save looks whether to go on waiting.
+const LOOK: Duration = Duration::from_millis(5);
 
 impl Saver {
     pub fn new(disk: AnyDisk, now: UnixMs) -> Saver {
@@ -107,35 +118,51 @@ impl Saver {
         LOG.notice(&format!("Background saving started by pid {}", std::process::id()));
         let cut = match schedule {
             true => None,
-            false => Some(Cut::make(process.engine()).map_err(|error| self.refuse(process, &error))?),
+            false => Some(self.cut(process)?),
         };
-        self.jobs
-            .get()
-            .expect("boot starts the thread")
-            .send(cut)
-            .expect("the thread lives as long as the process");
+        self.send(Job::Save(cut));
         Ok(SaveStarted::Started)
+    }
+
+    fn send(&self, job: Job) {
+        let jobs = self.jobs.get().expect("boot starts the thread");
+        assert!(jobs.send(job).is_ok(), "the thread lives as long as the process");
+    }
+
+    /// The cut of a save that was claimed.
+    fn cut(&self, process: &Process) -> Result<Cut, SaveRefused> {
+        let engine = process.engine();
+        let cut = Cut::make(engine, &|| self.check_patience(engine));
+        cut.map_err(|error| self.refuse(process, &error))
     }
 
     /// Starts the thread that writes background saves.
     pub fn start_thread(process: &Arc<Process>) -> io::Result<()> {
-        let (jobs, inbox) = channel::<Option<Cut>>();
+        let (jobs, inbox) = channel();
         let own = Arc::clone(process);
         let work = move || {
             // Of this thread alone. Where it is not allowed, a save competes with the workers as an equal.
             rustix::process::setpriority_process(None, SAVE_NICENESS).ok();
-            for cut in inbox {
-                match cut.map_or_else(|| Cut::make(own.engine()), Ok) {
-                    Ok(cut) => drop(own.saver.run(&own, cut, Kind::Background)),
-                    Err(error) => {
-                        own.saver.state.lock().status.scheduled = true;
-                        own.saver.refuse(&own, &error);
-                    }
-                }
+            for job in inbox {
+                own.saver.work(&own, job);
             }
         };
         thread::Builder::new().name("save".into()).spawn(work)?;
         process.saver.jobs.set(jobs).map_err(|_| io::Error::other("the thread runs already"))
+    }
+
+    /// On the thread for background saves.
+    fn work(&self, process: &Process, job: Job) {
+        let cut = match job {
+            Job::Save(Some(cut)) => Ok(cut),
+            Job::Save(None) => self.cut(process),
+            Job::GiveUp(snapshot) => return snapshot.cancel(&process.engine().store),
+        };
+        match cut {
+            Ok(cut) => drop(self.run(process, cut, Kind::Background)),
+            Err(TOO_MANY) => self.state.lock().status.scheduled = true,
+            Err(_) => {}
+        }
     }
 
     /// A save that comes after another. None follows a background save, as with Redis: there, only what
@@ -163,28 +190,29 @@ impl Saver {
         if !self.claim(process.now(), Kind::Foreground) {
             return Err(IN_PROGRESS);
         }
-        let cut = Cut::make(process.engine()).map_err(|error| self.refuse(process, &error))?;
-        self.run(process, cut, Kind::Foreground).map_err(|_| FAILED)
+        let cut = self.cut(process)?;
+        self.run(process, cut, Kind::Foreground).map_err(|error| refusal(&error))
     }
 
     /// A save that was claimed cannot begin: nothing has failed, and it may be tried again.
     fn refuse(&self, process: &Process, error: &SaveError) -> SaveRefused {
         LOG.warning(&error.to_string());
         self.settle(process.now(), Kind::Foreground, false, false);
-        TOO_MANY
+        refusal(error)
     }
 
     /// Ends a running or scheduled background save; false if there was none. Who sits on shards (EXEC) must
-    /// not wait for the end: the save needs them to come to it.
-    pub fn cancel(&self, wait: Wait) -> bool {
+    /// not wait for the end: the save needs them to come to it. Nor does a worker while a script may do so.
+    pub fn cancel(&self, process: &Process, wait: Wait) -> bool {
         let mut state = self.state.lock();
         let scheduled = std::mem::take(&mut state.status.scheduled);
         let running = state.status.in_progress;
         self.cancelled.store(running, Ordering::Relaxed);
         // One that begins meanwhile is somebody else's.
         let number = state.status.saves;
-        while wait == Wait::ForEnd && state.status.in_progress && state.status.saves == number {
-            self.ended.wait(&mut state);
+        let waits = || wait == Wait::ForEnd && !is_kept_busy(process.engine());
+        while state.status.in_progress && state.status.saves == number && waits() {
+            self.ended.wait_for(&mut state, LOOK);
         }
         scheduled || running
     }
@@ -195,7 +223,6 @@ impl Saver {
         self.closed.store(true, Ordering::Relaxed);
         let end = Instant::now() + CLOSE_PATIENCE;
         while state.status.in_progress {
-            self.cancelled.store(true, Ordering::Relaxed);
             if self.ended.wait_until(&mut state, end).timed_out() {
                 return;
             }
@@ -302,7 +329,7 @@ impl Saver {
         at_cut: impl FnOnce(),
     ) -> Result<u64, SaveError> {
         self.cancelled.store(false, Ordering::Relaxed);
-        let cut = Cut::make_and(process.engine(), at_cut)?;
+        let cut = Cut::make_and(process.engine(), &|| self.check_cancelled(), at_cut)?;
         self.note_cut(&cut);
         let written = self.write(process.engine(), cut, Target::Base { path, temporary });
         let status = &mut self.state.lock().status;
@@ -316,15 +343,18 @@ impl Saver {
     }
 
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancelled.load(Ordering::Relaxed) || self.closed.load(Ordering::Relaxed)
     }
 
     /// Writes the file of a cut; a failure ends the snapshot.
     fn write(&self, engine: &Engine, cut: Cut, target: Target<'_>) -> Result<u64, SaveError> {
         let Cut { mut snapshot, libraries, config, at, .. } = cut;
         let result = self.write_file(engine, &mut snapshot, (&config, at, &libraries), target);
-        if result.is_err() {
-            snapshot.cancel(&engine.store);
+        match &result {
+            Ok(_) => {}
+            Err(SaveError::Busy) => self.send(Job::GiveUp(snapshot)),
+            Err(SaveError::Cancelled) if is_kept_busy(engine) => self.send(Job::GiveUp(snapshot)),
+            Err(_) => snapshot.cancel(&engine.store),
         }
         result
     }
@@ -351,6 +381,7 @@ impl Saver {
                     continue;
                 }
                 Output::Wait => {
+                    self.check_patience(engine)?;
                     self.dawdle(AWAY_PAUSE)?;
                     continue;
                 }
@@ -378,7 +409,13 @@ impl Saver {
     }
 
     fn check_cancelled(&self) -> Result<(), SaveError> {
-        if self.cancelled.load(Ordering::Relaxed) { Err(SaveError::Cancelled) } else { Ok(()) }
+        if self.is_cancelled() { Err(SaveError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Whether to wait for shards any longer.
+    fn check_patience(&self, engine: &Engine) -> Result<(), SaveError> {
+        self.check_cancelled()?;
+        if is_kept_busy(engine) { Err(SaveError::Busy) } else { Ok(()) }
     }
 
     fn note_progress(&self, keys: usize, backlog_peak: usize) {
@@ -434,12 +471,29 @@ impl Target<'_> {
     }
 }
 
+/// The caller is a worker that has to answer its clients, because a script has been running for too long.
+fn is_kept_busy(engine: &Engine) -> bool {
+    boot::is_worker() && engine.scripts.running.is_busy()
+}
+
+/// What the client is told.
+fn refusal(error: &SaveError) -> SaveRefused {
+    match error {
+        SaveError::Busy => SCRIPT_RUNS,
+        SaveError::TooMany => TOO_MANY,
+        _ => FAILED,
+    }
+}
+
 /// How long to wait for values that are on their way from a command to the snapshot.
 const AWAY_PAUSE: Duration = Duration::from_millis(1);
 
 /// Longer than anybody waits.
 const DAWDLE_MAX: Duration = Duration::from_secs(365 * 86_400);
 const DAWDLE_STEP: Duration = Duration::from_millis(10);
+
+/// Whether to wait for shards any longer.
+type Patience<'a> = dyn Fn() -> Result<(), SaveError> + 'a;
 
 /// The state of an instant, and what to do with it.
 struct Cut {
@@ -455,13 +509,18 @@ struct Cut {
 
 impl Cut {
     /// The caller holds no lock.
-    fn make(engine: &Engine) -> Result<Cut, SaveError> {
-        Cut::make_and(engine, || {})
+    fn make(engine: &Engine, patience: &Patience<'_>) -> Result<Cut, SaveError> {
+        Cut::make_and(engine, patience, || {})
     }
 
     /// As `make`, with something that is done at the same instant.
-    fn make_and(engine: &Engine, at_cut: impl FnOnce()) -> Result<Cut, SaveError> {
-        let mut guard = engine.store.lock(&Plan::All);
+    fn make_and(engine: &Engine, patience: &Patience<'_>, at_cut: impl FnOnce()) -> Result<Cut, SaveError> {
+        let mut guard = loop {
+            match engine.store.lock_unless(&Plan::All, &|| patience().is_err()) {
+                Some(guard) => break guard,
+                None => patience()?,
+            }
+        };
         let begin = Instant::now();
         let (config, at) = (engine.config(), UnixMs(engine.host.unix_us() / 1000));
         let uses = Access::at(at, &config, 0).uses(config.maxmemory_policy);

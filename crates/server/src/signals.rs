@@ -45,7 +45,8 @@ fn serve(mut signals: Signals, process: &Arc<Process>) {
         let own = Arc::clone(process);
         // On a thread of its own, so that a second signal is heard.
         let stop = move || {
-            if boot::stop(&own, how).is_err() {
+            let again = own.stopping.load(Ordering::Relaxed);
+            if boot::stop(&own, how).is_err() && !again {
                 let text =
                     "received but errors trying to shut down the server, check the logs for more information";
                 LOG.warning(&format!("{name} {text}"));

@@ -99,6 +99,7 @@ impl<'a> Timer<'a> {
         self.meter.sample(engine);
         self.cycle.expire(engine, now, expire_budget_ns(config, period));
         self.cycle.trim_tracking(engine);
+        engine.end_abandoned_readings();
         if engine.pause.has_ended(now) {
             engine.pause.stop();
             process.post_to_all(|| Message::Event(Event::Resume));

@@ -426,7 +426,8 @@ impl Worker {
     fn run_timers(&mut self, arena: &mut Arena) {
         let now = self.seat.worker.now;
         self.end_overdue(arena);
-        if !self.paused.is_empty() && self.engine.pause.current(now).is_none() {
+        let pause = &self.engine.pause;
+        if !self.paused.is_empty() && pause.current(now).is_none() && !pause.is_ending() {
             self.resume_paused(arena);
         }
         // A wall clock that was set back must not stop them.
@@ -435,6 +436,7 @@ impl Worker {
         }
         self.timers_ran = now;
         self.look_at_ageing();
+        self.engine.serve_left(&mut self.seat);
         self.count_buffers();
         let part = self.connections.slot_count() / SWEEP_PARTS + 1;
         for _ in 0..part {

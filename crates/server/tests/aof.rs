@@ -722,3 +722,48 @@ fn waitaof() {
     ok(control.run("CONFIG SET appendonly yes"));
     assert_eq!(client.run("WAITAOF 1 0 0"), both(1));
 }
+
+/// `no-appendfsync-on-rewrite` answers without the disk, and does not say that the disk has what it was not
+/// asked to take.
+#[test]
+fn what_is_answered_without_the_disk_is_not_called_durable() {
+    let both = |local| Value::Array(Some(vec![Value::Integer(local), Value::Integer(0)]));
+    let slow = ["--no-appendfsync-on-rewrite", "yes", "--rdb-key-save-delay", "1000000"];
+    let server = start(&[ALWAYS, &slow].concat());
+    let mut client = server.client();
+    (0..1000).for_each(|number| ok(client.run(&format!("SET k{number} v"))));
+    assert_eq!(client.run("WAITAOF 1 0 0"), both(1));
+    client.run("BGREWRITEAOF");
+    // The timer says when the disk is spared.
+    loop {
+        ok(client.run("SET k v"));
+        if client.run("WAITAOF 1 0 1") == both(0) {
+            break;
+        }
+        assert_eq!(info(&mut client, "aof_rewrite_in_progress"), "1", "it was never spared");
+    }
+    (0..100).for_each(|_| ok(client.run("SET k v")));
+    assert_eq!(client.run("WAITAOF 1 0 1"), both(0));
+    ok(client.run("CONFIG SET no-appendfsync-on-rewrite no"));
+    assert_eq!(client.run("WAITAOF 1 0 0"), both(1));
+}
+
+#[test]
+fn the_end_of_the_process_leaves_nothing_of_a_rewrite() {
+    for preamble in ["yes", "no"] {
+        let slow = ["--rdb-key-save-delay", "1000000", "--aof-use-rdb-preamble", preamble];
+        let mut server = start(&[ALWAYS, &slow].concat());
+        let mut client = server.client();
+        (0..1000).for_each(|number| ok(client.run(&format!("SET k{number} v"))));
+        client.run("BGREWRITEAOF");
+        let is_temporary = |file: fs::DirEntry| file.file_name().to_string_lossy().starts_with("temp-");
+        let has_temporary =
+            || fs::read_dir(folder(&server)).expect("it is there").flatten().any(is_temporary);
+        while !has_temporary() {
+            assert_eq!(info(&mut client, "aof_rewrite_in_progress"), "1");
+        }
+        let folder = folder(&server);
+        server.stop();
+        assert!(!fs::read_dir(folder).expect("it is there").flatten().any(is_temporary));
+    }
+}

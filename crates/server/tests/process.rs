@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{info, start, wait_for_info};
+use common::{info, signal, start, wait_for_info, wait_for_log};
 use rdb::{ValueRef, WriteOptions, write_eof, write_header, write_record, write_select_db};
 use resp::Value;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use testkit::client::{error, ok};
 use testkit::{Client, Server};
 
@@ -23,11 +23,6 @@ fn program() -> Command {
 
 fn run(arguments: &[&str]) -> Output {
     program().args(arguments).output().expect("the program runs")
-}
-
-fn signal(pid: u32, signal: Signal) {
-    let pid = Pid::from_raw(pid as i32).expect("a process id");
-    kill_process(pid, signal).expect("the process is there");
 }
 
 #[test]
@@ -292,15 +287,55 @@ fn a_second_interrupt_ends_at_once() {
     let mut server = start(&["--save", "100000 1", "--rdb-key-save-delay", "10000000"]);
     ok(server.client().run("SET a 1"));
     signal(server.pid(), Signal::INT);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !server.log().contains("Saving the final RDB snapshot") {
-        assert!(Instant::now() < deadline, "{}", server.log());
-    }
+    wait_for_log(&server, "Saving the final RDB snapshot");
     signal(server.pid(), Signal::INT);
     assert!(!server.wait_for_end());
     assert!(server.log().contains("You insist... exiting now."));
     let left = fs::read_dir(server.dir()).expect("it is there").flatten();
     assert!(left.into_iter().all(|file| !file.file_name().to_string_lossy().starts_with("temp-")));
+}
+
+/// A server that saves for so long that it does not end by itself.
+fn saving_finally(delay_us: &str) -> Server {
+    let server = start(&["--save", "100000 1", "--rdb-key-save-delay", delay_us]);
+    let mut client = server.client();
+    (0..300).for_each(|number| ok(client.run(&format!("SET k{number} v"))));
+    signal(server.pid(), Signal::TERM);
+    wait_for_log(&server, "Saving the final RDB snapshot");
+    server
+}
+
+#[test]
+fn an_end_without_a_save_does_not_wait_for_one_with() {
+    for line in ["SHUTDOWN NOSAVE", "SHUTDOWN NOSAVE NOW FORCE"] {
+        let mut server = saving_finally("10000000");
+        signal(server.pid(), Signal::TERM);
+        let mut client = server.client();
+        let refusal = error(client.run("SHUTDOWN"));
+        assert!(refusal.starts_with("ERR Errors trying to SHUTDOWN"), "{refusal}");
+        client.send(&line.split(' ').collect::<Vec<_>>());
+        assert!(client.read_to_end().is_empty());
+        assert!(server.wait_for_end());
+        assert!(!server.log().contains("errors trying to shut down"), "{}", server.log());
+        let left = fs::read_dir(server.dir()).expect("it is there").flatten();
+        assert!(left.into_iter().all(|file| !file.file_name().to_string_lossy().ends_with(".rdb")));
+    }
+}
+
+/// What is acknowledged while the last save runs would be in no file.
+#[test]
+fn no_client_ends_the_pause_of_the_last_save() {
+    let mut server = saving_finally("10000");
+    let (mut client, mut writer) = (server.client(), server.client());
+    ok(client.run("CLIENT UNPAUSE"));
+    (0..100).for_each(|number| writer.send(&["SET", &format!("late{number}"), "v"]));
+    let acknowledged = writer.read_to_end().len() / "+OK\r\n".len();
+    assert!(server.wait_for_end());
+    server.start_again();
+    let mut client = server.client();
+    let kept =
+        (0..acknowledged).filter(|number| client.run(&format!("EXISTS late{number}")) == Value::Integer(1));
+    assert_eq!(kept.count(), acknowledged);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{info, wait_for_info};
+use common::{info, signal, wait_for_info, wait_for_log};
 use resp::Value;
+use rustix::process::Signal;
 use testkit::client::{encode, error, ok};
 use testkit::{Client, Server};
 
@@ -12,7 +13,12 @@ const ENDLESS: &str = "while true do end";
 const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 
 fn start(workers: &str) -> Server {
-    let arguments = ["--save", "", "--io-threads", workers, "--busy-reply-threshold", "1"];
+    start_patient(workers, "1")
+}
+
+/// A server that is busy after so many milliseconds.
+fn start_patient(workers: &str, threshold: &str) -> Server {
+    let arguments = ["--save", "", "--io-threads", workers, "--busy-reply-threshold", threshold];
     Server::start(env!("CARGO_BIN_EXE_onefold-server"), &arguments)
 }
 
@@ -103,6 +109,97 @@ fn others_are_served_after_a_long_script() {
         assert_eq!(other.run("PUBLISH news x"), Value::Integer(1));
         assert_eq!(subscriber.read_value(), array(&["message", "news", "x"]));
     });
+}
+
+/// Both workers hear old clients and new ones while a script runs, which is then ended.
+fn check_all_heard(server: &Server, caller: &mut Client, others: &mut [Client]) {
+    let mut late: Vec<_> = (0..4).map(|_| server.client()).collect();
+    others.iter_mut().chain(&mut late).for_each(await_busy);
+    ok(late[0].run("SCRIPT KILL"));
+    let end = error(caller.read_value());
+    assert!(end.starts_with("ERR Script killed by user with SCRIPT KILL"), "{end}");
+    others.iter_mut().chain(&mut late).for_each(|client| ok(client.run("SET k v")));
+}
+
+/// A worker that waits for shards before a script is known to run for too long stops waiting then.
+#[test]
+fn nobody_waits_for_a_long_script() {
+    let scripts = [ENDLESS, "#!lua flags=declared-keys\nwhile true do end"];
+    for (script, line) in scripts.iter().flat_map(|script| {
+        ["SAVE", "BGSAVE", "BGSAVE CANCEL", "SCAN 0 COUNT 100000", "GET k"].map(|line| (script, line))
+    }) {
+        let server = start_patient("2", "300");
+        let mut caller = server.client();
+        let mut others: Vec<_> = (0..4).map(|_| server.client()).collect();
+        (0..100).for_each(|number| ok(caller.run(&format!("SET k{number} v"))));
+        caller.send(&["EVAL", script, "1", "k1"]);
+        others.iter_mut().for_each(|other| other.send(&line.split(' ').collect::<Vec<_>>()));
+        others.iter_mut().for_each(|other| drop(other.read_value()));
+        check_all_heard(&server, &mut caller, &mut others);
+    }
+}
+
+#[test]
+fn nobody_waits_with_a_long_reply_for_a_long_script() {
+    let server = start_patient("2", "300");
+    let mut caller = server.client();
+    for first in (0..200_000).step_by(1000) {
+        let members: Vec<String> =
+            (first..first + 1000).map(|number| format!("member:{number:040}")).collect();
+        caller.run(&format!("SADD set {}", members.join(" ")));
+    }
+    let mut others: Vec<_> = (0..3).map(|_| server.client()).collect();
+    let mut readers: Vec<_> = (0..2).map(|_| server.client()).collect();
+    readers.iter_mut().for_each(|reader| reader.send(&["SMEMBERS", "set"]));
+    caller.send(&["EVAL", ENDLESS, "0"]);
+    std::thread::scope(|scope| {
+        for reader in &mut readers {
+            scope.spawn(|| match reader.read_value() {
+                Value::Array(Some(members)) => assert_eq!(members.len(), 200_000),
+                // The script was first.
+                reply => assert_eq!(error(reply), BUSY),
+            });
+        }
+        check_all_heard(&server, &mut caller, &mut others);
+    });
+}
+
+#[test]
+fn a_server_that_cannot_save_for_a_script_ends_without() {
+    for workers in ["1", "2"] {
+        let arguments = ["--save", "3600 1", "--io-threads", workers, "--busy-reply-threshold", "1"];
+        let mut server = Server::start(env!("CARGO_BIN_EXE_onefold-server"), &arguments);
+        let (mut caller, mut other) = (server.client(), server.client());
+        caller.send(&["EVAL", "redis.call('set', 'k', 'v') while true do end", "0"]);
+        await_busy(&mut other);
+        signal(server.pid(), Signal::TERM);
+        wait_for_log(&server, "Saving the final RDB snapshot");
+        other.send(&["SHUTDOWN", "NOSAVE"]);
+        assert!(other.read_to_end().is_empty());
+        assert!(server.wait_for_end());
+    }
+}
+
+/// The save that is to be ended waits for a script of which nobody knows yet that it is endless.
+#[test]
+fn an_end_without_a_save_does_not_wait_for_a_script() {
+    let mut server = common::start(&[
+        "--io-threads",
+        "2",
+        "--rdb-key-save-delay",
+        "1000000",
+        "--busy-reply-threshold",
+        "1000000000",
+        "--shutdown-on-sigterm",
+        "nosave",
+    ]);
+    let mut caller = server.client();
+    (0..300).for_each(|number| ok(caller.run(&format!("SET k{number} v"))));
+    assert_eq!(caller.run("BGSAVE"), Value::Simple("Background saving started".into()));
+    caller.send(&["EVAL", "redis.log(redis.LOG_WARNING, 'begun') while true do end", "0"]);
+    wait_for_log(&server, "begun");
+    signal(server.pid(), Signal::TERM);
+    assert!(server.wait_for_end());
 }
 
 const LIBRARY: &str = "#!lua name=lib\n\

@@ -231,13 +231,15 @@ impl Store {
         (0..self.shards.len() as u16).map(ShardId)
     }
 
-    /// The shards a SCAN step from `first` on needs to see about `count` keys.
-    pub fn scan_plan(&self, db: DbIndex, first: ShardId, count: usize) -> Plan {
+    /// The shards a SCAN step from `first` on needs to see about `count` keys. Whoever gives up waiting for
+    /// one of them plans no further than that.
+    pub fn scan_plan(&self, db: DbIndex, first: ShardId, count: usize, give_up: &dyn Fn() -> bool) -> Plan {
         let mut seen = 0;
         let mut list = ShardList::new();
         for id in self.ids().skip(first.0 as usize) {
             list.push(id);
-            seen += self.key_count(db, id);
+            let Some(mut shard) = self.lock_one_unless(id, give_up) else { break };
+            seen += shard.db(db).len();
             if seen >= count.max(1) {
                 break;
             }

@@ -39,7 +39,8 @@ pub enum Output {
     Closing(Region),
     /// A value that nobody needs any more.
     Garbage(Garbage),
-    /// What is left is on its way out of the keyspace: try again a little later.
+    /// What is left is on its way out of the keyspace, or somebody holds its shard for long: try again a
+    /// little later.
     Wait,
 }
 
@@ -394,8 +395,8 @@ impl Snapshot {
                 continue;
             }
             if (self.place.shard as usize) < store.shard_count() {
-                if let Some(block) = self.walk_keyspace(store) {
-                    return Some(block);
+                if let Some(output) = self.walk_keyspace(store) {
+                    return Some(output);
                 }
                 continue;
             }
@@ -469,7 +470,9 @@ impl Snapshot {
     /// One quantum under one shard's lock; moves to the next database or shard at an end.
     fn walk_keyspace(&mut self, store: &Store) -> Option<Output> {
         let (shard, at_cut) = (ShardId(self.place.shard), DbIndex(self.place.db));
-        let mut guard = store.lock(&Plan::One(shard));
+        let Some(mut guard) = store.lock_unless(&Plan::One(shard), &|| true) else {
+            return Some(Output::Wait);
+        };
         let walked = captured_db(guard.shard(shard), self.sink.number, at_cut)
             .map(|db| walk_db(db, &self.sink, at_cut, self.place.walk));
         drop(guard);

@@ -4,7 +4,7 @@ use crate::acl_categories::category;
 use crate::command::{CmdResult, Command, Group, command, flag};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
-use crate::host::{Level, SaveStarted, Shutdown, ShutdownSave, Wait};
+use crate::host::{Level, SCRIPT_RUNS, SaveRefused, SaveStarted, Shutdown, ShutdownSave, Wait};
 use crate::pipeline::Outcome;
 
 pub static TABLE: &[Command] = &[
@@ -42,7 +42,7 @@ pub static TABLE: &[Command] = &[
 ];
 
 fn save(ctx: &mut Ctx) -> CmdResult {
-    ctx.engine.host.save_now().map_err(CmdError::new)?;
+    ctx.engine.host.save_now().map_err(|why| refusal(ctx, why))?;
     ctx.reply.ok();
     Ok(())
 }
@@ -56,12 +56,16 @@ fn bgsave(ctx: &mut Ctx) -> CmdResult {
     };
     // The cut waits for EXEC's locks, so a save asked for in a transaction begins when that is over.
     let in_exec = ctx.session.in_exec;
-    let started = ctx.engine.host.save_in_background(schedule || in_exec).map_err(CmdError::new)?;
+    let started = ctx.engine.host.save_in_background(schedule || in_exec).map_err(|why| refusal(ctx, why))?;
     ctx.reply.simple(match started {
         SaveStarted::Started if !in_exec => "Background saving started",
         _ => "Background saving scheduled",
     });
     Ok(())
+}
+
+fn refusal(ctx: &Ctx, why: SaveRefused) -> CmdError {
+    if why == SCRIPT_RUNS { ctx.engine.scripts.running.busy_error() } else { CmdError::new(why) }
 }
 
 fn bgrewriteaof(ctx: &mut Ctx) -> CmdResult {
@@ -122,7 +126,10 @@ fn shutdown(ctx: &mut Ctx) -> CmdResult {
         return Err(running.busy_error());
     }
     let how = Shutdown { save, now: words.now, force: words.force };
-    ctx.engine.host.shutdown(how).map_err(CmdError::new)?;
+    let stopped = ctx.engine.host.shutdown(how);
+    // The last save may have met a script.
+    let is_busy = running.is_busy() && save != ShutdownSave::Never;
+    stopped.map_err(|why| if is_busy { running.busy_error() } else { CmdError::new(why) })?;
     ctx.outcome = Outcome::Close;
     Ok(())
 }

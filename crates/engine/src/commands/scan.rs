@@ -117,9 +117,9 @@ fn plan(input: &PlanInput<'_>) -> Plan {
     let (Ok(cursor), Ok(options)) = (parse_cursor(input.argv.at(1)), ScanOptions::parse(input.argv)) else {
         return Plan::None;
     };
-    let store = &input.engine.store;
+    let (store, running) = (&input.engine.store, &input.engine.scripts.running);
     let (shard, _) = ScanPosition::from_cursor(cursor, store.shard_bits());
-    store.scan_plan(input.session.db, ShardId(shard as u16), options.count)
+    store.scan_plan(input.session.db, ShardId(shard as u16), options.count, &|| running.is_busy())
 }
 
 fn scan(ctx: &mut Ctx) -> CmdResult {

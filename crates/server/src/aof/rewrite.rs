@@ -147,6 +147,7 @@ impl Aof {
             Err(why) => LOG.warning(&format!("Background AOF rewrite terminated with error: {why}")),
         }
         state.rewriting = false;
+        self.rewritten.notify_all();
         // Turning it off ends a rewrite, which then has not failed.
         let was_ended = made.is_err() && state.epoch != epoch;
         state.tries.failed = if made.is_ok() { 0 } else { state.tries.failed + u64::from(!was_ended) };

@@ -80,7 +80,7 @@ impl Writer {
             }
             self.shed();
             if self.backlog.is_empty() && self.wants_sync(orders.sync) {
-                self.sync();
+                self.sync(orders.sync);
             }
             let taken = self.backlog.iter().map(|chunk| &chunk.bytes).chain(&self.used).map(Vec::capacity);
             self.queue.taken_memory.store(taken.sum(), Ordering::Relaxed);
@@ -202,13 +202,16 @@ impl Writer {
         }
     }
 
-    fn sync(&mut self) {
-        let (begun, policy) = (Instant::now(), self.queue.policy());
+    fn sync(&mut self, ordered: bool) {
+        let begun = Instant::now();
         self.last_sync = begun;
-        let spared = policy == AppendSync::Always && self.queue.spares_disk.load(Ordering::Relaxed);
+        if !ordered && self.queue.spares_disk.load(Ordering::Relaxed) {
+            // Nobody waits for the disk now; it is not taken to have anything.
+            return self.engine.log.release(self.end);
+        }
         // Syncs that succeed after one that failed prove nothing: they are done again and again until a
         // rewrite has made good what is lacking.
-        if !spared && !self.sync_file() || self.queue.is_distrusted() {
+        if !self.sync_file() || self.queue.is_distrusted() {
             return;
         }
         // What came meanwhile is not much younger.

@@ -26,6 +26,8 @@ pub struct Meanwhile {
     /// For whoever is served while a script has the worker's own.
     seat: Option<Box<WorkerSeat>>,
     arena: Option<Box<Arena>>,
+    /// The worker's own script runs.
+    is_lent: bool,
     /// The script's reply.
     reply: Reply,
     /// The connection whose script it is, and its replies that were not written when others came first.
@@ -75,8 +77,8 @@ impl Worker {
     /// Runs a request that may be a script. The connection and the worker's seat go with it, so that the
     /// others can be served if it takes long.
     pub fn run_script(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> Outcome {
-        // Within a script, and there it is refused.
-        if self.engine.scripts.running.is_busy() {
+        // Within a script, and there it is refused. Another worker's may end at any moment.
+        if self.meanwhile.is_lent {
             return self.run_plainly(slot, prepared, argv);
         }
         let Some(mut connection) = self.connections.lend(slot) else { return Outcome::Done };
@@ -87,9 +89,11 @@ impl Worker {
         let mut seat = std::mem::replace(&mut self.seat, spare);
         let mut reply = std::mem::take(&mut self.meanwhile.reply);
         self.meanwhile.slot = slot;
+        self.meanwhile.is_lent = true;
         LENT.set(Some(NonNull::from(&mut *self)));
         let outcome = engine.run(&mut seat, &mut connection.session, prepared, argv, &mut reply);
         LENT.set(None);
+        self.meanwhile.is_lent = false;
         self.meanwhile.seat = Some(std::mem::replace(&mut self.seat, seat));
         self.meanwhile.arena = None;
         self.connections.give_back(slot, connection);

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rdb::{Item, Object, ReadOptions, Reader};
 use resp::Value;
+use rustix::process::{Pid, Signal, kill_process};
 use testkit::{Client, Server};
 
 /// What a dump holds, by database and key: strings as they are, other values as the reader describes them.
@@ -61,6 +62,19 @@ pub fn wait_for_info(client: &mut Client, field: &str, value: &str) {
     while info(client, field) != value {
         assert!(std::time::Instant::now() < deadline, "{field} does not become {value}");
     }
+}
+
+/// Looks until the log has this text.
+pub fn wait_for_log(server: &Server, text: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(180);
+    while !server.log().contains(text) {
+        assert!(std::time::Instant::now() < deadline, "no {text} in\n{}", server.log());
+    }
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid as i32).expect("a process id");
+    kill_process(pid, signal).expect("the process is there");
 }
 
 /// BGSAVE, until it has ended.

@@ -255,7 +255,7 @@ impl Job {
         if self.done.load(Ordering::Relaxed) {
             return Step::Done;
         }
-        match self.with_value(store, |entry| save_on(entry, self.sink.number)) {
+        match self.with_value(store, &|| true, |entry| save_on(entry, self.sink.number)) {
             Some(true) => Step::More,
             Some(false) => Step::Done,
             None => Step::Away,
@@ -264,7 +264,7 @@ impl Job {
 
     /// False if the value is not there.
     pub fn give_up(&self, store: &Store) -> bool {
-        self.with_value(store, |entry| give_up(entry, self.sink.number)).is_some()
+        self.with_value(store, &|| false, |entry| give_up(entry, self.sink.number)).is_some()
     }
 
     /// Takes the value out of a database that nobody else sees, if it is there.
@@ -274,14 +274,19 @@ impl Job {
         Some(db.remove(slot))
     }
 
-    /// Works on the entry, under the lock of its shard.
-    fn with_value<R>(&self, store: &Store, work: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+    /// Works on the entry, under the lock of its shard; `None` if it is not there, or the lock not to be had.
+    fn with_value<R>(
+        &self,
+        store: &Store,
+        give_up: &dyn Fn() -> bool,
+        work: impl FnOnce(&mut Entry) -> R,
+    ) -> Option<R> {
         loop {
             let home = self.home.lock().clone();
             match home {
                 Home::Key { name, hash } => {
                     let shard = store.shard_of(hash);
-                    let mut guard = store.lock(&Plan::One(shard));
+                    let mut guard = store.lock_unless(&Plan::One(shard), give_up)?;
                     // It may have moved before the lock was there, and does not move while it is.
                     if !self.is_at(&name) {
                         continue;
