@@ -468,8 +468,8 @@ impl Engine {
         }
     }
 
-    /// Serves requests that need more shards than were locked when their key became ready. Under no lock. What
-    /// a script or the end of the process does not let it do is left for later.
+    /// Serves requests that need more shards than were locked when their key became ready. Under no lock.
+    /// What a script or the end of the process does not let it do is left for later.
     #[cold]
     pub(crate) fn serve_deferred(&self, seat: &mut WorkerSeat) {
         while let Some(Deferred { key, from }) = seat.deferred.pop() {

@@ -285,7 +285,8 @@ impl Aof {
         self.state.lock().mode == Mode::AwaitsBase
     }
 
-    /// The end of the process: rewrites end and leave nothing behind, and all that was logged goes to the disk.
+    /// The end of the process: rewrites end and leave nothing behind, and all that was logged goes to the
+    /// disk.
     pub fn close(&self, process: &Process) {
         self.closed.store(true, Ordering::Relaxed);
         if self.is_rewriting() {

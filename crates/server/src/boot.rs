@@ -138,8 +138,8 @@ fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) 
 }
 
 thread_local! {
-    /// The thread is a worker: whoever waits for all workers from here waits for itself, and
-    /// while it waits for anything its clients wait too.
+    /// The thread is a worker: whoever waits for all workers from here waits for itself, and while it waits
+    /// for anything its clients wait too.
     static IN_WORKER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
@@ -360,8 +360,8 @@ const NOT_STOPPED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 /// How long replies that are being written hold up the end.
 const WORKER_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Ends the process; returns only if the data set cannot be saved, and then everything goes on. While somebody
-/// saves for the end, another end without a save does not wait for that.
+/// Ends the process; returns only if the data set cannot be saved, and then everything goes on. While
+/// somebody saves for the end, another end without a save does not wait for that.
 pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     let config = process.engine().config();
     let saves = saves_at_end(how, &config);
