@@ -208,8 +208,8 @@ impl Machine {
         frame
     }
 
-    /// Collects all garbage. The collector may ask for memory itself: an error then leaves the rest of its work
-    /// for later.
+    /// Collects all garbage. The collector may ask for memory itself: an error then leaves the rest of its
+    /// work for later.
     pub fn collect(&mut self) {
         self.enter(self.entries.collect, ptr::null_mut(), 0);
         self.lua.set_top(0);
