@@ -152,7 +152,8 @@ impl Functions {
         Functions { current: ArcSwap::default(), pool, seats, learning: Mutex::default() }
     }
 
-    /// Runs with the seat of whoever holds all shards, or else the worker's. It is out of others' sight meanwhile.
+    /// Runs with the seat of whoever holds all shards, or else the worker's. It is out of others' sight
+    /// meanwhile.
     pub fn with_seat<R>(
         &self,
         worker: WorkerId,

@@ -148,7 +148,8 @@ impl Running {
         busy.sort_by_key(|place| place.since_ns.load(Ordering::Relaxed));
         let mut refusal = None;
         for place in busy {
-            // A script that writes from now on finds that it was killed, and one that wrote before is found out.
+            // A script that writes from now on finds that it was killed, and one that wrote before is found
+            // out.
             let killed = place.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
                 (state & (WROTE | BUSY) == BUSY && place.kind() == kind).then_some(state | KILLED)
             });

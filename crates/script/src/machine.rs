@@ -13,7 +13,8 @@ use resp::request::Span;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
-    BOOLEAN, ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
+    BOOLEAN, ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE,
+    upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
 use crate::{Host, json, library, msgpack, sandbox};
@@ -207,8 +208,8 @@ impl Machine {
         frame
     }
 
-    /// Collects all garbage. The collector may ask for memory itself: an error then leaves the rest of its work
-    /// for later.
+    /// Collects all garbage. The collector may ask for memory itself: an error then leaves the rest of its
+    /// work for later.
     pub fn collect(&mut self) {
         self.enter(self.entries.collect, ptr::null_mut(), 0);
         self.lua.set_top(0);
