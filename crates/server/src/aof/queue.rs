@@ -39,6 +39,9 @@ pub struct Queue {
     pub delays: AtomicU64,
     /// A write failed and is tried again.
     pub is_stuck: AtomicBool,
+    /// Since when something is in memory that the disk does not have for certain. Asked by those who wait for
+    /// the writer, and so hold the state.
+    undurable_since: Mutex<Option<Instant>>,
     doubts: Doubts,
 }
 
@@ -62,8 +65,6 @@ struct State {
     /// The second of the last stamp.
     stamped: i64,
     writer_sleeps: bool,
-    /// Since when something is in memory that the disk does not have for certain.
-    undurable_since: Option<Instant>,
     orders: Orders,
 }
 
@@ -114,6 +115,7 @@ impl Queue {
             ended_len: AtomicU64::new(0),
             delays: AtomicU64::new(0),
             is_stuck: AtomicBool::new(false),
+            undurable_since: Mutex::default(),
             doubts: Doubts::default(),
         };
         queue.configure(config);
@@ -227,7 +229,7 @@ impl Queue {
 
     /// Since when the disk lacks something; `None`: it has all.
     pub fn set_undurable_since(&self, since: Option<Instant>) {
-        self.state.lock().undurable_since = since;
+        *self.undurable_since.lock() = since;
     }
 
     /// Something has changed for whoever waits.
@@ -245,7 +247,7 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits until `done`; looks whenever the writer has come further.
+    /// Waits until `done`, which must not take the queue's state; looks whenever the writer has come further.
     pub fn wait_until(&self, done: impl Fn() -> bool) {
         let mut state = self.state.lock();
         while !done() {
@@ -277,7 +279,7 @@ impl Queue {
         if self.is_full() {
             return true;
         }
-        let since = self.state.lock().undurable_since.filter(|_| self.policy() == AppendSync::EverySecond);
+        let since = self.undurable_since.lock().filter(|_| self.policy() == AppendSync::EverySecond);
         since.is_some_and(|since| since.elapsed() >= UNDURABLE_MOST)
             && !self.spares_disk.load(Ordering::Relaxed)
     }
