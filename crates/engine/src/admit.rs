@@ -227,7 +227,7 @@ fn loading(request: &Request<'_>) -> Result<(), CmdError> {
     if !request.engine.is_loading() || request.command.row.has(flag::LOADING) {
         return Ok(());
     }
-    Err(CmdError::new("LOADING Redis is loading the dataset in memory"))
+    Err(CmdError::LOADING)
 }
 
 /// A request's words for the log, unprintable bytes escaped.

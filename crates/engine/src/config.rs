@@ -454,7 +454,7 @@ impl DebugAccess {
 const SNAPSHOT_PART: u64 = 8;
 const LOG_BUFFER_PART: u64 = 16;
 const POOL_LEAST: u64 = 1 << 20;
-const LOG_BUFFER_MOST: u64 = 64 << 20;
+const LOG_BUFFER_MOST: u64 = 16 << 20;
 
 const DEFAULT_SAVE: [SavePoint; 3] = [
     SavePoint { seconds: 3600, changes: 1 },

@@ -22,6 +22,7 @@ impl CmdError {
     pub const NO_SUCH_KEY: CmdError = fixed("ERR no such key");
     pub const INDEX_OUT_OF_RANGE: CmdError = fixed("ERR index out of range");
     pub const NOT_AUTHENTICATED: CmdError = fixed("NOAUTH Authentication required.");
+    pub const LOADING: CmdError = fixed("LOADING Redis is loading the dataset in memory");
     pub const OUT_OF_MEMORY: CmdError = fixed("OOM command not allowed when used memory > 'maxmemory'.");
 
     /// A text with its code, such as `ERR unknown option`.

@@ -387,10 +387,15 @@ pub fn may_write(command: &Registered) -> bool {
     command.row.has(flag::WRITE | flag::MAY_REPLICATE)
 }
 
-/// Whether a command runs scripts: EVAL and its like.
+/// Whether a command runs scripts: EVAL and its like. Or takes as long, and hears other clients meanwhile:
+/// DEBUG LOADAOF.
 #[inline]
 pub fn runs_scripts(command: &'static Registered) -> bool {
-    command.row.group == Group::Scripting && command.parent.is_none()
+    match command.row.group {
+        Group::Scripting => command.parent.is_none(),
+        Group::Server => command.row.name == "debug",
+        _ => false,
+    }
 }
 
 /// Whether a request runs a script now: by itself, or as the EXEC of a transaction that has one.

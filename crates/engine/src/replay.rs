@@ -2,10 +2,12 @@
 //! without showing in statistics. What they answer is dropped.
 
 use resp::reply::Reply;
+use store::Wanted;
 
 use crate::args::Argv;
 use crate::clients::Client;
 use crate::engine::{Engine, WorkerSeat};
+use crate::pipeline::{Prepared, runs_scripts};
 use crate::session::{Origin, Session};
 
 /// The requests of one file, one after the other.
@@ -17,6 +19,7 @@ pub struct Replay<'a> {
     /// Requests that were refused: whoever wrote the log was not refused.
     pub refused: u64,
     requests: u64,
+    wanted: Vec<Wanted>,
 }
 
 /// The log holds a request without which what it leads to would be another state.
@@ -36,19 +39,36 @@ impl<'a> Replay<'a> {
         let mut session = Session::new(Client::nobody(), true);
         session.origin = Origin::Replay;
         let seat = WorkerSeat::uncounted(engine);
-        Replay { engine, seat, session, reply: Reply::default(), refused: 0, requests: 0 }
+        let (reply, wanted) = (Reply::default(), Vec::new());
+        Replay { engine, seat, session, reply, refused: 0, requests: 0, wanted }
     }
 
-    pub fn run(&mut self, argv: &Argv<'_>) -> Result<(), Unplayable> {
-        let prepared = self.engine.prepare(argv);
-        if prepared.command.is_none() {
-            return Err(Unplayable::UnknownCommand);
-        }
+    pub fn prepare(&self, argv: &Argv<'_>) -> Prepared {
+        self.engine.prepare(argv)
+    }
+
+    /// Fetches what the first keys of these requests lead to. Which database some of them mean is not known
+    /// before they run.
+    pub fn look_ahead<'p>(&mut self, requests: impl Iterator<Item = &'p Prepared>) {
+        let db = self.session.db;
+        self.wanted.clear();
+        self.wanted
+            .extend(requests.filter_map(|request| request.first_key).map(|(_, hash)| Wanted { db, hash }));
+        self.engine.store.look_ahead(&self.wanted, &[]);
+    }
+
+    pub fn run(&mut self, prepared: &Prepared, argv: &Argv<'_>) -> Result<(), Unplayable> {
+        let Some(command) = prepared.command else { return Err(Unplayable::UnknownCommand) };
+        let host = &self.engine.host;
         if self.requests.is_multiple_of(METER_EVERY) {
             self.seat.evictor.meter.report(&self.engine.memory);
         }
+        if runs_scripts(command) {
+            // A script's time counts from here.
+            self.seat.worker.clock_ns = host.monotonic_ns();
+        }
         self.requests += 1;
-        self.engine.run(&mut self.seat, &mut self.session, &prepared, argv, &mut self.reply);
+        self.engine.run(&mut self.seat, &mut self.session, prepared, argv, &mut self.reply);
         self.refused += u64::from(self.reply.buf.first() == Some(&b'-'));
         self.reply.clear();
         let refusal = self.seat.worker.refused_libraries.take();

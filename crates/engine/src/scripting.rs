@@ -240,7 +240,7 @@ impl ScriptHost<'_, '_, '_> {
     /// After some time the worker hears its other clients.
     fn attend_others(&self) {
         let (host, threshold_ms) = (&self.ctx.engine.host, self.ctx.config.busy_reply_threshold_ms);
-        if threshold_ms == 0 || self.ctx.session.origin == Origin::Replay {
+        if threshold_ms == 0 {
             return;
         }
         let elapsed_ms = self.running().elapsed_ns(self.worker, host.monotonic_ns()) / 1_000_000;

@@ -28,7 +28,7 @@ pub use error::{Error, ErrorKind, Stage};
 pub use format::{Dialect, VersionCheck};
 pub use length::WriteOptions;
 pub use list::ListObject;
-pub use parts::{Part, TakePart};
+pub use parts::{Long, Part, TakePart};
 pub use reader::{Item, ReadOptions, Reader};
 pub use record::Record;
 pub use set::{PACKED_SET_LEN_MAX, SetBuilder, SetObject, int_count_max};

@@ -1,5 +1,6 @@
-//! Long records handed over part by part, so that nobody needs memory for a whole value. What has no parts of
-//! its own becomes a DUMP payload, byte for byte. It checks lengths, and of what they lead to nothing.
+//! Long records handed over part by part, and long texts piece by piece, so that nobody needs memory for a
+//! whole value. What has no parts of its own becomes a DUMP payload, byte for byte. It checks lengths, and of
+//! what they lead to nothing.
 
 use std::io::{Read, Seek};
 
@@ -18,10 +19,10 @@ use crate::source::{BUFFER_LEN, Input, Source, WINDOW_MAX};
 /// What comes of a value, in its order.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Part<'a> {
-    /// A string of so many bytes begins.
-    String(u64),
-    /// A DUMP payload of so many bytes begins.
-    Payload(u64),
+    /// What begins here comes as texts, each piece by piece.
+    Begin(Long),
+    /// A text of so many bytes begins.
+    Text(u64),
     /// The next of these bytes.
     Bytes(&'a [u8]),
     /// Of a list.
@@ -34,6 +35,18 @@ pub enum Part<'a> {
     Pair(&'a [u8], &'a [u8]),
     /// The value is whole; when it expires, in unix ms.
     End(Option<i64>),
+}
+
+/// What has no upper bound but that of any string.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Long {
+    String,
+    Payload,
+    Element,
+    Member,
+    Scored(f64),
+    /// Two texts.
+    Pair,
 }
 
 /// Takes the key and a part; an error ends the reading.
@@ -87,16 +100,35 @@ type Take<'a> = dyn FnMut(Part<'_>) -> Result<(), ErrorKind> + 'a;
 
 fn string<I: Input>(source: &mut I, take: &mut Take<'_>) -> Result<(), ErrorKind> {
     let mut text = Vec::new();
+    take(Part::Begin(Long::String))?;
     match length::begin_string(source, &mut text)? {
-        Some(len) => {
-            take(Part::String(len))?;
-            copy(source, len, |bytes| take(Part::Bytes(bytes)))
-        }
-        None => {
-            take(Part::String(text.len() as u64))?;
-            take(Part::Bytes(&text))
-        }
+        Some(len) => pass_on(source, len, take),
+        None => hand_over(&text, take),
     }
+}
+
+/// Reads a string into `text`, but for one that is long: then its bytes are still to come, so many.
+fn read_short<I: Input>(source: &mut I, text: &mut Vec<u8>) -> Result<Option<u64>, ErrorKind> {
+    match length::begin_string(source, text)? {
+        Some(len) if len > SHORT_LEN => Ok(Some(len)),
+        Some(len) => {
+            text.clear();
+            source.append(text, len).map(|()| None)
+        }
+        None => Ok(None),
+    }
+}
+
+/// A text that is read already.
+fn hand_over(text: &[u8], take: &mut Take<'_>) -> Result<(), ErrorKind> {
+    take(Part::Text(text.len() as u64))?;
+    take(Part::Bytes(text))
+}
+
+/// A text of which nothing is read.
+fn pass_on<I: Input>(source: &mut I, len: u64, take: &mut Take<'_>) -> Result<(), ErrorKind> {
+    take(Part::Text(len))?;
+    copy(source, len, |bytes| take(Part::Bytes(bytes)))
 }
 
 fn copy<I: Input>(
@@ -118,12 +150,17 @@ fn copy<I: Input>(
 fn list<I: Input>(source: &mut I, take: &mut Take<'_>) -> Result<(), ErrorKind> {
     let (mut node, mut element) = (Vec::new(), Vec::new());
     for _ in 0..read_len(source)? {
-        let container = read_len(source)?;
-        read_string_into(source, &mut node)?;
-        if container == CONTAINER_PLAIN {
-            take(Part::Element(&node))?;
+        if read_len(source)? == CONTAINER_PLAIN {
+            match read_short(source, &mut node)? {
+                None => take(Part::Element(&node))?,
+                Some(len) => {
+                    take(Part::Begin(Long::Element))?;
+                    pass_on(source, len, take)?;
+                }
+            }
             continue;
         }
+        read_string_into(source, &mut node)?;
         for item in checked_listpack(&node)?.iter() {
             element.clear();
             item.write_to(&mut element);
@@ -136,18 +173,33 @@ fn list<I: Input>(source: &mut I, take: &mut Take<'_>) -> Result<(), ErrorKind> 
 fn set<I: Input>(source: &mut I, take: &mut Take<'_>) -> Result<(), ErrorKind> {
     let mut member = Vec::new();
     for _ in 0..read_len(source)? {
-        read_string_into(source, &mut member)?;
-        take(Part::Member(&member))?;
+        match read_short(source, &mut member)? {
+            None => take(Part::Member(&member))?,
+            Some(len) => {
+                take(Part::Begin(Long::Member))?;
+                pass_on(source, len, take)?;
+            }
+        }
     }
     Ok(())
 }
 
-fn sorted_set<I: Input>(source: &mut I, take: &mut Take<'_>) -> Result<(), ErrorKind> {
+fn sorted_set<R: Read + Seek>(source: &mut Source<R>, take: &mut Take<'_>) -> Result<(), ErrorKind> {
     let mut member = Vec::new();
     for _ in 0..read_len(source)? {
-        read_string_into(source, &mut member)?;
+        let Some(len) = read_short(source, &mut member)? else {
+            let score = f64::from_le_bytes(source.array()?);
+            take(Part::Scored(&member, score))?;
+            continue;
+        };
+        // The score stands behind the member.
+        let begin = source.offset();
+        source.pass(len)?;
         let score = f64::from_le_bytes(source.array()?);
-        take(Part::Scored(&member, score))?;
+        take(Part::Begin(Long::Scored(score)))?;
+        source.seek(begin)?;
+        pass_on(source, len, take)?;
+        source.pass(size_of::<f64>() as u64)?;
     }
     Ok(())
 }
@@ -155,9 +207,21 @@ fn sorted_set<I: Input>(source: &mut I, take: &mut Take<'_>) -> Result<(), Error
 fn hash<I: Input>(source: &mut I, take: &mut Take<'_>) -> Result<(), ErrorKind> {
     let (mut field, mut value) = (Vec::new(), Vec::new());
     for _ in 0..read_len(source)? {
-        read_string_into(source, &mut field)?;
-        read_string_into(source, &mut value)?;
-        take(Part::Pair(&field, &value))?;
+        let long_field = read_short(source, &mut field)?;
+        if let Some(len) = long_field {
+            take(Part::Begin(Long::Pair))?;
+            pass_on(source, len, take)?;
+        }
+        let long_value = read_short(source, &mut value)?;
+        if let (None, Some(_)) = (long_field, long_value) {
+            take(Part::Begin(Long::Pair))?;
+            hand_over(&field, take)?;
+        }
+        match (long_field, long_value) {
+            (_, Some(len)) => pass_on(source, len, take)?,
+            (Some(_), None) => hand_over(&value, take)?,
+            (None, None) => take(Part::Pair(&field, &value))?,
+        }
     }
     Ok(())
 }
@@ -173,7 +237,8 @@ fn payload<R: Read + Seek>(
     let len = source.offset() - begin;
     source.seek(begin)?;
     let version = (version as u16).to_le_bytes();
-    take(Part::Payload(1 + len + (version.len() + size_of::<u64>()) as u64))?;
+    take(Part::Begin(Long::Payload))?;
+    take(Part::Text(1 + len + (version.len() + size_of::<u64>()) as u64))?;
     let mut sum = 0;
     let mut take_summed = |bytes: &[u8]| {
         sum = crc64(sum, bytes);
@@ -184,3 +249,6 @@ fn payload<R: Read + Seek>(
     take_summed(&version)?;
     take(Part::Bytes(&sum.to_le_bytes()))
 }
+
+/// A text of a collection that is longer comes in pieces.
+const SHORT_LEN: u64 = 4 * BUFFER_LEN as u64;

@@ -9,66 +9,122 @@ use common::{
     Content, Fields, Model, PLAIN, content, file, hash_object, list_object, model, set_object,
     sorted_set_object,
 };
-use rdb::{Item, Part, ReadOptions, Reader, Thresholds, ValueRef, dump, restore, write_record};
+use rdb::{Item, Long, Part, ReadOptions, Reader, Thresholds, ValueRef, dump, restore, write_record};
 
 /// Long enough that no window holds them all.
 const COUNT: usize = 60_000;
+/// Of a text that comes in pieces.
+const LONG_LEN: usize = 300_000;
+/// How many of the texts are.
+const LONG_COUNT: usize = 2;
 
 fn texts() -> Vec<Vec<u8>> {
-    (0..COUNT).map(|number| format!("{number:0100}").into_bytes()).collect()
+    let text = |number| {
+        let before = if matches!(number, 1 | 30_000) { "0".repeat(LONG_LEN) } else { String::new() };
+        format!("{before}{number:0100}").into_bytes()
+    };
+    (0..COUNT).map(text).collect()
 }
 
 fn pairs(expires_at: Option<i64>) -> Fields {
-    texts().into_iter().map(|text| (text[90..].to_vec(), (text, expires_at))).collect()
+    let name = |text: &[u8]| text[text.len() - 10..].to_vec();
+    let pairs = texts().into_iter().map(|text| (name(&text), (text, expires_at)));
+    let long = |byte: u8| vec![byte; LONG_LEN];
+    let more = [(long(b'f'), b"short".to_vec()), (long(b'g'), long(b'v'))];
+    pairs.chain(more.map(|(field, value)| (field, (value, expires_at)))).collect()
 }
+
+/// How long a text was said to be, and the text.
+type Announced = (u64, Vec<u8>);
 
 /// What the parts of one record say.
 #[derive(Default)]
 struct Taken {
-    bytes: Vec<u8>,
-    announced: u64,
-    is_payload: bool,
+    /// What came as texts.
+    long: Vec<(Long, Vec<Announced>)>,
     elements: Vec<Vec<u8>>,
     members: Vec<Vec<u8>>,
     scored: Vec<(Vec<u8>, u64)>,
     pairs: Fields,
     expires_at: Option<i64>,
+    /// Items that came as texts.
+    item_count: usize,
 }
 
 impl Taken {
     fn take(&mut self, part: Part<'_>) {
         match part {
-            Part::String(len) => self.announced = len,
-            Part::Payload(len) => (self.announced, self.is_payload) = (len, true),
-            Part::Bytes(bytes) => self.bytes.extend_from_slice(bytes),
-            Part::Element(element) => self.elements.push(element.to_vec()),
+            Part::Begin(long) => {
+                self.item_count += usize::from(!matches!(long, Long::String | Long::Payload));
+                self.long.push((long, Vec::new()));
+            }
+            Part::Text(len) => self.texts().push((len, Vec::new())),
+            Part::Bytes(bytes) => self.texts().last_mut().expect("it was announced").1.extend(bytes),
+            Part::Element(element) => {
+                self.settle();
+                self.elements.push(element.to_vec());
+            }
             Part::Member(member) => self.members.push(member.to_vec()),
-            Part::Scored(member, score) => self.scored.push((member.to_vec(), score.to_bits())),
+            Part::Scored(member, score) => {
+                self.settle();
+                self.scored.push((member.to_vec(), score.to_bits()));
+            }
             Part::Pair(field, value) => drop(self.pairs.insert(field.to_vec(), (value.to_vec(), None))),
             Part::End(expires_at) => self.expires_at = expires_at,
         }
     }
 
-    fn model(mut self) -> Model {
-        assert_eq!(self.bytes.len() as u64, self.announced);
-        if self.is_payload {
-            return model(&restore(&self.bytes, &ReadOptions::default()).expect("a payload"));
+    fn texts(&mut self) -> &mut Vec<Announced> {
+        &mut self.long.last_mut().expect("something has begun").1
+    }
+
+    /// Long items stand where they came.
+    fn settle(&mut self) {
+        let is_item = |long: &Long| !matches!(long, Long::String | Long::Payload);
+        for (long, texts) in self.long.extract_if(.., |(long, _)| is_item(long)) {
+            let mut texts = texts.into_iter().map(|(len, text)| {
+                assert_eq!(text.len() as u64, len);
+                text
+            });
+            let text = texts.next().expect("each has one");
+            match long {
+                Long::Element => self.elements.push(text),
+                Long::Member => self.members.push(text),
+                Long::Scored(score) => self.scored.push((text, score.to_bits())),
+                _ => drop(self.pairs.insert(text, (texts.next().expect("a pair has two"), None))),
+            }
+            assert_eq!(texts.next(), None);
         }
+    }
+
+    /// The one text of a string or a payload.
+    fn text(&self) -> &[u8] {
+        let [(_, texts)] = &self.long[..] else { panic!("it began {} times", self.long.len()) };
+        let [(len, text)] = &texts[..] else { panic!("{} texts", texts.len()) };
+        assert_eq!(text.len() as u64, *len);
+        text
+    }
+
+    fn model(mut self) -> Model {
+        self.settle();
         self.scored.reverse();
         match () {
             () if !self.elements.is_empty() => Model::List(self.elements),
             () if !self.members.is_empty() => Model::Set(self.members.into_iter().collect()),
             () if !self.scored.is_empty() => Model::SortedSet(self.scored),
             () if !self.pairs.is_empty() => Model::Hash(self.pairs),
-            () => Model::Text(self.bytes),
+            () if self.long[0].0 == Long::Payload => {
+                model(&restore(self.text(), &ReadOptions::default()).expect("a payload"))
+            }
+            () => Model::Text(self.text().to_vec()),
         }
     }
 }
 
-/// All of a file, and how many records came in parts.
-fn read(bytes: &[u8]) -> Result<(Content, usize), rdb::Error> {
+/// All of a file, how many records came in parts, and how many of what those hold.
+fn read(bytes: &[u8]) -> Result<(Content, usize, usize), rdb::Error> {
     let mut reader = Reader::new(Cursor::new(bytes), &ReadOptions::default())?;
-    let (mut found, mut long_count) = (Content::new(), 0);
+    let (mut found, mut record_count, mut item_count) = (Content::new(), 0, 0);
     loop {
         let (mut taken, mut name) = (Taken::default(), Vec::new());
         let item = reader.next_or_parts(&mut |key, part| {
@@ -78,11 +134,12 @@ fn read(bytes: &[u8]) -> Result<(Content, usize), rdb::Error> {
         })?;
         match item {
             None => {
-                long_count += 1;
+                record_count += 1;
+                item_count += taken.item_count;
                 let expires_at = taken.expires_at;
                 found.insert(name, (expires_at, taken.model()));
             }
-            Some(Item::End) => return Ok((found, long_count)),
+            Some(Item::End) => return Ok((found, record_count, item_count)),
             Some(Item::Record(record)) => {
                 found.insert(record.key, (record.expires_at, model(&record.value)));
             }
@@ -120,8 +177,9 @@ fn sample() -> Vec<u8> {
 fn parts_make_up_the_values() {
     let bytes = file(12, &sample());
     let expected = content(&bytes, &ReadOptions::default()).expect("it was just written");
-    let (found, long_count) = read(&bytes).expect("it was just written");
-    assert_eq!(long_count, 6);
+    let (found, record_count, item_count) = read(&bytes).expect("it was just written");
+    // Of a hash, two more.
+    assert_eq!((record_count, item_count), (6, 4 * LONG_COUNT + 2));
     assert!(found == expected, "the content differs");
 }
 
@@ -132,14 +190,14 @@ fn a_payload_is_that_of_dump() {
     write_record(&mut out, b"key", None, ValueRef::Hash(hash.view()), &PLAIN);
     let mut reader = Reader::new(Cursor::new(file(12, &out)), &ReadOptions::default()).expect("a header");
     let mut taken = Taken::default();
-    while taken.bytes.is_empty() {
+    while taken.long.is_empty() {
         let item = reader.next_or_parts(&mut |_, part| {
             taken.take(part);
             Ok(())
         });
         assert!(!matches!(item.expect("it was just written"), Some(Item::End)), "no record is long");
     }
-    assert!(taken.bytes == dump(ValueRef::Hash(hash.view()), 12, &PLAIN), "the payload differs");
+    assert!(taken.text() == dump(ValueRef::Hash(hash.view()), 12, &PLAIN), "the payload differs");
 }
 
 #[test]

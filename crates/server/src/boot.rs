@@ -364,7 +364,8 @@ const WORKER_PATIENCE: Duration = Duration::from_millis(100);
 /// somebody saves for the end, another end without a save does not wait for that.
 pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
     let config = process.engine().config();
-    let saves = saves_at_end(how, &config);
+    // A keyspace that is half loaded is never saved.
+    let saves = saves_at_end(how, &config) && !process.engine().is_loading();
     let is_first = !process.stopping.swap(true, Ordering::SeqCst);
     if !is_first && saves {
         return Err(NOT_STOPPED.into());

@@ -223,7 +223,7 @@ impl Host for ServerHost {
         engine.loading.store(true, Ordering::Relaxed);
         self.0.aof.flush(&self.0);
         empty();
-        let loaded = aof::load(&self.0, &mut || {});
+        let loaded = aof::load(&self.0, &mut worker::attend);
         engine.loading.store(false, Ordering::Relaxed);
         let loaded = loaded.and_then(|found| match found {
             Found::Yes => Ok(()),
@@ -243,7 +243,7 @@ impl Host for ServerHost {
         // What was there a moment ago comes back whole.
         let beyond = BeyondMemory::Load;
         let dump = Dump { disk: self.0.disk, path: &name, at_damage: AtDamage::Refuse, beyond };
-        let loaded = load::load(engine, dump, &self.0.load, unix_now(), &mut || {});
+        let loaded = load::load(engine, dump, &self.0.load, unix_now(), &mut worker::attend);
         engine.loading.store(false, Ordering::Relaxed);
         let loaded = loaded.and_then(|loaded| match loaded {
             Loaded::Yes => Ok(()),

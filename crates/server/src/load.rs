@@ -9,15 +9,16 @@
 
 mod recovery;
 mod room;
+mod watch;
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::mem;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use base::bytes::escape;
 use base::time::UnixMs;
@@ -32,11 +33,12 @@ use rdb::{Attributes, Batch, HashObject, Item, Object, RawValue, ReadOptions, Re
 use rustix::process::{Resource, getrlimit};
 use store::{DbIndex, Entry, Key, Plan, ShardId};
 
-use crate::boot::RESERVE_LEN;
 use crate::disk::{AnyDisk, FileReader};
 use crate::governor;
 use crate::log::{LOG, reason};
 use room::RoomMaker;
+
+pub use watch::watch_over;
 
 /// How far the load is; read by INFO while it goes on.
 #[derive(Default)]
@@ -153,8 +155,10 @@ pub fn load(
     progress.begin(now, file.metadata().map_or(0, |metadata| metadata.len()));
     let load = Load::new(engine, FileReader { disk: dump.disk, file }, dump.beyond, progress, now)?;
     match dump.at_damage {
-        AtDamage::Refuse => load.on_threads(threads(&engine.config()), takes_long, Load::run),
-        AtDamage::Recover => load.on_threads(1, takes_long, |load| recovery::run(load, dump)),
+        AtDamage::Refuse => load.run_on_threads(takes_long),
+        AtDamage::Recover => {
+            watch_over(1, (engine, progress), takes_long, || recovery::run(&load, dump));
+        }
     }
     load.end()?;
     Ok(Loaded::Yes)
@@ -175,7 +179,7 @@ pub fn load_file(
         _ => BeyondMemory::Load,
     };
     let load = Load::new(engine, FileReader { disk, file }, beyond, progress, now)?;
-    load.on_threads(threads(&engine.config()), takes_long, Load::run);
+    load.run_on_threads(takes_long);
     load.end()
 }
 
@@ -199,10 +203,6 @@ fn threads(config: &Config) -> usize {
 const THREADS_MAX: usize = 16;
 /// Keys that wait for memory together instead of one after the other.
 const GROUP: usize = 32;
-/// A client that comes up to so much earlier rather waits than hears that the server is loading.
-pub const NOTICEABLE: Duration = Duration::from_millis(25);
-/// How often a long load says in the log how far it is.
-pub const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 struct Load<'a> {
     engine: &'a Engine,
@@ -287,35 +287,9 @@ impl<'a> Load<'a> {
         Ok(self.input.into_inner().reader.offset())
     }
 
-    /// Runs `work` on each of so many threads, and watches over them until all have ended.
-    fn on_threads(&self, count: usize, takes_long: &mut dyn FnMut(), work: impl Fn(&Self) + Sync) {
-        let (watcher, running) = (thread::current(), AtomicUsize::new(0));
-        let (begin, mut reported) = (Instant::now(), Instant::now());
-        thread::scope(|scope| {
-            let spawn = |index| {
-                let (work, ended) = (&work, Ended::new(&running, &watcher));
-                let body = move || {
-                    let _ended = ended;
-                    base::alloc::limit_reserve(RESERVE_LEN);
-                    work(self);
-                };
-                thread::Builder::new().name(format!("load-{index}")).spawn_scoped(scope, body).ok()
-            };
-            if (0..count).map_while(spawn).count() == 0 {
-                work(self);
-            }
-            while running.load(Ordering::Acquire) > 0 {
-                thread::park_timeout(NOTICEABLE);
-                if begin.elapsed() >= NOTICEABLE {
-                    takes_long();
-                }
-                governor::look(self.engine);
-                if reported.elapsed() >= REPORT_EVERY {
-                    reported = Instant::now();
-                    self.progress.log_state();
-                }
-            }
-        });
+    fn run_on_threads(&self, takes_long: &mut dyn FnMut()) {
+        let count = threads(&self.engine.config());
+        watch_over(count, (self.engine, self.progress), takes_long, || self.run());
     }
 
     /// A thread's share: batch after batch, until there is nothing left.
@@ -527,26 +501,6 @@ impl<'a> Load<'a> {
     fn duplicate(&self, db: DbIndex, second: &Entry) -> (u64, String) {
         let (key, offset) = (escape(second.view().key()), self.input.lock().reader.offset());
         (offset, format!("RDB has duplicated key {key} in DB {} before offset {offset}", db.0))
-    }
-}
-
-/// Counts a thread, and tells the watcher however it ends.
-struct Ended<'a> {
-    running: &'a AtomicUsize,
-    watcher: &'a Thread,
-}
-
-impl<'a> Ended<'a> {
-    fn new(running: &'a AtomicUsize, watcher: &'a Thread) -> Self {
-        running.fetch_add(1, Ordering::Relaxed);
-        Ended { running, watcher }
-    }
-}
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.running.fetch_sub(1, Ordering::Release);
-        self.watcher.unpark();
     }
 }
 

@@ -41,7 +41,7 @@ fn serve(mut signals: Signals, process: &Arc<Process>) {
             LOG.warning(&format!("Received {name} scheduling shutdown..."));
         }
         let config = process.engine().config();
-        let how = shutdown(signal, process.engine().is_loading(), &config);
+        let how = shutdown(signal, &config);
         let own = Arc::clone(process);
         // On a thread of its own, so that a second signal is heard.
         let stop = move || {
@@ -58,11 +58,11 @@ fn serve(mut signals: Signals, process: &Arc<Process>) {
     }
 }
 
-/// What a signal asks for. A keyspace that is half loaded is never saved.
-fn shutdown(signal: i32, loading: bool, config: &Config) -> Shutdown {
+/// What a signal asks for.
+fn shutdown(signal: i32, config: &Config) -> Shutdown {
     let flags: ShutdownFlags =
         if signal == SIGINT { config.shutdown_on_sigint } else { config.shutdown_on_sigterm };
-    let save = if flags.nosave || loading {
+    let save = if flags.nosave {
         ShutdownSave::Never
     } else if flags.save {
         ShutdownSave::Always
@@ -80,11 +80,10 @@ mod tests {
     fn a_signal_means_what_the_configuration_says() {
         let flags = ShutdownFlags { save: true, force: true, ..ShutdownFlags::default() };
         let config = Config { shutdown_on_sigint: flags, ..Config::default() };
-        let check = |signal, loading, save, force| {
-            assert_eq!(shutdown(signal, loading, &config), Shutdown { save, now: false, force });
+        let check = |signal, save, force| {
+            assert_eq!(shutdown(signal, &config), Shutdown { save, now: false, force });
         };
-        check(SIGINT, false, ShutdownSave::Always, true);
-        check(SIGINT, true, ShutdownSave::Never, true);
-        check(SIGTERM, false, ShutdownSave::AsConfigured, false);
+        check(SIGINT, ShutdownSave::Always, true);
+        check(SIGTERM, ShutdownSave::AsConfigured, false);
     }
 }

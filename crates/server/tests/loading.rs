@@ -5,10 +5,9 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use base::crc::crc64;
-use common::{info, start, wait_for_info};
+use common::{info, refusal, start, wait_for_info};
 use rdb::{ValueRef, WriteOptions, write_record, write_resize_db, write_select_db};
 use resp::Value;
 use testkit::client::ok;
@@ -55,20 +54,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.0).ok();
     }
-}
-
-/// What a server says that does not start from this folder.
-fn refusal(folder: &Folder, arguments: &[&str]) -> String {
-    // One that starts all the same is ended, and has the wrong exit code.
-    let output = Command::new("timeout")
-        .args(["60", env!("CARGO_BIN_EXE_onefold-server")])
-        .args(["--port", "0", "--unixsocket", "socket", "--save", "", "--dir", folder.shown()])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the server's program starts");
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn started(folder: &Folder, arguments: &[&str]) -> (Server, Client) {
@@ -176,7 +161,7 @@ fn damage_is_refused_with_place_and_reason() {
     let check = |name: &str, bytes: &[u8], expected: &str| {
         for threads in ["1", "2", "4"] {
             let folder = Folder::with_dump(&format!("{name}{threads}"), bytes);
-            let found = refusal(&folder, &["--io-threads", threads]);
+            let found = refusal(&folder.0, &["--io-threads", threads]);
             assert!(found.contains(expected), "{name}: {expected}\n{found}");
             assert!(found.contains("Fatal error loading the DB, check server logs. Exiting."), "{found}");
         }
@@ -279,7 +264,7 @@ fn a_wrong_checksum_loses_nothing() {
 fn what_no_recovery_helps_against_is_refused() {
     for (name, bytes) in [("future", file(b"REDIS0099", b"")), ("other", b"nothing of the kind".to_vec())] {
         let folder = Folder::with_dump(&format!("hopeless-{name}"), &bytes);
-        refusal(&folder, &["--recover"]);
+        refusal(&folder.0, &["--recover"]);
         assert!(folder.set_aside().is_empty());
         assert_eq!(fs::read(folder.0.join("dump.rdb")).expect("it is there"), bytes);
     }

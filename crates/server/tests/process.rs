@@ -283,6 +283,18 @@ fn commands_are_refused_while_loading() {
 }
 
 #[test]
+fn half_a_keyspace_is_never_saved() {
+    let bytes = dump(|out| (0..20_000).for_each(|key| record(out, &format!("key:{key}"), None)));
+    for words in [&["SHUTDOWN"][..], &["SHUTDOWN", "SAVE"]] {
+        let mut server = start(&["--key-load-delay", "1000", "--save", "3600 1"]);
+        reload(&mut server, &bytes);
+        server.client().send(words);
+        assert!(server.wait_for_end());
+        assert_eq!(fs::read(server.dir().join("dump.rdb")).expect("it is there"), bytes, "{words:?}");
+    }
+}
+
+#[test]
 fn a_second_interrupt_ends_at_once() {
     let mut server = start(&["--save", "100000 1", "--rdb-key-save-delay", "10000000"]);
     ok(server.client().run("SET a 1"));

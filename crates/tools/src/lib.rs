@@ -4,4 +4,5 @@
 
 pub mod check_aof;
 pub mod check_rdb;
+pub mod command_line;
 pub mod printer;

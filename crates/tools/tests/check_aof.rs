@@ -1,37 +1,14 @@
 //! `onefold-check-aof` beside redis-check-aof: files that are whole, cut off and damaged, manifests and
 //! single files; what is cut off at the end, and what is never touched.
 
+mod common;
+
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A folder that is gone with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("onefold-check-aof-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary folder");
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).expect("the folder is there");
-        path
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.0.join(name)).expect("the file is there")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
+use common::Folder;
 
 /// What it prints, and whether it ends with success. The answer to a question is `answer`.
 fn run(program: &str, arguments: &[&str], file: &Path, answer: &str) -> (String, bool) {

@@ -1,36 +1,16 @@
 //! `onefold-check-rdb` beside redis-check-rdb, on files that a Redis wrote and on damaged ones; what it tells
 //! beyond; and what it repairs.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use base::crc::crc64;
+use common::Folder;
 use rdb::{ValueRef, WriteOptions, write_aux, write_record, write_resize_db, write_select_db};
 use testkit::{Client, Server, Value};
-
-/// A folder that is gone with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("onefold-check-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary folder");
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).expect("the folder is there");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 /// Standard output and exit code.
 fn run(program: &str, arguments: &[&str], file: &Path) -> (String, i32) {

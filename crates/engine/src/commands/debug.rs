@@ -516,6 +516,9 @@ fn reload(ctx: &mut Ctx) -> CmdResult {
     if ctx.session.in_exec {
         return Err(CmdError::new("ERR DEBUG RELOAD would wait for its own transaction"));
     }
+    if ctx.engine.is_loading() {
+        return Err(CmdError::LOADING);
+    }
     if !is(b"nosave") {
         ctx.engine.host.save_now().map_err(CmdError::new)?;
     }
@@ -531,6 +534,9 @@ fn reload(ctx: &mut Ctx) -> CmdResult {
 fn load_aof(ctx: &mut Ctx) -> CmdResult {
     if ctx.session.in_exec {
         return Err(CmdError::new("ERR DEBUG LOADAOF would wait for its own transaction"));
+    }
+    if ctx.engine.is_loading() {
+        return Err(CmdError::LOADING);
     }
     let engine = ctx.engine;
     engine

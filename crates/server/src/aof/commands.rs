@@ -10,7 +10,7 @@ use ds::hash::HashRef;
 use ds::listpack::Element;
 use engine::effects::write_command;
 use engine::log::write_select;
-use rdb::{ErrorKind, Item, Object, Part, ReadOptions, Reader, Record, WriteOptions};
+use rdb::{ErrorKind, Item, Long, Object, Part, ReadOptions, Reader, Record, WriteOptions};
 use store::DbIndex;
 
 use crate::disk::{AnyDisk, FileReader, sync_folder, write_all_at};
@@ -83,9 +83,9 @@ impl Source<'_> {
 /// The next item that is no long record: those are written.
 fn next(reader: &mut Reader<FileReader>, output: &mut Output<'_>) -> Result<Option<Item>, String> {
     output.check_cancelled()?;
-    let (mut long, mut failure) = (Long::default(), None);
+    let (mut parts, mut failure) = (Parts::default(), None);
     let item = reader.next_or_parts(&mut |key, part| {
-        long.write(output, key, part).map_err(|why| {
+        parts.write(output, key, part).map_err(|why| {
             failure = Some(why);
             // Only to end the reading: the caller has the reason.
             ErrorKind::Io(io::ErrorKind::Other.into())
@@ -199,23 +199,35 @@ fn score(score: f64) -> Vec<u8> {
 
 /// A record that comes part by part.
 #[derive(Default)]
-struct Long {
+struct Parts {
     items: Option<Items>,
-    /// A last argument is being written.
-    in_bytes: bool,
+    /// An argument is being written.
+    in_text: bool,
 }
 
-impl Long {
+impl Parts {
     fn write(&mut self, output: &mut Output<'_>, key: &[u8], part: Part<'_>) -> Result<(), String> {
+        if self.in_text && !matches!(part, Part::Bytes(_)) {
+            output.buffer.extend_from_slice(b"\r\n");
+            self.in_text = false;
+        }
         match part {
-            Part::String(len) => self.begin(output, &[b"SET", key], len),
-            Part::Payload(len) => self.begin(output, &[b"RESTORE", key, b"0"], len),
+            Part::Begin(long) => self.begin(output, key, long),
+            Part::Text(len) => {
+                output.buffer.extend_from_slice(format!("${len}\r\n").as_bytes());
+                self.in_text = true;
+            }
             Part::Bytes(bytes) => output.buffer.extend_from_slice(bytes),
             Part::Element(element) => self.add(output, key, b"RPUSH", &[element]),
             Part::Member(member) => self.add(output, key, b"SADD", &[member]),
             Part::Scored(member, number) => self.add(output, key, b"ZADD", &[&score(number), member]),
             Part::Pair(field, value) => self.add(output, key, b"HMSET", &[field, value]),
-            Part::End(expires_at) => self.end(output, key, expires_at)?,
+            Part::End(expires_at) => {
+                if let Some(items) = self.items.take() {
+                    items.finish(output, key)?;
+                }
+                write_expiry(output, key, expires_at);
+            }
         }
         match self.items.as_mut().and_then(|items| items.failure.take()) {
             Some(why) => Err(why),
@@ -223,33 +235,39 @@ impl Long {
         }
     }
 
-    /// All of a command but the bytes of its last argument.
-    fn begin(&mut self, output: &mut Output<'_>, words: &[&[u8]], len: u64) {
-        let mut head = Vec::new();
-        write_command(&mut head, words.iter().copied());
-        // The count of arguments is the first line.
-        let arguments = head.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let out = &mut output.buffer;
-        out.extend_from_slice(format!("*{}\r\n", words.len() + 1).as_bytes());
-        out.extend_from_slice(&head[arguments..]);
-        out.extend_from_slice(format!("${len}\r\n").as_bytes());
-        self.in_bytes = true;
+    /// A command of its own, up to the texts that follow.
+    fn begin(&mut self, output: &mut Output<'_>, key: &[u8], long: Long) {
+        if let Some(items) = &mut self.items {
+            items.write(output, key);
+        }
+        let text;
+        let (words, texts): (&[&[u8]], usize) = match long {
+            Long::String => (&[b"SET", key], 1),
+            Long::Payload => (&[b"RESTORE", key, b"0"], 1),
+            Long::Element => (&[b"RPUSH", key], 1),
+            Long::Member => (&[b"SADD", key], 1),
+            Long::Scored(number) => {
+                text = score(number);
+                (&[b"ZADD", key, &text], 1)
+            }
+            Long::Pair => (&[b"HMSET", key], 2),
+        };
+        write_beginning(&mut output.buffer, words, texts);
     }
 
     fn add(&mut self, output: &mut Output<'_>, key: &[u8], command: &'static [u8], words: &[&[u8]]) {
         let items = self.items.get_or_insert_with(|| Items::new(command, words.len()));
         words.iter().for_each(|word| items.add(output, key, Element::Bytes(word)));
     }
+}
 
-    fn end(&mut self, output: &mut Output<'_>, key: &[u8], expires_at: Option<i64>) -> Result<(), String> {
-        if std::mem::take(&mut self.in_bytes) {
-            output.buffer.extend_from_slice(b"\r\n");
-        }
-        if let Some(items) = self.items.take() {
-            items.finish(output, key)?;
-        }
-        write_expiry(output, key, expires_at);
-        Ok(())
+/// A command of which `missing` arguments are still to be written.
+fn write_beginning(out: &mut Vec<u8>, words: &[&[u8]], missing: usize) {
+    out.extend_from_slice(format!("*{}\r\n", words.len() + missing).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -284,6 +302,9 @@ impl Items {
     }
 
     fn write(&mut self, output: &mut Output<'_>, key: &[u8]) {
+        if self.words.is_empty() {
+            return;
+        }
         let head = [self.command, key].into_iter();
         let words: Vec<&[u8]> = head.chain(self.words.iter().map(Vec::as_slice)).collect();
         write_command(&mut output.buffer, words.into_iter());
@@ -297,9 +318,7 @@ impl Items {
     }
 
     fn finish(mut self, output: &mut Output<'_>, key: &[u8]) -> Result<(), String> {
-        if !self.words.is_empty() {
-            self.write(output, key);
-        }
+        self.write(output, key);
         self.failure.map_or(Ok(()), Err)
     }
 }

@@ -9,14 +9,15 @@ use std::time::Instant;
 
 use aof::{Malformed, Manifest, Record, Scan, scan};
 use base::bytes::escape;
-use engine::Argv;
 use engine::replay::{Replay, Unplayable};
+use engine::{Argv, Prepared};
+use parking_lot::Mutex;
 use resp::request::Span;
 
 use super::Folder;
 use crate::disk::AnyDisk;
 use crate::host::Process;
-use crate::load::{self, NOTICEABLE, Progress, REPORT_EVERY};
+use crate::load::{self, watch_over};
 use crate::log::{LOG, reason};
 
 /// What there was.
@@ -29,8 +30,8 @@ pub enum Found {
 
 /// Bytes read at once; a longer request makes the buffer grow.
 const READ_LEN: usize = 1 << 20;
-/// Requests between two looks at the clock.
-const LOOK_EVERY: u64 = 1024;
+/// Requests whose keys are looked up together.
+const BATCH: usize = 32;
 
 /// Fills the keyspace, which is empty. If it takes long, `takes_long` is called, again and again.
 pub fn load(process: &Arc<Process>, takes_long: &mut dyn FnMut()) -> Result<Found, String> {
@@ -106,11 +107,10 @@ impl PartLoad<'_> {
         let begin = if is_dump { self.load_dump(takes_long)? } else { 0 };
         let position = io::SeekFrom::Start(begin);
         self.folder.disk.seek(&self.file, position).map_err(|error| self.unreadable(&error))?;
-        let stop = Requests::new(&self, begin).run(takes_long);
-        match stop {
-            Ok(()) => Ok(()),
-            Err(stop) => self.bear(stop),
-        }
+        let (ended, watched) = (Mutex::new(Ok(())), (&**self.process.engine(), &self.process.load));
+        // On a thread of its own: whatever takes long in the file, clients hear that the server is loading.
+        watch_over(1, watched, takes_long, || *ended.lock() = Requests::new(&self, begin).run());
+        ended.into_inner().or_else(|stop| self.bear(stop))
     }
 
     /// The dump at the file's beginning; returns where it ends.
@@ -185,10 +185,20 @@ struct Requests<'a> {
     /// Bytes of the buffer that are done, and where in the file it begins.
     done: usize,
     origin: u64,
+    batch: Vec<Ahead>,
+    /// Of all requests in the batch, and of the one that was scanned last.
     spans: Vec<Span>,
+    scanned: Vec<Span>,
     /// Where the transaction began that is being read.
     transaction: u64,
-    watch: Watch,
+}
+
+/// A request that has not run.
+struct Ahead {
+    /// Where it begins in the buffer, and where its spans do among those of all.
+    begin: usize,
+    spans: usize,
+    prepared: Prepared,
 }
 
 impl<'a> Requests<'a> {
@@ -199,23 +209,25 @@ impl<'a> Requests<'a> {
             buffer: Vec::new(),
             done: 0,
             origin,
+            batch: Vec::new(),
             spans: Vec::new(),
+            scanned: Vec::new(),
             transaction: 0,
-            watch: Watch::default(),
         }
     }
 
-    fn run(mut self, takes_long: &mut dyn FnMut()) -> Result<(), Stop> {
-        let mut count: u64 = 0;
+    fn run(mut self) -> Result<(), Stop> {
         loop {
-            match scan(&self.buffer[self.done..], &mut self.spans) {
-                Ok(Scan::Whole { record, len }) => {
-                    if record == Record::Request {
-                        self.request()?;
-                    }
-                    self.done += len;
-                }
-                Ok(Scan::Short { least }) => {
+            let (end, behind) = self.gather();
+            self.replay.look_ahead(self.batch.iter().map(|ahead| &ahead.prepared));
+            for index in 0..self.batch.len() {
+                self.request(index)?;
+            }
+            self.done = end;
+            self.part.process.load.reach(self.offset());
+            match behind {
+                Ok(None) => {}
+                Ok(Some(least)) => {
                     if !self.fill(least)? {
                         break;
                     }
@@ -224,10 +236,6 @@ impl<'a> Requests<'a> {
                     let at = self.offset() + at as u64;
                     return Err(Stop::Damaged { at, why: text.to_owned(), whole: self.whole() });
                 }
-            }
-            count += 1;
-            if count.is_multiple_of(LOOK_EVERY) {
-                self.watch.look(&self.part.process.load, self.offset(), takes_long);
             }
         }
         if self.offset() < self.part.size || self.replay.is_in_transaction() {
@@ -240,13 +248,40 @@ impl<'a> Requests<'a> {
         Ok(())
     }
 
-    /// Runs the request at the front.
-    fn request(&mut self) -> Result<(), Stop> {
-        let argv = Argv::new(&self.buffer[self.done..], &self.spans, &[]);
-        if argv.is(0, "multi") && !self.replay.is_in_transaction() {
-            self.transaction = self.origin + self.done as u64;
+    /// The next requests that are whole, and where they end. What stands behind them: more of them, a record
+    /// that has at least so many bytes, or none.
+    fn gather(&mut self) -> (usize, Result<Option<u64>, Malformed>) {
+        let mut end = self.done;
+        self.batch.clear();
+        self.spans.clear();
+        while self.batch.len() < BATCH {
+            match scan(&self.buffer[end..], &mut self.scanned) {
+                Ok(Scan::Whole { record, len }) => {
+                    if record == Record::Request {
+                        let argv = Argv::new(&self.buffer[end..], &self.scanned, &[]);
+                        let prepared = self.replay.prepare(&argv);
+                        self.batch.push(Ahead { begin: end, spans: self.spans.len(), prepared });
+                        self.spans.extend_from_slice(&self.scanned);
+                    }
+                    end += len;
+                }
+                Ok(Scan::Short { least }) => return (end, Ok(Some(least))),
+                Err(malformed) => return (end, Err(malformed)),
+            }
         }
-        self.replay.run(&argv).map_err(|error| {
+        (end, Ok(None))
+    }
+
+    /// Runs a request of the batch.
+    fn request(&mut self, index: usize) -> Result<(), Stop> {
+        let Ahead { begin, spans, prepared } = &self.batch[index];
+        let spans_end = self.batch.get(index + 1).map_or(self.spans.len(), |next| next.spans);
+        let argv = Argv::new(&self.buffer[*begin..], &self.spans[*spans..spans_end], &[]);
+        let offset = self.origin + *begin as u64;
+        if argv.is(0, "multi") && !self.replay.is_in_transaction() {
+            self.transaction = offset;
+        }
+        self.replay.run(prepared, &argv).map_err(|error| {
             let what = match error {
                 Unplayable::UnknownCommand => {
                     format!("Unknown command '{}'", escape(argv.at(0)).trim_matches('"'))
@@ -255,7 +290,7 @@ impl<'a> Requests<'a> {
                     format!("A library of functions was refused ({})", String::from_utf8_lossy(&reason))
                 }
             };
-            let (offset, name) = (self.origin + self.done as u64, self.part.name);
+            let name = self.part.name;
             Stop::Failed(format!("{what} reading the append only file {name} at offset {offset}"))
         })
     }
@@ -306,29 +341,4 @@ fn read_fully(disk: AnyDisk, file: &File, room: &mut [u8]) -> io::Result<usize> 
         }
     }
     Ok(filled)
-}
-
-/// How long it takes, and when that was told last.
-struct Watch {
-    begin: Instant,
-    reported: Instant,
-}
-
-impl Default for Watch {
-    fn default() -> Watch {
-        Watch { begin: Instant::now(), reported: Instant::now() }
-    }
-}
-
-impl Watch {
-    fn look(&mut self, progress: &Progress, offset: u64, takes_long: &mut dyn FnMut()) {
-        progress.reach(offset);
-        if self.begin.elapsed() >= NOTICEABLE {
-            takes_long();
-        }
-        if self.reported.elapsed() >= REPORT_EVERY {
-            self.reported = Instant::now();
-            progress.log_state();
-        }
-    }
 }

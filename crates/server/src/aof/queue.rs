@@ -39,6 +39,9 @@ pub struct Queue {
     pub delays: AtomicU64,
     /// A write failed and is tried again.
     pub is_stuck: AtomicBool,
+    /// Since when something is in memory that the disk does not have for certain. Asked by those who wait for
+    /// the writer, and so hold the state.
+    undurable_since: Mutex<Option<Instant>>,
     doubts: Doubts,
 }
 
@@ -62,8 +65,6 @@ struct State {
     /// The second of the last stamp.
     stamped: i64,
     writer_sleeps: bool,
-    /// Since when something is in memory that the disk does not have for certain.
-    undurable_since: Option<Instant>,
     orders: Orders,
 }
 
@@ -94,8 +95,11 @@ pub struct Taken {
 const UNDURABLE_MOST: Duration = Duration::from_secs(2);
 /// How often whoever waits looks whether he still has to.
 const LOOK: Duration = Duration::from_millis(20);
+/// Bytes of a chunk, but for one large effect, and room for a line with the second.
+const CHUNK_LEN: usize = 1 << 20;
+const STAMP_LEN: usize = 32;
 /// Capacity that goes back and forth between the log and the writer.
-const CAPACITY_KEPT: usize = 4 << 20;
+const CAPACITY_KEPT: usize = 2 * CHUNK_LEN;
 
 impl Queue {
     pub fn new(config: &Config) -> Queue {
@@ -114,6 +118,7 @@ impl Queue {
             ended_len: AtomicU64::new(0),
             delays: AtomicU64::new(0),
             is_stuck: AtomicBool::new(false),
+            undurable_since: Mutex::default(),
             doubts: Doubts::default(),
         };
         queue.configure(config);
@@ -176,11 +181,7 @@ impl Queue {
         let mut state = self.state.lock();
         state.end = end;
         let stamp = stamp.filter(|second| *second != state.stamped);
-        if state.chunks.is_empty() {
-            let bytes = std::mem::take(&mut state.spare);
-            state.chunks.push_back(Chunk { begins: None, bytes });
-        }
-        let chunk = state.chunks.back_mut().expect("there is one by now");
+        let chunk = state.chunk_for(bytes.len());
         let before = chunk.bytes.len();
         if let Some(second) = stamp {
             chunk.bytes.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
@@ -227,7 +228,7 @@ impl Queue {
 
     /// Since when the disk lacks something; `None`: it has all.
     pub fn set_undurable_since(&self, since: Option<Instant>) {
-        self.state.lock().undurable_since = since;
+        *self.undurable_since.lock() = since;
     }
 
     /// Something has changed for whoever waits.
@@ -245,7 +246,7 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits until `done`; looks whenever the writer has come further.
+    /// Waits until `done`, which must not take the queue's state; looks whenever the writer has come further.
     pub fn wait_until(&self, done: impl Fn() -> bool) {
         let mut state = self.state.lock();
         while !done() {
@@ -277,9 +278,24 @@ impl Queue {
         if self.is_full() {
             return true;
         }
-        let since = self.state.lock().undurable_since.filter(|_| self.policy() == AppendSync::EverySecond);
+        let since = self.undurable_since.lock().filter(|_| self.policy() == AppendSync::EverySecond);
         since.is_some_and(|since| since.elapsed() >= UNDURABLE_MOST)
             && !self.spares_disk.load(Ordering::Relaxed)
+    }
+}
+
+impl State {
+    /// Where so many bytes go. Chunks are short, so that hardly more memory is taken than bytes wait.
+    fn chunk_for(&mut self, len: usize) -> &mut Chunk {
+        let fits = |chunk: &Chunk| chunk.bytes.is_empty() || chunk.bytes.len() + len + STAMP_LEN <= CHUNK_LEN;
+        if !self.chunks.back().is_some_and(fits) {
+            let bytes = match self.chunks.is_empty() {
+                true => std::mem::take(&mut self.spare),
+                false => Vec::with_capacity(CHUNK_LEN),
+            };
+            self.chunks.push_back(Chunk { begins: None, bytes });
+        }
+        self.chunks.back_mut().expect("there is one by now")
     }
 }
 

@@ -2,6 +2,7 @@
 //! was answered, clients hear of what cannot be kept, and all is well again when the disk is.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -11,6 +12,7 @@ use testkit::{Client, Value};
 use super::power::{Picture, Power};
 use super::{Fault, FaultyDisk, Met, PATIENCE, Running, SOCKET, Step, error, ok, with_each_fault};
 use crate::aof::{Found, load};
+use crate::host::Process;
 
 const RECORDS: usize = 40;
 
@@ -215,36 +217,51 @@ fn a_start_that_fails_at_any_step_can_be_done_again() {
     });
 }
 
-/// The client's transactions, until it is told to end: each one that was answered is counted.
-fn write_on(disk: &FaultyDisk, mut client: Client, stop: &AtomicBool) {
+/// The client's transactions, until it is told to end: each one is counted that has to be there from then on.
+fn write_on(process: &Process, disk: &FaultyDisk, mut client: Client, stop: &AtomicBool, policy: &str) {
     for number in 1.. {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let number = number.to_string();
+        let text = number.to_string();
         client.run("MULTI");
         client.call(&["INCR", "counter"]);
-        client.call(&["RPUSH", "list", &number]);
+        client.call(&["RPUSH", "list", &text]);
         assert!(matches!(client.run("EXEC"), Value::Array(Some(_))));
-        disk.watch_power(|power| power.acknowledged += 1);
+        // With a laxer policy, what came before a sync.
+        if policy == "always" || number % SYNC_EVERY == 0 && process.aof.flush(process) {
+            disk.watch_power(|power| power.acknowledged = number);
+        }
     }
 }
 
+const SYNC_EVERY: u64 = 20;
+
 #[test]
 fn a_loss_of_power_at_any_step_loses_nothing_that_was_answered() {
-    const REWRITES: usize = 5;
+    check_loss_of_power("always", 5);
+}
+
+#[test]
+fn a_loss_of_power_at_any_step_loses_nothing_that_was_synced() {
+    check_loss_of_power("everysec", 3);
+    check_loss_of_power("no", 3);
+}
+
+fn check_loss_of_power(policy: &str, rewrites: usize) {
     let mut running = Running::start("power");
     running.fill(5, 70_000);
-    ok(running.client.run("CONFIG SET appendonly yes appendfsync always"));
+    ok(running.client.run(&format!("CONFIG SET appendonly yes appendfsync {policy}")));
     wait_for_rewrite(&running);
     let disk = running.disk;
     let folder = disk.path("appendonlydir");
     *disk.power.lock() = Some(Power::watch(&folder));
     let stop = AtomicBool::new(false);
+    let process = Arc::clone(&running.process);
     thread::scope(|scope| {
         let client = Client::connect_unix(disk.path(SOCKET));
-        scope.spawn(|| write_on(disk, client, &stop));
-        for number in 0..REWRITES {
+        scope.spawn(|| write_on(&process, disk, client, &stop, policy));
+        for number in 0..rewrites {
             let preamble = if number % 2 == 0 { "no" } else { "yes" };
             ok(running.client.run(&format!("CONFIG SET aof-use-rdb-preamble {preamble}")));
             running.client.run("BGREWRITEAOF");
@@ -253,7 +270,7 @@ fn a_loss_of_power_at_any_step_loses_nothing_that_was_answered() {
         stop.store(true, Ordering::Relaxed);
     });
     let power = disk.power.lock().take().expect("it was set");
-    assert!(power.pictures.len() > 40 * REWRITES, "{} pictures", power.pictures.len());
+    assert!(power.pictures.len() > 40 * rewrites, "{} pictures", power.pictures.len());
     ok(running.client.run("CONFIG SET appendonly no"));
     for Picture { files, acknowledged } in power.pictures {
         ok(running.client.run("FLUSHALL"));
@@ -264,11 +281,11 @@ fn a_loss_of_power_at_any_step_loses_nothing_that_was_answered() {
         }
         let loaded = load(&running.process, &mut || {});
         let shown: Vec<_> = files.iter().map(|(name, bytes)| (name, bytes.len())).collect();
-        assert_eq!(loaded, Ok(Found::Yes), "{shown:?}");
+        assert_eq!(loaded, Ok(Found::Yes), "{policy}: {shown:?}");
         let count = |value: Value| value.as_text().and_then(|text| text.parse().ok()).unwrap_or(0);
         let counted: u64 = count(running.client.run("GET counter"));
-        assert!(counted >= acknowledged, "{counted} of {acknowledged} are there: {shown:?}");
-        assert_eq!(running.client.run("LLEN list"), Value::Integer(counted as i64), "{shown:?}");
+        assert!(counted >= acknowledged, "{policy}: {counted} of {acknowledged} are there: {shown:?}");
+        assert_eq!(running.client.run("LLEN list"), Value::Integer(counted as i64), "{policy}: {shown:?}");
     }
 }
 

@@ -1,7 +1,7 @@
-//! What a worker does while a script runs for too long, its own or another worker's: it reads and answers
-//! its clients, nearly all of whom learn that the server is busy. It must never wait for a shard here,
-//! because the script may hold all of them on this very thread; what would need one is kept for the next real
-//! tick.
+//! What a worker does while a script runs for too long, its own or another worker's, or while a command of
+//! its own loads all data again: it reads and answers its clients, nearly all of whom learn that the server
+//! is busy. It must never wait for a shard here, because the script may hold all of them on this very thread;
+//! what would need one is kept for the next real tick.
 
 #![allow(unsafe_code)]
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rdb::{Item, Object, ReadOptions, Reader};
 use resp::Value;
@@ -19,6 +20,21 @@ pub fn start(arguments: &[&str]) -> Server {
     let mut all = vec!["--save", "", "--enable-protected-configs", "yes", "--enable-debug-command", "yes"];
     all.extend(arguments);
     Server::start(env!("CARGO_BIN_EXE_onefold-server"), &all)
+}
+
+/// What a server says that does not start from this folder.
+pub fn refusal(folder: &Path, arguments: &[&str]) -> String {
+    // One that starts all the same is ended, and has the wrong exit code.
+    let output = Command::new("timeout")
+        .args(["60", env!("CARGO_BIN_EXE_onefold-server"), "--port", "0", "--unixsocket", "socket"])
+        .args(["--save", "", "--dir"])
+        .arg(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the server's program starts");
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Reads a dump to its checksum; the error is the reader's.

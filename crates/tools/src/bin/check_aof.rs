@@ -4,8 +4,9 @@
 use std::process::ExitCode;
 
 use base::alloc::Jemalloc;
-use tools::check_aof::options::{Invocation, understand};
+use tools::check_aof::options::understand;
 use tools::check_aof::run::run;
+use tools::command_line::Invocation;
 use tools::printer::{Printer, refuse};
 
 #[global_allocator]

@@ -8,10 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base::alloc::Jemalloc;
 use tools::check_rdb::json::Gathered;
-use tools::check_rdb::options::{Invocation, Options, understand};
+use tools::check_rdb::options::{Options, understand};
 use tools::check_rdb::progress::{Bar, Watched};
 use tools::check_rdb::repair::Repair;
 use tools::check_rdb::{AtFault, Checked, Event, check, report};
+use tools::command_line::Invocation;
 use tools::printer::{Printer, refuse};
 
 #[global_allocator]

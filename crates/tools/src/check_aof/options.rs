@@ -5,14 +5,7 @@ use std::path::PathBuf;
 
 use base::num::parse_i64;
 
-#[derive(PartialEq, Eq, Debug)]
-pub enum Invocation {
-    Check(Options),
-    /// Print and end with success.
-    Print(String),
-    /// Print to standard error and end with failure.
-    Refuse(String),
-}
+use crate::command_line::{Invocation, Program, Taken};
 
 #[derive(PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -26,42 +19,30 @@ pub struct Options {
 }
 
 /// Understands a command line without the program's name.
-pub fn understand(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
-    let (mut arguments, mut options, mut file) = (arguments.into_iter(), Options::default(), None);
-    let mut only_files = false;
-    while let Some(argument) = arguments.next() {
-        match argument.to_str().filter(|_| !only_files) {
-            Some("--") => only_files = true,
-            Some("-v" | "--version") => return Invocation::Print(version()),
-            Some("-h" | "--help") => return Invocation::Print(USAGE.into()),
-            Some("--json") => options.json = true,
-            Some("--fix") => options.fix = true,
-            Some("--truncate-to-timestamp") => {
-                let second = arguments.next().and_then(|text| parse_i64(text.as_encoded_bytes()));
-                let Some(second) = second else {
-                    return Invocation::Refuse("Invalid timestamp, aborting...\n".into());
-                };
-                options.until = Some(second);
+pub fn understand(arguments: impl IntoIterator<Item = OsString>) -> Invocation<Options> {
+    let mut options = Options::default();
+    let file = PROGRAM.understand(arguments, &mut |option, words| {
+        match option {
+            "--json" => options.json = true,
+            "--fix" => options.fix = true,
+            "--truncate-to-timestamp" => {
+                options.until = words.next().and_then(|text| parse_i64(text.as_encoded_bytes()));
+                if options.until.is_none() {
+                    return Taken::Refused("Invalid timestamp, aborting...\n".into());
+                }
             }
-            Some(text) if text.len() > 1 && text.starts_with('-') => {
-                return Invocation::Refuse(format!("there is no option {text}\n{USAGE}"));
-            }
-            _ if file.is_some() => return Invocation::Refuse(USAGE.into()),
-            _ => file = Some(argument),
+            _ => return Taken::Unknown,
         }
-    }
+        Taken::Yes
+    });
     match file {
-        Some(file) if !options.fix || options.until.is_none() => {
-            Invocation::Check(Options { file: file.into(), ..options })
-        }
-        _ => Invocation::Refuse(USAGE.into()),
+        Ok(_) if options.fix && options.until.is_some() => PROGRAM.refuse(""),
+        Ok(file) => Invocation::Check(Options { file, ..options }),
+        Err(other) => other,
     }
 }
 
-fn version() -> String {
-    format!("onefold-check-aof {}\n", env!("CARGO_PKG_VERSION"))
-}
-
+const PROGRAM: Program = Program { name: "onefold-check-aof", usage: USAGE };
 const USAGE: &str = "\
 Usage: onefold-check-aof [--json] [--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>
 

@@ -3,14 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-#[derive(PartialEq, Eq, Debug)]
-pub enum Invocation {
-    Check(Options),
-    /// Print and end with success.
-    Print(String),
-    /// Print to standard error and end with failure.
-    Refuse(String),
-}
+use crate::command_line::{Invocation, Program, Taken};
 
 #[derive(PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -21,39 +14,27 @@ pub struct Options {
 }
 
 /// Understands a command line without the program's name.
-pub fn understand(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
-    let (mut arguments, mut options, mut file) = (arguments.into_iter(), Options::default(), None);
-    let mut only_files = false;
-    while let Some(argument) = arguments.next() {
-        match argument.to_str() {
-            Some("--") if !only_files => only_files = true,
-            Some("-v" | "--version") if !only_files => return Invocation::Print(version()),
-            Some("-h" | "--help") if !only_files => return Invocation::Print(USAGE.into()),
-            Some("--json") if !only_files => options.json = true,
-            Some("--repair") if !only_files => match arguments.next() {
+pub fn understand(arguments: impl IntoIterator<Item = OsString>) -> Invocation<Options> {
+    let mut options = Options::default();
+    let file = PROGRAM.understand(arguments, &mut |option, words| {
+        match option.split_once('=') {
+            None if option == "--json" => options.json = true,
+            None if option == "--repair" => match words.next() {
                 Some(target) => options.repair = Some(target.into()),
-                None => return Invocation::Refuse(format!("--repair needs a file to write\n{USAGE}")),
+                None => return Taken::Refused(format!("--repair needs a file to write\n{USAGE}")),
             },
-            Some(text) if !only_files && text.starts_with("--repair=") => {
-                options.repair = Some(text["--repair=".len()..].into());
-            }
-            Some(text) if !only_files && text.len() > 1 && text.starts_with('-') => {
-                return Invocation::Refuse(format!("there is no option {text}\n{USAGE}"));
-            }
-            _ if file.is_some() => return Invocation::Refuse(USAGE.into()),
-            _ => file = Some(argument),
+            Some(("--repair", target)) => options.repair = Some(target.into()),
+            _ => return Taken::Unknown,
         }
-    }
+        Taken::Yes
+    });
     match file {
-        Some(file) => Invocation::Check(Options { file: file.into(), ..options }),
-        None => Invocation::Refuse(USAGE.into()),
+        Ok(file) => Invocation::Check(Options { file, ..options }),
+        Err(other) => other,
     }
 }
 
-fn version() -> String {
-    format!("onefold-check-rdb {}\n", env!("CARGO_PKG_VERSION"))
-}
-
+const PROGRAM: Program = Program { name: "onefold-check-rdb", usage: USAGE };
 const USAGE: &str = "\
 Usage: onefold-check-rdb [--json] [--repair <output-file>] <rdb-file-name>
 
