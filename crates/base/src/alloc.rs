@@ -171,6 +171,8 @@ pub struct Stats {
     pub resident: usize,
     /// jemalloc's own bookkeeping.
     pub metadata: usize,
+    /// Pages that hold nothing and were not given back yet.
+    pub unused: usize,
     /// Address space kept although its pages were given back.
     pub retained: usize,
     pub mapped: usize,
@@ -186,6 +188,7 @@ pub fn stats() -> Stats {
     let figure = |name: &CStr| mallctl_read::<usize>(name).unwrap_or(0);
     let cached = figure(c"stats.arenas.4096.tcache_bytes");
     let reserved = RESERVED.load(Ordering::Relaxed);
+    let unused_pages = figure(c"stats.arenas.4096.pdirty") + figure(c"stats.arenas.4096.pmuzzy");
     Stats {
         // To jemalloc a cached block is allocated.
         allocated: figure(c"stats.allocated").saturating_sub(cached + reserved),
@@ -194,6 +197,7 @@ pub fn stats() -> Stats {
         active: figure(c"stats.active").saturating_sub(reserved),
         resident: figure(c"stats.resident").saturating_sub(reserved),
         metadata: figure(c"stats.metadata"),
+        unused: unused_pages * figure(c"arenas.page"),
         retained: figure(c"stats.retained"),
         mapped: figure(c"stats.mapped"),
     }

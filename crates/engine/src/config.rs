@@ -347,6 +347,16 @@ impl Config {
         self.within_memory(LOG_BUFFER_MOST, LOG_BUFFER_PART)
     }
 
+    /// Bytes that Lua may have; 0 is no limit.
+    pub fn lua_limit(&self) -> u64 {
+        self.within_memory(self.lua_memory_limit, LUA_PART).max(self.lua_memory_limit.min(LUA_LEAST))
+    }
+
+    /// Bytes of scripts' texts that are kept; 0 is no limit.
+    pub fn script_cache_limit(&self) -> u64 {
+        self.within_memory(self.script_cache_limit, SCRIPTS_PART)
+    }
+
     /// `bytes`, but no more than one of so many parts of the memory there is.
     fn within_memory(&self, bytes: u64, part: u64) -> u64 {
         match self.memory_limit() {
@@ -450,10 +460,14 @@ impl DebugAccess {
     pub const ALL: [DebugAccess; 3] = [DebugAccess::No, DebugAccess::Yes, DebugAccess::Local];
 }
 
-/// What snapshots and the log may take of `maxmemory`, and what they get however little it is.
+/// What snapshots, the log and scripts may take of `maxmemory`, and what they get however little it is.
 const SNAPSHOT_PART: u64 = 8;
 const LOG_BUFFER_PART: u64 = 16;
+const LUA_PART: u64 = 32;
+const SCRIPTS_PART: u64 = 16;
 const POOL_LEAST: u64 = 1 << 20;
+/// Each worker's machine takes some hundred kilobytes before a script has done anything.
+const LUA_LEAST: u64 = 8 << 20;
 const LOG_BUFFER_MOST: u64 = 16 << 20;
 
 const DEFAULT_SAVE: [SavePoint; 3] = [

@@ -51,6 +51,8 @@ struct Work {
     resting_ns: u64,
     /// For how long the next rest will be.
     rest_ns: u64,
+    /// Bytes in sparse slabs when the rest began: what it could not win.
+    left: usize,
 }
 
 /// What a round has done so far.
@@ -80,18 +82,19 @@ impl Defrag {
         let (config, now) = (engine.config(), engine.host.monotonic_ns());
         if !config.active_defrag || engine.is_loading() || engine.debug.pause_cron.load(Ordering::Relaxed) {
             self.set_percent(0, now);
-            return LOOK_EVERY_NS;
+            return IDLE_NS;
         }
         let mut work = self.work.lock();
-        if work.look(now) {
+        let is_hurried = self.hurried.load(Ordering::Relaxed);
+        if work.look(now, if is_hurried { IDLE_NS } else { LOOK_EVERY_NS }) {
             let is_active = self.percent.load(Ordering::Relaxed) > 0;
-            let percent = work.judge(&config, is_active, self.hurried.load(Ordering::Relaxed), now);
+            let percent = work.judge(&config, is_active, is_hurried, now);
             self.set_percent(percent, now);
             self.gain.store(if percent > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
         }
         let percent = self.percent.load(Ordering::Relaxed);
         if percent == 0 {
-            return LOOK_EVERY_NS;
+            return IDLE_NS;
         }
         let slice_ns = (config.active_defrag_cycle_us.max(1) as u64) * 1000;
         self.work_on(&mut work, engine, &config, slice_ns);
@@ -107,7 +110,7 @@ impl Defrag {
     /// lock.
     pub fn slice(&self, engine: &Engine, slice_ns: u64) -> u64 {
         let mut work = self.work.lock();
-        work.look(engine.host.monotonic_ns());
+        work.look(engine.host.monotonic_ns(), LOOK_EVERY_NS);
         self.work_on(&mut work, engine, &engine.config(), slice_ns)
     }
 
@@ -189,8 +192,8 @@ impl Defrag {
 
 impl Work {
     /// Learns which slabs are sparse, if the last time is long ago.
-    fn look(&mut self, now: u64) -> bool {
-        let is_due = self.looked_ns.is_none_or(|looked| now - looked >= LOOK_EVERY_NS);
+    fn look(&mut self, now: u64, every_ns: u64) -> bool {
+        let is_due = self.looked_ns.is_none_or(|looked| now - looked >= every_ns);
         if is_due {
             self.looked_ns = Some(now);
             self.used = alloc::stats().allocated;
@@ -209,9 +212,10 @@ impl Work {
             (self.rest_ns, self.resting_ns) = (0, 0);
             return 0;
         }
-        if now < self.resting_ns {
+        if now < self.resting_ns && self.wasted <= GROWN_FACTOR * self.left {
             return 0;
         }
+        self.resting_ns = 0;
         let upper = config.active_defrag_threshold_upper;
         percent_for(config, if is_hurried { wasted_percent.max(upper) } else { wasted_percent })
     }
@@ -226,6 +230,7 @@ impl Work {
         }
         self.rest_ns = (self.rest_ns * 2).clamp(LOOK_EVERY_NS, REST_MOST_NS);
         self.resting_ns = now + self.rest_ns;
+        self.left = self.wasted;
         true
     }
 }
@@ -274,6 +279,10 @@ fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
 
 /// How often the slabs are looked at.
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
+/// How often it looks whether there is something to do; and at the slabs, while less should be occupied.
+const IDLE_NS: u64 = 100_000_000;
+/// A rest ends early when so many times what was left is wasted.
+const GROWN_FACTOR: usize = 2;
 /// It stops when this part of what it needs to begin is left.
 const GOES_ON_PART: i64 = 4;
 /// A larger share of `maxmemory` is not ignored.
@@ -320,6 +329,17 @@ mod tests {
         check(2000, false, true, 5);
         check(1000, false, true, 0);
         check(100_000, false, false, 5);
+    }
+
+    #[test]
+    fn a_rest_ends_when_much_more_is_wasted() {
+        let config = Config { active_defrag_ignore_bytes: 4000, ..Config::default() };
+        let mut work = Work { wasted: 20_000, used: 100_000, ..Work::default() };
+        assert!(work.end_round(0), "nothing moved");
+        for (wasted, rests) in [(20_000, true), (40_000, true), (40_001, false), (20_000, false)] {
+            work.wasted = wasted;
+            assert_eq!(work.judge(&config, true, false, 1) == 0, rests, "{wasted}");
+        }
     }
 
     #[test]

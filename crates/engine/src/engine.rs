@@ -188,7 +188,7 @@ impl Engine {
         store.set_snapshot_limit(config.snapshot_limit() as usize);
         let shards = store.shard_count();
         let tracking = Tracking::new(&store);
-        let scripts = Scripts::new(workers, config.lua_memory_limit as usize);
+        let scripts = Scripts::new(workers, config.lua_limit() as usize);
         scripts.set_strict(config.lua_strict_keys);
         let functions = Functions::new(Arc::clone(&scripts.pool), workers);
         Engine {
@@ -246,7 +246,7 @@ impl Engine {
     /// Publishes a new configuration; each worker takes it over before its next command.
     pub fn set_config(&self, config: Config) {
         self.store.set_snapshot_limit(config.snapshot_limit() as usize);
-        self.scripts.pool.set_limit(config.lua_memory_limit as usize);
+        self.scripts.pool.set_limit(config.lua_limit() as usize);
         self.scripts.set_strict(config.lua_strict_keys);
         self.config.store(Arc::new(config));
         self.config_version.fetch_add(1, Ordering::Release);

@@ -25,6 +25,8 @@ pub struct Evictor {
     policy: Option<EvictionPolicy>,
     effects: Effects,
     pub meter: Meter,
+    /// What is left of the time for which others may be kept waiting, in all; `None` is no bound.
+    left_ns: Option<u64>,
 }
 
 struct Candidate {
@@ -57,6 +59,8 @@ const POOL: usize = 16;
 const NAME_LEN_KEPT: usize = 4096;
 /// Keys evicted between two looks at the clock.
 const KEYS_PER_LOOK: usize = 16;
+/// For so long commands that run together make room, before all others wait less for each.
+const ROUND_NS: u64 = 2_000_000;
 /// What `maxmemory-eviction-tenacity` stands for: so long for each step up to ten, and beyond that so much
 /// of a factor for each. Redis' numbers.
 const STEP_NS: f64 = 50_000.0;
@@ -75,10 +79,22 @@ impl Evictor {
             self.pool.clear();
         }
         let began = engine.host.monotonic_ns();
-        let end = began.saturating_add(patience_ns(config.maxmemory_eviction_tenacity));
-        let room = self.evict_until(end, engine, config, now, rng);
+        let patience_ns = match patience_ns(config.maxmemory_eviction_tenacity) {
+            u64::MAX => u64::MAX,
+            patience_ns => patience_ns.min(self.left_ns.unwrap_or(u64::MAX)),
+        };
+        let room = self.evict_until(began.saturating_add(patience_ns), engine, config, now, rng);
+        if let Some(left_ns) = &mut self.left_ns {
+            *left_ns = left_ns.saturating_sub(engine.host.monotonic_ns() - began);
+        }
         self.pool.retain(Candidate::is_short);
         room
+    }
+
+    /// A worker turns to its clients. Each of their commands may have to make room: once all of them together
+    /// have taken long enough, every further one evicts a few keys only.
+    pub fn begin_round(&mut self) {
+        self.left_ns = Some(ROUND_NS);
     }
 
     /// Frees as many bytes as there are too many now: what is told of an eviction may take more memory than

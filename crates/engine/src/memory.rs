@@ -20,6 +20,7 @@ pub struct Memory {
     ceiling: AtomicU64,
     /// What the process occupied at the last look.
     resident: AtomicU64,
+    is_swollen: AtomicBool,
     over: AtomicBool,
     /// When it became too much, on the monotonic clock; 0: it is not.
     over_since_ns: AtomicU64,
@@ -38,6 +39,8 @@ pub struct Look {
     pub returning: usize,
     /// Of the allocated bytes, those of values that are out of the keyspace and wait to be freed.
     pub waiting: usize,
+    /// Bytes that are kept free for those who cannot wait until there is room.
+    pub reserved: usize,
     /// `maxmemory`; 0 is none.
     pub limit: u64,
 }
@@ -52,7 +55,9 @@ const FOLLOW_MOST_PART: u64 = 256;
 const CORRECTED_PART: i64 = 8;
 /// Before keys have to go for what is occupied, defragmentation gives back what it can, but the limit is not
 /// exceeded by more than this part of it meanwhile.
-const PATIENCE_PART: u64 = 32;
+const PATIENCE_PART: u64 = 128;
+/// What is occupied swings about the limit by less than this part of it.
+const SWOLLEN_PART: u64 = 64;
 /// Whatever is within one of so many parts of the ceiling is near it.
 const NEAR_PART: u64 = 8;
 /// A request that allocates more than one of so many parts of the limit has to stop when that is used up.
@@ -61,6 +66,11 @@ const OWN_PART: u64 = 16;
 const CEILING_LEAST_PART: u64 = 2;
 
 impl Look {
+    /// What may be occupied by all others.
+    fn most(&self) -> u64 {
+        self.limit.saturating_sub(self.reserved as u64)
+    }
+
     /// Bytes that will be occupied when defragmentation has done what it can; those that it is granted time
     /// for.
     fn settled(&self) -> u64 {
@@ -73,12 +83,14 @@ impl Memory {
     pub fn refresh(&self, look: Look, now_ns: u64) {
         let changed = self.limit.swap(look.limit, Ordering::Relaxed) != look.limit;
         self.resident.store(look.resident as u64, Ordering::Relaxed);
+        let bearable = look.most() + look.most() / SWOLLEN_PART;
+        self.is_swollen.store(look.resident as u64 > bearable, Ordering::Relaxed);
         let mut ceiling = if changed { look.limit } else { self.ceiling.load(Ordering::Relaxed) };
-        if look.settled() > look.limit {
+        if look.settled() > look.most() {
             // No more than there is: whatever is added now is occupied beyond the limit.
             ceiling = ceiling.min(look.allocated as u64);
         }
-        self.ceiling.store(follow(ceiling, look.limit, look.settled()), Ordering::Relaxed);
+        self.ceiling.store(follow(ceiling, look), Ordering::Relaxed);
         self.waiting.store(look.waiting as i64, Ordering::Relaxed);
         let used = self.used.load(Ordering::Relaxed);
         let missing = look.allocated as i64 - used;
@@ -138,6 +150,11 @@ impl Memory {
         !self.is_limited() || bytes as u64 <= self.limit.load(Ordering::Relaxed)
     }
 
+    /// At the last look the process occupied so much more than it may that what can wait should.
+    pub fn is_swollen(&self) -> bool {
+        self.is_limited() && self.is_swollen.load(Ordering::Relaxed)
+    }
+
     /// It may soon be too much: whoever takes much more should have it looked at first.
     pub fn is_near(&self) -> bool {
         let (used, resident) = (self.used.load(Ordering::Relaxed), self.resident.load(Ordering::Relaxed));
@@ -184,11 +201,13 @@ impl Memory {
     }
 }
 
-/// A step of the ceiling towards where the process occupies as much as the limit says.
-fn follow(ceiling: u64, limit: u64, resident: u64) -> u64 {
-    let step = (resident.abs_diff(limit) / FOLLOW_PART).min(limit / FOLLOW_MOST_PART);
-    let moved = if resident > limit { ceiling.saturating_sub(step) } else { ceiling + step };
-    moved.clamp(limit / CEILING_LEAST_PART, limit)
+/// A step of the ceiling towards where the process occupies as much as it may.
+fn follow(ceiling: u64, look: Look) -> u64 {
+    let (resident, most) = (look.settled(), look.most());
+    let step = (resident.abs_diff(most) / FOLLOW_PART).min(look.limit / FOLLOW_MOST_PART);
+    let moved = if resident > most { ceiling.saturating_sub(step) } else { ceiling + step };
+    let least = look.limit / CEILING_LEAST_PART;
+    moved.clamp(least, most.max(least))
 }
 
 /// What one thread reports.
@@ -229,7 +248,7 @@ mod tests {
     }
 
     fn look(allocated: usize, limit: u64, waiting: usize) -> Look {
-        Look { allocated, resident: allocated, returning: 0, waiting, limit }
+        Look { allocated, resident: allocated, waiting, limit, ..Look::default() }
     }
 
     #[test]
@@ -285,6 +304,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_free_is_nobody_elses() {
+        let (memory, limit) = (Memory::default(), 1 << 30);
+        let settle = |occupied: usize, reserved: usize| {
+            let look = Look { resident: occupied, allocated: occupied, reserved, limit, ..Look::default() };
+            (0..1000).for_each(|_| memory.refresh(look, 0));
+            (memory.ceiling(), memory.is_swollen())
+        };
+        assert_eq!(settle(500 << 20, 0), (limit, false));
+        assert_eq!(settle(500 << 20, 32 << 20), (992 << 20, false));
+        assert!(settle(1010 << 20, 32 << 20).1, "who took it has to give it back");
+        assert_eq!(settle(500 << 20, 1 << 30).0, 512 << 20, "the data keeps half of the limit");
+    }
+
+    #[test]
     fn the_ceiling_waits_for_defragmentation_but_not_for_much() {
         let limit: usize = 1 << 20;
         let check = |resident, returning, waits: bool| {
@@ -296,7 +329,7 @@ mod tests {
         };
         check(limit + 1000, 0, false);
         check(limit + 1000, 1000, true);
-        check(limit + limit / 32, limit, true);
-        check(limit + limit / 32 + 1000, limit, false);
+        check(limit + limit / 128, limit, true);
+        check(limit + limit / 128 + 1000, limit, false);
     }
 }

@@ -45,6 +45,14 @@ impl Pool {
         }
     }
 
+    /// Bytes that may be taken still, once there are machines; 0 if there is no limit.
+    pub fn unused(&self) -> usize {
+        match self.used() {
+            0 => 0,
+            used => self.limit().saturating_sub(used),
+        }
+    }
+
     /// Bytes of some machines.
     pub fn used_by(&self, machines: std::ops::Range<usize>) -> usize {
         self.used[machines].iter().map(|used| used.load(Ordering::Relaxed)).sum()

@@ -70,6 +70,8 @@ pub struct Filling {
     pub len: usize,
     /// There was no room for it: what comes of it is dropped, so many bytes up to now.
     pub dropped: Option<usize>,
+    /// Until then it waits for unused pages to go back to the system, on the monotonic clock; 0: it does not.
+    waits_until_ns: u64,
 }
 
 /// Whether what waits for a client may stay.
@@ -85,24 +87,39 @@ impl Filling {
         let room = (arrived.len() * FILLING_FACTOR).clamp(FILLING_LEAST, FILLING_MOST);
         let mut bytes = Vec::with_capacity(len.min(room).max(arrived.len()));
         bytes.extend_from_slice(arrived);
-        let mut filling = Filling { bytes, reserve: Reserve::default(), len, dropped: None };
+        let mut filling =
+            Filling { bytes, reserve: Reserve::default(), len, dropped: None, waits_until_ns: 0 };
         filling.count();
         filling
     }
 
-    /// Makes room for more: in few steps, as each may have to copy what is there, and up to exactly what is
-    /// needed. Address space follows the bytes, not the length that was announced, and memory is what of it
-    /// they fill. False if there is none.
+    /// Makes room for more: in steps while it is small, and then for all of it, as a large block that grows
+    /// is copied and is there twice meanwhile. That is address space; memory is what of it is filled. False
+    /// if there is none.
     #[must_use]
     pub fn grow(&mut self) -> bool {
         let (capacity, len) = (self.bytes.capacity(), self.bytes.len());
         if len < capacity {
             return true;
         }
-        let wanted = capacity.saturating_mul(FILLING_FACTOR - 1).min(self.len.saturating_sub(len));
+        let missing = self.len.saturating_sub(len);
+        let step = if capacity < RESERVED_LEAST { capacity * (FILLING_FACTOR - 1) } else { missing };
+        let wanted = step.min(missing);
         let grown = self.bytes.try_reserve_exact(wanted.max(1)).is_ok();
         self.count();
         grown
+    }
+
+    /// Whether it has waited for pages for long enough to go on without them; it begins to wait if not.
+    pub fn has_waited(&mut self, now_ns: u64) -> bool {
+        if self.waits_until_ns == 0 {
+            self.waits_until_ns = now_ns + PAGES_PATIENCE_NS;
+        }
+        let has_waited = now_ns >= self.waits_until_ns;
+        if has_waited {
+            self.waits_until_ns = 0;
+        }
+        has_waited
     }
 
     /// Brings the reserve up to date.
@@ -143,6 +160,10 @@ impl Filling {
         self.len - self.dropped.unwrap_or(0)
     }
 }
+
+/// So long an argument waits, for each read, while the process occupies too much: what gave way to it may lie
+/// among what stays, and then pages come free as fast as memory is defragmented.
+const PAGES_PATIENCE_NS: u64 = 1_000_000_000;
 
 /// Bytes of an argument without room that are read at once.
 const DROPPED_AT_ONCE: usize = 64 * 1024;
@@ -374,6 +395,18 @@ impl Connections {
 
     pub fn find(&self, client: ClientId) -> Option<Slot> {
         self.by_client.get(&client).copied()
+    }
+
+    /// Bytes of the table itself: it remembers how many connections there were.
+    pub fn memory(&self) -> usize {
+        let lists = [
+            self.slots.capacity() * size_of::<Option<Box<Connection>>>(),
+            self.free.capacity() * size_of::<Slot>(),
+            self.given_up.capacity() * size_of::<Slot>(),
+            // A hash map is full at seven eighths, and has a byte more for each place.
+            self.by_client.capacity() / 7 * 8 * (size_of::<(ClientId, Slot)>() + 1),
+        ];
+        lists.into_iter().map(size_class).sum()
     }
 
     /// Slots in use or free: all are below it.

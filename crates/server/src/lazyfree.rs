@@ -61,10 +61,10 @@ fn free_all(inbox: &Receiver<Garbage>, counts: &Counts) {
                 }
             },
             one => {
-                let bytes = bytes(&one);
+                let (bytes, objects) = (bytes(&one), objects(&one));
                 drop(one);
                 counts.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                counts.settle(1);
+                counts.settle(objects);
             }
         }
     }
@@ -81,13 +81,15 @@ fn bytes(garbage: &Garbage) -> u64 {
     match garbage {
         Garbage::Table(_) => 0,
         Garbage::Entry(entry) => entry.view().memory() as u64,
+        Garbage::Other(_, bytes) => *bytes as u64,
     }
 }
 
 fn objects(garbage: &Garbage) -> u64 {
     match garbage {
+        Garbage::Entry(_) => 1,
         Garbage::Table(table) => table.len() as u64,
-        _ => 1,
+        Garbage::Other(..) => 0,
     }
 }
 
@@ -121,6 +123,8 @@ mod tests {
         reclaimer.reclaim(table(5000));
         reclaimer.reclaim(Garbage::Entry(entry("one")));
         reclaimer.reclaim(table(0));
+        // No object of the keyspace.
+        reclaimer.reclaim(Garbage::Other(Box::new(vec![0; 5000]), 5000));
         let deadline = Instant::now() + Duration::from_secs(30);
         let done = ReclaimCounts { freed: 5001, ..ReclaimCounts::default() };
         while reclaimer.counts() != done {

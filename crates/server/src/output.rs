@@ -202,14 +202,21 @@ impl Output {
         Ok(written)
     }
 
-    /// Writes what waits, as far as the socket takes it. Returns the bytes that were written.
-    pub fn drain(&mut self, socket: impl AsFd) -> io::Result<usize> {
+    /// Writes what waits, as far as the socket takes it, and about `most` bytes. Returns the bytes that were
+    /// written.
+    pub fn drain(&mut self, socket: impl AsFd, most: usize) -> io::Result<usize> {
         let mut total = 0;
         while !self.is_empty() {
-            let (written, offered) = offer(&socket, self.parts.iter().map(Part::rest))?;
+            let mut left = most - total;
+            let pieces = self.parts.iter().map(Part::rest).take_while(|piece| {
+                let is_wanted = left > 0;
+                left = left.saturating_sub(piece.len());
+                is_wanted
+            });
+            let (written, offered) = offer(&socket, pieces)?;
             self.advance(written);
             total += written;
-            if written < offered || total >= DRAIN_LEN {
+            if written < offered || total >= most {
                 break;
             }
         }
@@ -252,9 +259,6 @@ impl Output {
         }
     }
 }
-
-/// Bytes written for one connection in one go: the others want their turn.
-pub const DRAIN_LEN: usize = 4 << 20;
 
 /// Writes a stretch with shared parts, as far as the socket takes it.
 fn write_stretch(socket: impl AsFd, stretch: Stretch<'_>) -> io::Result<usize> {
@@ -322,7 +326,7 @@ mod tests {
         while seen.len() < once.len() * times {
             let len = far.read(&mut buffer).expect("read");
             seen.extend_from_slice(&buffer[..len]);
-            output.drain(&near).expect("drain");
+            output.drain(&near, 1 << 20).expect("drain");
         }
         assert!(output.is_empty() && output.parts() == 0);
         assert!(seen.chunks(once.len()).all(|chunk| chunk == once), "bytes differ");

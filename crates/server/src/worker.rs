@@ -30,11 +30,12 @@ use resp::reply::Protocol;
 use crate::conn::{Connection, Connections, OutputVerdict, Slot};
 use crate::inbox::{Inbox, Message};
 use crate::listener::{Listener, NewConnection};
-use crate::output::{DRAIN_LEN, Owner};
+use crate::output::Owner;
 use crate::poll::{LISTENER, Poller, Ready, WAKE};
 use accept::Acceptor;
 use batch::{Batch, Replies};
 use blocked::Deadline;
+use closing::CLOSES;
 use intake::Arena;
 use meanwhile::Meanwhile;
 pub use meanwhile::attend;
@@ -81,6 +82,13 @@ struct Worker {
     /// Connections to be read in the next tick although nothing is reported: their last read may have left
     /// something.
     again: Vec<Slot>,
+    /// Connections whose argument waits for pages to be given back: to be read a little later.
+    cramped: Vec<Slot>,
+    /// Connections that have ended and are to be closed, and how many more may be in this tick.
+    leaving: Vec<Slot>,
+    closes: usize,
+    /// Bytes written in this tick of what had waited.
+    drained: usize,
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,
     /// Connections whose reply goes out in pieces.
@@ -114,6 +122,14 @@ const MESSAGES_KEPT: usize = 1024;
 /// How often timers run, and how many of their runs look at all connections once.
 const TIMERS_MS: i64 = 100;
 
+/// Bytes written in one tick of what waits for connections, for all of them and for each at least: requests
+/// want their turn.
+const DRAIN_ALL: usize = 2 << 20;
+const DRAIN_LEAST: usize = 64 << 10;
+
+/// How long an argument waits for pages before it is looked at again.
+const CRAMPED_MS: i64 = 1;
+
 /// How long a worker waits for its clients before it looks whether another one's script has ended.
 const QUIET_WAIT: Duration = Duration::from_millis(5);
 
@@ -139,6 +155,10 @@ impl Worker {
             messages: Vec::new(),
             meanwhile: Meanwhile::default(),
             again: Vec::new(),
+            cramped: Vec::new(),
+            leaving: Vec::new(),
+            closes: CLOSES,
+            drained: 0,
             paused: Vec::new(),
             unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
@@ -174,6 +194,7 @@ impl Worker {
         // Before anybody learns that a request has run which may have lowered a limit.
         self.relieve_pools();
         self.flush();
+        self.close_leaving();
         self.accept();
         self.run_timers(arena);
         self.drain_touched();
@@ -196,6 +217,7 @@ impl Worker {
     fn collect_news(&mut self, timeout: Duration) -> io::Result<()> {
         self.news.clear();
         self.served = 0;
+        self.again.append(&mut self.cramped);
         self.news.extend(self.again.drain(..).map(|slot| Ready::to_read(slot as usize)));
         self.poller.wait(timeout, &mut self.news)
     }
@@ -210,6 +232,7 @@ impl Worker {
     /// How long nothing can be due.
     fn timeout(&mut self) -> Duration {
         if !self.again.is_empty()
+            || !self.leaving.is_empty()
             || !self.meanwhile.is_empty()
             || self.has_pieces()
             || self.acceptor.is_waiting(self.seat.worker.now)
@@ -218,11 +241,14 @@ impl Worker {
         }
         let pause = self.engine.pause.current(self.seat.worker.now).filter(|_| !self.paused.is_empty());
         let due = pause.map_or(TIMERS_MS, |(until, _)| until.since(self.seat.worker.now).clamp(1, TIMERS_MS));
+        let due = if self.cramped.is_empty() { due } else { CRAMPED_MS };
         Duration::from_millis(self.until_deadline().min(due) as u64)
     }
 
     #[inline]
     fn begin_tick(&mut self) -> u64 {
+        self.drained = 0;
+        self.seat.evictor.begin_round();
         self.seat.refresh(&self.engine);
         self.seat.worker.read_clocks(&*self.engine.host)
     }
@@ -273,12 +299,14 @@ impl Worker {
         self.wait_until_durable();
         let Some(connection) = self.connections.at(slot) else { return };
         let waited = connection.output.len();
-        let result = connection.output.drain(&connection.socket);
+        let most = DRAIN_ALL.saturating_sub(self.drained).max(DRAIN_LEAST);
+        let result = connection.output.drain(&connection.socket, most);
+        self.drained += result.as_ref().map_or(0, |written| *written);
         if result.as_ref().is_ok_and(|written| *written > 0) {
             connection.mark_interaction(self.seat.worker.now);
         }
         // The socket may be writable still, and an edge is not reported twice: ask anew.
-        let stopped_early = result.as_ref().is_ok_and(|written| *written >= DRAIN_LEN);
+        let stopped_early = result.as_ref().is_ok_and(|written| *written >= most);
         connection.awaits_write &= !stopped_early;
         self.sent(slot, waited, result);
     }
@@ -482,6 +510,7 @@ impl Worker {
     fn finish(&mut self) {
         self.flush();
         for slot in 0..self.connections.slot_count() {
+            self.drained = 0;
             self.drain(slot);
             self.close(slot);
         }

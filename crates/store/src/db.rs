@@ -33,16 +33,8 @@ impl<'a> Key<'a> {
 pub enum Garbage {
     Entry(Entry),
     Table(Table<Entry>),
-}
-
-impl Garbage {
-    /// How many allocations freeing it costs, about.
-    pub fn effort(&self) -> usize {
-        match self {
-            Garbage::Entry(entry) => entry.view().free_effort(),
-            Garbage::Table(table) => table.len(),
-        }
-    }
+    /// What was never in the keyspace, of so many bytes.
+    Other(Box<dyn Send>, usize),
 }
 
 /// One logical database's part of one shard.

@@ -139,6 +139,9 @@ pub struct EntryRef<'a>(NonNull<u8>, PhantomData<&'a u8>);
 
 const HEAD_LEN: usize = 4;
 
+/// Bytes of a large block that are as much work to free as a small one: their pages go back to the system.
+const EFFORT_LEN: usize = 64 * 1024;
+
 impl Entry {
     pub fn new(
         key: &[u8],
@@ -513,7 +516,9 @@ impl<'a> EntryRef<'a> {
             Payload::Scored(table) => table.free_effort(),
             Payload::Fields(table) => table.len(),
             Payload::Stream(stream) => stream.free_effort(),
-            Payload::Bytes(_) | Payload::Ints(_) | Payload::Int(_) | Payload::Shared(_) => 1,
+            // The pages of a large block go back one by one.
+            Payload::Shared(text) => 1 + text.0.capacity() / EFFORT_LEN,
+            Payload::Bytes(_) | Payload::Ints(_) | Payload::Int(_) => 1,
         }
     }
 

@@ -120,7 +120,7 @@ pub fn key_count(args: &Argv<'_>) -> Result<usize, CmdError> {
 fn eval(ctx: &mut Ctx) -> CmdResult {
     observe_script(ctx);
     let keys = key_count(&ctx.args)?;
-    let limit = ctx.config.script_cache_limit as usize;
+    let limit = ctx.config.script_cache_limit() as usize;
     run_ready(ctx, keys, |ctx, seat| {
         seat.by_text(ctx.engine, ctx.args.at(1), Wanted::Once, limit, ctx.worker.id).map(Some)
     })
@@ -173,7 +173,7 @@ pub fn observe_script(ctx: &Ctx) {
 }
 
 fn load(ctx: &mut Ctx) -> CmdResult {
-    let (limit, worker) = (ctx.config.script_cache_limit as usize, ctx.worker.id);
+    let (limit, worker) = (ctx.config.script_cache_limit() as usize, ctx.worker.id);
     let seat = &mut ctx.worker.scripts;
     let ready = seat.by_text(ctx.engine, ctx.args.at(2), Wanted::Again, limit, worker);
     let ready = ready.map_err(CmdError::of_bytes)?;

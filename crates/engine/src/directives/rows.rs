@@ -1438,7 +1438,7 @@ pub static DIRECTIVES: &[Directive] = &[
         |c| Value::Bytes(c.lua_memory_limit),
         |c, v| c.lua_memory_limit = v.bytes(),
         "How much memory Lua may have, for one script and for all together. A script that needs more gets an \
-         error. 0 is no limit.",
+         error. One of 32 parts of maxmemory at most, but no less than 8 MB. 0 is no limit.",
     ),
     served(
         "script-cache-limit",
@@ -1447,7 +1447,8 @@ pub static DIRECTIVES: &[Directive] = &[
         |c| Value::Bytes(c.script_cache_limit),
         |c, v| c.script_cache_limit = v.bytes(),
         "How much memory the texts of scripts may take that EVAL or SCRIPT LOAD brought. The least recently \
-         used give way, those that were loaded or asked for by EVALSHA last. 0 is no limit.",
+         used give way, those that were loaded or asked for by EVALSHA last. A sixteenth of \
+         maxmemory at most. 0 is no limit.",
     ),
     harmless(
         "lua-enable-insecure-api",

@@ -13,8 +13,10 @@ use crate::inbox::Message;
 use crate::listener::{Listener, NewConnection};
 use crate::poll::{Key, LISTENER, Poller};
 
-/// Connections accepted in one tick: those that are open want their turn.
-const ACCEPTS: usize = 1000;
+/// How long connections are accepted in one tick: those that are open want their turn.
+const ACCEPT_NS: u64 = 500_000;
+/// Connections accepted between two looks at the clock.
+const ACCEPTS_PER_LOOK: usize = 16;
 
 /// How long a lack of descriptors is waited out.
 const BACK_OFF_MS: i64 = 100;
@@ -97,15 +99,25 @@ impl Worker {
 
     #[inline(never)]
     fn accept_some(&mut self) {
-        for _ in 0..ACCEPTS {
+        let end = self.engine.host.monotonic_ns() + ACCEPT_NS;
+        while self.accept_few() && self.engine.host.monotonic_ns() < end {}
+    }
+
+    /// False if there are no more.
+    fn accept_few(&mut self) -> bool {
+        for _ in 0..ACCEPTS_PER_LOOK {
             match self.acceptor.next() {
-                None => return,
+                None => return false,
                 Some(Ok(connection)) => self.judge(connection),
-                Some(Err(error)) if exhausted(&error) => return self.back_off(&error),
+                Some(Err(error)) if exhausted(&error) => {
+                    self.back_off(&error);
+                    return false;
+                }
                 // The one who waited has gone; the next may be there.
                 Some(Err(error)) => self.log_accept_error(&error),
             }
         }
+        true
     }
 
     fn back_off(&mut self, error: &io::Error) {

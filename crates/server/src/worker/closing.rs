@@ -6,9 +6,16 @@ use base::bytes::escape;
 use engine::clients::Held;
 use engine::config::LogLevel;
 use engine::host::Level;
+use store::Garbage;
 
 use super::Worker;
 use crate::conn::Slot;
+
+/// Connections that have ended are closed in one tick, at most: each takes ten microseconds and more.
+pub const CLOSES: usize = 64;
+
+/// Bytes of a half-read request that are freed here; the pages of more take milliseconds to go back.
+const FREED_AT_ONCE: usize = 4 << 20;
 
 /// Bytes of an input over its limit that the log shows.
 const SAMPLE_LEN: usize = 64;
@@ -27,6 +34,11 @@ impl Worker {
         // It fails only if it was never added.
         let _ = self.poller.remove(&connection.socket);
         self.engine.disconnect(&mut connection.session);
+        if let Some(input) = connection.input.take_if(|input| input.memory() > FREED_AT_ONCE) {
+            let bytes = input.memory();
+            self.engine.memory.expect(bytes);
+            self.engine.host.reclaim(Garbage::Other(input, bytes));
+        }
         self.seat.worker.stats.connections.add(u64::MAX);
         self.recount(connection.counted, Held::default());
         self.inbox.connection_left();
@@ -40,10 +52,33 @@ impl Worker {
     /// The peer sends no more. It may still read what waits for it; if not, the next write will tell.
     pub fn close_when_written(&mut self, slot: Slot, what: &str) {
         self.log_client(slot, what);
-        match self.connections.at(slot) {
-            Some(connection) if !connection.is_written() => connection.closing = true,
-            _ => self.close(slot),
+        let Some(connection) = self.connections.at(slot) else { return };
+        if connection.is_written() && self.closes > 0 {
+            self.closes -= 1;
+            return self.close(slot);
         }
+        connection.closing = true;
+        if connection.is_written() {
+            self.leaving.push(slot);
+        }
+    }
+
+    /// Closes some of those that have ended: if thousands do at once, others are served in between.
+    pub fn close_leaving(&mut self) {
+        while self.closes > 0
+            && let Some(slot) = self.leaving.pop()
+        {
+            self.closes -= 1;
+            // The slot may be another connection's by now.
+            if self
+                .connections
+                .at(slot)
+                .is_some_and(|connection| connection.closing && connection.is_written())
+            {
+                self.close(slot);
+            }
+        }
+        self.closes = CLOSES;
     }
 
     fn log_client(&mut self, slot: Slot, what: &str) {

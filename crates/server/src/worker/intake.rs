@@ -165,12 +165,17 @@ impl Worker {
         } else {
             self.room()
         };
+        let waits = room == Room::Enough && self.waits_for_pages(filling);
         let Some(connection) = self.connections.at(slot) else { return };
+        if waits {
+            connection.input = Some(input);
+            return note(&mut self.cramped, slot);
+        }
         match room {
             Room::Enough => {}
             Room::Later => {
                 connection.input = Some(input);
-                return self.again.push(slot);
+                return note(&mut self.again, slot);
             }
             Room::Nothing => filling.refuse(),
         }
@@ -191,6 +196,15 @@ impl Worker {
         if more {
             self.parse_own(arena, slot);
         }
+    }
+
+    /// Keys have given way to an argument, but the process occupies too much still, for all that is known.
+    fn waits_for_pages(&mut self, filling: &mut Filling) -> bool {
+        if filling.dropped.is_some() {
+            return false;
+        }
+        let waits = self.is_look_due() || self.engine.memory.is_swollen();
+        waits && !filling.has_waited(self.engine.host.monotonic_ns())
     }
 
     /// Parses and runs what lies in a connection's own buffer.
@@ -440,6 +454,13 @@ impl Worker {
             connection.input.get_or_insert_default().held = held;
         }
         done
+    }
+}
+
+/// A connection is in the list once, however often it is heard of: each time keys would have to make room.
+fn note(list: &mut Vec<Slot>, slot: Slot) {
+    if !list.contains(&slot) {
+        list.push(slot);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What connections hold in memory, in all and against their limits: the sums are kept as each of them
 //! changes, and whoever holds most has to go when a limit is reached.
 
+use base::alloc::size_class;
 use engine::clients::{Client, Held};
 use engine::evict::Room;
 use engine::host::{Event, Level};
@@ -8,6 +9,7 @@ use engine::host::{Event, Level};
 use super::Worker;
 use crate::conn::Slot;
 use crate::governor;
+use crate::poll::Ready;
 
 /// Bytes that a worker takes between two looks at memory.
 const LOOK_EVERY: usize = 1 << 20;
@@ -33,7 +35,8 @@ impl Worker {
 
     /// Brings what the worker itself keeps up to date.
     pub fn count_buffers(&self) {
-        let now = self.batch.memory() + self.replies.memory();
+        let news = size_class(self.news.capacity() * size_of::<Ready>());
+        let now = self.batch.memory() + self.replies.memory() + self.connections.memory() + news;
         let counter = &self.seat.worker.stats.buffer_bytes;
         counter.add((now as u64).wrapping_sub(counter.value()));
     }
@@ -97,12 +100,19 @@ impl Worker {
 
     #[cold]
     fn look_at_memory(&mut self) {
-        self.unlooked = 0;
         self.seat.evictor.meter.report(&self.engine.memory);
-        let limit = self.seat.config.memory_limit();
-        if limit > 0 && self.engine.memory.is_near() {
-            governor::look_again(&self.engine);
+        let is_short = self.seat.config.memory_limit() > 0 && self.engine.memory.is_near();
+        if !is_short || governor::look_again(&self.engine) {
+            self.unlooked = 0;
         }
+    }
+
+    /// Much was taken, memory is short, and who looks at it has not finished yet.
+    pub fn is_look_due(&mut self) -> bool {
+        if self.unlooked >= LOOK_EVERY {
+            self.look_at_memory();
+        }
+        self.unlooked >= LOOK_EVERY
     }
 
     /// Whether there is room for an argument that is being read: keys give way to it.
