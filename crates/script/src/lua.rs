@@ -316,6 +316,14 @@ impl Lua {
         unsafe { ffi::luaL_unref(self.0, REGISTRY, kept) }
     }
 
+    /// What is called for an error outside of a protected call; it must not return.
+    pub(crate) fn set_panic(self, function: NativeFunction) {
+        // SAFETY: as said above the block.
+        unsafe {
+            ffi::lua_atpanic(self.0, function);
+        }
+    }
+
     pub(crate) fn collect_garbage(self) {
         // SAFETY: as said above the block.
         unsafe {

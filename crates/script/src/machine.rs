@@ -167,6 +167,7 @@ impl Machine {
         }
         let shared = leak(Shared::new(seed, Arc::clone(pool)));
         let entries = Entries { load: 0, run: 0, compile: 0, collect: 0, explain: 0, on_error: 0 };
+        Lua(state).set_panic(panic);
         let mut machine = Machine { lua: Lua(state), shared, meter, entries, live: 0 };
         machine.set_up().then_some(machine)
     }
@@ -207,12 +208,29 @@ impl Machine {
         frame
     }
 
-    /// Collects all garbage. The collector may ask for memory itself: an error then leaves the rest of its work
-    /// for later.
+    /// Collects all garbage. Each collection halves buffers and tables of Lua's own that are too large.
     pub fn collect(&mut self) {
-        self.enter(self.entries.collect, ptr::null_mut(), 0);
+        loop {
+            let before = self.used();
+            self.collect_once();
+            self.live = self.used();
+            if self.live > before - before / 8 {
+                return;
+            }
+        }
+    }
+
+    fn collect_once(&mut self) {
+        self.meter_mut().set_lenient(true);
+        let error = self.enter(self.entries.collect, ptr::null_mut(), 0);
+        self.meter_mut().set_lenient(false);
         self.lua.set_top(0);
-        self.live = self.used();
+        assert!(error.is_none(), "the collector is refused nothing");
+    }
+
+    fn meter_mut(&mut self) -> &mut Meter {
+        // SAFETY: Lua does not run, so nobody else has a reference.
+        unsafe { self.meter.as_mut() }
     }
 
     /// Gives a compiled script back to the collector.
@@ -534,6 +552,14 @@ unsafe extern "C-unwind" fn explain(state: State) -> c_int {
     }
     frame.counted = lua.boolean(6);
     0
+}
+
+/// An error that no protected call waits for: the machine is in no state to go on, nor is who called it.
+unsafe extern "C-unwind" fn panic(state: State) -> c_int {
+    let text = String::from_utf8_lossy(Lua(state).bytes(-1).unwrap_or_default());
+    // What is told of a panic is told; unwinding would pass through Lua.
+    let _ = std::panic::catch_unwind(|| panic!("Lua failed outside of a protected call: {text}"));
+    std::process::abort()
 }
 
 /// Where the registry has the machine for `hook`, which has no values of its own.

@@ -62,6 +62,8 @@ pub(crate) struct Meter {
     used: usize,
     /// Up to here the pool need not be asked again.
     granted: usize,
+    /// Nothing is refused: the collector works, and takes a little to give back much.
+    lenient: bool,
 }
 
 /// How much a machine may grow before it looks at the others again.
@@ -72,7 +74,7 @@ const GARBAGE_MAX: usize = 16 << 20;
 
 impl Meter {
     pub(crate) fn new(pool: Arc<Pool>, index: usize) -> Meter {
-        Meter { pool, index, used: 0, granted: 0 }
+        Meter { pool, index, used: 0, granted: 0, lenient: false }
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -102,9 +104,14 @@ impl Meter {
         garbage > GRANT && (1..garbage).contains(&self.pool.room())
     }
 
+    /// While the collector works: Lua makes its tables smaller by making new ones.
+    pub(crate) fn set_lenient(&mut self, lenient: bool) {
+        self.lenient = lenient;
+    }
+
     fn grow(&mut self, len: usize) -> bool {
         let wanted = self.used + len;
-        if wanted > self.granted {
+        if wanted > self.granted && !self.lenient {
             let (limit, others) = (self.pool.limit(), self.pool.used() - self.used);
             if limit != 0 && others + wanted > limit {
                 return false;

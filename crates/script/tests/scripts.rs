@@ -313,6 +313,30 @@ fn garbage_gives_way_to_a_script() {
     }
 }
 
+/// To make its table of strings smaller, Lua's collector makes a new one: where a full pool refused it that,
+/// after a script, nothing caught the error, and the process ended.
+#[test]
+fn the_collector_is_refused_nothing() {
+    let strings = "local t = {} for i = 1, 60000 do t[i] = 'k' .. i end t = nil";
+    let bomb = "local t = {} for i = 1, 1e9 do t[i] = {} end";
+    let long_bomb = "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 10000) .. i end";
+    let check = |scripts: &[&str]| {
+        let pool = Arc::new(Pool::new(1, 8 << 20));
+        let mut machine = Machine::new(&pool, 0, 7).expect("there is memory for a machine");
+        for source in scripts {
+            run_with(&mut machine, source, Protocol::Resp2, &[], 0);
+        }
+        pool.set_limit(100_000);
+        run_with(&mut machine, "return 1", Protocol::Resp2, &[], 0);
+        pool.set_limit(8 << 20);
+        assert_eq!(run_with(&mut machine, "return 1", Protocol::Resp2, &[], 0), ":1\r\n", "{scripts:?}");
+    };
+    check(&[&format!("{strings} {bomb}")]);
+    check(&[&format!("{strings} {long_bomb}")]);
+    check(&[strings, bomb]);
+    check(&["local t = {} for i = 1, 1e9 do t[i] = 'k' .. i end"]);
+}
+
 #[test]
 fn nothing_catches_the_end() {
     let mut machine = machine_of(0);
