@@ -66,7 +66,7 @@ pub(crate) fn push_globals(lua: Lua, machine: *mut c_void, places: &Places) {
     lua.new_table(0, 3);
     lua.push_value(places.scripts);
     lua.raw_set_field(library + 1, "__index");
-    sandbox::close(lua, library + 1);
+    sandbox::close(lua, library + 1, places.doors);
     lua.set_metatable(library);
     lua.push_value(library);
     lua.push_value(places.globals);

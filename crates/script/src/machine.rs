@@ -13,7 +13,7 @@ use resp::request::Span;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
-    BOOLEAN, ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
+    BOOLEAN, ErrorKind, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
 use crate::{Host, json, library, msgpack, sandbox};
@@ -274,9 +274,6 @@ impl Machine {
         let shared = unsafe { self.shared.as_mut() };
         (shared.host, shared.resp3, shared.ended) = (Some(host), false, None);
         (shared.json, shared.text_max) = (json::Settings::default(), text_max);
-        // Scripts may have replaced the environment of the main thread.
-        self.lua.raw_get_at(REGISTRY, shared.globals);
-        self.lua.replace(GLOBALS);
         self.lua.set_hook(Some(hook), HookEvery::Instructions(HOOK_INSTRUCTIONS));
         text_max
     }
@@ -458,9 +455,6 @@ fn push_words(lua: Lua, run: &Run<'_>, from: usize, to: usize) {
 
 /// Calls the script on top, within `run`.
 fn call_with_globals(lua: Lua, run: &Run<'_>) {
-    // The script may have replaced its own environment when it ran before.
-    lua.push_value(upvalue(2));
-    lua.set_environment(-2);
     for (name, from, to) in [(upvalue(3), 0, run.keys), (upvalue(4), run.keys, run.words)] {
         lua.push_value(name);
         push_words(lua, run, from, to);
@@ -501,22 +495,28 @@ pub(crate) fn is_bytecode(source: &[u8]) -> bool {
 
 pub(crate) const NO_BYTECODE: &CStr = c"compiled scripts are not accepted";
 
-/// What becomes of an error where it was raised: a table with its text and place.
+/// What becomes of an error where it was raised: a table of ours with its text and place. One that the
+/// script has made may be anybody's.
 unsafe extern "C-unwind" fn on_error(state: State) -> c_int {
     let lua = Lua(state);
-    if lua.kind(1) != TABLE {
-        let place = lua.top();
-        lua.new_table(0, 3);
+    lua.set_top(1);
+    lua.new_table(0, 4);
+    let table = lua.top();
+    if lua.kind(1) == TABLE {
+        for name in ["err", COUNTED] {
+            lua.raw_get_field(1, name);
+            lua.raw_set_field(table, name);
+        }
+    } else {
         lua.push_text("ERR ");
-        match lua.kind(place) {
-            STRING | NUMBER => lua.push_value(place),
-            BOOLEAN => lua.push_text(if lua.boolean(place) { "true" } else { "false" }),
-            _ => lua.push_bytes(lua.kind_name(place).to_bytes()),
+        match lua.kind(1) {
+            STRING | NUMBER => lua.push_value(1),
+            BOOLEAN => lua.push_text(if lua.boolean(1) { "true" } else { "false" }),
+            _ => lua.push_bytes(lua.kind_name(1).to_bytes()),
         }
         lua.concat(2);
-        lua.raw_set_field(place + 1, "err");
+        lua.raw_set_field(table, "err");
     }
-    let table = lua.top();
     // Of a native function's error, the place that called it is worth knowing.
     let place = lua.caller(1).filter(|place| !place.is_native).or_else(|| lua.caller(2));
     if let Some(place) = place {

@@ -19,6 +19,7 @@ pub(crate) fn build(lua: Lua, machine: *mut c_void) {
     // Doors lead to what they guard, by this table; every function that must know a door has it.
     lua.new_table(0, 16);
     let doors = lua.top();
+    make_lock(lua, doors);
     for name in REMOVED {
         lua.push_nil();
         lua.raw_set_field(globals, name);
@@ -61,7 +62,7 @@ fn shut(lua: Lua, (globals, doors): (c_int, c_int)) {
     lua.push_text("");
     lua.push_metatable(-1);
     let texts = lua.top();
-    push_locked(lua);
+    push_locked(lua, doors);
     lua.raw_set_field(texts, "__metatable");
     lua.set_top(texts - 2);
     refuse_missing(lua, globals);
@@ -90,7 +91,7 @@ pub(crate) fn push_door(lua: Lua, doors: c_int) {
     lua.new_table(0, 3);
     lua.push_value(guarded);
     lua.raw_set_field(guarded + 2, "__index");
-    close(lua, guarded + 2);
+    close(lua, guarded + 2, doors);
     lua.set_metatable(guarded + 1);
     lua.push_value(guarded + 1);
     lua.push_value(guarded);
@@ -98,15 +99,15 @@ pub(crate) fn push_door(lua: Lua, doors: c_int) {
 }
 
 /// Makes a metatable one of those that nobody changes and through which nobody writes.
-pub(crate) fn close(lua: Lua, metatable: c_int) {
+pub(crate) fn close(lua: Lua, metatable: c_int, doors: c_int) {
     lua.push_native(read_only, 0);
     lua.raw_set_field(metatable, "__newindex");
-    push_locked(lua);
+    push_locked(lua, doors);
     lua.raw_set_field(metatable, "__metatable");
 }
 
-/// Pushes what stands for a metatable that nobody may have: an empty table that cannot be changed.
-fn push_locked(lua: Lua) {
+/// Makes what stands for each metatable that nobody may have: an empty table, a door to itself.
+fn make_lock(lua: Lua, doors: c_int) {
     lua.new_table(0, 0);
     lua.new_table(0, 2);
     let metatable = lua.top();
@@ -115,6 +116,18 @@ fn push_locked(lua: Lua) {
     lua.push_bool(false);
     lua.raw_set_field(metatable, "__metatable");
     lua.set_metatable(metatable - 1);
+    lua.push_value(metatable - 1);
+    lua.push_value(metatable - 1);
+    lua.raw_set(doors);
+    lua.push_bool(true);
+    lua.insert(-2);
+    lua.raw_set(doors);
+}
+
+/// Pushes it: the doors have it at `true`, too.
+fn push_locked(lua: Lua, doors: c_int) {
+    lua.push_bool(true);
+    lua.raw_get(doors);
 }
 
 /// Puts functions of ours in place of Lua's. They know their machine, the doors, and what they replace.
@@ -144,7 +157,8 @@ const OWN_LIBRARIES: &[(NativeFunction, &str)] = &[
     (ffi::luaopen_math, "math"),
 ];
 
-const REMOVED: &[&str] = &["dofile", "loadfile", "print", "newproxy", "module", "require"];
+const REMOVED: &[&str] =
+    &["dofile", "loadfile", "print", "newproxy", "module", "require", "getfenv", "setfenv"];
 
 const LIBRARIES: &[&str] =
     &["string", "table", "math", "coroutine", "os", "cjson", "cmsgpack", "struct", "bit", "redis"];
