@@ -351,6 +351,12 @@ impl Lua {
         self.raise()
     }
 
+    /// Raises a text where the stack may be full: what is on it goes first.
+    pub(crate) fn fail_alone(self, text: &CStr) -> ! {
+        self.set_top(0);
+        self.fail(text)
+    }
+
     /// Pushes `user_script:1: ` of the function so many calls below, or nothing.
     pub(crate) fn push_place(self, level: c_int) {
         // SAFETY: as said above the block.

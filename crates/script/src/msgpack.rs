@@ -192,7 +192,7 @@ fn unpack_counted(lua: Lua, offset: i64, limit: i64) -> c_int {
     }
     let (left, count) = unpack_from(lua, offset as usize, limit);
     if !lua.has_room(1) {
-        lua.fail(TOO_MANY);
+        lua.fail_alone(TOO_MANY);
     }
     lua.push_number(if left == 0 { -1.0 } else { (len - left) as f64 });
     lua.insert(2);
@@ -252,8 +252,8 @@ pub(crate) struct Level {
 fn push_packed(lua: Lua, input: &mut Input<'_>, levels: &mut Vec<Level>) -> Result<(), Broken> {
     levels.clear();
     loop {
-        if !lua.has_room(3) {
-            lua.fail(TOO_MANY);
+        if !lua.has_room(5) {
+            lua.fail_alone(TOO_MANY);
         }
         match push_element(lua, input)? {
             Some(level) if level.left > 0 => {

@@ -298,7 +298,7 @@ unsafe extern "C-unwind" fn pcall(state: State) -> c_int {
     }
     // The results may have left no place.
     if !lua.has_room(1) {
-        lua.fail(c"too many results");
+        lua.fail_alone(TOO_MANY_RESULTS);
     }
     lua.push_bool(!failed);
     lua.insert(1);
@@ -318,10 +318,15 @@ unsafe extern "C-unwind" fn xpcall(state: State) -> c_int {
     lua.insert(1);
     let failed = lua.protected_call(0, ffi::LUA_MULTRET, 1).is_some();
     stop_if_ended(lua);
+    if !lua.has_room(1) {
+        lua.fail_alone(TOO_MANY_RESULTS);
+    }
     lua.push_bool(!failed);
     lua.replace(1);
     lua.top()
 }
+
+const TOO_MANY_RESULTS: &CStr = c"too many results";
 
 /// Nor does a coroutine hold up the end of a script.
 unsafe extern "C-unwind" fn resume(state: State) -> c_int {

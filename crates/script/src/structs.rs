@@ -187,8 +187,9 @@ unsafe extern "C-unwind" fn unpack(state: State) -> c_int {
     while let Some(item) = format.next(lua, at) {
         at += item.padding;
         need(lua, data, at, item.len);
-        if !lua.has_room(2) {
-            lua.fail(c"too many results");
+        // The value, the position after the last one, and an error's place and text.
+        if !lua.has_room(4) {
+            lua.fail_alone(c"too many results");
         }
         at += unpack_one(lua, &format, &item, (data, at), &mut results);
     }

@@ -343,6 +343,30 @@ fn the_collector_is_refused_nothing() {
     check(&["local t = {} for i = 1, 1e9 do t[i] = 'k' .. i end"]);
 }
 
+/// Results that fill the stack leave no place for what comes with them.
+#[test]
+fn results_that_fill_the_stack() {
+    let check = |source: &str| {
+        let mut machine = machine_of(32 << 20);
+        let setting = "local t = {} for i = 1, 9000 do t[i] = i end ";
+        let reply = run_with(&mut machine, &format!("{setting}{source}"), Protocol::Resp2, &[], 0);
+        let ends_well = reply == ":1\r\n" || reply == "$-1\r\n" || reply.contains("too many");
+        assert!(ends_well, "{source}: {reply}");
+        assert_eq!(run_with(&mut machine, "return 1", Protocol::Resp2, &[], 0), ":1\r\n", "{source}");
+    };
+    for count in [1, 2, 18, 19, 20, 21, 100, 7900, 7990, 7995, 7997, 7998, 7999, 8000] {
+        let results = format!("function() return unpack(t, 1, {count}) end");
+        check(&format!("local n = select('#', pcall({results})) return n == {count} + 1 or n == 2"));
+        check(&format!(
+            "local n = select('#', xpcall({results}, function(e) return e end)) return n == {count} + 1 or n == 2"
+        ));
+        check(&format!("return pcall(struct.unpack, ('b'):rep({count}), ('\\1'):rep({count})) and 1"));
+        check(&format!("return pcall(cmsgpack.unpack_one, ('\\1'):rep({count})) and 1"));
+        check(&format!("return pcall(cmsgpack.unpack_limit, ('\\1'):rep({count}), {count}) and 1"));
+        check(&format!("return pcall(cmsgpack.unpack, ('\\145'):rep({count}) .. '\\1') and 1"));
+    }
+}
+
 #[test]
 fn nothing_catches_the_end() {
     let mut machine = machine_of(0);
