@@ -13,7 +13,7 @@ use resp::request::Span;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
-    BOOLEAN, ErrorKind, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
+    BOOLEAN, ErrorKind, HookEvery, Lua, NIL, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
 use crate::{Host, json, library, msgpack, sandbox};
@@ -106,8 +106,9 @@ pub(crate) struct Shared {
     pub(crate) levels: Vec<msgpack::Level>,
     /// The library that is being loaded.
     pub(crate) loading: Option<Loading>,
-    /// The environment of scripts, in the registry.
+    /// The environment of scripts, in the registry, and the names of its KEYS and ARGV.
     globals: c_int,
+    word_names: [c_int; 2],
 }
 
 impl Shared {
@@ -287,7 +288,7 @@ impl Machine {
     /// `ran_out`: it failed for want of memory.
     pub(crate) fn end(&mut self, ran_out: bool) {
         self.lua.set_hook(None, HookEvery::Line);
-        self.lua.set_top(0);
+        self.drop_words();
         // SAFETY: as in `begin`.
         let shared = unsafe { self.shared.as_mut() };
         shared.host = None;
@@ -302,6 +303,26 @@ impl Machine {
         if ran_out || self.used() - self.live > garbage_max {
             self.collect();
         }
+    }
+
+    /// Takes KEYS and ARGV from the environment. Nothing new is stored: this cannot fail.
+    fn drop_words(&mut self) {
+        let lua = self.lua;
+        let Shared { globals, word_names, .. } = *self.shared_mut();
+        lua.set_top(0);
+        lua.raw_get_at(REGISTRY, globals);
+        for name in word_names {
+            lua.raw_get_at(REGISTRY, name);
+            lua.push_value(-1);
+            lua.raw_get(1);
+            if lua.kind(-1) != NIL {
+                lua.pop(1);
+                lua.push_nil();
+                lua.raw_set(1);
+            }
+            lua.set_top(1);
+        }
+        lua.set_top(0);
     }
 
     /// Makes a text of the error on top.
@@ -365,6 +386,7 @@ impl Shared {
             levels: Vec::new(),
             loading: None,
             globals: 0,
+            word_names: [0; 2],
         }
     }
 }
@@ -392,12 +414,15 @@ unsafe extern "C-unwind" fn set_up(state: State) -> c_int {
     lua.push_native(library::load, 5);
     entries.load = lua.keep();
     let globals = lua.keep();
+    let word_names = ["KEYS", "ARGV"].map(|name| {
+        lua.push_text(name);
+        lua.keep()
+    });
     // SAFETY: the machine is being made: nobody else has a reference.
-    unsafe { (**shared).globals = globals };
+    unsafe { ((**shared).globals, (**shared).word_names) = (globals, word_names) };
     lua.push_pointer(pointer);
     lua.raw_get_at(REGISTRY, globals);
-    lua.push_text("KEYS");
-    lua.push_text("ARGV");
+    word_names.iter().for_each(|&name| lua.raw_get_at(REGISTRY, name));
     lua.push_native(run, 4);
     entries.run = lua.keep();
     for (native, entry) in [
@@ -461,11 +486,6 @@ fn call_with_globals(lua: Lua, run: &Run<'_>) {
         lua.raw_set(upvalue(2));
     }
     lua.call(0, 1);
-    for name in [upvalue(3), upvalue(4)] {
-        lua.push_value(name);
-        lua.push_nil();
-        lua.raw_set(upvalue(2));
-    }
 }
 
 unsafe extern "C-unwind" fn compile(state: State) -> c_int {

@@ -367,6 +367,21 @@ fn results_that_fill_the_stack() {
     }
 }
 
+/// A script's keys and arguments go with it, also when it fails.
+#[test]
+fn words_do_not_outlive_a_script() {
+    let mut machine = machine_of(32 << 20);
+    let look = machine.compile(b"return {rawget(_G, 'KEYS') or 1, rawget(_G, 'ARGV') or 2}", c"@user_script");
+    let function = look.expect("it compiles");
+    for source in ["return 1", "error('x')", "local t = {} for i = 1, 1e9 do t[i] = {} end"] {
+        run_with(&mut machine, source, Protocol::Resp2, &["k1", "a1"], 1);
+        let run = Run { function, passing: Passing::Arguments, name: b"f0", keys: 0, words: 0, word: &|_| &[] };
+        let mut reply = Reply::new(Protocol::Resp2);
+        machine.run(&mut Echo::default(), &run, &mut reply).expect("it runs");
+        assert_eq!(reply.buf, b"*2\r\n:1\r\n:2\r\n", "{source}");
+    }
+}
+
 #[test]
 fn nothing_catches_the_end() {
     let mut machine = machine_of(0);
