@@ -140,18 +140,20 @@ fn collect_words(lua: Lua, machine: &mut Shared) -> Result<(), &'static [u8]> {
     }
     machine.input.clear();
     machine.spans.clear();
+    let len_max = machine.text_max.min(COMMAND_LEN_MAX);
     for index in 1..=count {
         let start = machine.input.len();
+        let is_text = lua.kind(index) == STRING;
+        if start + if is_text { lua.len(index) } else { 0 } > len_max {
+            return Err(b"ERR the command is too long");
+        }
         if lua.kind(index) == NUMBER {
             // Adding nothing takes the sign from zero.
             write_f64_shortest(&mut machine.input, lua.number(index) + 0.0);
-        } else if lua.kind(index) == STRING {
+        } else if is_text {
             machine.input.extend_from_slice(lua.bytes(index).unwrap_or_default());
         } else {
             return Err(b"ERR Lua redis lib command arguments must be strings or integers");
-        }
-        if machine.input.len() > machine.text_max.min(COMMAND_LEN_MAX) {
-            return Err(b"ERR the command is too long");
         }
         let len = machine.input.len() - start;
         machine.spans.push(Span { start: start as u32, len: len as u32 });

@@ -96,17 +96,18 @@ unsafe extern "C-unwind" fn encode(state: State) -> c_int {
     machine.json_frames.clear();
     encode_value(lua, machine);
     while let Some(&frame) = machine.json_frames.last() {
-        if machine.text.len() > machine.text_max {
-            lua.fail(c"not enough memory");
-        }
+        machine.make_room(lua, LEAF_LEN);
         match frame {
             Frame::Array { len, done } => encode_element(lua, machine, len, done),
             Frame::Object { done } => encode_pair(lua, machine, done),
         }
     }
-    lua.push_bytes(&machine.text);
+    machine.push_made(lua);
     1
 }
+
+/// Bytes of the longest leaf but texts, with what stands around it.
+const LEAF_LEN: usize = 64;
 
 fn encode_element(lua: Lua, machine: &mut Shared, len: c_int, done: c_int) {
     if done == len {
@@ -138,7 +139,7 @@ fn encode_pair(lua: Lua, machine: &mut Shared, done: usize) {
             encode_number(lua, machine, -2);
             machine.text.push(b'"');
         }
-        STRING => encode_text(&mut machine.text, lua.bytes(-2).unwrap_or_default()),
+        STRING => encode_text(lua, machine, lua.bytes(-2).unwrap_or_default()),
         _ => refuse(lua, -2, c"table key must be a number or string"),
     }
     machine.text.push(b':');
@@ -148,7 +149,7 @@ fn encode_pair(lua: Lua, machine: &mut Shared, done: usize) {
 /// Writes the leaf on top and takes it, or opens the table there.
 fn encode_value(lua: Lua, machine: &mut Shared) {
     match lua.kind(-1) {
-        STRING => encode_text(&mut machine.text, lua.bytes(-1).unwrap_or_default()),
+        STRING => encode_text(lua, machine, lua.bytes(-1).unwrap_or_default()),
         NUMBER => encode_number(lua, machine, -1),
         BOOLEAN => machine.text.extend_from_slice(if lua.boolean(-1) { b"true" } else { b"false" }),
         NIL => machine.text.extend_from_slice(b"null"),
@@ -191,8 +192,21 @@ fn array_len(lua: Lua, settings: &Settings) -> Option<c_int> {
     (!is_sparse).then_some(len)
 }
 
-fn encode_text(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
+fn encode_text(lua: Lua, machine: &mut Shared, text: &[u8]) {
+    machine.text.push(b'"');
+    for chunk in text.chunks(CHUNK_LEN) {
+        machine.make_room(lua, ESCAPE_LEN * chunk.len() + LEAF_LEN);
+        encode_chunk(&mut machine.text, chunk);
+    }
+    machine.text.push(b'"');
+}
+
+/// Bytes of a text that are written at once.
+const CHUNK_LEN: usize = 4096;
+/// Bytes that stand for one byte at most.
+const ESCAPE_LEN: usize = 6;
+
+fn encode_chunk(out: &mut Vec<u8>, text: &[u8]) {
     for &byte in text {
         let short = match byte {
             b'"' | b'\\' | b'/' => byte,
@@ -213,7 +227,6 @@ fn encode_text(out: &mut Vec<u8>, text: &[u8]) {
         };
         out.extend_from_slice(&[b'\\', short]);
     }
-    out.push(b'"');
 }
 
 fn encode_number(lua: Lua, machine: &mut Shared, place: c_int) {

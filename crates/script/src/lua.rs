@@ -351,6 +351,13 @@ impl Lua {
         self.raise()
     }
 
+    /// Raises what Lua says itself where memory is short.
+    pub(crate) fn fail_for_memory(self) -> ! {
+        self.set_top(0);
+        self.push_text("not enough memory");
+        self.raise()
+    }
+
     /// Raises a text where the stack may be full: what is on it goes first.
     pub(crate) fn fail_alone(self, text: &CStr) -> ! {
         self.set_top(0);

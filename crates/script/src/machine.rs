@@ -95,8 +95,11 @@ pub(crate) struct Shared {
     pub(crate) reply: Reply,
     /// A reply with parts by reference, in one piece.
     pub(crate) flat: Vec<u8>,
-    /// Texts and encodings in the making.
+    /// Texts and encodings in the making: who lets one grow without bound asks `make_room` first.
     pub(crate) text: Vec<u8>,
+    /// Bytes of the text that are counted as the machine's.
+    text_counted: usize,
+    meter: NonNull<Meter>,
     frames: Vec<Frame>,
     /// How long texts and encodings may become.
     pub(crate) text_max: usize,
@@ -116,6 +119,52 @@ impl Shared {
     pub(crate) fn host(&mut self) -> Option<&mut dyn Host> {
         // SAFETY: `Machine::run` sets it to a host that it borrows exclusively until it takes it away again.
         self.host.map(|mut host| unsafe { host.as_mut() })
+    }
+
+    /// Makes room for so many more bytes of text; raises an error if the machine may not have them.
+    #[inline]
+    pub(crate) fn make_room(&mut self, lua: Lua, len: usize) {
+        let wanted = self.text.len().saturating_add(len);
+        if wanted > self.text_counted.max(BUFFER_KEPT) && !self.count_text(wanted) {
+            self.drop_text();
+            lua.fail_for_memory();
+        }
+    }
+
+    /// Counts so many bytes of text, and more if there are: it grows by doubling.
+    fn count_text(&mut self, wanted: usize) -> bool {
+        if wanted > self.text_max.min(isize::MAX as usize) {
+            return false;
+        }
+        // SAFETY: a native function of ours runs, so Lua's allocator does not.
+        let meter = unsafe { self.meter.as_mut() };
+        let counted = self.text_counted;
+        let sizes = [wanted.max(2 * counted), wanted];
+        let Some(size) = sizes.into_iter().find(|size| meter.grow(size - counted)) else { return false };
+        self.text_counted = size;
+        self.text.try_reserve_exact(size - self.text.len()).is_ok()
+    }
+
+    /// Pushes the text that was made, and takes no more than it needs meanwhile.
+    pub(crate) fn push_made(&mut self, lua: Lua) {
+        let len = self.text.len().max(BUFFER_KEPT);
+        if self.text_counted > len {
+            self.text.shrink_to(len);
+            // SAFETY: as in `count_text`.
+            unsafe { self.meter.as_mut() }.shrink(self.text_counted - len);
+            self.text_counted = len;
+        }
+        lua.push_bytes(&self.text);
+        if self.text_counted > 0 {
+            self.drop_text();
+        }
+    }
+
+    fn drop_text(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(BUFFER_KEPT);
+        // SAFETY: as in `count_text`.
+        unsafe { self.meter.as_mut() }.shrink(std::mem::take(&mut self.text_counted));
     }
 }
 
@@ -166,7 +215,7 @@ impl Machine {
             drop(unsafe { Box::from_raw(meter.as_ptr()) });
             return None;
         }
-        let shared = leak(Shared::new(seed, Arc::clone(pool)));
+        let shared = leak(Shared::new(seed, meter, Arc::clone(pool)));
         let entries = Entries { load: 0, run: 0, compile: 0, collect: 0, explain: 0, on_error: 0 };
         Lua(state).set_panic(panic);
         let mut machine = Machine { lua: Lua(state), shared, meter, entries, live: 0 };
@@ -292,7 +341,8 @@ impl Machine {
         // SAFETY: as in `begin`.
         let shared = unsafe { self.shared.as_mut() };
         shared.host = None;
-        for buffer in [&mut shared.input, &mut shared.flat, &mut shared.text, &mut shared.reply.buf] {
+        shared.drop_text();
+        for buffer in [&mut shared.input, &mut shared.flat, &mut shared.reply.buf] {
             buffer.clear();
             buffer.shrink_to(BUFFER_KEPT);
         }
@@ -366,7 +416,7 @@ impl Drop for Machine {
 }
 
 impl Shared {
-    fn new(seed: u64, pool: Arc<Pool>) -> Shared {
+    fn new(seed: u64, meter: NonNull<Meter>, pool: Arc<Pool>) -> Shared {
         Shared {
             host: None,
             pool,
@@ -378,6 +428,8 @@ impl Shared {
             reply: Reply::new(Protocol::Resp2),
             flat: Vec::new(),
             text: Vec::new(),
+            text_counted: 0,
+            meter,
             frames: Vec::new(),
             text_max: usize::MAX,
             json: json::Settings::default(),

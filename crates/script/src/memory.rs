@@ -109,7 +109,8 @@ impl Meter {
         self.lenient = lenient;
     }
 
-    fn grow(&mut self, len: usize) -> bool {
+    /// Takes bytes of the pool; false: there are not so many.
+    pub(crate) fn grow(&mut self, len: usize) -> bool {
         let wanted = self.used + len;
         if wanted > self.granted && !self.lenient {
             let (limit, others) = (self.pool.limit(), self.pool.used() - self.used);
@@ -125,7 +126,7 @@ impl Meter {
         true
     }
 
-    fn shrink(&mut self, len: usize) {
+    pub(crate) fn shrink(&mut self, len: usize) {
         self.set_used(self.used - len);
         self.granted = self.granted.min(self.used + GRANT);
     }

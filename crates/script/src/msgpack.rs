@@ -38,15 +38,20 @@ unsafe extern "C-unwind" fn pack(state: State) -> c_int {
         lua.push_value(index);
         pack_value(lua, machine, 0);
     }
-    lua.push_bytes(&machine.text);
+    machine.push_made(lua);
     1
 }
 
+/// Bytes of a number, or of what stands before a value.
+const HEAD_LEN: usize = 9;
+
 /// Packs the value on top and takes it. It recurses `DEPTH_MAX` times at most.
 fn pack_value(lua: Lua, machine: &mut Shared, depth: usize) {
-    if !lua.has_room(5) || machine.text.len() > machine.text_max {
+    let len = if lua.kind(-1) == STRING { lua.len(-1) } else { 0 };
+    if !lua.has_room(5) {
         lua.fail(c"not enough memory to pack");
     }
+    machine.make_room(lua, len + HEAD_LEN);
     let out = &mut machine.text;
     match lua.kind(-1) {
         STRING => {

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use crate::lua::{Lua, NativeFunction, State};
+use crate::lua::{Lua, NativeFunction, STRING, State};
 use crate::machine::{Shared, push_function, shared};
 
 pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
@@ -133,9 +133,7 @@ unsafe extern "C-unwind" fn pack(state: State) -> c_int {
     machine.text.clear();
     let mut argument = 2;
     while let Some(item) = format.next(lua, machine.text.len()) {
-        if machine.text.len() + item.padding + item.len > machine.text_max {
-            lua.fail(c"not enough memory");
-        }
+        machine.make_room(lua, item.padding + item.len + 1);
         machine.text.resize(machine.text.len() + item.padding, 0);
         if item.code != b'x' {
             pack_one(lua, machine, &format, &item, argument);
@@ -144,11 +142,14 @@ unsafe extern "C-unwind" fn pack(state: State) -> c_int {
             machine.text.push(0);
         }
     }
-    lua.push_bytes(&machine.text);
+    machine.push_made(lua);
     1
 }
 
 fn pack_one(lua: Lua, machine: &mut Shared, format: &Format<'_>, item: &Item, argument: c_int) {
+    if item.len == 0 && lua.kind(argument) == STRING {
+        machine.make_room(lua, lua.len(argument) + 1);
+    }
     let out = &mut machine.text;
     match item.code {
         b'f' => format.append(out, &(lua.check_number(argument) as f32).to_be_bytes()),

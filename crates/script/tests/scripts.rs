@@ -382,6 +382,36 @@ fn words_do_not_outlive_a_script() {
     }
 }
 
+/// What is made outside of Lua counts as the machine's, before it grows.
+#[test]
+fn texts_in_the_making_count() {
+    let pool = Arc::new(Pool::new(1, 16 << 20));
+    let mut machine = Machine::new(&pool, 0, 7).expect("there is memory for a machine");
+    let s = "local s = string.rep('\\1', 4000000) ";
+    for source in [
+        "return #cjson.encode(s)",
+        "return #cmsgpack.pack(s, s, s)",
+        "return #struct.pack('c0c0c0', s, s, s)",
+        "return #struct.pack('sss', s, s, s)",
+        "return #string.rep(s, 3)",
+    ] {
+        let reply = run_with(&mut machine, &format!("{s}{source}"), Protocol::Resp2, &[], 0);
+        assert!(reply.starts_with("-ERR not enough memory"), "{source}: {reply}");
+        assert!(pool.used() < 1 << 20, "{source}: {}", pool.used());
+    }
+    for (source, expected) in [
+        ("return #cjson.encode(string.rep('x', 3000000))", ":3000002\r\n"),
+        ("return #cmsgpack.pack(s)", ":4000005\r\n"),
+        ("return #struct.pack('s', s)", ":4000001\r\n"),
+        ("return #string.rep(s, 1) + #string.rep('ab', 7) + #string.rep('abc', 1)", ":4000017\r\n"),
+        ("return string.rep('ab', 5)", "$10\r\nababababab\r\n"),
+        ("return {string.rep('ab', 0), string.rep('ab', -1), string.rep(12, 2)}", "*3\r\n$0\r\n\r\n$0\r\n\r\n$4\r\n1212\r\n"),
+        ("return #string.rep('', 2147483647) + #string.rep('x', 2^32 + 3)", ":3\r\n"),
+    ] {
+        assert_eq!(run_with(&mut machine, &format!("{s}{source}"), Protocol::Resp2, &[], 0), expected, "{source}");
+    }
+}
+
 #[test]
 fn nothing_catches_the_end() {
     let mut machine = machine_of(0);
