@@ -192,6 +192,7 @@ unsafe extern "C-unwind" fn error_reply(state: State) -> c_int {
     let text = given.strip_prefix(b"-").unwrap_or(given);
     let machine = shared(lua);
     machine.text.clear();
+    machine.make_room(lua, text.len() + 4);
     // Without a space the whole is the text, and the code the usual one.
     if !text.contains(&b' ') {
         machine.text.extend_from_slice(b"ERR ");
@@ -230,8 +231,9 @@ unsafe extern "C-unwind" fn log(state: State) -> c_int {
         lua.bytes(index);
     }
     let machine = shared(lua);
+    machine.text.clear();
+    machine.make_room(lua, (2..=count).map(|index| lua.len(index) + 1).sum());
     let mut message = std::mem::take(&mut machine.text);
-    message.clear();
     for index in 2..=count {
         if let Some(word) = lua.bytes(index) {
             if index > 2 {

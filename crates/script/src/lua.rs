@@ -438,6 +438,14 @@ impl Lua {
         }
     }
 
+    /// Pushes an own value of a native function.
+    pub(crate) fn push_value_of(self, function: c_int, index: c_int) {
+        // SAFETY: as said above the block.
+        unsafe {
+            ffi::lua_getupvalue(self.0, function, index);
+        }
+    }
+
     /// Opens one of Lua's own libraries.
     pub(crate) fn open(self, library: NativeFunction, name: &str) {
         self.push_native(library, 0);

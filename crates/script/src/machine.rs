@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     /// The script was told to end: no pcall holds it up any more.
     pub(crate) ended: Option<&'static str>,
+    /// How often coroutines were resumed since the host was last asked.
+    resumes: u32,
     pub(crate) resp3: bool,
     pub(crate) rng: Rng,
     /// The command that is being called.
@@ -119,6 +121,21 @@ impl Shared {
     pub(crate) fn host(&mut self) -> Option<&mut dyn Host> {
         // SAFETY: `Machine::run` sets it to a host that it borrows exclusively until it takes it away again.
         self.host.map(|mut host| unsafe { host.as_mut() })
+    }
+
+    /// Notes that a coroutine is resumed: each counts its own instructions, so the hook may never run.
+    pub(crate) fn note_resume(&mut self) {
+        self.resumes += 1;
+        if self.resumes >= RESUMES {
+            self.ask_for_end();
+        }
+    }
+
+    fn ask_for_end(&mut self) {
+        self.resumes = 0;
+        if self.ended.is_none() {
+            self.ended = self.host().and_then(|host| host.must_end());
+        }
     }
 
     /// Makes room for so many more bytes of text; raises an error if the machine may not have them.
@@ -421,6 +438,7 @@ impl Shared {
             host: None,
             pool,
             ended: None,
+            resumes: 0,
             resp3: false,
             rng: Rng::from_seed(seed),
             input: Vec::new(),
@@ -649,9 +667,7 @@ unsafe extern "C-unwind" fn hook(state: State, _: *mut ffi::lua_Debug) {
     lua.pop(1);
     // SAFETY: `set_up` has put the machine there, and no native function runs while Lua calls the hook.
     let shared = unsafe { &mut *pointer.cast::<Shared>() };
-    if shared.ended.is_none() {
-        shared.ended = shared.host().and_then(|host| host.must_end());
-    }
+    shared.ask_for_end();
     let Some(reason) = shared.ended else { return };
     lua.set_hook(Some(hook), HookEvery::Line);
     crate::to_lua::push_field(lua, "err", reason.as_bytes());
@@ -664,5 +680,7 @@ const REPLY_TOO_LONG: &[u8] = b"the script's reply is too long.";
 const REPLY_PER_MEMORY: usize = 4;
 /// Instructions between two looks at whether a script must end: about a millisecond.
 const HOOK_INSTRUCTIONS: c_int = 100_000;
+/// The same in coroutines that were resumed.
+const RESUMES: u32 = 16;
 /// Capacity that a buffer keeps after a script.
 const BUFFER_KEPT: usize = 64 * 1024;

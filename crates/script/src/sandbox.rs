@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_int, c_void};
 use mlua_sys as ffi;
 
 use crate::lua::{FUNCTION, GLOBALS, Lua, NIL, NativeFunction, STRING, State, TABLE, upvalue};
-use crate::machine::{NO_BYTECODE, is_bytecode, push_function, shared};
+use crate::machine::{NO_BYTECODE, Shared, is_bytecode, push_function, shared};
 use crate::{api, bits, json, library, msgpack, patterns, structs};
 
 /// Pushes the environment of scripts, and after it what the loading of libraries needs.
@@ -183,7 +183,7 @@ const REPLACED: &[(&str, Replaced)] = &[
         ],
     ),
     ("table", &[("insert", guarded_call), ("remove", guarded_call), ("sort", guarded_call)]),
-    ("coroutine", &[("resume", resume)]),
+    ("coroutine", &[("resume", resume), ("wrap", wrap)]),
     ("math", &[("random", random), ("randomseed", randomseed)]),
     (
         "string",
@@ -332,10 +332,42 @@ const TOO_MANY_RESULTS: &CStr = c"too many results";
 /// Nor does a coroutine hold up the end of a script.
 unsafe extern "C-unwind" fn resume(state: State) -> c_int {
     let lua = Lua(state);
+    shared(lua).note_resume();
+    stop_if_ended(lua);
     let function = lua.native(REPLACED_FUNCTION).expect("the replaced functions are native");
     // SAFETY: it finds its arguments as Lua would pass them.
     let results = unsafe { function(state) };
     stop_if_ended(lua);
+    results
+}
+
+/// What Lua's own returns finds its coroutine as its first own value: so does ours.
+unsafe extern "C-unwind" fn wrap(state: State) -> c_int {
+    let lua = Lua(state);
+    let function = lua.native(REPLACED_FUNCTION).expect("the replaced functions are native");
+    // SAFETY: it finds its arguments as Lua would pass them.
+    unsafe { function(state) };
+    let wrapped = lua.top();
+    lua.push_value_of(wrapped, 1);
+    lua.push_value(upvalue(1));
+    lua.push_value(wrapped);
+    lua.push_native(resume_wrapped, 3);
+    1
+}
+
+/// Its own values: the coroutine, the machine, and Lua's function.
+unsafe extern "C-unwind" fn resume_wrapped(state: State) -> c_int {
+    let lua = Lua(state);
+    let machine = lua.pointer(upvalue(2)).cast::<Shared>();
+    // SAFETY: as for `shared`.
+    unsafe { &mut *machine }.note_resume();
+    // SAFETY: the same.
+    raise_end(lua, unsafe { &*machine }.ended);
+    let function = lua.native(upvalue(3)).expect("what wrap returns is native");
+    // SAFETY: it finds its arguments and its own value as Lua would pass them.
+    let results = unsafe { function(state) };
+    // SAFETY: as for `shared`.
+    raise_end(lua, unsafe { &*machine }.ended);
     results
 }
 
@@ -353,7 +385,11 @@ unsafe extern "C-unwind" fn handle_error(state: State) -> c_int {
 
 /// A script that was told to end does not get to handle that.
 fn stop_if_ended(lua: Lua) {
-    if let Some(reason) = shared(lua).ended {
+    raise_end(lua, shared(lua).ended);
+}
+
+fn raise_end(lua: Lua, ended: Option<&'static str>) {
+    if let Some(reason) = ended {
         lua.set_top(0);
         crate::to_lua::push_field(lua, "err", reason.as_bytes());
         lua.raise();

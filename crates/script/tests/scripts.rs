@@ -414,7 +414,6 @@ fn texts_in_the_making_count() {
 
 #[test]
 fn nothing_catches_the_end() {
-    let mut machine = machine_of(0);
     let stubborn = [
         "while true do end",
         "while true do pcall(function() while true do end end) end",
@@ -422,6 +421,37 @@ fn nothing_catches_the_end() {
         "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
         "while true do coroutine.wrap(function() pcall(function() while true do end end) end)() end",
     ];
+    check_ends(&stubborn);
+}
+
+/// Each coroutine counts its own instructions: short ones never met the hook.
+#[test]
+fn coroutines_do_not_put_off_the_end() {
+    check_ends(&[
+        "for i = 1, 100 do coroutine.wrap(function() for i = 1, 45000 do end end)() end",
+        "for i = 1, 100 do coroutine.resume(coroutine.create(function() for i = 1, 45000 do end end)) end",
+        "for i = 1, 100 do pcall(coroutine.wrap(function() coroutine.wrap(function() end)() end)) end",
+        "local f = coroutine.wrap(function() while true do coroutine.yield() end end) \
+         for i = 1, 100 do pcall(f) end",
+    ]);
+    let cases = [
+        ("return coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end)(1)", ":2 "),
+        ("local f = coroutine.wrap(function(a) return coroutine.yield(a) * 2 end) f(1) return f(4)", ":8 "),
+        (
+            "local f = coroutine.wrap(function() error('x') end) return {pcall(f)}",
+            "*2 $-1 $16 user_script:1: x ",
+        ),
+        (
+            "local f = coroutine.wrap(function() error('x') end) return {pcall(function() f() end)}",
+            "*2 $-1 $31 user_script:1: user_script:1: x ",
+        ),
+        ("local f = coroutine.wrap(function() end) f() return {pcall(f)}", "*2 $-1 $28 cannot resume dead coroutine "),
+    ];
+    check_each(&cases, Protocol::Resp2);
+}
+
+fn check_ends(stubborn: &[&str]) {
+    let mut machine = machine_of(0);
     for source in stubborn {
         let mut host = Echo { end_after: Cell::new(Some(3)), ..Echo::default() };
         let reply = run_on(&mut machine, &mut host, source, Protocol::Resp2, &[], 0);
