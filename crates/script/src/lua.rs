@@ -331,6 +331,16 @@ impl Lua {
         }
     }
 
+    /// When the collector begins its next round, in percent of what is in use, and how much it does at a
+    /// step, in percent of a kilobyte. It only notes that: an allocator may call it.
+    pub(crate) fn set_pace(self, pause: c_int, step: c_int) {
+        // SAFETY: as said above the block.
+        unsafe {
+            ffi::lua_gc(self.0, ffi::LUA_GCSETPAUSE, pause);
+            ffi::lua_gc(self.0, ffi::LUA_GCSETSTEPMUL, step);
+        }
+    }
+
     /// One step of the collector; true at the end of a round.
     pub(crate) fn step_garbage(self, size: c_int) -> bool {
         // SAFETY: as said above the block.

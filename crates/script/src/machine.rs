@@ -235,6 +235,8 @@ impl Machine {
         let shared = leak(Shared::new(seed, meter, Arc::clone(pool)));
         let entries = Entries { load: 0, run: 0, compile: 0, collect: 0, explain: 0, on_error: 0 };
         Lua(state).set_panic(panic);
+        // SAFETY: Lua does not run, so nobody else has a reference.
+        unsafe { &mut *meter.as_ptr() }.attach(Lua(state));
         let mut machine = Machine { lua: Lua(state), shared, meter, entries, live: 0 };
         machine.set_up().then_some(machine)
     }

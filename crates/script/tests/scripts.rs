@@ -412,6 +412,24 @@ fn texts_in_the_making_count() {
     }
 }
 
+/// Lua waits for twice what it needs before it looks for garbage, and then takes its time.
+#[test]
+fn garbage_makes_room_before_the_limit() {
+    let scripts = [
+        "for i = 1, 50 do local t = {} for j = 1, 30000 do t[j] = {} end end",
+        "local s = string.rep('x', 1000000) for i = 1, 100 do local t = s .. i end",
+        "for i = 1, 100 do local t = string.rep('x', 1500000) .. i end",
+        "local t = {} for i = 1, 40000 do t[i] = {} end for i = 1, 100000 do local t = {i} end",
+    ];
+    for source in scripts {
+        let mut machine = machine_of(8 << 20);
+        assert_eq!(run_with(&mut machine, source, Protocol::Resp2, &[], 0), "$-1\r\n", "{source}");
+    }
+    let mut machine = machine_of(64 << 20);
+    let large = "return #string.rep('x', 25000000)";
+    assert_eq!(run_with(&mut machine, large, Protocol::Resp2, &[], 0), ":25000000\r\n");
+}
+
 #[test]
 fn nothing_catches_the_end() {
     let stubborn = [
