@@ -407,18 +407,32 @@ unsafe extern "C-unwind" fn load(state: State) -> c_int {
     let lua = Lua(state);
     lua.check_kind(1, FUNCTION);
     lua.set_top(2);
-    lua.push_text("");
+    lua.new_table(0, 0);
+    let mut count = 0;
     loop {
         lua.push_value(1);
         lua.call(0, 1);
         match lua.kind(-1) {
             NIL => break,
             STRING if lua.len(-1) == 0 => break,
-            STRING => lua.concat(2),
+            STRING => count += 1,
             _ => lua.fail(c"reader function must return a string"),
         }
+        lua.raw_set_at(3, count);
     }
-    lua.pop(1);
+    // Joined only now: the function may have used the machine's text itself.
+    let machine = shared(lua);
+    machine.text.clear();
+    for index in 1..=count {
+        lua.raw_get_at(3, index);
+        let piece = lua.bytes(-1).unwrap_or_default();
+        machine.make_room(lua, piece.len());
+        machine.text.extend_from_slice(piece);
+        lua.pop(1);
+    }
+    machine.push_made(lua);
+    lua.replace(3);
+    lua.set_top(3);
     if lua.kind(2) == NIL {
         lua.push_text("=(load)");
         lua.replace(2);

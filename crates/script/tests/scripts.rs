@@ -229,6 +229,12 @@ fn the_sandbox_is_shut() {
         ("return loadstring('\\27Lua')", "$-1 "),
         ("return loadstring('return 5')()", ":5 "),
         ("local n = 0 return load(function() n = n + 1 return ({'return ', '6'})[n] end)()", ":6 "),
+        (
+            "local function inner() local n = 0 return load(function() n = n + 1 return ({'return ', '6'})[n] end)() end \
+             local n = 0 return load(function() n = n + 1 cjson.encode('x') \
+             return ({'return ', inner() .. '', '7'})[n] end)()",
+            ":67 ",
+        ),
         ("return pcall(load, 'return 1')", "$-1 "),
         ("local n = 0 for k, v in pairs(redis) do n = n + 1 end return n > 10", ":1 "),
         ("local n = 0 for k, v in pairs({1, 2, a=3}) do n = n + 1 end return n", ":3 "),
