@@ -2,6 +2,8 @@
 //! host ends it. What a script leaves behind is undone before the next one runs.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::fmt;
+use std::io::Write;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -175,6 +177,28 @@ impl Shared {
         if self.text_counted > 0 {
             self.drop_text();
         }
+    }
+
+    /// Raises a text with values in it, with the place in the script before it.
+    pub(crate) fn fail(&mut self, lua: Lua, text: fmt::Arguments<'_>) -> ! {
+        self.write_text(text);
+        lua.push_place(1);
+        lua.push_bytes(&self.text);
+        lua.concat(2);
+        lua.raise()
+    }
+
+    /// Raises what is wrong with an argument.
+    pub(crate) fn fail_argument(&mut self, lua: Lua, index: c_int, text: fmt::Arguments<'_>) -> ! {
+        self.write_text(text);
+        self.text.push(0);
+        let text = CStr::from_bytes_until_nul(&self.text).expect("a zero byte ends it");
+        lua.fail_argument(index, text)
+    }
+
+    fn write_text(&mut self, text: fmt::Arguments<'_>) {
+        self.text.clear();
+        self.text.write_fmt(text).expect("memory takes it");
     }
 
     fn drop_text(&mut self) {

@@ -190,10 +190,13 @@ fn unpack_counted(lua: Lua, offset: i64, limit: i64) -> c_int {
     let len = lua.check_bytes(1).len();
     lua.set_top(1);
     if offset < 0 || limit < 0 {
-        lua.fail(c"Invalid request to unpack with a negative offset or limit.");
+        shared(lua).fail(
+            lua,
+            format_args!("Invalid request to unpack with offset of {offset} and limit of {len}."),
+        );
     }
     if offset as u64 > len as u64 {
-        lua.fail(c"Start offset greater than input length.");
+        shared(lua).fail(lua, format_args!("Start offset {offset} greater than input length {len}."));
     }
     let (left, count) = unpack_from(lua, offset as usize, limit);
     if !lua.has_room(1) {
@@ -298,11 +301,11 @@ fn push_element(lua: Lua, input: &mut Input<'_>) -> Result<Option<Level>, Broken
         0xa0..=0xbf => lua.push_bytes(input.take(usize::from(marker & 31))?),
         0xc0 => lua.push_nil(),
         0xc2 | 0xc3 => lua.push_bool(marker == 0xc3),
-        0xc4..=0xc6 => push_text(lua, input, 1 << (marker - 0xc4))?,
         0xd9..=0xdb => push_text(lua, input, 1 << (marker - 0xd9))?,
         0xca => lua.push_number(f64::from(f32::from_be_bytes(input.fixed()?))),
         0xcb => lua.push_number(f64::from_be_bytes(input.fixed()?)),
-        0xcc..=0xcf => lua.push_number(input.number(1 << (marker - 0xcc))? as f64),
+        // As C's `long`, also of eight bytes.
+        0xcc..=0xcf => lua.push_number(input.number(1 << (marker - 0xcc))? as i64 as f64),
         0xd0..=0xd3 => {
             let len = 1 << (marker - 0xd0);
             let unused = 64 - 8 * len as u32;

@@ -515,7 +515,10 @@ unsafe extern "C-unwind" fn collectgarbage(state: State) -> c_int {
             return 1;
         }
         b"stop" | b"restart" | b"setpause" | b"setstepmul" => {}
-        _ => lua.fail_argument(1, c"invalid option"),
+        option => {
+            let option = option.escape_ascii();
+            shared(lua).fail_argument(lua, 1, format_args!("invalid option '{option}'"));
+        }
     }
     lua.push_number(0.0);
     1

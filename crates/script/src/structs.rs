@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
+use crate::from_lua::to_integer;
 use crate::lua::{Lua, NativeFunction, STRING, State};
 use crate::machine::{Shared, push_function, shared};
 
@@ -22,6 +23,8 @@ struct Format<'a> {
     at: usize,
     big_endian: bool,
     align: usize,
+    /// Letters that mean nothing are no error: so `struct.size` takes it.
+    passes_unknown: bool,
 }
 
 /// One item of a format.
@@ -36,7 +39,7 @@ struct Item {
 impl<'a> Format<'a> {
     fn new(text: &'a [u8]) -> Format<'a> {
         let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-        Format { text: &text[..end], at: 0, big_endian: false, align: 1 }
+        Format { text: &text[..end], at: 0, big_endian: false, align: 1, passes_unknown: false }
     }
 
     /// The next item that stands for bytes, if it is to begin at `position`.
@@ -64,7 +67,7 @@ impl<'a> Format<'a> {
     fn integer_len(&mut self, lua: Lua) -> usize {
         let len = self.number(lua, 4);
         if len > INTEGER_LEN_MAX {
-            lua.fail(c"integral size is larger than limit of 32");
+            shared(lua).fail(lua, format_args!("integral size {len} is larger than limit of {INTEGER_LEN_MAX}"));
         }
         len
     }
@@ -77,11 +80,15 @@ impl<'a> Format<'a> {
             b'!' => {
                 let align = self.number(lua, ALIGN_DEFAULT);
                 if !align.is_power_of_two() {
-                    lua.fail(c"alignment is not a power of 2");
+                    shared(lua).fail(lua, format_args!("alignment {align} is not a power of 2"));
                 }
                 self.align = align;
             }
-            _ => lua.fail_argument(1, c"invalid format option"),
+            _ if self.passes_unknown => {}
+            _ => {
+                let option = code as char;
+                shared(lua).fail_argument(lua, 1, format_args!("invalid format option '{option}'"));
+            }
         }
     }
 
@@ -170,11 +177,21 @@ fn pack_one(lua: Lua, machine: &mut Shared, format: &Format<'_>, item: &Item, ar
 }
 
 fn pack_integer(value: f64, format: &Format<'_>, len: usize, out: &mut Vec<u8>) {
-    let bits = if value < 0.0 { value as i64 as u64 } else { value as u64 };
+    let bits = wrap(value);
     let mut bytes = [0; INTEGER_LEN_MAX];
     bytes[INTEGER_LEN_MAX - 8..].copy_from_slice(&bits.to_be_bytes());
     format.append(out, &bytes[INTEGER_LEN_MAX - len..]);
 }
+
+/// The low bits of a whole number; of one that has no place in 64 bits, those that C compilers leave.
+fn wrap(value: f64) -> u64 {
+    if value < 0.0 {
+        return to_integer(value) as u64;
+    }
+    if value < TWO_POW_63 { value as u64 } else { to_integer(value - TWO_POW_63) as u64 ^ 1 << 63 }
+}
+
+const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
 
 unsafe extern "C-unwind" fn unpack(state: State) -> c_int {
     let lua = Lua(state);
@@ -260,6 +277,7 @@ fn need(lua: Lua, data: &[u8], at: usize, len: usize) {
 unsafe extern "C-unwind" fn size(state: State) -> c_int {
     let lua = Lua(state);
     let mut format = Format::new(lua.check_bytes(1));
+    format.passes_unknown = true;
     let mut at = 0;
     while let Some(item) = format.next(lua, at) {
         match item.code {

@@ -588,6 +588,53 @@ fn json_is_that_of_cjson() {
 }
 
 #[test]
+fn odd_arguments_are_taken_as_redis_takes_them() {
+    let hex =
+        "local function hex(s) return (s:gsub('.', function(c) return ('%02x'):format(c:byte()) end)) end ";
+    let cases = [
+        ("return cjson.decode('[0x1p3]')[1]", ":8 "),
+        ("return cjson.decode('[1]\\0')[1]", ":1 "),
+        ("return cmsgpack.unpack('\\207\\255\\255\\255\\255\\255\\255\\255\\255')", ":-1 "),
+        ("return hex(struct.pack('iI', 1e300, 1/0))", "$16 0000000000000000 "),
+        ("return hex(struct.pack('lL', 2^63, 2^64))", "$32 00000000000000800000000000000000 "),
+        ("return hex(struct.pack('ll', -1e300, 2^63 + 2048))", "$32 00000000000000800008000000000080 "),
+        ("return hex(struct.pack('LL', -1, 2^64 - 2048))", "$32 ffffffffffffffff00f8ffffffffffff "),
+        ("return {bit.tobit(2^53 + 1), bit.tobit(2^52 + 3), bit.tobit(2^51 + 3)}", "*3 :0 :2 :2 "),
+        ("return {bit.tobit(-2^52 - 5), bit.tobit(1e300), bit.tobit(-1)}", "*3 :-20 :-2013235812 :-1 "),
+        ("return struct.size('ajb')", ":1 "),
+    ];
+    let mut machine = machine_of(0);
+    for (source, expected) in cases {
+        let reply = run_with(&mut machine, &format!("{hex}{source}"), Protocol::Resp2, &[], 0);
+        assert_eq!(reply.replace("\r\n", " "), expected, "{source}");
+    }
+    let texts = [
+        ("error(true)", "ERR true script: f0, on @user_script:1."),
+        ("return cmsgpack.unpack('\\196\\1x')", "Bad data format in input."),
+        ("return struct.pack('!3i', 1)", "alignment 3 is not a power of 2"),
+        ("return struct.pack('i33', 1)", "integral size 33 is larger than limit of 32"),
+        ("return struct.pack('a', 1)", "bad argument #1 to 'pack' (invalid format option 'a')"),
+        ("return cmsgpack.unpack_one('x', -1)", "Invalid request to unpack with offset of -1 and limit of 1."),
+        ("return cmsgpack.unpack_one('x', 100)", "Start offset 100 greater than input length 1."),
+        ("return cmsgpack.unpack_limit('x', -1)", "Invalid request to unpack with offset of 0 and limit of 1."),
+        (
+            "return cjson.encode_number_precision(20)",
+            "bad argument #1 to 'encode_number_precision' (expected integer between 1 and 14)",
+        ),
+        ("return cjson.encode_max_depth(0)", "(expected integer between 1 and 2147483647)"),
+        ("return cjson.encode_sparse_array('x')", "#1 to 'encode_sparse_array' (invalid option 'x')"),
+        ("return cjson.encode_invalid_numbers('x')", "(invalid option 'x')"),
+        ("return cjson.decode_max_depth(1, 2)", "#2 to 'decode_max_depth' (found too many arguments)"),
+        ("return cjson.encode_sparse_array(true, 1, 2, 3)", "#4 to 'encode_sparse_array' (found too many"),
+        ("return collectgarbage('x')", "bad argument #1 to 'collectgarbage' (invalid option 'x')"),
+    ];
+    for (source, expected) in texts {
+        let reply = run_with(&mut machine, source, Protocol::Resp2, &[], 0);
+        assert!(reply.starts_with("-ERR ") && reply.contains(expected), "{source}: {reply}");
+    }
+}
+
+#[test]
 fn other_libraries_are_those_of_redis() {
     let hex =
         "local function hex(s) return (s:gsub('.', function(c) return ('%02x'):format(c:byte()) end)) end ";
