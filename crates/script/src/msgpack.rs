@@ -190,10 +190,8 @@ fn unpack_counted(lua: Lua, offset: i64, limit: i64) -> c_int {
     let len = lua.check_bytes(1).len();
     lua.set_top(1);
     if offset < 0 || limit < 0 {
-        shared(lua).fail(
-            lua,
-            format_args!("Invalid request to unpack with offset of {offset} and limit of {len}."),
-        );
+        shared(lua)
+            .fail(lua, format_args!("Invalid request to unpack with offset of {offset} and limit of {len}."));
     }
     if offset as u64 > len as u64 {
         shared(lua).fail(lua, format_args!("Start offset {offset} greater than input length {len}."));

@@ -67,7 +67,8 @@ impl<'a> Format<'a> {
     fn integer_len(&mut self, lua: Lua) -> usize {
         let len = self.number(lua, 4);
         if len > INTEGER_LEN_MAX {
-            shared(lua).fail(lua, format_args!("integral size {len} is larger than limit of {INTEGER_LEN_MAX}"));
+            shared(lua)
+                .fail(lua, format_args!("integral size {len} is larger than limit of {INTEGER_LEN_MAX}"));
         }
         len
     }
