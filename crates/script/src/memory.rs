@@ -116,7 +116,8 @@ impl Meter {
         }
     }
 
-    /// Whether a machine has more garbage than the pool has room: `live` bytes were left when it was last collected.
+    /// Whether a machine has more garbage than the pool has room: `live` bytes were left when it was last
+    /// collected.
     pub(crate) fn is_short_with(&self, live: usize) -> bool {
         let garbage = self.used.saturating_sub(live);
         garbage > GRANT && (1..garbage).contains(&self.pool.room())
