@@ -351,7 +351,7 @@ fn the_longest_script_that_has_not_written_is_ended() {
         let running = Running::new(scripts.len());
         for (index, &(kind, wrote)) in scripts.iter().enumerate() {
             let worker = WorkerId(index as u16);
-            running.begin(worker, kind, false, 10 + index as u64);
+            running.begin(worker, kind, 10 + index as u64);
             running.set_busy(worker, || Details { name: Box::default(), command: OwnedArgv::default() });
             assert!(!wrote || running.begin_write(worker));
         }
