@@ -140,18 +140,20 @@ fn collect_words(lua: Lua, machine: &mut Shared) -> Result<(), &'static [u8]> {
     }
     machine.input.clear();
     machine.spans.clear();
+    let len_max = machine.text_max.min(COMMAND_LEN_MAX);
     for index in 1..=count {
         let start = machine.input.len();
+        let is_text = lua.kind(index) == STRING;
+        if start + if is_text { lua.len(index) } else { 0 } > len_max {
+            return Err(b"ERR the command is too long");
+        }
         if lua.kind(index) == NUMBER {
             // Adding nothing takes the sign from zero.
             write_f64_shortest(&mut machine.input, lua.number(index) + 0.0);
-        } else if lua.kind(index) == STRING {
+        } else if is_text {
             machine.input.extend_from_slice(lua.bytes(index).unwrap_or_default());
         } else {
             return Err(b"ERR Lua redis lib command arguments must be strings or integers");
-        }
-        if machine.input.len() > machine.text_max.min(COMMAND_LEN_MAX) {
-            return Err(b"ERR the command is too long");
         }
         let len = machine.input.len() - start;
         machine.spans.push(Span { start: start as u32, len: len as u32 });
@@ -190,6 +192,7 @@ unsafe extern "C-unwind" fn error_reply(state: State) -> c_int {
     let text = given.strip_prefix(b"-").unwrap_or(given);
     let machine = shared(lua);
     machine.text.clear();
+    machine.make_room(lua, text.len() + 4);
     // Without a space the whole is the text, and the code the usual one.
     if !text.contains(&b' ') {
         machine.text.extend_from_slice(b"ERR ");
@@ -228,8 +231,9 @@ unsafe extern "C-unwind" fn log(state: State) -> c_int {
         lua.bytes(index);
     }
     let machine = shared(lua);
+    machine.text.clear();
+    machine.make_room(lua, (2..=count).map(|index| lua.len(index) + 1).sum());
     let mut message = std::mem::take(&mut machine.text);
-    message.clear();
     for index in 2..=count {
         if let Some(word) = lua.bytes(index) {
             if index > 2 {

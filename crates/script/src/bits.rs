@@ -30,10 +30,12 @@ const FUNCTIONS: &[(&str, NativeFunction)] = &[
 
 /// An argument's low 32 bits; a fraction is rounded to the nearest even integer.
 fn argument(lua: Lua, index: c_int) -> u32 {
-    let value = lua.check_number(index).round_ties_even();
-    // What a double cannot tell apart has no low bits either.
-    value.rem_euclid(4_294_967_296.0) as u64 as u32
+    // The sum's lowest bit stands for 1: what is too large for that loses bits, as with Redis.
+    (lua.check_number(index) + LOW_BITS).to_bits() as u32
 }
+
+/// 2^52 + 2^51.
+const LOW_BITS: f64 = 6_755_399_441_055_744.0;
 
 fn push(lua: Lua, bits: u32) -> c_int {
     lua.push_number(f64::from(bits as i32));

@@ -2,7 +2,6 @@
 //! Neither way recurses.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::io::Write;
 
 use crate::lua::{BOOLEAN, Lua, NIL, NUMBER, NativeFunction, POINTER, STRING, State, TABLE};
 use crate::machine::{Shared, push_function, shared};
@@ -96,17 +95,18 @@ unsafe extern "C-unwind" fn encode(state: State) -> c_int {
     machine.json_frames.clear();
     encode_value(lua, machine);
     while let Some(&frame) = machine.json_frames.last() {
-        if machine.text.len() > machine.text_max {
-            lua.fail(c"not enough memory");
-        }
+        machine.make_room(lua, LEAF_LEN);
         match frame {
             Frame::Array { len, done } => encode_element(lua, machine, len, done),
             Frame::Object { done } => encode_pair(lua, machine, done),
         }
     }
-    lua.push_bytes(&machine.text);
+    machine.push_made(lua);
     1
 }
+
+/// Bytes of the longest leaf but texts, with what stands around it.
+const LEAF_LEN: usize = 64;
 
 fn encode_element(lua: Lua, machine: &mut Shared, len: c_int, done: c_int) {
     if done == len {
@@ -138,7 +138,7 @@ fn encode_pair(lua: Lua, machine: &mut Shared, done: usize) {
             encode_number(lua, machine, -2);
             machine.text.push(b'"');
         }
-        STRING => encode_text(&mut machine.text, lua.bytes(-2).unwrap_or_default()),
+        STRING => encode_text(lua, machine, lua.bytes(-2).unwrap_or_default()),
         _ => refuse(lua, -2, c"table key must be a number or string"),
     }
     machine.text.push(b':');
@@ -148,7 +148,7 @@ fn encode_pair(lua: Lua, machine: &mut Shared, done: usize) {
 /// Writes the leaf on top and takes it, or opens the table there.
 fn encode_value(lua: Lua, machine: &mut Shared) {
     match lua.kind(-1) {
-        STRING => encode_text(&mut machine.text, lua.bytes(-1).unwrap_or_default()),
+        STRING => encode_text(lua, machine, lua.bytes(-1).unwrap_or_default()),
         NUMBER => encode_number(lua, machine, -1),
         BOOLEAN => machine.text.extend_from_slice(if lua.boolean(-1) { b"true" } else { b"false" }),
         NIL => machine.text.extend_from_slice(b"null"),
@@ -162,9 +162,7 @@ fn encode_value(lua: Lua, machine: &mut Shared) {
 fn open_table(lua: Lua, machine: &mut Shared) {
     let depth = machine.json_frames.len() as i64 + 1;
     if depth > machine.json.encode_depth || !lua.has_room(6) {
-        machine.text.clear();
-        write!(machine.text, "Cannot serialise, excessive nesting ({depth})").expect("memory takes it");
-        raise_text(lua, machine);
+        machine.fail(lua, format_args!("Cannot serialise, excessive nesting ({depth})"));
     }
     match array_len(lua, &machine.json) {
         Some(len) if len > 0 => {
@@ -191,8 +189,21 @@ fn array_len(lua: Lua, settings: &Settings) -> Option<c_int> {
     (!is_sparse).then_some(len)
 }
 
-fn encode_text(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
+fn encode_text(lua: Lua, machine: &mut Shared, text: &[u8]) {
+    machine.text.push(b'"');
+    for chunk in text.chunks(CHUNK_LEN) {
+        machine.make_room(lua, ESCAPE_LEN * chunk.len() + LEAF_LEN);
+        encode_chunk(&mut machine.text, chunk);
+    }
+    machine.text.push(b'"');
+}
+
+/// Bytes of a text that are written at once.
+const CHUNK_LEN: usize = 4096;
+/// Bytes that stand for one byte at most.
+const ESCAPE_LEN: usize = 6;
+
+fn encode_chunk(out: &mut Vec<u8>, text: &[u8]) {
     for &byte in text {
         let short = match byte {
             b'"' | b'\\' | b'/' => byte,
@@ -213,7 +224,6 @@ fn encode_text(out: &mut Vec<u8>, text: &[u8]) {
         };
         out.extend_from_slice(&[b'\\', short]);
     }
-    out.push(b'"');
 }
 
 fn encode_number(lua: Lua, machine: &mut Shared, place: c_int) {
@@ -242,38 +252,47 @@ fn refuse(lua: Lua, place: c_int, reason: &CStr) -> ! {
     lua.raise()
 }
 
-/// Raises what the machine has prepared as a text.
-fn raise_text(lua: Lua, machine: &Shared) -> ! {
-    lua.push_place(1);
-    lua.push_bytes(&machine.text);
-    lua.concat(2);
-    lua.raise()
+/// Leaves the arguments of a setting: so many, nil where they are missing.
+fn take_arguments(lua: Lua, count: c_int) {
+    if lua.top() > count {
+        lua.fail_argument(count + 1, c"found too many arguments");
+    }
+    lua.set_top(count);
 }
 
-/// Takes an integer argument, if there is one, and pushes the setting as it is then.
-fn set_integer(lua: Lua, index: c_int, setting: &mut i64, (least, most): (i64, i64)) {
+/// Pushes a setting that is an integer, with what an argument makes of it.
+fn set_integer(lua: Lua, index: c_int, setting: Setting<i64>, (least, most): (i64, i64)) {
+    let machine = shared(lua);
     if lua.kind(index) > NIL {
         let value = lua.check_integer(index);
         if !(least..=most).contains(&value) {
-            lua.fail_argument(index, c"expected integer in its range");
+            machine.fail_argument(lua, index, format_args!("expected integer between {least} and {most}"));
         }
-        *setting = value;
+        *setting(&mut machine.json) = value;
     }
-    lua.push_number(*setting as f64);
+    lua.push_number(*setting(&mut machine.json) as f64);
 }
 
+/// One of the settings.
+type Setting<T> = fn(&mut Settings) -> &mut T;
+
 /// The same for a boolean, or `off` and `on` in words.
-fn set_bool(lua: Lua, index: c_int, setting: &mut bool) {
+fn set_bool(lua: Lua, index: c_int, setting: Setting<bool>) {
+    let machine = shared(lua);
     match lua.kind(index) {
         ..=NIL => {}
-        BOOLEAN => *setting = lua.boolean(index),
+        BOOLEAN => *setting(&mut machine.json) = lua.boolean(index),
         _ => match lua.check_bytes(index) {
-            b"on" => *setting = true,
-            b"off" => *setting = false,
-            _ => lua.fail_argument(index, c"invalid option"),
+            b"on" => *setting(&mut machine.json) = true,
+            b"off" => *setting(&mut machine.json) = false,
+            option => fail_option(lua, machine, index, option),
         },
     }
-    lua.push_bool(*setting);
+    lua.push_bool(*setting(&mut machine.json));
+}
+
+fn fail_option(lua: Lua, machine: &mut Shared, index: c_int, option: &[u8]) -> ! {
+    machine.fail_argument(lua, index, format_args!("invalid option '{}'", option.escape_ascii()))
 }
 
 /// As C's greatest int.
@@ -281,47 +300,47 @@ const INT_MAX: i64 = i32::MAX as i64;
 
 unsafe extern "C-unwind" fn encode_sparse_array(state: State) -> c_int {
     let lua = Lua(state);
-    let settings = &mut shared(lua).json;
-    lua.set_top(3);
-    set_bool(lua, 1, &mut settings.sparse_convert);
-    set_integer(lua, 2, &mut settings.sparse_ratio, (0, INT_MAX));
-    set_integer(lua, 3, &mut settings.sparse_safe, (0, INT_MAX));
+    take_arguments(lua, 3);
+    set_bool(lua, 1, |settings| &mut settings.sparse_convert);
+    set_integer(lua, 2, |settings| &mut settings.sparse_ratio, (0, INT_MAX));
+    set_integer(lua, 3, |settings| &mut settings.sparse_safe, (0, INT_MAX));
     3
 }
 
 unsafe extern "C-unwind" fn encode_max_depth(state: State) -> c_int {
     let lua = Lua(state);
-    lua.set_top(1);
-    set_integer(lua, 1, &mut shared(lua).json.encode_depth, (1, INT_MAX));
+    take_arguments(lua, 1);
+    set_integer(lua, 1, |settings| &mut settings.encode_depth, (1, INT_MAX));
     1
 }
 
 unsafe extern "C-unwind" fn decode_max_depth(state: State) -> c_int {
     let lua = Lua(state);
-    lua.set_top(1);
-    set_integer(lua, 1, &mut shared(lua).json.decode_depth, (1, INT_MAX));
+    take_arguments(lua, 1);
+    set_integer(lua, 1, |settings| &mut settings.decode_depth, (1, INT_MAX));
     1
 }
 
 unsafe extern "C-unwind" fn encode_number_precision(state: State) -> c_int {
     let lua = Lua(state);
-    lua.set_top(1);
-    set_integer(lua, 1, &mut shared(lua).json.precision, (1, 14));
+    take_arguments(lua, 1);
+    set_integer(lua, 1, |settings| &mut settings.precision, (1, 14));
     1
 }
 
 /// The buffer is always kept while a script runs; the setting is only remembered.
 unsafe extern "C-unwind" fn encode_keep_buffer(state: State) -> c_int {
     let lua = Lua(state);
-    lua.set_top(1);
-    set_bool(lua, 1, &mut shared(lua).json.keep_buffer);
+    take_arguments(lua, 1);
+    set_bool(lua, 1, |settings| &mut settings.keep_buffer);
     1
 }
 
 unsafe extern "C-unwind" fn encode_invalid_numbers(state: State) -> c_int {
     let lua = Lua(state);
-    let setting = &mut shared(lua).json.encode_invalid;
-    lua.set_top(1);
+    let machine = shared(lua);
+    take_arguments(lua, 1);
+    let setting = &mut machine.json.encode_invalid;
     match lua.kind(1) {
         ..=NIL => {}
         BOOLEAN => *setting = if lua.boolean(1) { Invalid::Kept } else { Invalid::Refused },
@@ -329,10 +348,10 @@ unsafe extern "C-unwind" fn encode_invalid_numbers(state: State) -> c_int {
             b"on" => *setting = Invalid::Kept,
             b"off" => *setting = Invalid::Refused,
             b"null" => *setting = Invalid::Null,
-            _ => lua.fail_argument(1, c"invalid option"),
+            option => fail_option(lua, machine, 1, option),
         },
     }
-    match *setting {
+    match machine.json.encode_invalid {
         Invalid::Null => lua.push_text("null"),
         other => lua.push_bool(other == Invalid::Kept),
     }
@@ -341,7 +360,7 @@ unsafe extern "C-unwind" fn encode_invalid_numbers(state: State) -> c_int {
 
 unsafe extern "C-unwind" fn decode_invalid_numbers(state: State) -> c_int {
     let lua = Lua(state);
-    lua.set_top(1);
-    set_bool(lua, 1, &mut shared(lua).json.decode_invalid);
+    take_arguments(lua, 1);
+    set_bool(lua, 1, |settings| &mut settings.decode_invalid);
     1
 }

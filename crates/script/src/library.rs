@@ -1,6 +1,7 @@
 //! Libraries of functions: source that registers its functions while it is loaded, and sees little else of
 //! the server meanwhile. What the functions' names mean to clients is the caller's business.
 
+use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
 
 use crate::lua::{ErrorKind, FUNCTION, Lua, NIL, STRING, State, TABLE, upvalue};
@@ -23,6 +24,7 @@ pub struct Registered {
 pub(crate) struct Loading {
     flags: &'static [&'static str],
     functions: Vec<Registered>,
+    names: HashSet<Vec<u8>>,
 }
 
 /// What passes through a protected call.
@@ -41,7 +43,7 @@ impl Machine {
         flags: &'static [&'static str],
     ) -> Result<Vec<Registered>, Vec<u8>> {
         self.begin(host);
-        self.shared_mut().loading = Some(Loading { flags, functions: Vec::new() });
+        self.shared_mut().loading = Some(Loading { flags, functions: Vec::new(), names: HashSet::new() });
         let mut frame = LoadFrame { source, error: None, ran_out: false };
         let entry = self.entries.load;
         if self.enter(entry, (&raw mut frame).cast(), 0).is_some() {
@@ -66,7 +68,7 @@ pub(crate) fn push_globals(lua: Lua, machine: *mut c_void, places: &Places) {
     lua.new_table(0, 3);
     lua.push_value(places.scripts);
     lua.raw_set_field(library + 1, "__index");
-    sandbox::close(lua, library + 1);
+    sandbox::close(lua, library + 1, places.doors);
     lua.set_metatable(library);
     lua.push_value(library);
     lua.push_value(places.globals);
@@ -178,14 +180,14 @@ unsafe extern "C-unwind" fn register_function(state: State) -> c_int {
             c"Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
         );
     }
-    let known = machine.loading.iter().flat_map(|loading| &loading.functions);
-    if known.into_iter().any(|function| function.name == name) {
+    if machine.loading.as_ref().is_some_and(|loading| loading.names.contains(name)) {
         api::fail(lua, c"Function already exists in the library");
     }
     lua.push_value(CALLBACK);
     let function = Function::of(lua.keep());
     let description = lua.bytes(DESCRIPTION).map(<[u8]>::to_vec);
     if let Some(loading) = &mut machine.loading {
+        loading.names.insert(name.to_vec());
         loading.functions.push(Registered { name: name.to_vec(), description, flags, function });
     }
     0

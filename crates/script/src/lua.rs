@@ -316,10 +316,28 @@ impl Lua {
         unsafe { ffi::luaL_unref(self.0, REGISTRY, kept) }
     }
 
+    /// What is called for an error outside of a protected call; it must not return.
+    pub(crate) fn set_panic(self, function: NativeFunction) {
+        // SAFETY: as said above the block.
+        unsafe {
+            ffi::lua_atpanic(self.0, function);
+        }
+    }
+
     pub(crate) fn collect_garbage(self) {
         // SAFETY: as said above the block.
         unsafe {
             ffi::lua_gc(self.0, ffi::LUA_GCCOLLECT, 0);
+        }
+    }
+
+    /// When the collector begins its next round, in percent of what is in use, and how much it does at a
+    /// step, in percent of a kilobyte. It only notes that: an allocator may call it.
+    pub(crate) fn set_pace(self, pause: c_int, step: c_int) {
+        // SAFETY: as said above the block.
+        unsafe {
+            ffi::lua_gc(self.0, ffi::LUA_GCSETPAUSE, pause);
+            ffi::lua_gc(self.0, ffi::LUA_GCSETSTEPMUL, step);
         }
     }
 
@@ -341,6 +359,19 @@ impl Lua {
         self.push_bytes(text.to_bytes());
         self.concat(2);
         self.raise()
+    }
+
+    /// Raises what Lua says itself where memory is short.
+    pub(crate) fn fail_for_memory(self) -> ! {
+        self.set_top(0);
+        self.push_text("not enough memory");
+        self.raise()
+    }
+
+    /// Raises a text where the stack may be full: what is on it goes first.
+    pub(crate) fn fail_alone(self, text: &CStr) -> ! {
+        self.set_top(0);
+        self.fail(text)
     }
 
     /// Pushes `user_script:1: ` of the function so many calls below, or nothing.
@@ -414,6 +445,14 @@ impl Lua {
         // SAFETY: as said above the block.
         unsafe {
             ffi::lua_sethook(self.0, hook, if hook.is_some() { mask } else { 0 }, count);
+        }
+    }
+
+    /// Pushes an own value of a native function.
+    pub(crate) fn push_value_of(self, function: c_int, index: c_int) {
+        // SAFETY: as said above the block.
+        unsafe {
+            ffi::lua_getupvalue(self.0, function, index);
         }
     }
 

@@ -2,6 +2,8 @@
 //! host ends it. What a script leaves behind is undone before the next one runs.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::fmt;
+use std::io::Write;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -13,8 +15,7 @@ use resp::request::Span;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
-    BOOLEAN, ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE,
-    upvalue,
+    BOOLEAN, ErrorKind, HookEvery, Lua, NIL, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
 use crate::{Host, json, library, msgpack, sandbox};
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     /// The script was told to end: no pcall holds it up any more.
     pub(crate) ended: Option<&'static str>,
+    /// How often coroutines were resumed since the host was last asked.
+    resumes: u32,
     pub(crate) resp3: bool,
     pub(crate) rng: Rng,
     /// The command that is being called.
@@ -96,8 +99,11 @@ pub(crate) struct Shared {
     pub(crate) reply: Reply,
     /// A reply with parts by reference, in one piece.
     pub(crate) flat: Vec<u8>,
-    /// Texts and encodings in the making.
+    /// Texts and encodings in the making: who lets one grow without bound asks `make_room` first.
     pub(crate) text: Vec<u8>,
+    /// Bytes of the text that are counted as the machine's.
+    text_counted: usize,
+    meter: NonNull<Meter>,
     frames: Vec<Frame>,
     /// How long texts and encodings may become.
     pub(crate) text_max: usize,
@@ -107,8 +113,9 @@ pub(crate) struct Shared {
     pub(crate) levels: Vec<msgpack::Level>,
     /// The library that is being loaded.
     pub(crate) loading: Option<Loading>,
-    /// The environment of scripts, in the registry.
+    /// The environment of scripts, in the registry, and the names of its KEYS and ARGV.
     globals: c_int,
+    word_names: [c_int; 2],
 }
 
 impl Shared {
@@ -116,6 +123,89 @@ impl Shared {
     pub(crate) fn host(&mut self) -> Option<&mut dyn Host> {
         // SAFETY: `Machine::run` sets it to a host that it borrows exclusively until it takes it away again.
         self.host.map(|mut host| unsafe { host.as_mut() })
+    }
+
+    /// Notes that a coroutine is resumed: each counts its own instructions, so the hook may never run.
+    pub(crate) fn note_resume(&mut self) {
+        self.resumes += 1;
+        if self.resumes >= RESUMES {
+            self.ask_for_end();
+        }
+    }
+
+    fn ask_for_end(&mut self) {
+        self.resumes = 0;
+        if self.ended.is_none() {
+            self.ended = self.host().and_then(|host| host.must_end());
+        }
+    }
+
+    /// Makes room for so many more bytes of text; raises an error if the machine may not have them.
+    #[inline]
+    pub(crate) fn make_room(&mut self, lua: Lua, len: usize) {
+        let wanted = self.text.len().saturating_add(len);
+        if wanted > self.text_counted.max(BUFFER_KEPT) && !self.count_text(wanted) {
+            self.drop_text();
+            lua.fail_for_memory();
+        }
+    }
+
+    /// Counts so many bytes of text, and more if there are: it grows by doubling.
+    fn count_text(&mut self, wanted: usize) -> bool {
+        if wanted > self.text_max.min(isize::MAX as usize) {
+            return false;
+        }
+        // SAFETY: a native function of ours runs, so Lua's allocator does not.
+        let meter = unsafe { self.meter.as_mut() };
+        let counted = self.text_counted;
+        let sizes = [wanted.max(2 * counted), wanted];
+        let Some(size) = sizes.into_iter().find(|size| meter.grow(size - counted)) else { return false };
+        self.text_counted = size;
+        self.text.try_reserve_exact(size - self.text.len()).is_ok()
+    }
+
+    /// Pushes the text that was made, and takes no more than it needs meanwhile.
+    pub(crate) fn push_made(&mut self, lua: Lua) {
+        let len = self.text.len().max(BUFFER_KEPT);
+        if self.text_counted > len {
+            self.text.shrink_to(len);
+            // SAFETY: as in `count_text`.
+            unsafe { self.meter.as_mut() }.shrink(self.text_counted - len);
+            self.text_counted = len;
+        }
+        lua.push_bytes(&self.text);
+        if self.text_counted > 0 {
+            self.drop_text();
+        }
+    }
+
+    /// Raises a text with values in it, with the place in the script before it.
+    pub(crate) fn fail(&mut self, lua: Lua, text: fmt::Arguments<'_>) -> ! {
+        self.write_text(text);
+        lua.push_place(1);
+        lua.push_bytes(&self.text);
+        lua.concat(2);
+        lua.raise()
+    }
+
+    /// Raises what is wrong with an argument.
+    pub(crate) fn fail_argument(&mut self, lua: Lua, index: c_int, text: fmt::Arguments<'_>) -> ! {
+        self.write_text(text);
+        self.text.push(0);
+        let text = CStr::from_bytes_until_nul(&self.text).expect("a zero byte ends it");
+        lua.fail_argument(index, text)
+    }
+
+    fn write_text(&mut self, text: fmt::Arguments<'_>) {
+        self.text.clear();
+        self.text.write_fmt(text).expect("memory takes it");
+    }
+
+    fn drop_text(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(BUFFER_KEPT);
+        // SAFETY: as in `count_text`.
+        unsafe { self.meter.as_mut() }.shrink(std::mem::take(&mut self.text_counted));
     }
 }
 
@@ -166,8 +256,11 @@ impl Machine {
             drop(unsafe { Box::from_raw(meter.as_ptr()) });
             return None;
         }
-        let shared = leak(Shared::new(seed, Arc::clone(pool)));
+        let shared = leak(Shared::new(seed, meter, Arc::clone(pool)));
         let entries = Entries { load: 0, run: 0, compile: 0, collect: 0, explain: 0, on_error: 0 };
+        Lua(state).set_panic(panic);
+        // SAFETY: Lua does not run, so nobody else has a reference.
+        unsafe { &mut *meter.as_ptr() }.attach(Lua(state));
         let mut machine = Machine { lua: Lua(state), shared, meter, entries, live: 0 };
         machine.set_up().then_some(machine)
     }
@@ -208,12 +301,29 @@ impl Machine {
         frame
     }
 
-    /// Collects all garbage. The collector may ask for memory itself: an error then leaves the rest of its
-    /// work for later.
+    /// Collects all garbage. Each collection halves buffers and tables of Lua's own that are too large.
     pub fn collect(&mut self) {
-        self.enter(self.entries.collect, ptr::null_mut(), 0);
+        loop {
+            let before = self.used();
+            self.collect_once();
+            self.live = self.used();
+            if self.live > before - before / 8 {
+                return;
+            }
+        }
+    }
+
+    fn collect_once(&mut self) {
+        self.meter_mut().set_lenient(true);
+        let error = self.enter(self.entries.collect, ptr::null_mut(), 0);
+        self.meter_mut().set_lenient(false);
         self.lua.set_top(0);
-        self.live = self.used();
+        assert!(error.is_none(), "the collector is refused nothing");
+    }
+
+    fn meter_mut(&mut self) -> &mut Meter {
+        // SAFETY: Lua does not run, so nobody else has a reference.
+        unsafe { self.meter.as_mut() }
     }
 
     /// Gives a compiled script back to the collector.
@@ -257,9 +367,6 @@ impl Machine {
         let shared = unsafe { self.shared.as_mut() };
         (shared.host, shared.resp3, shared.ended) = (Some(host), false, None);
         (shared.json, shared.text_max) = (json::Settings::default(), text_max);
-        // Scripts may have replaced the environment of the main thread.
-        self.lua.raw_get_at(REGISTRY, shared.globals);
-        self.lua.replace(GLOBALS);
         self.lua.set_hook(Some(hook), HookEvery::Instructions(HOOK_INSTRUCTIONS));
         text_max
     }
@@ -273,11 +380,12 @@ impl Machine {
     /// `ran_out`: it failed for want of memory.
     pub(crate) fn end(&mut self, ran_out: bool) {
         self.lua.set_hook(None, HookEvery::Line);
-        self.lua.set_top(0);
+        self.drop_words();
         // SAFETY: as in `begin`.
         let shared = unsafe { self.shared.as_mut() };
         shared.host = None;
-        for buffer in [&mut shared.input, &mut shared.flat, &mut shared.text, &mut shared.reply.buf] {
+        shared.drop_text();
+        for buffer in [&mut shared.input, &mut shared.flat, &mut shared.reply.buf] {
             buffer.clear();
             buffer.shrink_to(BUFFER_KEPT);
         }
@@ -288,6 +396,26 @@ impl Machine {
         if ran_out || self.used() - self.live > garbage_max {
             self.collect();
         }
+    }
+
+    /// Takes KEYS and ARGV from the environment. Nothing new is stored: this cannot fail.
+    fn drop_words(&mut self) {
+        let lua = self.lua;
+        let Shared { globals, word_names, .. } = *self.shared_mut();
+        lua.set_top(0);
+        lua.raw_get_at(REGISTRY, globals);
+        for name in word_names {
+            lua.raw_get_at(REGISTRY, name);
+            lua.push_value(-1);
+            lua.raw_get(1);
+            if lua.kind(-1) != NIL {
+                lua.pop(1);
+                lua.push_nil();
+                lua.raw_set(1);
+            }
+            lua.set_top(1);
+        }
+        lua.set_top(0);
     }
 
     /// Makes a text of the error on top.
@@ -331,11 +459,12 @@ impl Drop for Machine {
 }
 
 impl Shared {
-    fn new(seed: u64, pool: Arc<Pool>) -> Shared {
+    fn new(seed: u64, meter: NonNull<Meter>, pool: Arc<Pool>) -> Shared {
         Shared {
             host: None,
             pool,
             ended: None,
+            resumes: 0,
             resp3: false,
             rng: Rng::from_seed(seed),
             input: Vec::new(),
@@ -343,6 +472,8 @@ impl Shared {
             reply: Reply::new(Protocol::Resp2),
             flat: Vec::new(),
             text: Vec::new(),
+            text_counted: 0,
+            meter,
             frames: Vec::new(),
             text_max: usize::MAX,
             json: json::Settings::default(),
@@ -351,6 +482,7 @@ impl Shared {
             levels: Vec::new(),
             loading: None,
             globals: 0,
+            word_names: [0; 2],
         }
     }
 }
@@ -378,12 +510,15 @@ unsafe extern "C-unwind" fn set_up(state: State) -> c_int {
     lua.push_native(library::load, 5);
     entries.load = lua.keep();
     let globals = lua.keep();
+    let word_names = ["KEYS", "ARGV"].map(|name| {
+        lua.push_text(name);
+        lua.keep()
+    });
     // SAFETY: the machine is being made: nobody else has a reference.
-    unsafe { (**shared).globals = globals };
+    unsafe { ((**shared).globals, (**shared).word_names) = (globals, word_names) };
     lua.push_pointer(pointer);
     lua.raw_get_at(REGISTRY, globals);
-    lua.push_text("KEYS");
-    lua.push_text("ARGV");
+    word_names.iter().for_each(|&name| lua.raw_get_at(REGISTRY, name));
     lua.push_native(run, 4);
     entries.run = lua.keep();
     for (native, entry) in [
@@ -441,20 +576,12 @@ fn push_words(lua: Lua, run: &Run<'_>, from: usize, to: usize) {
 
 /// Calls the script on top, within `run`.
 fn call_with_globals(lua: Lua, run: &Run<'_>) {
-    // The script may have replaced its own environment when it ran before.
-    lua.push_value(upvalue(2));
-    lua.set_environment(-2);
     for (name, from, to) in [(upvalue(3), 0, run.keys), (upvalue(4), run.keys, run.words)] {
         lua.push_value(name);
         push_words(lua, run, from, to);
         lua.raw_set(upvalue(2));
     }
     lua.call(0, 1);
-    for name in [upvalue(3), upvalue(4)] {
-        lua.push_value(name);
-        lua.push_nil();
-        lua.raw_set(upvalue(2));
-    }
 }
 
 unsafe extern "C-unwind" fn compile(state: State) -> c_int {
@@ -484,22 +611,28 @@ pub(crate) fn is_bytecode(source: &[u8]) -> bool {
 
 pub(crate) const NO_BYTECODE: &CStr = c"compiled scripts are not accepted";
 
-/// What becomes of an error where it was raised: a table with its text and place.
+/// What becomes of an error where it was raised: a table of ours with its text and place. One that the
+/// script has made may be anybody's.
 unsafe extern "C-unwind" fn on_error(state: State) -> c_int {
     let lua = Lua(state);
-    if lua.kind(1) != TABLE {
-        let place = lua.top();
-        lua.new_table(0, 3);
+    lua.set_top(1);
+    lua.new_table(0, 4);
+    let table = lua.top();
+    if lua.kind(1) == TABLE {
+        for name in ["err", COUNTED] {
+            lua.raw_get_field(1, name);
+            lua.raw_set_field(table, name);
+        }
+    } else {
         lua.push_text("ERR ");
-        match lua.kind(place) {
-            STRING | NUMBER => lua.push_value(place),
-            BOOLEAN => lua.push_text(if lua.boolean(place) { "true" } else { "false" }),
-            _ => lua.push_bytes(lua.kind_name(place).to_bytes()),
+        match lua.kind(1) {
+            STRING | NUMBER => lua.push_value(1),
+            BOOLEAN => lua.push_text(if lua.boolean(1) { "true" } else { "false" }),
+            _ => lua.push_bytes(lua.kind_name(1).to_bytes()),
         }
         lua.concat(2);
-        lua.raw_set_field(place + 1, "err");
+        lua.raw_set_field(table, "err");
     }
-    let table = lua.top();
     // Of a native function's error, the place that called it is worth knowing.
     let place = lua.caller(1).filter(|place| !place.is_native).or_else(|| lua.caller(2));
     if let Some(place) = place {
@@ -537,6 +670,14 @@ unsafe extern "C-unwind" fn explain(state: State) -> c_int {
     0
 }
 
+/// An error that no protected call waits for: the machine is in no state to go on, nor is who called it.
+unsafe extern "C-unwind" fn panic(state: State) -> c_int {
+    let text = String::from_utf8_lossy(Lua(state).bytes(-1).unwrap_or_default());
+    // What is told of a panic is told; unwinding would pass through Lua.
+    let _ = std::panic::catch_unwind(|| panic!("Lua failed outside of a protected call: {text}"));
+    std::process::abort()
+}
+
 /// Where the registry has the machine for `hook`, which has no values of its own.
 fn hook_key() -> *mut c_void {
     static KEY: u8 = 0;
@@ -552,9 +693,7 @@ unsafe extern "C-unwind" fn hook(state: State, _: *mut ffi::lua_Debug) {
     lua.pop(1);
     // SAFETY: `set_up` has put the machine there, and no native function runs while Lua calls the hook.
     let shared = unsafe { &mut *pointer.cast::<Shared>() };
-    if shared.ended.is_none() {
-        shared.ended = shared.host().and_then(|host| host.must_end());
-    }
+    shared.ask_for_end();
     let Some(reason) = shared.ended else { return };
     lua.set_hook(Some(hook), HookEvery::Line);
     crate::to_lua::push_field(lua, "err", reason.as_bytes());
@@ -567,5 +706,7 @@ const REPLY_TOO_LONG: &[u8] = b"the script's reply is too long.";
 const REPLY_PER_MEMORY: usize = 4;
 /// Instructions between two looks at whether a script must end: about a millisecond.
 const HOOK_INSTRUCTIONS: c_int = 100_000;
+/// The same in coroutines that were resumed.
+const RESUMES: u32 = 16;
 /// Capacity that a buffer keeps after a script.
 const BUFFER_KEPT: usize = 64 * 1024;

@@ -2,10 +2,12 @@
 //! never depend on what Lua says of itself.
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::lua::Lua;
 
 /// What the machines of a process share.
 #[derive(Debug)]
@@ -70,7 +72,25 @@ pub(crate) struct Meter {
     used: usize,
     /// Up to here the pool need not be asked again.
     granted: usize,
+    /// Nothing is refused: the collector works, and takes a little to give back much.
+    lenient: bool,
+    /// The state whose collector it paces, and the pace.
+    lua: Option<Lua>,
+    pace: Pace,
 }
+
+/// How Lua's collector works: the arguments of `Lua::set_pace`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    pause: c_int,
+    step: c_int,
+}
+
+/// Lua's own.
+const PACE: Pace = Pace { pause: 200, step: 200 };
+/// The step where memory is short: ten bytes are looked at for each that is taken.
+const STEP_SHORT: usize = 1000;
+const STEP_MAX: usize = 1 << 28;
 
 /// How much a machine may grow before it looks at the others again.
 const GRANT: usize = 64 * 1024;
@@ -80,7 +100,7 @@ const GARBAGE_MAX: usize = 16 << 20;
 
 impl Meter {
     pub(crate) fn new(pool: Arc<Pool>, index: usize) -> Meter {
-        Meter { pool, index, used: 0, granted: 0 }
+        Meter { pool, index, used: 0, granted: 0, lenient: false, lua: None, pace: PACE }
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -111,9 +131,15 @@ impl Meter {
         garbage > GRANT && (1..garbage).contains(&self.pool.room())
     }
 
-    fn grow(&mut self, len: usize) -> bool {
+    /// While the collector works: Lua makes its tables smaller by making new ones.
+    pub(crate) fn set_lenient(&mut self, lenient: bool) {
+        self.lenient = lenient;
+    }
+
+    /// Takes bytes of the pool; false: there are not so many.
+    pub(crate) fn grow(&mut self, len: usize) -> bool {
         let wanted = self.used + len;
-        if wanted > self.granted {
+        if wanted > self.granted && !self.lenient {
             let (limit, others) = (self.pool.limit(), self.pool.used() - self.used);
             if limit != 0 && others + wanted > limit {
                 return false;
@@ -121,13 +147,32 @@ impl Meter {
             self.granted = wanted + GRANT;
             if limit != 0 {
                 self.granted = self.granted.min(limit.saturating_sub(others)).max(wanted);
+                self.keep_pace(len, wanted, limit - others - wanted);
             }
         }
         self.set_used(wanted);
         true
     }
 
-    fn shrink(&mut self, len: usize) {
+    /// Lua collects no garbage for the sake of a block that is refused, and on its own begins when there is
+    /// twice as much as it needs: where there is no room for that, when half of the room is used up. And one
+    /// step has to do for a block of any size.
+    fn keep_pace(&mut self, len: usize, used: usize, room: usize) {
+        let pause = (50 * room / used).clamp(2, 100);
+        let step = (len / 5).clamp(if pause < 100 { STEP_SHORT } else { PACE.step as usize }, STEP_MAX);
+        let pace = Pace { pause: 100 + pause as c_int, step: step as c_int };
+        if let Some(lua) = self.lua.filter(|_| pace != self.pace) {
+            lua.set_pace(pace.pause, pace.step);
+            self.pace = pace;
+        }
+    }
+
+    /// From now on it paces the collector of this state.
+    pub(crate) fn attach(&mut self, lua: Lua) {
+        self.lua = Some(lua);
+    }
+
+    pub(crate) fn shrink(&mut self, len: usize) {
         self.set_used(self.used - len);
         self.granted = self.granted.min(self.used + GRANT);
     }

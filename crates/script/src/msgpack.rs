@@ -38,15 +38,20 @@ unsafe extern "C-unwind" fn pack(state: State) -> c_int {
         lua.push_value(index);
         pack_value(lua, machine, 0);
     }
-    lua.push_bytes(&machine.text);
+    machine.push_made(lua);
     1
 }
 
+/// Bytes of a number, or of what stands before a value.
+const HEAD_LEN: usize = 9;
+
 /// Packs the value on top and takes it. It recurses `DEPTH_MAX` times at most.
 fn pack_value(lua: Lua, machine: &mut Shared, depth: usize) {
-    if !lua.has_room(5) || machine.text.len() > machine.text_max {
+    let len = if lua.kind(-1) == STRING { lua.len(-1) } else { 0 };
+    if !lua.has_room(5) {
         lua.fail(c"not enough memory to pack");
     }
+    machine.make_room(lua, len + HEAD_LEN);
     let out = &mut machine.text;
     match lua.kind(-1) {
         STRING => {
@@ -185,14 +190,15 @@ fn unpack_counted(lua: Lua, offset: i64, limit: i64) -> c_int {
     let len = lua.check_bytes(1).len();
     lua.set_top(1);
     if offset < 0 || limit < 0 {
-        lua.fail(c"Invalid request to unpack with a negative offset or limit.");
+        shared(lua)
+            .fail(lua, format_args!("Invalid request to unpack with offset of {offset} and limit of {len}."));
     }
     if offset as u64 > len as u64 {
-        lua.fail(c"Start offset greater than input length.");
+        shared(lua).fail(lua, format_args!("Start offset {offset} greater than input length {len}."));
     }
     let (left, count) = unpack_from(lua, offset as usize, limit);
     if !lua.has_room(1) {
-        lua.fail(TOO_MANY);
+        lua.fail_alone(TOO_MANY);
     }
     lua.push_number(if left == 0 { -1.0 } else { (len - left) as f64 });
     lua.insert(2);
@@ -252,8 +258,8 @@ pub(crate) struct Level {
 fn push_packed(lua: Lua, input: &mut Input<'_>, levels: &mut Vec<Level>) -> Result<(), Broken> {
     levels.clear();
     loop {
-        if !lua.has_room(3) {
-            lua.fail(TOO_MANY);
+        if !lua.has_room(5) {
+            lua.fail_alone(TOO_MANY);
         }
         match push_element(lua, input)? {
             Some(level) if level.left > 0 => {
@@ -293,11 +299,11 @@ fn push_element(lua: Lua, input: &mut Input<'_>) -> Result<Option<Level>, Broken
         0xa0..=0xbf => lua.push_bytes(input.take(usize::from(marker & 31))?),
         0xc0 => lua.push_nil(),
         0xc2 | 0xc3 => lua.push_bool(marker == 0xc3),
-        0xc4..=0xc6 => push_text(lua, input, 1 << (marker - 0xc4))?,
         0xd9..=0xdb => push_text(lua, input, 1 << (marker - 0xd9))?,
         0xca => lua.push_number(f64::from(f32::from_be_bytes(input.fixed()?))),
         0xcb => lua.push_number(f64::from_be_bytes(input.fixed()?)),
-        0xcc..=0xcf => lua.push_number(input.number(1 << (marker - 0xcc))? as f64),
+        // As C's `long`, also of eight bytes.
+        0xcc..=0xcf => lua.push_number(input.number(1 << (marker - 0xcc))? as i64 as f64),
         0xd0..=0xd3 => {
             let len = 1 << (marker - 0xd0);
             let unused = 64 - 8 * len as u32;

@@ -1,5 +1,6 @@
 //! A guard before Lua's pattern matching, which goes one call deeper for each item of a pattern that can
-//! match in more than one way.
+//! match in more than one way. It bounds the depth only: how long a pattern tries, and SCRIPT KILL waits for
+//! it meanwhile, is as with Redis.
 
 use std::ffi::c_int;
 

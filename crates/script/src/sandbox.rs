@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_int, c_void};
 use mlua_sys as ffi;
 
 use crate::lua::{FUNCTION, GLOBALS, Lua, NIL, NativeFunction, STRING, State, TABLE, upvalue};
-use crate::machine::{NO_BYTECODE, is_bytecode, push_function, shared};
+use crate::machine::{NO_BYTECODE, Shared, is_bytecode, push_function, shared};
 use crate::{api, bits, json, library, msgpack, patterns, structs};
 
 /// Pushes the environment of scripts, and after it what the loading of libraries needs.
@@ -19,6 +19,7 @@ pub(crate) fn build(lua: Lua, machine: *mut c_void) {
     // Doors lead to what they guard, by this table; every function that must know a door has it.
     lua.new_table(0, 16);
     let doors = lua.top();
+    make_lock(lua, doors);
     for name in REMOVED {
         lua.push_nil();
         lua.raw_set_field(globals, name);
@@ -61,7 +62,7 @@ fn shut(lua: Lua, (globals, doors): (c_int, c_int)) {
     lua.push_text("");
     lua.push_metatable(-1);
     let texts = lua.top();
-    push_locked(lua);
+    push_locked(lua, doors);
     lua.raw_set_field(texts, "__metatable");
     lua.set_top(texts - 2);
     refuse_missing(lua, globals);
@@ -90,7 +91,7 @@ pub(crate) fn push_door(lua: Lua, doors: c_int) {
     lua.new_table(0, 3);
     lua.push_value(guarded);
     lua.raw_set_field(guarded + 2, "__index");
-    close(lua, guarded + 2);
+    close(lua, guarded + 2, doors);
     lua.set_metatable(guarded + 1);
     lua.push_value(guarded + 1);
     lua.push_value(guarded);
@@ -98,15 +99,15 @@ pub(crate) fn push_door(lua: Lua, doors: c_int) {
 }
 
 /// Makes a metatable one of those that nobody changes and through which nobody writes.
-pub(crate) fn close(lua: Lua, metatable: c_int) {
+pub(crate) fn close(lua: Lua, metatable: c_int, doors: c_int) {
     lua.push_native(read_only, 0);
     lua.raw_set_field(metatable, "__newindex");
-    push_locked(lua);
+    push_locked(lua, doors);
     lua.raw_set_field(metatable, "__metatable");
 }
 
-/// Pushes what stands for a metatable that nobody may have: an empty table that cannot be changed.
-fn push_locked(lua: Lua) {
+/// Makes what stands for each metatable that nobody may have: an empty table, a door to itself.
+fn make_lock(lua: Lua, doors: c_int) {
     lua.new_table(0, 0);
     lua.new_table(0, 2);
     let metatable = lua.top();
@@ -115,6 +116,18 @@ fn push_locked(lua: Lua) {
     lua.push_bool(false);
     lua.raw_set_field(metatable, "__metatable");
     lua.set_metatable(metatable - 1);
+    lua.push_value(metatable - 1);
+    lua.push_value(metatable - 1);
+    lua.raw_set(doors);
+    lua.push_bool(true);
+    lua.insert(-2);
+    lua.raw_set(doors);
+}
+
+/// Pushes it: the doors have it at `true`, too.
+fn push_locked(lua: Lua, doors: c_int) {
+    lua.push_bool(true);
+    lua.raw_get(doors);
 }
 
 /// Puts functions of ours in place of Lua's. They know their machine, the doors, and what they replace.
@@ -144,7 +157,8 @@ const OWN_LIBRARIES: &[(NativeFunction, &str)] = &[
     (ffi::luaopen_math, "math"),
 ];
 
-const REMOVED: &[&str] = &["dofile", "loadfile", "print", "newproxy", "module", "require"];
+const REMOVED: &[&str] =
+    &["dofile", "loadfile", "print", "newproxy", "module", "require", "getfenv", "setfenv"];
 
 const LIBRARIES: &[&str] =
     &["string", "table", "math", "coroutine", "os", "cjson", "cmsgpack", "struct", "bit", "redis"];
@@ -169,7 +183,7 @@ const REPLACED: &[(&str, Replaced)] = &[
         ],
     ),
     ("table", &[("insert", guarded_call), ("remove", guarded_call), ("sort", guarded_call)]),
-    ("coroutine", &[("resume", resume)]),
+    ("coroutine", &[("resume", resume), ("wrap", wrap)]),
     ("math", &[("random", random), ("randomseed", randomseed)]),
     (
         "string",
@@ -178,6 +192,7 @@ const REPLACED: &[(&str, Replaced)] = &[
             ("match", patterns::guarded_pattern),
             ("gmatch", patterns::guarded_pattern),
             ("gsub", patterns::guarded_pattern),
+            ("rep", rep),
         ],
     ),
 ];
@@ -284,7 +299,7 @@ unsafe extern "C-unwind" fn pcall(state: State) -> c_int {
     }
     // The results may have left no place.
     if !lua.has_room(1) {
-        lua.fail(c"too many results");
+        lua.fail_alone(TOO_MANY_RESULTS);
     }
     lua.push_bool(!failed);
     lua.insert(1);
@@ -304,18 +319,55 @@ unsafe extern "C-unwind" fn xpcall(state: State) -> c_int {
     lua.insert(1);
     let failed = lua.protected_call(0, ffi::LUA_MULTRET, 1).is_some();
     stop_if_ended(lua);
+    if !lua.has_room(1) {
+        lua.fail_alone(TOO_MANY_RESULTS);
+    }
     lua.push_bool(!failed);
     lua.replace(1);
     lua.top()
 }
 
+const TOO_MANY_RESULTS: &CStr = c"too many results";
+
 /// Nor does a coroutine hold up the end of a script.
 unsafe extern "C-unwind" fn resume(state: State) -> c_int {
     let lua = Lua(state);
+    shared(lua).note_resume();
+    stop_if_ended(lua);
     let function = lua.native(REPLACED_FUNCTION).expect("the replaced functions are native");
     // SAFETY: it finds its arguments as Lua would pass them.
     let results = unsafe { function(state) };
     stop_if_ended(lua);
+    results
+}
+
+/// What Lua's own returns finds its coroutine as its first own value: so does ours.
+unsafe extern "C-unwind" fn wrap(state: State) -> c_int {
+    let lua = Lua(state);
+    let function = lua.native(REPLACED_FUNCTION).expect("the replaced functions are native");
+    // SAFETY: it finds its arguments as Lua would pass them.
+    unsafe { function(state) };
+    let wrapped = lua.top();
+    lua.push_value_of(wrapped, 1);
+    lua.push_value(upvalue(1));
+    lua.push_value(wrapped);
+    lua.push_native(resume_wrapped, 3);
+    1
+}
+
+/// Its own values: the coroutine, the machine, and Lua's function.
+unsafe extern "C-unwind" fn resume_wrapped(state: State) -> c_int {
+    let lua = Lua(state);
+    let machine = lua.pointer(upvalue(2)).cast::<Shared>();
+    // SAFETY: as for `shared`.
+    unsafe { &mut *machine }.note_resume();
+    // SAFETY: the same.
+    raise_end(lua, unsafe { &*machine }.ended);
+    let function = lua.native(upvalue(3)).expect("what wrap returns is native");
+    // SAFETY: it finds its arguments and its own value as Lua would pass them.
+    let results = unsafe { function(state) };
+    // SAFETY: as for `shared`.
+    raise_end(lua, unsafe { &*machine }.ended);
     results
 }
 
@@ -333,7 +385,11 @@ unsafe extern "C-unwind" fn handle_error(state: State) -> c_int {
 
 /// A script that was told to end does not get to handle that.
 fn stop_if_ended(lua: Lua) {
-    if let Some(reason) = shared(lua).ended {
+    raise_end(lua, shared(lua).ended);
+}
+
+fn raise_end(lua: Lua, ended: Option<&'static str>) {
+    if let Some(reason) = ended {
         lua.set_top(0);
         crate::to_lua::push_field(lua, "err", reason.as_bytes());
         lua.raise();
@@ -351,18 +407,32 @@ unsafe extern "C-unwind" fn load(state: State) -> c_int {
     let lua = Lua(state);
     lua.check_kind(1, FUNCTION);
     lua.set_top(2);
-    lua.push_text("");
+    lua.new_table(0, 0);
+    let mut count = 0;
     loop {
         lua.push_value(1);
         lua.call(0, 1);
         match lua.kind(-1) {
             NIL => break,
             STRING if lua.len(-1) == 0 => break,
-            STRING => lua.concat(2),
+            STRING => count += 1,
             _ => lua.fail(c"reader function must return a string"),
         }
+        lua.raw_set_at(3, count);
     }
-    lua.pop(1);
+    // Joined only now: the function may have used the machine's text itself.
+    let machine = shared(lua);
+    machine.text.clear();
+    for index in 1..=count {
+        lua.raw_get_at(3, index);
+        let piece = lua.bytes(-1).unwrap_or_default();
+        machine.make_room(lua, piece.len());
+        machine.text.extend_from_slice(piece);
+        lua.pop(1);
+    }
+    machine.push_made(lua);
+    lua.replace(3);
+    lua.set_top(3);
     if lua.kind(2) == NIL {
         lua.push_text("=(load)");
         lua.replace(2);
@@ -445,13 +515,34 @@ unsafe extern "C-unwind" fn collectgarbage(state: State) -> c_int {
             return 1;
         }
         b"stop" | b"restart" | b"setpause" | b"setstepmul" => {}
-        _ => lua.fail_argument(1, c"invalid option"),
+        option => {
+            let option = option.escape_ascii();
+            shared(lua).fail_argument(lua, 1, format_args!("invalid option '{option}'"));
+        }
     }
     lua.push_number(0.0);
     1
 }
 
 const GARBAGE_STEP_MAX: i64 = 1 << 20;
+
+/// Lua's own takes as long for many times nothing as for many times something, and more memory.
+unsafe extern "C-unwind" fn rep(state: State) -> c_int {
+    let lua = Lua(state);
+    let text = lua.check_bytes(1);
+    let count = usize::try_from(to_int(lua.check_integer(2))).unwrap_or(0);
+    let machine = shared(lua);
+    machine.text.clear();
+    let len = text.len().saturating_mul(count);
+    machine.make_room(lua, len);
+    if let [byte] = text {
+        machine.text.resize(len, *byte);
+    } else if len > 0 {
+        (0..count).for_each(|_| machine.text.extend_from_slice(text));
+    }
+    machine.push_made(lua);
+    1
+}
 
 unsafe extern "C-unwind" fn random(state: State) -> c_int {
     let lua = Lua(state);

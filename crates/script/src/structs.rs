@@ -2,7 +2,8 @@
 
 use std::ffi::{c_int, c_void};
 
-use crate::lua::{Lua, NativeFunction, State};
+use crate::from_lua::to_integer;
+use crate::lua::{Lua, NativeFunction, STRING, State};
 use crate::machine::{Shared, push_function, shared};
 
 pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
@@ -22,6 +23,8 @@ struct Format<'a> {
     at: usize,
     big_endian: bool,
     align: usize,
+    /// Letters that mean nothing are no error: so `struct.size` takes it.
+    passes_unknown: bool,
 }
 
 /// One item of a format.
@@ -36,7 +39,7 @@ struct Item {
 impl<'a> Format<'a> {
     fn new(text: &'a [u8]) -> Format<'a> {
         let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-        Format { text: &text[..end], at: 0, big_endian: false, align: 1 }
+        Format { text: &text[..end], at: 0, big_endian: false, align: 1, passes_unknown: false }
     }
 
     /// The next item that stands for bytes, if it is to begin at `position`.
@@ -64,7 +67,8 @@ impl<'a> Format<'a> {
     fn integer_len(&mut self, lua: Lua) -> usize {
         let len = self.number(lua, 4);
         if len > INTEGER_LEN_MAX {
-            lua.fail(c"integral size is larger than limit of 32");
+            shared(lua)
+                .fail(lua, format_args!("integral size {len} is larger than limit of {INTEGER_LEN_MAX}"));
         }
         len
     }
@@ -77,11 +81,15 @@ impl<'a> Format<'a> {
             b'!' => {
                 let align = self.number(lua, ALIGN_DEFAULT);
                 if !align.is_power_of_two() {
-                    lua.fail(c"alignment is not a power of 2");
+                    shared(lua).fail(lua, format_args!("alignment {align} is not a power of 2"));
                 }
                 self.align = align;
             }
-            _ => lua.fail_argument(1, c"invalid format option"),
+            _ if self.passes_unknown => {}
+            _ => {
+                let option = code as char;
+                shared(lua).fail_argument(lua, 1, format_args!("invalid format option '{option}'"));
+            }
         }
     }
 
@@ -133,9 +141,7 @@ unsafe extern "C-unwind" fn pack(state: State) -> c_int {
     machine.text.clear();
     let mut argument = 2;
     while let Some(item) = format.next(lua, machine.text.len()) {
-        if machine.text.len() + item.padding + item.len > machine.text_max {
-            lua.fail(c"not enough memory");
-        }
+        machine.make_room(lua, item.padding + item.len + 1);
         machine.text.resize(machine.text.len() + item.padding, 0);
         if item.code != b'x' {
             pack_one(lua, machine, &format, &item, argument);
@@ -144,11 +150,14 @@ unsafe extern "C-unwind" fn pack(state: State) -> c_int {
             machine.text.push(0);
         }
     }
-    lua.push_bytes(&machine.text);
+    machine.push_made(lua);
     1
 }
 
 fn pack_one(lua: Lua, machine: &mut Shared, format: &Format<'_>, item: &Item, argument: c_int) {
+    if item.len == 0 && lua.kind(argument) == STRING {
+        machine.make_room(lua, lua.len(argument) + 1);
+    }
     let out = &mut machine.text;
     match item.code {
         b'f' => format.append(out, &(lua.check_number(argument) as f32).to_be_bytes()),
@@ -169,11 +178,21 @@ fn pack_one(lua: Lua, machine: &mut Shared, format: &Format<'_>, item: &Item, ar
 }
 
 fn pack_integer(value: f64, format: &Format<'_>, len: usize, out: &mut Vec<u8>) {
-    let bits = if value < 0.0 { value as i64 as u64 } else { value as u64 };
+    let bits = wrap(value);
     let mut bytes = [0; INTEGER_LEN_MAX];
     bytes[INTEGER_LEN_MAX - 8..].copy_from_slice(&bits.to_be_bytes());
     format.append(out, &bytes[INTEGER_LEN_MAX - len..]);
 }
+
+/// The low bits of a whole number; of one that has no place in 64 bits, those that C compilers leave.
+fn wrap(value: f64) -> u64 {
+    if value < 0.0 {
+        return to_integer(value) as u64;
+    }
+    if value < TWO_POW_63 { value as u64 } else { to_integer(value - TWO_POW_63) as u64 ^ 1 << 63 }
+}
+
+const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
 
 unsafe extern "C-unwind" fn unpack(state: State) -> c_int {
     let lua = Lua(state);
@@ -187,8 +206,9 @@ unsafe extern "C-unwind" fn unpack(state: State) -> c_int {
     while let Some(item) = format.next(lua, at) {
         at += item.padding;
         need(lua, data, at, item.len);
-        if !lua.has_room(2) {
-            lua.fail(c"too many results");
+        // The value, the position after the last one, and an error's place and text.
+        if !lua.has_room(4) {
+            lua.fail_alone(c"too many results");
         }
         at += unpack_one(lua, &format, &item, (data, at), &mut results);
     }
@@ -258,6 +278,7 @@ fn need(lua: Lua, data: &[u8], at: usize, len: usize) {
 unsafe extern "C-unwind" fn size(state: State) -> c_int {
     let lua = Lua(state);
     let mut format = Format::new(lua.check_bytes(1));
+    format.passes_unknown = true;
     let mut at = 0;
     while let Some(item) = format.next(lua, at) {
         match item.code {

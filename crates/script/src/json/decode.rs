@@ -1,9 +1,8 @@
 //! Texts of JSON as Lua values.
 
 use std::ffi::c_int;
-use std::io::Write;
 
-use super::{number, raise_text};
+use super::number;
 use crate::lua::{Lua, State};
 use crate::machine::{Shared, shared};
 
@@ -157,11 +156,11 @@ impl Reader<'_> {
     fn open_table(&self, machine: &mut Shared) {
         let depth = machine.json_open.len() as i64 + 1;
         if depth > machine.json.decode_depth || !self.lua.has_room(6) {
-            machine.text.clear();
             let at = self.at;
-            write!(machine.text, "Found too many nested data structures ({depth}) at character {at}")
-                .expect("memory takes it");
-            raise_text(self.lua, machine);
+            machine.fail(
+                self.lua,
+                format_args!("Found too many nested data structures ({depth}) at character {at}"),
+            );
         }
         self.lua.new_table(0, 0);
     }
@@ -180,11 +179,8 @@ impl Reader<'_> {
     }
 
     fn fail(&self, machine: &mut Shared, expected: &str, found: Token) -> ! {
-        machine.text.clear();
         let (found, at) = (found.name(), self.token_at + 1);
-        write!(machine.text, "Expected {expected} but found {found} at character {at}")
-            .expect("memory takes it");
-        raise_text(self.lua, machine)
+        machine.fail(self.lua, format_args!("Expected {expected} but found {found} at character {at}"))
     }
 
     /// The character at a place so far ahead; zero past the end.
@@ -204,7 +200,7 @@ impl Reader<'_> {
             b']' => Token::ArrayEnd,
             b',' => Token::Comma,
             b':' => Token::Colon,
-            0 => return if self.at >= self.text.len() { Token::End } else { Token::Error("invalid token") },
+            0 => return Token::End,
             b'"' => return self.text_token(machine),
             _ => return self.word(&machine.json),
         };

@@ -50,13 +50,41 @@ fn read_word(text: &[u8]) -> Option<(f64, usize)> {
     words.iter().find(|(word, _)| starts(word)).map(|(word, value)| (*value, word.len()))
 }
 
+/// Digits, perhaps some after a point, and perhaps a power of two.
 fn read_hexadecimal(text: &[u8]) -> (f64, usize) {
-    let digits = text[2..].iter().take_while(|byte| byte.is_ascii_hexdigit());
-    let value = |byte: &u8| f64::from((*byte as char).to_digit(16).unwrap_or(0));
-    let (number, count) =
-        digits.fold((0.0, 0), |(number, count), byte| (number * 16.0 + value(byte), count + 1));
-    if count == 0 { (0.0, 1) } else { (number, 2 + count) }
+    let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let value = |number: f64, byte: &u8| number * 16.0 + f64::from((*byte as char).to_digit(16).unwrap_or(0));
+    let whole = digits(2);
+    let mut end = 2 + whole;
+    let mut number = text[2..end].iter().fold(0.0, value);
+    let mut fraction = 0;
+    if text.get(end) == Some(&b'.') {
+        fraction = digits(end + 1);
+        number = text[end + 1..end + 1 + fraction].iter().fold(number, value);
+        end += 1 + fraction;
+    }
+    if whole + fraction == 0 {
+        return (0.0, 1);
+    }
+    let mut power = -4 * i32::try_from(fraction).unwrap_or(i32::MAX / 4);
+    if matches!(text.get(end), Some(b'p' | b'P')) {
+        let sign = usize::from(matches!(text.get(end + 1), Some(b'-' | b'+')));
+        let rest = text.get(end + 1 + sign..).unwrap_or_default();
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
+        let exponent = digits.clone().fold(0_i32, |number, byte| {
+            number.saturating_mul(10).saturating_add(i32::from(byte - b'0')).min(POWER_MAX)
+        });
+        let count = digits.count();
+        if count > 0 {
+            power = power.saturating_add(if text[end + 1] == b'-' { -exponent } else { exponent });
+            end += 1 + sign + count;
+        }
+    }
+    (number * 2.0_f64.powi(power), end)
 }
+
+/// Beyond this a power of two makes everything infinite or nothing.
+const POWER_MAX: i32 = 100_000;
 
 fn read_decimal(text: &[u8]) -> Option<(f64, usize)> {
     let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -114,6 +142,12 @@ mod tests {
         check("-1.5e3]", -1500.0, 6);
         check("1e", 1.0, 1);
         check("0x1F ", 31.0, 4);
+        check("0x1p3,", 8.0, 5);
+        check("0x1.8", 1.5, 5);
+        check("0x.8p+1", 1.0, 7);
+        check("-0x2P-1", -1.0, 7);
+        check("0x1p", 1.0, 3);
+        check("0xp", 0.0, 1);
         check("-Infinity", f64::NEG_INFINITY, 9);
         assert_eq!(read(b"-"), None);
     }
