@@ -37,7 +37,7 @@ use batch::{Batch, Replies};
 use blocked::Deadline;
 use intake::Arena;
 use meanwhile::Meanwhile;
-pub use meanwhile::attend;
+pub use meanwhile::{attend, hear, say};
 
 /// What a worker is given.
 pub struct WorkerContext {
