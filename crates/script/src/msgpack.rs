@@ -188,7 +188,17 @@ fn unpack_counted(lua: Lua, offset: i64, limit: i64) -> c_int {
         lua.fail(c"Invalid request to unpack with a negative offset or limit.");
     }
     if offset as u64 > len as u64 {
-        lua.fail(c"Start offset greater than input length.");
+        lua.push_number(len as f64);
+        lua.push_text(".");
+        lua.concat(2);
+        let len = lua.bytes(-1).unwrap_or_default();
+        lua.push_place(1);
+        lua.push_text("Start offset ");
+        lua.push_number(offset as f64);
+        lua.push_text(" greater than input length ");
+        lua.push_bytes(len);
+        lua.concat(5);
+        lua.raise()
     }
     let (left, count) = unpack_from(lua, offset as usize, limit);
     if !lua.has_room(1) {

@@ -64,7 +64,7 @@ impl<'a> Format<'a> {
     fn integer_len(&mut self, lua: Lua) -> usize {
         let len = self.number(lua, 4);
         if len > INTEGER_LEN_MAX {
-            lua.fail(c"integral size is larger than limit of 32");
+            lua.fail_about("integral size ", len as f64, " is larger than limit of 32");
         }
         len
     }
@@ -81,7 +81,7 @@ impl<'a> Format<'a> {
                 }
                 self.align = align;
             }
-            _ => lua.fail_argument(1, c"invalid format option"),
+            _ => refuse_option(lua, code),
         }
     }
 
@@ -268,6 +268,17 @@ unsafe extern "C-unwind" fn size(state: State) -> c_int {
     }
     lua.push_number(at as f64);
     1
+}
+
+fn refuse_option(lua: Lua, code: u8) -> ! {
+    if !lua.has_room(3) {
+        lua.fail_argument(1, c"invalid format option");
+    }
+    lua.push_text("invalid format option '");
+    lua.push_bytes(&[code]);
+    lua.push_text("'");
+    lua.concat(3);
+    lua.fail_argument(1, lua.c_text(-1))
 }
 
 const INTEGER_LEN_MAX: usize = 32;
