@@ -68,7 +68,6 @@ fn scripts_run_commands() {
             "#!lua flags=no-writes\nreturn redis.call('set', 'k', 1)",
             "-ERR Write commands are not allowed from read-only scripts. script: ",
         ),
-        ("#!lua flags=\nreturn 1", ":1"),
         ("#!lua flags=nope\nreturn 1", "-ERR Unexpected flag in script shebang: nope"),
         ("#!lua name=x\nreturn 1", "-ERR Unknown lua shebang option: name=x"),
         ("#!python\nreturn 1", "-ERR Unexpected engine in script shebang: #!python"),
