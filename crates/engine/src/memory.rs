@@ -130,9 +130,7 @@ impl Memory {
     /// Whether a request that has allocated so many bytes, which are not reported yet, has used up what there
     /// was: eviction makes room for little ones only after they ran.
     pub fn is_outgrown_by(&self, grown: i64) -> bool {
-        self.is_limited()
-            && grown > (self.limit() / OWN_PART) as i64
-            && self.excess_with(grown) > 0
+        self.is_limited() && grown > (self.limit() / OWN_PART) as i64 && self.excess_with(grown) > 0
     }
 
     /// Whether so many bytes are no more than everything may be together.

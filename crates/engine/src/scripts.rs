@@ -343,7 +343,8 @@ impl ScriptSeat {
         script.touch(wanted == Wanted::Again);
         let (function, bytes) = self.compile(engine, &script, worker)?;
         let script = engine.scripts.remember(script, limit);
-        Ok(self.file(Compiled { script, function, text_hash: hash, bytes, used: false }, &engine.scripts.pool))
+        Ok(self
+            .file(Compiled { script, function, text_hash: hash, bytes, used: false }, &engine.scripts.pool))
     }
 
     /// The script of a name; nothing if the server does not know it.

@@ -56,7 +56,8 @@ fn a_script_does_not_outgrow_memory() {
         let mut test = TestEngine::with_config(|config| config.maxmemory_policy = policy);
         test.collect_effects();
         let (allocated, limit) = (alloc::stats().allocated, 30 << 20);
-        let look = Look { allocated, resident: allocated, limit: (allocated + limit) as u64, ..Look::default() };
+        let look =
+            Look { allocated, resident: allocated, limit: (allocated + limit) as u64, ..Look::default() };
         test.engine.memory.refresh(look, 0);
         let before = alloc::thread_balance();
         let reply = show(&test.run_words(&["EVAL", source, "0", &value]));

@@ -74,8 +74,14 @@ fn scripts_run_commands() {
         ("#!lua", "-ERR Invalid script shebang"),
         ("#!lua 'flags=no-writes\nreturn 1", "-ERR Invalid engine in script shebang"),
         ("#!lua flags=no-writes,\nreturn 1", "-ERR Unexpected flag in script shebang: "),
-        ("#!lua \"flags=no-writes\"\nreturn redis.call('set', 'k', 1)", "-ERR Write commands are not allowed"),
-        ("#!lua flags=\"no-writes\"\nreturn redis.call('set', 'k', 1)", "-ERR Write commands are not allowed"),
+        (
+            "#!lua \"flags=no-writes\"\nreturn redis.call('set', 'k', 1)",
+            "-ERR Write commands are not allowed",
+        ),
+        (
+            "#!lua flags=\"no-writes\"\nreturn redis.call('set', 'k', 1)",
+            "-ERR Write commands are not allowed",
+        ),
         (
             "return (",
             "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'",
@@ -135,7 +141,9 @@ fn a_scripts_effects_are_one_transaction() {
 fn expiries_are_logged_whatever_a_script_wants() {
     let mut test = TestEngine::new();
     test.collect_effects();
-    for muted in ["redis.call('get', KEYS[1])", "redis.call('set', KEYS[1], 5)", "redis.call('spop', KEYS[1])"] {
+    for muted in
+        ["redis.call('get', KEYS[1])", "redis.call('set', KEYS[1], 5)", "redis.call('spop', KEYS[1])"]
+    {
         test.run("SET k 10 PX 100");
         test.advance_ms(200);
         test.take_effects();

@@ -14,7 +14,8 @@ use crate::debugger::Debugger;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
-    BOOLEAN, ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
+    BOOLEAN, ErrorKind, GLOBALS, HookEvery, Lua, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE,
+    upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
 use crate::{Host, debugger, json, library, msgpack, sandbox};

@@ -237,7 +237,9 @@ fn restore(ctx: &mut Ctx) -> CmdResult {
         })
     })?;
     let functions = &ctx.engine.functions;
-    functions.restore(ctx.engine, &codes, policy, load_time(ctx)).map_err(|refusal| not_loaded(ctx, refusal))?;
+    functions
+        .restore(ctx.engine, &codes, policy, load_time(ctx))
+        .map_err(|refusal| not_loaded(ctx, refusal))?;
     changed(ctx);
     ctx.reply.ok();
     Ok(())
