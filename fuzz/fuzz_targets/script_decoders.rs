@@ -34,6 +34,12 @@ impl Host for Nothing {
     fn clock_s(&mut self) -> f64 {
         0.0
     }
+
+    fn say(&mut self, _: &[u8]) {}
+
+    fn hear(&mut self, _: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// Of a hundred thousand instructions each.
@@ -65,7 +71,15 @@ fuzz_target!(|data: &[u8]| {
         let (machine, functions) = machine.get_or_insert_with(set_up);
         let function = functions[usize::from(first) % functions.len()];
         let word = |_: usize| input;
-        let run = Run { function, passing: Passing::Globals, name: b"f", keys: 0, words: 1, word: &word };
+        let run = Run {
+            function,
+            passing: Passing::Globals,
+            name: b"f",
+            keys: 0,
+            words: 1,
+            word: &word,
+            debugged: None,
+        };
         let mut reply = Reply::new(Protocol::Resp3);
         let _ = machine.run(&mut Nothing { looks: 0 }, &run, &mut reply);
         assert!(machine.used() <= MEMORY, "{}", machine.used());

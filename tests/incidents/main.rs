@@ -6,6 +6,7 @@ mod beyond_memory;
 mod copy_on_write;
 mod failed_save;
 mod no_room_to_fork;
+mod script_floods;
 mod swelling;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -37,7 +37,9 @@ pub fn python() -> Option<PathBuf> {
 /// The folder that has the Node clients.
 pub fn node_modules() -> Option<PathBuf> {
     let modules = root().join(".clients/node/node_modules");
-    (find_program("node").is_some() && modules.join("ioredis").is_dir()).then_some(modules)
+    let names = NODE_CLIENTS.iter().map(|client| client.split('@').next().unwrap_or(client));
+    let are_there = names.map(|name| modules.join(name)).all(|folder| folder.is_dir());
+    (find_program("node").is_some() && are_there).then_some(modules)
 }
 
 /// Runs peers/install for these parts.
@@ -130,7 +132,7 @@ fn install_node_clients() -> Result<(), String> {
 
 const LIMIT: Duration = Duration::from_secs(600);
 const PYTHON_CLIENTS: &[&str] = &["redis>=5,<9"];
-const NODE_CLIENTS: &[&str] = &["ioredis@5"];
+const NODE_CLIENTS: &[&str] = &["ioredis@5", "bullmq@6", "redlock@4"];
 
 const NEEDS: &[Need] = &[
     Need {
@@ -165,7 +167,7 @@ const NEEDS: &[Need] = &[
         install: install_python_clients,
     },
     Need {
-        what: "ioredis",
+        what: "ioredis, bullmq and redlock",
         lost: "tests/clients/*.js",
         present: || node_modules().is_some(),
         install: install_node_clients,

@@ -350,6 +350,12 @@ impl Host for LoadHost<'_> {
     fn clock_s(&mut self) -> f64 {
         self.engine.host.monotonic_ns() as f64 / 1e9
     }
+
+    fn say(&mut self, _: &[u8]) {}
+
+    fn hear(&mut self, _: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// The name in a library's first line.

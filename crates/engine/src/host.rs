@@ -90,6 +90,15 @@ pub enum SaveStarted {
     Scheduled,
 }
 
+/// What came of waiting for a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    Bytes,
+    Nothing,
+    /// Nothing will come any more.
+    End,
+}
+
 /// Why a save did not start or did not succeed; the text of the reply.
 pub type SaveRefused = &'static str;
 /// A script has been running for too long: the reply says so in the words for that script.
@@ -241,6 +250,10 @@ pub trait Host: Send + Sync {
     fn monotonic_ns(&self) -> u64;
     /// A script has been running for long: its worker, which calls this, hears its other clients.
     fn attend(&self);
+    /// Shows bytes to the client whose script this worker debugs, behind all replies that it has to get.
+    fn say(&self, shown: &[u8]);
+    /// Waits a moment for bytes of that client, and adds what has come.
+    fn hear(&self, input: &mut Vec<u8>) -> Heard;
     /// Blocks the calling worker (DEBUG SLEEP).
     fn sleep_us(&self, us: u64);
     /// Ends the process as a crash would (DEBUG SEGFAULT, PANIC) or starts it again (DEBUG RESTART).

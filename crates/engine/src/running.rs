@@ -29,6 +29,14 @@ impl ScriptKind {
         }
     }
 
+    /// What the script ends with.
+    pub const fn killed(self) -> &'static str {
+        match self {
+            ScriptKind::Eval => "ERR Script killed by user with SCRIPT KILL...",
+            ScriptKind::Function => "ERR Script killed by user with FUNCTION KILL...",
+        }
+    }
+
     pub const fn kill_command(self) -> &'static str {
         match self {
             ScriptKind::Eval => "SCRIPT KILL",

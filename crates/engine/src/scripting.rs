@@ -14,7 +14,7 @@ use crate::command::{CmdResult, Group, PlanRule, flag};
 use crate::ctx::Ctx;
 use crate::engine::Engine;
 use crate::error::{CmdError, code_of};
-use crate::host::{Level, WorkerId};
+use crate::host::{Heard, Level, WorkerId};
 use crate::multi::TransactionLog;
 use crate::pipeline::{Env, lookup, may_write};
 use crate::registry::Registered;
@@ -59,7 +59,16 @@ pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
         ScriptKind::Eval => Passing::Globals,
         ScriptKind::Function => Passing::Arguments,
     };
-    let run = Run { function: call.function, passing, name: call.name, keys: call.keys, words, word: &word };
+    let is_debugged = call.kind == ScriptKind::Eval && std::mem::take(&mut ctx.session.debugs_scripts);
+    let run = Run {
+        function: call.function,
+        passing,
+        name: call.name,
+        keys: call.keys,
+        words,
+        word: &word,
+        debugged: is_debugged.then(|| args.at(1)),
+    };
     let alone = ctx.keys.guard.holds_all();
     let declared = (flags.declared_keys || !alone).then(|| sorted_keys(&args, call.keys));
     let rights =
@@ -100,7 +109,7 @@ fn begin(ctx: &mut Ctx) -> Before {
     let session = &mut *ctx.session;
     let outermost = ctx.worker.transaction.is_none();
     let before = Before { db: session.db, in_exec: session.in_exec, unlogged: session.unlogged, outermost };
-    (session.in_exec, session.in_script) = (true, true);
+    (session.in_exec, session.in_script, session.script_time_us) = (true, true, None);
     if outermost {
         ctx.worker.transaction = Some(TransactionLog::default());
     }
@@ -200,11 +209,29 @@ impl Host for ScriptHost<'_, '_, '_> {
         }
         let command = self.call.kind.kill_command();
         self.ctx.engine.host.log(Level::Warning, &format!("Lua script killed by user with {command}."));
-        Some(KILLED)
+        Some(self.call.kind.killed())
     }
 
     fn clock_s(&mut self) -> f64 {
         self.ctx.engine.host.monotonic_ns() as f64 / 1e9
+    }
+
+    fn say(&mut self, shown: &[u8]) {
+        self.ctx.engine.host.say(shown);
+    }
+
+    fn hear(&mut self, input: &mut Vec<u8>) -> bool {
+        loop {
+            match self.ctx.engine.host.hear(input) {
+                Heard::Bytes => return true,
+                Heard::End => return false,
+                Heard::Nothing => self.attend_others(),
+            }
+            let is_ended = self.ctx.session.client.killed.load(Ordering::Relaxed);
+            if is_ended || self.running().is_killed(self.worker) {
+                return false;
+            }
+        }
     }
 }
 
@@ -229,8 +256,6 @@ impl Engine {
         self.host.log(level, &String::from_utf8_lossy(message));
     }
 }
-
-const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
 
 impl ScriptHost<'_, '_, '_> {
     fn running(&self) -> &Running {
@@ -299,7 +324,7 @@ impl ScriptHost<'_, '_, '_> {
             return refuse(CmdError::OUT_OF_MEMORY);
         }
         if writes && !self.running().begin_write(self.worker) {
-            return refuse(CmdError::fixed(KILLED));
+            return refuse(CmdError::fixed(self.call.kind.killed()));
         }
         Ok(command)
     }

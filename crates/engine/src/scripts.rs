@@ -1,7 +1,9 @@
 //! The scripts the server knows: their texts by name, within a limit in bytes, and each worker's machine with
 //! what it has compiled of them. Runs nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -55,8 +57,9 @@ impl Script {
     }
 }
 
-/// Bytes of a script beside its text: the block, its place in the map and in a queue.
-const SCRIPT_LEN: usize = 256;
+/// Bytes of a script beside its text: the block, and its places in the table and in a queue, which may be
+/// nearly empty.
+const SCRIPT_LEN: usize = 160;
 
 /// The cache, and what the machines share.
 pub struct Scripts {
@@ -74,7 +77,7 @@ pub struct Scripts {
 
 #[derive(Default)]
 struct Cache {
-    by_sha: HashMap<Sha, Arc<Script>>,
+    by_sha: ByName,
     /// Oldest first; those used since go to the end again. A script is in the queue that it was `wanted` for
     /// when it came there.
     seldom: VecDeque<Arc<Script>>,
@@ -82,10 +85,59 @@ struct Cache {
     bytes: usize,
 }
 
+/// Scripts by their names, which stand in the scripts alone: the table is a few bytes for each, even when it
+/// has doubled because many came and went.
+#[derive(Default)]
+struct ByName(HashSet<Named>);
+
+struct Named(Arc<Script>);
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Named) -> bool {
+        self.0.sha == other.0.sha
+    }
+}
+
+impl Eq for Named {}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.sha.hash(state);
+    }
+}
+
+impl Borrow<Sha> for Named {
+    fn borrow(&self) -> &Sha {
+        &self.0.sha
+    }
+}
+
+impl ByName {
+    fn insert(&mut self, script: &Arc<Script>) {
+        self.0.insert(Named(Arc::clone(script)));
+    }
+
+    fn get(&self, sha: &Sha) -> Option<&Arc<Script>> {
+        self.0.get(sha).map(|named| &named.0)
+    }
+
+    fn remove(&mut self, sha: &Sha) {
+        self.0.remove(sha);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Arc<Script>> {
+        self.0.iter().map(|named| &named.0)
+    }
+}
+
 impl Cache {
     fn insert(&mut self, script: &Arc<Script>) {
         self.bytes += script.memory();
-        self.by_sha.insert(script.sha, Arc::clone(script));
+        self.by_sha.insert(script);
         self.enqueue(Arc::clone(script));
     }
 

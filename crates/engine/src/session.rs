@@ -93,8 +93,12 @@ pub struct Session {
     pub in_exec: bool,
     /// Runs what a script calls.
     pub in_script: bool,
+    /// Microseconds, wall clock, of the script's first look at it: for the script time stands still.
+    pub script_time_us: Option<i64>,
     /// The script has said that its effects are not to be logged.
     pub unlogged: bool,
+    /// Its next EVAL is debugged (SCRIPT DEBUG).
+    pub debugs_scripts: bool,
     /// Stands for a client whose waiting request is run again.
     pub serving: bool,
     /// What the client waits for: its requests wait too.
@@ -129,7 +133,9 @@ impl Session {
             closing: false,
             in_exec: false,
             in_script: false,
+            script_time_us: None,
             unlogged: false,
+            debugs_scripts: false,
             serving: false,
             blocked: None,
             long_reply: None,

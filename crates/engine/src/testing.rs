@@ -6,6 +6,7 @@ pub mod checks;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base::bytes::escape;
 use base::limits::BIG_ARGUMENT;
 use base::quoting::split_args;
 use base::time::{Clock, ManualClock, UnixMs};
@@ -27,8 +28,8 @@ use crate::config::Config;
 use crate::cycle::Cycle;
 use crate::engine::{Engine, WorkerSeat};
 use crate::host::{
-    Event, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted,
-    SaveStatus, Shutdown, Wait, WorkerId,
+    Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
+    SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use crate::log::{LogReader, Offset};
 use crate::notify::parse_classes;
@@ -586,6 +587,14 @@ impl Host for TestHost {
 
     fn attend(&self) {
         self.0.call("attend");
+    }
+
+    fn say(&self, shown: &[u8]) {
+        self.0.call(&format!("say {}", escape(shown)));
+    }
+
+    fn hear(&self, _: &mut Vec<u8>) -> Heard {
+        Heard::End
     }
 
     fn sleep_us(&self, us: u64) {

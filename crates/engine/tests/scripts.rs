@@ -1,6 +1,7 @@
 //! Scripts: what their commands may do, what is logged of them, and which of them the server remembers.
 
 use engine::args::OwnedArgv;
+use engine::config::DebugAccess;
 use engine::engine::WorkerSeat;
 use engine::host::WorkerId;
 use engine::running::{Details, Running, ScriptKind};
@@ -394,3 +395,41 @@ fn nothing_expires_while_a_script_runs() {
                   return {redis.call('get', 'k'), redis.call('pttl', 'k')}";
     assert_eq!(eval(&mut test, "EVAL", source, &["0"]), "[\"v\" 5]");
 }
+
+#[test]
+fn time_stands_still_for_a_script() {
+    let mut test = TestEngine::with_config(|config| config.enable_debug_command = DebugAccess::Yes);
+    assert_eq!(request(&mut test, &["DEBUG", "SET-DISABLE-DENY-SCRIPTS", "1"]), "+OK");
+    let source = "local a = redis.call('time') redis.call('debug', 'sleep', 2) local b = redis.call('time') \
+                  return a[1] == b[1] and a[2] == b[2]";
+    for _ in 0..2 {
+        let before = request(&mut test, &["TIME"]);
+        assert_eq!(eval(&mut test, "EVAL", source, &["0"]), "1");
+        assert_ne!(request(&mut test, &["TIME"]), before);
+    }
+}
+
+#[test]
+fn a_client_asks_for_a_debugger() {
+    let mut test = TestEngine::new();
+    for (words, expected) in [
+        (&["SCRIPT", "DEBUG", "NO"][..], "+OK"),
+        (&["SCRIPT", "DEBUG", "maybe"], "-ERR Use SCRIPT DEBUG YES/SYNC/NO"),
+        (&["EVAL", "return 1", "0"], "1"),
+        (&["SCRIPT", "DEBUG", "SYNC"], "+OK"),
+        (&["SCRIPT", "DEBUG", "no"], "+OK"),
+        (&["EVAL", "return 2", "0"], "2"),
+        (&["SCRIPT", "DEBUG", "sync"], "+OK"),
+        (&["RESET"], "+RESET"),
+        (&["EVALSHA", NO_SUCH, "0"], "-NOSCRIPT No matching script. Please use EVAL."),
+        (&["SCRIPT", "DEBUG", "sync"], "+OK"),
+        (&["EVALSHA", NO_SUCH, "0"], "-ERR Please use EVAL instead of EVALSHA for debugging"),
+        (&["EVAL", "return 3", "0"], "3"),
+    ] {
+        assert_eq!(request(&mut test, words), expected, "{words:?}");
+    }
+    assert!(request(&mut test, &["SCRIPT", "DEBUG", "YES"]).contains("never forks: use SCRIPT DEBUG SYNC"));
+    assert!(test.sessions[0].closing, "a debugged script is its client's last");
+}
+
+const NO_SUCH: &str = "0000000000000000000000000000000000000000";

@@ -6,10 +6,11 @@ use base::num::write_f64_shortest;
 use resp::reply::Protocol;
 use resp::request::Span;
 
-use crate::Words;
+use crate::debugger::Debugger;
 use crate::lua::{Lua, NUMBER, NativeFunction, STRING, State};
-use crate::machine::{Shared, push_function, shared};
+use crate::machine::{Shared, of_running, push_function, shared};
 use crate::to_lua::{push_error, push_field, push_reply};
+use crate::{Words, debugger};
 
 /// Pushes the table.
 pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
@@ -91,7 +92,10 @@ fn run_command(lua: Lua) -> bool {
         return false;
     }
     lua.set_top(0);
-    let Shared { input, spans, .. } = machine;
+    let Shared { input, spans, debugger, .. } = machine;
+    if let Some(debugger) = debugger {
+        debugger.note_call(input, spans);
+    }
     let (input, spans) = (std::mem::take(input), std::mem::take(spans));
     let mut reply = std::mem::take(&mut machine.reply);
     let room = machine.pool.room();
@@ -109,6 +113,9 @@ fn run_command(lua: Lua) -> bool {
         push_field(lua, "err", b"ERR the reply is too long for a script (lua-memory-limit)");
         return false;
     }
+    if machine.debugger.is_some() {
+        note_reply(machine);
+    }
     let bytes = whole(machine);
     match bytes {
         [b'-', line @ ..] => {
@@ -120,6 +127,21 @@ fn run_command(lua: Lua) -> bool {
             true
         }
     }
+}
+
+#[cold]
+fn note_reply(machine: &mut Shared) {
+    let mut debugger = machine.debugger.take();
+    if let Some(debugger) = &mut debugger {
+        debugger.note_reply(whole(machine));
+    }
+    machine.debugger = debugger;
+}
+
+/// Pushes `redis.pcall`.
+pub(crate) fn push_pcall(lua: Lua) {
+    let machine: *mut Shared = of_running(lua);
+    push_function(lua, machine.cast(), pcall);
 }
 
 /// The reply in one piece.
@@ -284,12 +306,16 @@ unsafe extern "C-unwind" fn replicate_commands(state: State) -> c_int {
     1
 }
 
-/// There is no debugger that would stop here.
+/// Stops at the next line, if there is a debugger.
 unsafe extern "C-unwind" fn breakpoint(state: State) -> c_int {
-    Lua(state).push_bool(false);
+    let lua = Lua(state);
+    let debugger = shared(lua).debugger.as_deref_mut();
+    let is_debugged = debugger.map(Debugger::ask_to_stop).is_some();
+    lua.push_bool(is_debugged);
     1
 }
 
-unsafe extern "C-unwind" fn debug(_: State) -> c_int {
+unsafe extern "C-unwind" fn debug(state: State) -> c_int {
+    debugger::show_arguments(Lua(state));
     0
 }

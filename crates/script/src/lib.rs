@@ -4,6 +4,7 @@
 
 mod api;
 mod bits;
+mod debugger;
 mod from_lua;
 mod json;
 mod library;
@@ -37,6 +38,10 @@ pub trait Host {
     fn must_end(&mut self) -> Option<&'static str>;
     /// Seconds, of any clock that only goes forward.
     fn clock_s(&mut self) -> f64;
+    /// Debugging: shows this to the client whose script it is.
+    fn say(&mut self, shown: &[u8]);
+    /// Debugging: waits for more bytes of that client, and adds them; false: there will be none.
+    fn hear(&mut self, input: &mut Vec<u8>) -> bool;
 }
 
 /// The words of a command, as slices of one buffer.

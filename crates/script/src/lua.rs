@@ -436,11 +436,56 @@ impl Lua {
         }
     }
 
+    /// The name by which the function so many calls below was called.
+    pub(crate) fn function_name<'a>(self, level: c_int) -> Option<&'a CStr> {
+        // SAFETY: as said above the block; Lua fills in what `n` names, and only that is read. The name
+        // belongs to the function that calls.
+        unsafe {
+            let mut debug = std::mem::zeroed::<ffi::lua_Debug>();
+            let known = ffi::lua_getstack(self.0, level, &raw mut debug) != 0
+                && ffi::lua_getinfo(self.0, c"n".as_ptr(), &raw mut debug) != 0
+                && !debug.name.is_null();
+            known.then(|| CStr::from_ptr(debug.name))
+        }
+    }
+
+    /// Pushes a local variable of the function so many calls below, and returns its name.
+    pub(crate) fn push_local<'a>(self, level: c_int, index: c_int) -> Option<&'a CStr> {
+        // SAFETY: as said above the block; the name belongs to the function, which runs.
+        unsafe {
+            let mut debug = std::mem::zeroed::<ffi::lua_Debug>();
+            if ffi::lua_getstack(self.0, level, &raw mut debug) == 0 {
+                return None;
+            }
+            let name = ffi::lua_getlocal(self.0, &raw const debug, index);
+            (!name.is_null()).then(|| CStr::from_ptr(name))
+        }
+    }
+
+    /// Pushes a thread, which lives as long as it stays on the stack.
+    pub(crate) fn push_thread(self) -> Lua {
+        // SAFETY: as said above the block.
+        Lua(unsafe { ffi::lua_newthread(self.0) })
+    }
+
+    /// Moves the top values to another thread of the same machine, which has room for them.
+    pub(crate) fn give(self, other: Lua, count: c_int) {
+        // SAFETY: as said above the block.
+        unsafe { ffi::lua_xmove(self.0, other.0, count) }
+    }
+
+    /// Runs the function of a fresh thread with the arguments on top; false: an error is on top.
+    pub(crate) fn resume(self, arguments: c_int) -> bool {
+        // SAFETY: as said above the block; errors do not leave a thread.
+        unsafe { ffi::lua_resume_(self.0, arguments) == 0 }
+    }
+
     /// Calls `hook` after every so many instructions, or at every line; none takes it away.
     pub(crate) fn set_hook(self, hook: Option<ffi::lua_Hook>, every: HookEvery) {
         let (mask, count) = match every {
             HookEvery::Instructions(count) => (ffi::LUA_MASKCOUNT, count),
             HookEvery::Line => (ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT, 1),
+            HookEvery::LineOrInstructions(count) => (ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT, count),
         };
         // SAFETY: as said above the block.
         unsafe {
@@ -492,6 +537,7 @@ impl ErrorKind {
 pub(crate) enum HookEvery {
     Instructions(c_int),
     Line,
+    LineOrInstructions(c_int),
 }
 
 /// Places that an announced length alone may reserve in a table.

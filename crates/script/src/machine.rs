@@ -12,13 +12,14 @@ use mlua_sys as ffi;
 use resp::reply::{Protocol, Reply};
 use resp::request::Span;
 
+use crate::debugger::Debugger;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
     BOOLEAN, ErrorKind, HookEvery, Lua, NIL, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
-use crate::{Host, json, library, msgpack, sandbox};
+use crate::{Host, debugger, json, library, msgpack, sandbox};
 
 /// A compiled script, until the machine that holds it forgets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +51,8 @@ pub struct Run<'a> {
     pub keys: usize,
     pub words: usize,
     pub word: &'a dyn Fn(usize) -> &'a [u8],
+    /// The script's text, if its client debugs it.
+    pub debugged: Option<&'a [u8]>,
 }
 
 /// Why a script has no reply of its own.
@@ -114,8 +117,9 @@ pub(crate) struct Shared {
     /// The library that is being loaded.
     pub(crate) loading: Option<Loading>,
     /// The environment of scripts, in the registry, and the names of its KEYS and ARGV.
-    globals: c_int,
+    pub(crate) globals: c_int,
     word_names: [c_int; 2],
+    pub(crate) debugger: Option<Box<Debugger>>,
 }
 
 impl Shared {
@@ -335,6 +339,10 @@ impl Machine {
     pub fn run(&mut self, host: &mut dyn Host, run: &Run<'_>, reply: &mut Reply) -> Result<(), Failure> {
         let start = reply.len();
         let text_max = self.begin(host);
+        if let Some(source) = run.debugged {
+            self.shared_mut().debugger = Some(Box::new(Debugger::new(source)));
+            self.lua.set_hook(Some(debugger::hook), HookEvery::LineOrInstructions(HOOK_INSTRUCTIONS));
+        }
         let len_max = text_max.saturating_mul(REPLY_PER_MEMORY);
         let mut frame = RunFrame { run, reply, len_max, too_long: false };
         let error = self.enter(self.entries.run, (&raw mut frame).cast(), self.entries.on_error);
@@ -383,6 +391,9 @@ impl Machine {
         self.drop_words();
         // SAFETY: as in `begin`.
         let shared = unsafe { self.shared.as_mut() };
+        if let Some((mut debugger, host)) = shared.debugger.take().zip(shared.host()) {
+            debugger.end(host);
+        }
         shared.host = None;
         shared.drop_text();
         for buffer in [&mut shared.input, &mut shared.flat, &mut shared.reply.buf] {
@@ -483,6 +494,7 @@ impl Shared {
             loading: None,
             globals: 0,
             word_names: [0; 2],
+            debugger: None,
         }
     }
 }
@@ -684,15 +696,25 @@ fn hook_key() -> *mut c_void {
     (&raw const KEY).cast_mut().cast()
 }
 
-/// Runs every `HOOK_INSTRUCTIONS`; once the script has to end, at every line, so that it cannot catch that.
-unsafe extern "C-unwind" fn hook(state: State, _: *mut ffi::lua_Debug) {
-    let lua = Lua(state);
+/// The machine whose Lua calls us, for what has no values of its own: hooks, and what they lead to.
+pub(crate) fn of_running<'a>(lua: Lua) -> &'a mut Shared {
     lua.push_pointer(hook_key());
     lua.raw_get(REGISTRY);
     let pointer = lua.pointer(-1);
     lua.pop(1);
-    // SAFETY: `set_up` has put the machine there, and no native function runs while Lua calls the hook.
-    let shared = unsafe { &mut *pointer.cast::<Shared>() };
+    // SAFETY: `set_up` has put the machine there, and one function of ours runs at a time; none keeps the
+    // reference across a call of Lua that may call another.
+    unsafe { &mut *pointer.cast::<Shared>() }
+}
+
+/// Runs every `HOOK_INSTRUCTIONS`.
+pub(crate) unsafe extern "C-unwind" fn hook(state: State, _: *mut ffi::lua_Debug) {
+    end_if_told(Lua(state));
+}
+
+/// Raises an error if the script has to end; from then on at every line, so that it cannot catch that.
+pub(crate) fn end_if_told(lua: Lua) {
+    let shared = of_running(lua);
     shared.ask_for_end();
     let Some(reason) = shared.ended else { return };
     lua.set_hook(Some(hook), HookEvery::Line);
@@ -705,7 +727,7 @@ const REPLY_TOO_LONG: &[u8] = b"the script's reply is too long.";
 /// How much longer than Lua's memory a reply may be: one string can stand in it many times.
 const REPLY_PER_MEMORY: usize = 4;
 /// Instructions between two looks at whether a script must end: about a millisecond.
-const HOOK_INSTRUCTIONS: c_int = 100_000;
+pub(crate) const HOOK_INSTRUCTIONS: c_int = 100_000;
 /// The same in coroutines that were resumed.
 const RESUMES: u32 = 16;
 /// Capacity that a buffer keeps after a script.

@@ -127,13 +127,13 @@ fn skip(mut rest: &[u8], mut count: usize) -> &[u8] {
 }
 
 #[inline]
-fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|&byte| byte == b'\r').expect("lines of a reply end");
     (&bytes[..end], &bytes[end + 2..])
 }
 
 #[inline]
-fn integer(line: &[u8]) -> i64 {
+pub(crate) fn integer(line: &[u8]) -> i64 {
     match line {
         [digit @ b'0'..=b'9'] => i64::from(digit - b'0'),
         _ => base::num::parse_i64(line).unwrap_or(0),

@@ -1,6 +1,7 @@
 //! What scripts return, what errors say, and what the sandbox withholds.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use resp::reply::{Protocol, Reply};
@@ -11,6 +12,9 @@ use script::{Host, Machine, Passing, Pool, Run, Words};
 struct Echo {
     log: Vec<u8>,
     end_after: Cell<Option<u32>>,
+    /// What a debugger's client sends, and what it was shown.
+    to_hear: VecDeque<&'static str>,
+    shown: Vec<String>,
 }
 
 impl Host for Echo {
@@ -44,6 +48,22 @@ impl Host for Echo {
     fn clock_s(&mut self) -> f64 {
         1.5
     }
+
+    fn say(&mut self, shown: &[u8]) {
+        self.shown.push(String::from_utf8_lossy(shown).replace("\r\n", "|"));
+    }
+
+    fn hear(&mut self, input: &mut Vec<u8>) -> bool {
+        let line = self.to_hear.pop_front();
+        for word in line.iter().flat_map(|line| line.split(' ')) {
+            if input.is_empty() {
+                let count = line.map_or(0, |line| line.split(' ').count());
+                input.extend_from_slice(format!("*{count}\r\n").as_bytes());
+            }
+            input.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+        }
+        line.is_some()
+    }
 }
 
 /// The reply of a script, or its error.
@@ -64,7 +84,15 @@ fn run_on(
         Err(message) => return String::from_utf8_lossy(&message).into_owned(),
     };
     let word = |index: usize| words[index].as_bytes();
-    let run = Run { function, passing: Passing::Globals, name: b"f0", keys, words: words.len(), word: &word };
+    let run = Run {
+        function,
+        passing: Passing::Globals,
+        name: b"f0",
+        keys,
+        words: words.len(),
+        word: &word,
+        debugged: None,
+    };
     let mut reply = Reply::new(protocol);
     let result = machine.run(host, &run, &mut reply);
     machine.forget(function);
@@ -381,8 +409,15 @@ fn words_do_not_outlive_a_script() {
     let function = look.expect("it compiles");
     for source in ["return 1", "error('x')", "local t = {} for i = 1, 1e9 do t[i] = {} end"] {
         run_with(&mut machine, source, Protocol::Resp2, &["k1", "a1"], 1);
-        let run =
-            Run { function, passing: Passing::Arguments, name: b"f0", keys: 0, words: 0, word: &|_| &[] };
+        let run = Run {
+            function,
+            passing: Passing::Arguments,
+            name: b"f0",
+            keys: 0,
+            words: 0,
+            word: &|_| &[],
+            debugged: None,
+        };
         let mut reply = Reply::new(Protocol::Resp2);
         machine.run(&mut Echo::default(), &run, &mut reply).expect("it runs");
         assert_eq!(reply.buf, b"*2\r\n:1\r\n:2\r\n", "{source}");
@@ -689,4 +724,143 @@ fn other_libraries_are_those_of_redis() {
         let reply = run_with(&mut machine, &format!("{hex}{source}"), Protocol::Resp2, &[], 0);
         assert_eq!(reply.replace("\r\n", " "), expected, "{source}");
     }
+}
+
+/// Debugs a script with one key and one argument: what the client was shown for each line it sent, and the
+/// reply.
+fn check_debugged(source: &str, lines: &[(&'static str, &[&str])], reply: &str) {
+    let pool = Arc::new(Pool::new(1, 64 << 20));
+    let mut machine = Machine::new(&pool, 0, 1).expect("there is memory");
+    let function = machine.compile(source.as_bytes(), c"@user_script").expect("it compiles");
+    let to_hear = lines.iter().map(|(line, _)| *line).filter(|line| !line.is_empty()).collect();
+    let end_after = Cell::new(source.starts_with("while").then_some(3));
+    let mut host = Echo { to_hear, end_after, ..Echo::default() };
+    let run = Run {
+        function,
+        passing: Passing::Globals,
+        name: b"f0",
+        keys: 1,
+        words: 2,
+        word: &|index| [&b"key"[..], b"argument"][index],
+        debugged: Some(source.as_bytes()),
+    };
+    let mut own = Reply::new(Protocol::Resp2);
+    let result = machine.run(&mut host, &run, &mut own);
+    let text = result.map_or_else(|failure| failure.text, |()| own.buf);
+    let wanted: Vec<String> = lines.iter().filter(|(_, shown)| !shown.is_empty()).map(shown_lines).collect();
+    assert_eq!(host.shown, wanted, "{source}");
+    assert_eq!(String::from_utf8_lossy(&text).trim_end(), reply, "{source}");
+}
+
+fn shown_lines((_, shown): &(&str, &[&str])) -> String {
+    let lines: String = shown.iter().map(|line| format!("+{line}|")).collect();
+    format!("*{}|{lines}", shown.len())
+}
+
+const FIRST: (&str, &[&str]) =
+    ("", &["* Stopped at 1, stop reason = step over", "-> 1   local a = {1, 'x'}"]);
+const END: (&str, &[&str]) = ("", &["<endsession>"]);
+const SOURCE: &str = "local a = {1, 'x'}\nlocal b = redis.call('echo', KEYS[1])\nlocal function f(n)\n  return n + \
+                      1\nend\nlocal c = f(#a)\nreturn c\n";
+
+#[test]
+fn a_script_is_debugged() {
+    let second: (&str, &[&str]) = (
+        "next",
+        &["* Stopped at 2, stop reason = step over", "-> 2   local b = redis.call('echo', KEYS[1])"],
+    );
+    let third: &[&str] =
+        &["<redis> echo key", "<reply> \"key\"", "* Stopped at 5, stop reason = step over", "-> 5   end"];
+    check_debugged(SOURCE, &[FIRST, ("c", &[]), END], ":3");
+    check_debugged(SOURCE, &[FIRST, second, ("S", third), ("continue", &[]), END], ":3");
+    check_debugged(
+        SOURCE,
+        &[
+            FIRST,
+            ("b 4", &["   3   local function f(n)", "  #4     return n + 1", "   5   end"]),
+            ("b", &["1 breakpoints set:", "  #4     return n + 1"]),
+            (
+                "b x 99 -7",
+                &["Invalid argument:'x'", "Wrong line number.", "No breakpoint in the specified line."],
+            ),
+            ("c", &["* Stopped at 4, stop reason = break point", "->#4     return n + 1"]),
+            ("t", &["In f:", "->#4     return n + 1", "From top level:", "   6   local c = f(#a)"]),
+            ("p", &["<value> n = 2"]),
+            ("p a", &["<value> {1; \"x\"}"]),
+            ("p b", &["<value> \"key\""]),
+            ("p ARGV", &["<value> {\"argument\"}"]),
+            ("p none", &["No such variable."]),
+            ("b 0", &["All breakpoints removed."]),
+            ("c", &[]),
+            END,
+        ],
+        ":3",
+    );
+}
+
+#[test]
+fn a_debugger_runs_code_and_commands() {
+    check_debugged(
+        SOURCE,
+        &[
+            FIRST,
+            ("e {1, {x=true}, KEYS[1]}", &["<retval> {1; {[\"x\"]=true}; \"key\"}"]),
+            ("e local x = 1 + 2; return x", &["<retval> 3"]),
+            ("e local t = {} t.t = t return t", &[&nested(9)]),
+            ("e error('no')", &["<error> ldb_eval:1: no"]),
+            ("e redis.call('fail')", &["<error> ERR unknown"]),
+            ("e x y", &["<error> ldb_eval:1: '=' expected near 'y'"]),
+            ("r echo x", &["<redis> echo x", "<reply> \"x\""]),
+            ("r fail", &["<redis> fail", "<error> ERR unknown"]),
+            ("r", &["<error> Unknown Redis Lua debugger command or wrong number of arguments."]),
+            ("why", &["<error> Unknown Redis Lua debugger command or wrong number of arguments."]),
+            ("m 10", &["<value> replies are truncated at 60 bytes."]),
+            ("e string.rep('x', 100)", &[&format!("<retval> \"{} ...", "x".repeat(50))]),
+            ("a", &[]),
+            END,
+        ],
+        "ERR script aborted for user request script: f0, on @user_script:1.",
+    );
+}
+
+fn nested(depth: usize) -> String {
+    let (open, close) = ("{[\"t\"]=".repeat(depth), "}".repeat(depth));
+    format!("<retval> {open}{{[\"t\"]=<max recursion level reached! Nested table?>}}{close}")
+}
+
+#[test]
+fn a_script_speaks_to_its_debugger() {
+    let source = "redis.debug('a', {1})\nlocal x = redis.breakpoint()\nreturn tostring(x)";
+    check_debugged(
+        source,
+        &[
+            ("", &["* Stopped at 1, stop reason = step over", "-> 1   redis.debug('a', {1})"]),
+            (
+                "c",
+                &[
+                    "<debug> line 1: \"a\", {1}",
+                    "* Stopped at 3, stop reason = redis.breakpoint() called",
+                    "-> 3   return tostring(x)",
+                ],
+            ),
+            ("l 1 0", &["   1   redis.debug('a', {1})"]),
+            ("c", &[]),
+            END,
+        ],
+        "$4\r\ntrue",
+    );
+}
+
+#[test]
+fn a_script_goes_on_when_its_debugger_leaves() {
+    check_debugged(SOURCE, &[FIRST, END], ":3");
+    check_debugged(
+        "while true do end",
+        &[
+            ("", &["* Stopped at 1, stop reason = step over", "-> 1   while true do end"]),
+            ("e while true do end", &["<error> ERR told to end"]),
+            END,
+        ],
+        "ERR told to end script: f0, on @user_script:1.",
+    );
 }

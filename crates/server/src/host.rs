@@ -13,8 +13,8 @@ use base::time::UnixMs;
 use engine::Engine;
 use engine::config::{BeyondMemory, Config};
 use engine::host::{
-    Event, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted,
-    SaveStatus, Shutdown, Wait, WorkerId,
+    Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
+    SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
 use store::Garbage;
@@ -341,6 +341,17 @@ impl Host for ServerHost {
 
     fn attend(&self) {
         worker::attend();
+    }
+
+    fn say(&self, shown: &[u8]) {
+        worker::say(shown);
+    }
+
+    fn hear(&self, input: &mut Vec<u8>) -> Heard {
+        match self.0.stopping.load(Ordering::Relaxed) {
+            true => Heard::End,
+            false => worker::hear(input),
+        }
     }
 
     fn sleep_us(&self, us: u64) {

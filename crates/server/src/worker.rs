@@ -38,7 +38,7 @@ use blocked::Deadline;
 use closing::CLOSES;
 use intake::Arena;
 use meanwhile::Meanwhile;
-pub use meanwhile::attend;
+pub use meanwhile::{attend, hear, say};
 
 /// What a worker is given.
 pub struct WorkerContext {

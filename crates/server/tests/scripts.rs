@@ -231,7 +231,7 @@ fn an_endless_function_is_ended_by_its_own_command() {
         assert!(stats.contains(&format!("{:?}", Value::Bulk(Some(b"endless".to_vec())))), "{stats}");
         ok(other.run("FUNCTION KILL"));
         let end = error(caller.read_value());
-        assert!(end.starts_with("ERR Script killed by user"), "{end}");
+        assert!(end.starts_with("ERR Script killed by user with FUNCTION KILL"), "{end}");
     });
 }
 
@@ -297,4 +297,44 @@ fn libraries_and_effects_survive() {
         assert_eq!(call(&mut client, &["FCALL", "put", "1", "k", "c"]), Value::Integer(3));
         assert_eq!(info(&mut client, "number_of_libraries"), "1");
     }
+}
+
+fn shown(lines: &[&str]) -> Value {
+    Value::Array(Some(lines.iter().map(|line| Value::Simple(line.as_bytes().to_vec())).collect()))
+}
+
+/// A client whose script has stopped at its first line, which is all of it.
+fn debug(server: &Server, source: &str) -> Client {
+    let mut client = server.client();
+    ok(client.run("SCRIPT DEBUG SYNC"));
+    let line = format!("-> 1   {source}");
+    let stopped = shown(&["* Stopped at 1, stop reason = step over", &line]);
+    assert_eq!(client.call(&["EVAL", source, "1", "k"]), stopped);
+    client
+}
+
+#[test]
+fn a_script_is_debugged_over_its_connection() {
+    check_on_workers(|server| {
+        let mut other = server.client();
+        let mut client = debug(server, "return redis.call('incr', KEYS[1])");
+        await_busy(&mut other);
+        assert_eq!(client.run("print KEYS"), shown(&["<value> {\"k\"}"]));
+        assert_eq!(client.run("redis incr k"), shown(&["<redis> incr k", "<reply> 1"]));
+        assert_eq!(client.run("continue"), shown(&["<endsession>"]));
+        assert_eq!(client.read_value(), Value::from(2));
+        assert!(client.read_to_end().is_empty());
+        assert_eq!(other.run("GET k"), Value::Bulk(Some(b"2".to_vec())));
+
+        let mut client = debug(server, ENDLESS);
+        await_busy(&mut other);
+        ok(other.run("SCRIPT KILL"));
+        assert_eq!(client.read_value(), shown(&["<endsession>"]));
+        let end = error(client.read_value());
+        assert!(end.starts_with("ERR Script killed by user"), "{end}");
+
+        // Who leaves lets the script run to its end.
+        drop(debug(server, "return redis.call('set', KEYS[1], 'left')"));
+        while other.run("GET k") != Value::Bulk(Some(b"left".to_vec())) {}
+    });
 }

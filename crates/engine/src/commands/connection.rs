@@ -207,6 +207,7 @@ fn reset(ctx: &mut Ctx) -> CmdResult {
     session.reply_mode = ReplyMode::On;
     session.set_no_touch(false);
     session.set_import_source(false);
+    session.debugs_scripts = false;
     session.client.set_no_evict(false);
     session.client.names.lock().name.clear();
     ctx.reply.protocol = Protocol::Resp2;

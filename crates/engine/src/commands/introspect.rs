@@ -429,7 +429,9 @@ fn write_texts(reply: &mut Reply, row: &Command) -> usize {
 
 fn doc_flags(row: &Command) -> Vec<&'static str> {
     let deprecated = row.deprecated.map(|_| "deprecated");
-    let system = SYSTEM_COMMANDS.contains(&row.name).then_some("syscmd");
+    // SCRIPT DEBUG only bears the name of one.
+    let is_system = row.group != Group::Scripting && SYSTEM_COMMANDS.contains(&row.name);
+    let system = is_system.then_some("syscmd");
     deprecated.into_iter().chain(system).collect()
 }
 

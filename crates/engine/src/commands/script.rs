@@ -6,6 +6,7 @@ use crate::args::Argv;
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, Run, command, container, flag};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
+use crate::host::Level;
 use crate::keyspec::{KeySpec, flag as key};
 use crate::observe;
 use crate::running::ScriptKind;
@@ -54,6 +55,11 @@ pub static TABLE: &[Command] = &[
 ];
 
 const SUBCOMMANDS: &[Command] = &[
+    command("debug", 3, Group::Scripting, debug)
+        .flags(flag::NO_SCRIPT)
+        .since("3.2.0")
+        .syntax("<YES | SYNC | NO>")
+        .docs("Sets whether the scripts that the client runs are debugged.", "O(1)"),
     command("exists", -3, Group::Scripting, exists)
         .flags(flag::NO_SCRIPT)
         .since("2.6.0")
@@ -118,6 +124,22 @@ pub fn key_count(args: &Argv<'_>) -> Result<usize, CmdError> {
 }
 
 fn eval(ctx: &mut Ctx) -> CmdResult {
+    if !ctx.session.debugs_scripts {
+        return eval_plainly(ctx);
+    }
+    ctx.engine.host.log(Level::Warning, "A script is debugged: until that ends, what it locks is locked");
+    let result = eval_plainly(ctx);
+    ctx.engine.host.log(Level::Warning, "The script is no longer debugged");
+    // A client that has debugged a script learns by the end of the connection that this was all.
+    ctx.session.closing = true;
+    if std::mem::take(&mut ctx.session.debugs_scripts) {
+        // The script did not come to run.
+        ctx.engine.host.say(b"*1\r\n+<endsession>\r\n");
+    }
+    result
+}
+
+fn eval_plainly(ctx: &mut Ctx) -> CmdResult {
     observe_script(ctx);
     let keys = key_count(&ctx.args)?;
     let limit = ctx.config.script_cache_limit() as usize;
@@ -130,6 +152,9 @@ fn evalsha(ctx: &mut Ctx) -> CmdResult {
     observe_script(ctx);
     if ctx.args.at(1).len() != size_of::<crate::scripts::Sha>() {
         return Err(NO_SCRIPT);
+    }
+    if ctx.session.debugs_scripts {
+        return Err(CmdError::fixed("ERR Please use EVAL instead of EVALSHA for debugging"));
     }
     let keys = key_count(&ctx.args)?;
     run_ready(ctx, keys, |ctx, seat| seat.by_sha(ctx.engine, ctx.args.at(1), ctx.worker.id))
@@ -184,6 +209,22 @@ fn load(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
+fn debug(ctx: &mut Ctx) -> CmdResult {
+    let is_on = match () {
+        () if ctx.args.is(2, "no") => false,
+        () if ctx.args.is(2, "sync") => true,
+        () if ctx.args.is(2, "yes") => return Err(NO_FORK),
+        () => return Err(CmdError::fixed("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
+    };
+    ctx.session.debugs_scripts = is_on;
+    ctx.reply.ok();
+    Ok(())
+}
+
+const NO_FORK: CmdError = CmdError::fixed(
+    "ERR SCRIPT DEBUG YES runs the script in a forked process, and this server never forks: use SCRIPT DEBUG SYNC",
+);
+
 fn exists(ctx: &mut Ctx) -> CmdResult {
     ctx.reply.array(ctx.args.len() - 2);
     for sha in ctx.args.from(2) {
@@ -221,6 +262,8 @@ fn help(ctx: &mut Ctx) -> CmdResult {
 }
 
 const HELP: &[&str] = &[
+    "DEBUG <SYNC|NO>",
+    "    Sets whether the client's next EVAL is debugged. What the script locks is locked meanwhile.",
     "EXISTS <sha1> [<sha1> ...]",
     "    Tells which of the scripts the server knows.",
     "FLUSH [ASYNC|SYNC]",

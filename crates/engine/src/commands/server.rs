@@ -57,7 +57,11 @@ fn info(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn time(ctx: &mut Ctx) -> CmdResult {
-    let us = ctx.engine.host.unix_us();
+    let clock_us = || ctx.engine.host.unix_us();
+    let us = match ctx.session.in_script {
+        true => *ctx.session.script_time_us.get_or_insert_with(clock_us),
+        false => clock_us(),
+    };
     ctx.reply.array(2);
     ctx.reply.bulk_i64(us.div_euclid(1_000_000));
     ctx.reply.bulk_i64(us.rem_euclid(1_000_000));

@@ -190,8 +190,8 @@ impl<'a> Parser<'a> {
                 self.request.count = if count > 0 { count as usize } else { usize::MAX };
             }
             "block" if ctx.session.in_script => {
-                let text =
-                    format!("ERR {} command is not allowed with BLOCK option from scripts", ctx.name());
+                let name = String::from_utf8_lossy(args.at(0));
+                let text = format!("ERR {name} command is not allowed with BLOCK option from scripts");
                 return Err(CmdError::new(text));
             }
             "block" => self.request.block = Some(ctx.timeout_ms(at + 1)?),

@@ -6,14 +6,16 @@
 
 mod requests;
 mod rules;
+mod scripts;
 
 use std::time::{Duration, Instant};
 
 use base::random::Rng;
 use engine::config::{DebugAccess, EncodingNames};
 use engine::testing::{TestEngine, show};
-use requests::{FAMILIES, Templates, WAITING, draw, keys};
+use requests::{FAMILIES, Templates, WAITING, keys};
 use rules::{Sorts, canonical, check_choice, is_choice, is_settled_outside_transactions};
+use scripts::{SCRIPTS, draw};
 use testkit::{Client, Server};
 
 type Request = Vec<String>;
@@ -43,25 +45,30 @@ fn random_requests_are_answered_as_by_redis() {
         return;
     };
     let mut client = server.client();
-    for (name, templates) in FAMILIES {
+    let families = families();
+    for (name, templates) in &families {
         (0..2).for_each(|seed| compare(&mut client, name, &[templates], seed, 1_000));
     }
-    let all: Vec<Templates> = FAMILIES.iter().map(|(_, templates)| *templates).collect();
+    let all: Vec<Templates> = families.iter().map(|(_, templates)| *templates).collect();
     (0..4).for_each(|seed| compare(&mut client, "all", &all, seed, 2_000));
     if let Some(seconds) = number("DIFFERENTIAL_SECONDS") {
-        compare_for(&mut client, &all, Duration::from_secs(seconds));
+        compare_for(&mut client, &families, &all, Duration::from_secs(seconds));
     }
+}
+
+fn families() -> Vec<(&'static str, Templates)> {
+    FAMILIES.iter().copied().chain([("scripts", SCRIPTS)]).collect()
 }
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-fn compare_for(client: &mut Client, all: &[Templates], time: Duration) {
+fn compare_for(client: &mut Client, families: &[(&str, Templates)], all: &[Templates], time: Duration) {
     let (start, first) = (Instant::now(), number("DIFFERENTIAL_SEED").unwrap_or(1_000));
     let mut seed = first;
     while start.elapsed() < time {
-        match FAMILIES.get(seed as usize % (2 * FAMILIES.len())) {
+        match families.get(seed as usize % (2 * families.len())) {
             Some((name, templates)) => compare(client, name, &[templates], seed, LONG_RUN),
             None => compare(client, "all", all, seed, LONG_RUN),
         }
@@ -89,7 +96,9 @@ const DAMAGED: &str = "-INVALIDOBJ";
 fn compare(client: &mut Client, name: &str, families: &[Templates], seed: u64, count: usize) {
     let mut rng = Rng::from_seed(seed);
     client.call(&["RESET"]);
-    client.call(&["FLUSHALL"]);
+    for words in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["FUNCTION", "FLUSH"]] {
+        client.call(words);
+    }
     let mut test = engine();
     let sorts = if ["SORT", "all"].contains(&name) { Sorts::Yes } else { Sorts::No };
     let mut done = 0;

@@ -477,7 +477,7 @@ const TIMES: &[&str] = &["4000000000", "4000000001", "4100000000", "x"];
 /// So many seconds or milliseconds that a test is over long before, or that no clock makes them right.
 const SECONDS: &[&str] = &["90000000", "80000000", "0", "-1", "x", "9223372036854775807", "9223372036854775"];
 
-fn one_of(rng: &mut Rng, texts: &[&str]) -> String {
+pub fn one_of(rng: &mut Rng, texts: &[&str]) -> String {
     texts[rng.below(texts.len() as u64) as usize].to_owned()
 }
 

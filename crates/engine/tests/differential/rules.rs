@@ -35,6 +35,13 @@ const UNORDERED: &[&str] = &[
     "HRANDFIELD",
     "ZRANDMEMBER",
     "EXEC",
+    "EVAL",
+    "EVAL_RO",
+    "EVALSHA",
+    "EVALSHA_RO",
+    "FCALL",
+    "FCALL_RO",
+    "FUNCTION",
 ];
 
 /// Replies that tell of the clock.

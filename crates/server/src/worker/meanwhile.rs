@@ -7,16 +7,20 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::host::Heard;
 use engine::{Argv, Outcome, Prepared, WorkerSeat};
 use resp::reply::Reply;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
 use super::Worker;
 use super::intake::Arena;
-use crate::conn::Slot;
+use crate::conn::{Connection, Slot};
 use crate::inbox::Message;
 use crate::poll::{Key, LISTENER, Ready, WAKE};
 
@@ -33,6 +37,7 @@ pub struct Meanwhile {
     /// The connection whose script it is, and its replies that were not written when others came first.
     slot: Slot,
     earlier: Option<Reply>,
+    connection: Option<NonNull<Connection>>,
     /// Connections with requests behind those of scripts in the batch.
     pub waiting: Vec<Slot>,
     /// The connection whose input is being parsed.
@@ -65,12 +70,27 @@ thread_local! {
 
 /// Called from within a script that has been running for long: its worker hears its other clients.
 pub fn attend() {
+    with_lent(Worker::attend);
+}
+
+/// Called from within a script that is debugged: its client is shown this, behind the replies it has to get.
+pub fn say(shown: &[u8]) {
+    with_lent(|worker| worker.say(shown));
+}
+
+/// Called from within a script that is debugged: waits a moment for what its client sends.
+pub fn hear(input: &mut Vec<u8>) -> Heard {
+    with_lent(|worker| worker.hear(input)).unwrap_or(Heard::End)
+}
+
+fn with_lent<T>(act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
     // Taken out, so that nothing gets at the worker twice.
-    let Some(mut worker) = LENT.take() else { return };
+    let mut worker = LENT.take()?;
     // SAFETY: `run_script` lends the worker of this thread, does not touch it before the script has ended,
     // and takes it back before it goes on.
-    unsafe { worker.as_mut() }.attend();
+    let done = act(unsafe { worker.as_mut() });
     LENT.set(Some(worker));
+    Some(done)
 }
 
 impl Worker {
@@ -90,10 +110,16 @@ impl Worker {
         let mut reply = std::mem::take(&mut self.meanwhile.reply);
         self.meanwhile.slot = slot;
         self.meanwhile.is_lent = true;
+        let lent = NonNull::from(&mut *connection);
+        self.meanwhile.connection = Some(lent);
         LENT.set(Some(NonNull::from(&mut *self)));
-        let outcome = engine.run(&mut seat, &mut connection.session, prepared, argv, &mut reply);
+        // SAFETY: the connection is here until the script has ended. Meanwhile `say` and `hear` use what of
+        // it is not its session.
+        let session = unsafe { &mut (*lent.as_ptr()).session };
+        let outcome = engine.run(&mut seat, session, prepared, argv, &mut reply);
         LENT.set(None);
         self.meanwhile.is_lent = false;
+        self.meanwhile.connection = None;
         self.meanwhile.seat = Some(std::mem::replace(&mut self.seat, seat));
         self.meanwhile.arena = None;
         self.connections.give_back(slot, connection);
@@ -119,11 +145,54 @@ impl Worker {
         self.engine.run(&mut self.seat, &mut connection.session, prepared, argv, reply)
     }
 
-    fn attend(&mut self) {
+    /// Writes the others' replies and keeps those of the script's client.
+    fn let_replies_go(&mut self) {
         if self.meanwhile.earlier.is_none() {
             self.meanwhile.earlier = Some(self.replies.copy_of(self.meanwhile.slot));
             self.flush();
         }
+    }
+
+    fn say(&mut self, shown: &[u8]) {
+        self.let_replies_go();
+        let (Some(earlier), Some(lent)) = (&mut self.meanwhile.earlier, self.meanwhile.connection) else {
+            return;
+        };
+        // SAFETY: `run_script` has the connection until the script has ended, and nobody else uses these
+        // parts.
+        let (output, socket) = unsafe { (&mut (*lent.as_ptr()).output, &(*lent.as_ptr()).socket) };
+        earlier.chunks().for_each(|chunk| output.push(chunk));
+        earlier.clear();
+        output.push(shown);
+        for _ in 0..SAY_TRIES {
+            if output.drain(socket, usize::MAX).is_err() || output.is_empty() {
+                return;
+            }
+            is_ready(socket, PollFlags::OUT);
+        }
+    }
+
+    fn hear(&mut self, input: &mut Vec<u8>) -> Heard {
+        let Some(lent) = self.meanwhile.connection else { return Heard::End };
+        // SAFETY: as in `say`.
+        let socket = unsafe { &(*lent.as_ptr()).socket };
+        if !is_ready(socket, PollFlags::IN) {
+            return Heard::Nothing;
+        }
+        let mut buffer = [0; HEARD_LEN];
+        match rustix::io::read(socket, &mut buffer) {
+            Ok(0) => Heard::End,
+            Ok(len) => {
+                input.extend_from_slice(&buffer[..len]);
+                Heard::Bytes
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Heard::Nothing,
+            Err(_) => Heard::End,
+        }
+    }
+
+    fn attend(&mut self) {
+        self.let_replies_go();
         let mut arena = self.meanwhile.arena.take().unwrap_or_else(|| Box::new(Arena::new()));
         // If the poll loop fails, the next real tick says so.
         let _ = self.quiet_tick(&mut arena, Duration::ZERO);
@@ -187,6 +256,18 @@ impl Worker {
         }
     }
 }
+
+/// Waits a moment for a socket to be readable or writable.
+fn is_ready(socket: &OwnedFd, flags: PollFlags) -> bool {
+    let mut polled = [PollFd::new(socket, flags)];
+    // A signal only makes it shorter.
+    rustix::event::poll(&mut polled, Some(&MOMENT)).is_ok_and(|ready| ready > 0)
+}
+
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// Moments that a client which debugs may take to read: five seconds.
+const SAY_TRIES: usize = 250;
+const HEARD_LEN: usize = 4096;
 
 /// Capacity that the buffer for scripts' replies keeps.
 const REPLY_KEPT: usize = 64 * 1024;

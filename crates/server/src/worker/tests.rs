@@ -24,8 +24,8 @@ use engine::Engine;
 use engine::clients::Client;
 use engine::config::{Config, LogLevel};
 use engine::host::{
-    Event, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted,
-    SaveStatus, Shutdown, Wait, WorkerId,
+    Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
+    SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::Mutex;
 use store::Garbage;
@@ -396,6 +396,12 @@ impl Host for TestHost {
     }
 
     fn attend(&self) {}
+
+    fn say(&self, _: &[u8]) {}
+
+    fn hear(&self, _: &mut Vec<u8>) -> Heard {
+        Heard::End
+    }
 
     fn sleep_us(&self, _: u64) {
         std::thread::yield_now();
