@@ -38,7 +38,7 @@ pub struct Effects {
     /// Whether anybody reads the log: effects are only written down then.
     pub(crate) logged: bool,
     /// Only expiries are written down: a script wants its own effects kept out of the log.
-    muted: bool,
+    pub(crate) muted: bool,
     /// The database in which the effects are replayed.
     db: DbIndex,
     /// Deletions of expired keys, before the command's own effect.
@@ -60,11 +60,6 @@ impl Effects {
         self.events.clear();
         self.expiries.clear();
         self.named.clear();
-    }
-
-    /// Keeps the command's own effects out of the log; what time has removed is logged all the same.
-    pub(crate) fn mute(&mut self) {
-        self.muted = true;
     }
 
     /// Whether effects that are named are written down.

@@ -215,9 +215,7 @@ impl Engine {
         let (db, origin) = (env.session.db, env.session.origin);
         let imports = env.config.import_mode;
         env.effects.begin(self.log.is_active() && origin == Origin::Client, db);
-        if env.session.unlogged {
-            env.effects.mute();
-        }
+        env.effects.muted = env.session.unlogged;
         let keys = Keys {
             guard: &mut *env.guard,
             engine: self,

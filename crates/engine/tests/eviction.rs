@@ -47,7 +47,8 @@ fn evicted(test: &TestEngine) -> usize {
     test.engine.evicted_keys.load(Ordering::Relaxed) as usize
 }
 
-/// A script that alone would fill memory is stopped, whether keys may give way or not: none does while it runs.
+/// A script that alone would fill memory is stopped, whether keys may give way or not: none does while it
+/// runs.
 #[test]
 fn a_script_does_not_outgrow_memory() {
     let source = "for i = 1, 20000 do redis.call('set', 'big' .. i, ARGV[1]) end return 1";

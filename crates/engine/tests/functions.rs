@@ -192,8 +192,8 @@ fn libraries_are_listed_and_moved() {
     );
 }
 
-/// What a library keeps between calls is the same whichever worker runs them, unless the function keeps to its
-/// keys; and what nobody can call any more takes no memory.
+/// What a library keeps between calls is the same whichever worker runs them, unless the function keeps to
+/// its keys; and what nobody can call any more takes no memory.
 #[test]
 fn libraries_have_one_state_and_leave_nothing() {
     let mut test = TestEngine::with_workers(3);
@@ -221,8 +221,8 @@ fn libraries_have_one_state_and_leave_nothing() {
     assert_eq!(heap(&test), 0);
 }
 
-/// Between the plan of a call and its locks the function may be loaded: a call of one that is not there yet is
-/// planned as if it were.
+/// Between the plan of a call and its locks the function may be loaded: a call of one that is not there yet
+/// is planned as if it were.
 #[test]
 fn calls_of_functions_to_come_have_their_shards() {
     let mut test = TestEngine::new();
