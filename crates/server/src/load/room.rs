@@ -22,8 +22,8 @@ impl RoomMaker {
         RoomMaker { beyond, evictor, rng }
     }
 
-    /// Makes room after something was loaded, for as long as it takes. Where no key may go the load goes on: what
-    /// a server has saved it must be able to load. The error says that a dump of this length is refused.
+    /// Makes room after something was loaded, for as long as it takes. Where no key may go the load goes on:
+    /// what a server has saved it must be able to load. The error says that a dump of this length is refused.
     pub fn make_room(&mut self, engine: &Engine, config: &Config, now: UnixMs) -> Result<(), String> {
         self.evictor.meter.report(&engine.memory);
         while engine.memory.is_over() {
