@@ -82,6 +82,7 @@ impl Defrag {
         let (config, now) = (engine.config(), engine.host.monotonic_ns());
         if !config.active_defrag || engine.is_loading() || engine.debug.pause_cron.load(Ordering::Relaxed) {
             self.set_percent(0, now);
+            self.gain.store(0, Ordering::Relaxed);
             return IDLE_NS;
         }
         let mut work = self.work.lock();

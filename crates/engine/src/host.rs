@@ -9,6 +9,7 @@ use store::Garbage;
 use crate::blocking::ReadyKey;
 use crate::clients::ClientId;
 use crate::config::Config;
+use crate::engine::Busy;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct WorkerId(pub u16);
@@ -229,7 +230,7 @@ pub trait Host: Send + Sync {
     fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused>;
     /// Loads the append-only file in place of what is in memory (DEBUG LOADAOF): `empty` empties the keyspace
     /// when all that was logged is in the file.
-    fn reload_log(&self, empty: &dyn Fn()) -> Result<(), String>;
+    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy>;
     fn load_status(&self) -> LoadStatus;
     /// Loads the dump file again in place of what is in memory (DEBUG RELOAD): the caller emptied the
     /// keyspace.

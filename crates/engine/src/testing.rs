@@ -26,7 +26,7 @@ use crate::blocking::end_wait;
 use crate::clients::{Arrival, ClientId};
 use crate::config::Config;
 use crate::cycle::Cycle;
-use crate::engine::{Engine, WorkerSeat};
+use crate::engine::{Busy, Engine, WorkerSeat};
 use crate::host::{
     Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
     SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
@@ -538,9 +538,9 @@ impl Host for TestHost {
         }
     }
 
-    fn reload_log(&self, empty: &dyn Fn()) -> Result<(), String> {
-        empty();
-        if self.0.call("reload log") { Ok(()) } else { Err("refused".to_owned()) }
+    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy> {
+        empty()?;
+        Ok(if self.0.call("reload log") { Ok(()) } else { Err("refused".to_owned()) })
     }
 
     fn load_status(&self) -> LoadStatus {

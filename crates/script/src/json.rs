@@ -292,8 +292,15 @@ fn set_bool(lua: Lua, index: c_int, setting: Setting<bool>) {
 }
 
 fn fail_option(lua: Lua, machine: &mut Shared, index: c_int, option: &[u8]) -> ! {
-    machine.fail_argument(lua, index, format_args!("invalid option '{}'", option.escape_ascii()))
+    machine.fail_argument(
+        lua,
+        index,
+        format_args!("invalid option '{}'", option[..option.len().min(SHOWN)].escape_ascii()),
+    )
 }
+
+/// Bytes of a wrong word that its error shows.
+const SHOWN: usize = 100;
 
 /// As C's greatest int.
 const INT_MAX: i64 = i32::MAX as i64;

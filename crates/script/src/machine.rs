@@ -402,10 +402,13 @@ impl Machine {
         }
         shared.reply.clear();
         // SAFETY: Lua does not run, so nobody changes the meter.
-        let garbage_max = unsafe { self.meter.as_ref() }.garbage_max();
+        let garbage_max = unsafe { self.meter.as_ref() }.garbage_max_beside(self.live);
         self.live = self.live.min(self.used());
-        if ran_out || self.used() - self.live > garbage_max {
+        if ran_out {
             self.collect();
+        } else if self.used() - self.live > garbage_max {
+            self.collect_once();
+            self.live = self.used();
         }
     }
 

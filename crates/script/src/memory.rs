@@ -124,6 +124,13 @@ impl Meter {
         }
     }
 
+    /// The same for a machine with so much that is in use: where the pool has room it is not looked through
+    /// for each little.
+    pub(crate) fn garbage_max_beside(&self, live: usize) -> usize {
+        let has_room = self.pool.limit() == 0 || self.pool.room() > self.pool.limit() / 4;
+        if has_room { self.garbage_max().max(live / 2) } else { self.garbage_max() }
+    }
+
     /// Whether a machine has more garbage than the pool has room: `live` bytes were left when it was last
     /// collected.
     pub(crate) fn is_short_with(&self, live: usize) -> bool {
@@ -140,7 +147,7 @@ impl Meter {
     pub(crate) fn grow(&mut self, len: usize) -> bool {
         let wanted = self.used + len;
         if wanted > self.granted && !self.lenient {
-            let (limit, others) = (self.pool.limit(), self.pool.used() - self.used);
+            let (limit, others) = (self.pool.limit(), self.pool.used().saturating_sub(self.used));
             if limit != 0 && others + wanted > limit {
                 return false;
             }
@@ -158,7 +165,7 @@ impl Meter {
     /// twice as much as it needs: where there is no room for that, when half of the room is used up. And one
     /// step has to do for a block of any size.
     fn keep_pace(&mut self, len: usize, used: usize, room: usize) {
-        let pause = (50 * room / used).clamp(2, 100);
+        let pause = (room.saturating_mul(50) / used).clamp(2, 100);
         let step = (len / 5).clamp(if pause < 100 { STEP_SHORT } else { PACE.step as usize }, STEP_MAX);
         let pace = Pace { pause: 100 + pause as c_int, step: step as c_int };
         if let Some(lua) = self.lua.filter(|_| pace != self.pace) {

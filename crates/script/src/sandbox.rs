@@ -408,15 +408,19 @@ unsafe extern "C-unwind" fn load(state: State) -> c_int {
     lua.check_kind(1, FUNCTION);
     lua.set_top(2);
     lua.new_table(0, 0);
-    let mut count = 0;
+    let (mut count, mut len) = (0, 0);
     loop {
         lua.push_value(1);
         lua.call(0, 1);
         match lua.kind(-1) {
             NIL => break,
             STRING if lua.len(-1) == 0 => break,
-            STRING => count += 1,
+            STRING => (count, len) = (count + 1, len + lua.len(-1)),
             _ => lua.fail(c"reader function must return a string"),
+        }
+        // A function that never ends would go on with the same piece.
+        if len > shared(lua).text_max {
+            lua.fail_for_memory();
         }
         lua.raw_set_at(3, count);
     }
@@ -516,7 +520,7 @@ unsafe extern "C-unwind" fn collectgarbage(state: State) -> c_int {
         }
         b"stop" | b"restart" | b"setpause" | b"setstepmul" => {}
         option => {
-            let option = option.escape_ascii();
+            let option = option[..option.len().min(SHOWN)].escape_ascii();
             shared(lua).fail_argument(lua, 1, format_args!("invalid option '{option}'"));
         }
     }
@@ -525,6 +529,8 @@ unsafe extern "C-unwind" fn collectgarbage(state: State) -> c_int {
 }
 
 const GARBAGE_STEP_MAX: i64 = 1 << 20;
+/// Bytes of a wrong word that its error shows.
+const SHOWN: usize = 100;
 
 /// Lua's own takes as long for many times nothing as for many times something, and more memory.
 unsafe extern "C-unwind" fn rep(state: State) -> c_int {

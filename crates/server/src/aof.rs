@@ -12,7 +12,7 @@ mod writer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aof::Manifest;
 use arc_swap::ArcSwapOption;
@@ -26,7 +26,7 @@ use store::Plan;
 use crate::disk::AnyDisk;
 use crate::host::Process;
 use crate::log::LOG;
-use crate::persist::{CLOSE_PATIENCE, Saver};
+use crate::persist::Saver;
 use folder::Folder;
 use queue::{Feed, Orders, Queue};
 use rewrite::Tries;
@@ -46,6 +46,9 @@ pub struct Aof {
     /// That of the line, for whoever must not wait for the rest.
     queue: ArcSwapOption<Queue>,
 }
+
+/// How long the end of the process waits for a rewrite that was told to end: only a disk that hangs uses it.
+const REWRITE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whoever holds shards may lock it, but nobody who holds it locks shards.
 struct State {
@@ -304,7 +307,7 @@ impl Aof {
 
     /// Waits for the end of a rewrite, but not for long.
     fn await_rewrite(&self) {
-        let end = Instant::now() + CLOSE_PATIENCE;
+        let end = Instant::now() + REWRITE_PATIENCE;
         let mut state = self.state.lock();
         while state.rewriting && !self.rewritten.wait_until(&mut state, end).timed_out() {}
     }

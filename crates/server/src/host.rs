@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base::time::UnixMs;
 use engine::Engine;
 use engine::config::{BeyondMemory, Config};
+use engine::engine::Busy;
 use engine::host::{
     Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
     SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
@@ -218,18 +219,17 @@ impl Host for ServerHost {
         self.0.aof.rewrite(&self.0, later)
     }
 
-    fn reload_log(&self, empty: &dyn Fn()) -> Result<(), String> {
+    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy> {
         let engine = self.0.engine();
         engine.loading.store(true, Ordering::Relaxed);
         self.0.aof.flush(&self.0);
-        empty();
-        let loaded = aof::load(&self.0, &mut worker::attend);
+        let loaded = empty().map(|()| aof::load(&self.0, &mut worker::attend));
         engine.loading.store(false, Ordering::Relaxed);
-        let loaded = loaded.and_then(|found| match found {
+        let loaded = loaded?.and_then(|found| match found {
             Found::Yes => Ok(()),
             Found::Absent => Err("There is no append-only file".to_owned()),
         });
-        loaded.inspect_err(|error| LOG.warning(error))
+        Ok(loaded.inspect_err(|error| LOG.warning(error)))
     }
 
     fn load_status(&self) -> LoadStatus {

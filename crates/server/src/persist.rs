@@ -75,7 +75,7 @@ const FAILED: SaveRefused = "ERR";
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A disk that hangs does not keep a process that was told twice.
-pub const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// How often whoever waits for the end of a save looks whether to go on waiting.
 const LOOK: Duration = Duration::from_millis(5);
 

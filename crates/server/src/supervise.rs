@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use engine::config::{Config, Supervisor};
+use rustix::fs::{Access, access};
 use rustix::process::{Signal, getpid, kill_process, setsid};
 
 use crate::arguments::Launch;
@@ -120,10 +121,14 @@ pub fn exec_again(launch: &Launch) -> io::Error {
     }
 }
 
-/// The program with the same arguments, where it was called: by now the folder may be another.
+/// The program with the same arguments, where it was called: by now the folder may be another. Who may not
+/// enter it had no use for it in the first place.
 fn again(launch: &Launch) -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
-    command.arg0(&launch.program).args(&launch.arguments).current_dir(&launch.folder);
+    command.arg0(&launch.program).args(&launch.arguments);
+    if access(&launch.folder, Access::EXEC_OK).is_ok() {
+        command.current_dir(&launch.folder);
+    }
     Ok(command)
 }
 

@@ -12,7 +12,7 @@ use common::{info, signal, start, wait_for_info, wait_for_log};
 use rdb::{ValueRef, WriteOptions, write_eof, write_header, write_record, write_select_db};
 use resp::Value;
 use rustix::process::Signal;
-use testkit::client::{error, ok};
+use testkit::client::{encode, error, ok};
 use testkit::{Client, Server};
 
 fn program() -> Command {
@@ -307,22 +307,21 @@ fn a_second_interrupt_ends_at_once() {
     assert!(left.into_iter().all(|file| !file.file_name().to_string_lossy().starts_with("temp-")));
 }
 
-/// A server that saves for so long that it does not end by itself.
-fn saving_finally(delay_us: &str) -> Server {
+/// A server that saves for so long that it does not end by itself, and two clients of before.
+fn saving_finally(delay_us: &str) -> (Server, Client, Client) {
     let server = start(&["--save", "100000 1", "--rdb-key-save-delay", delay_us]);
-    let mut client = server.client();
+    let (mut client, other) = (server.client(), server.client());
     (0..300).for_each(|number| ok(client.run(&format!("SET k{number} v"))));
     signal(server.pid(), Signal::TERM);
     wait_for_log(&server, "Saving the final RDB snapshot");
-    server
+    (server, client, other)
 }
 
 #[test]
 fn an_end_without_a_save_does_not_wait_for_one_with() {
     for line in ["SHUTDOWN NOSAVE", "SHUTDOWN NOSAVE NOW FORCE"] {
-        let mut server = saving_finally("10000000");
+        let (mut server, mut client, _other) = saving_finally("10000000");
         signal(server.pid(), Signal::TERM);
-        let mut client = server.client();
         let refusal = error(client.run("SHUTDOWN"));
         assert!(refusal.starts_with("ERR Errors trying to SHUTDOWN"), "{refusal}");
         client.send(&line.split(' ').collect::<Vec<_>>());
@@ -337,10 +336,11 @@ fn an_end_without_a_save_does_not_wait_for_one_with() {
 /// What is acknowledged while the last save runs would be in no file.
 #[test]
 fn no_client_ends_the_pause_of_the_last_save() {
-    let mut server = saving_finally("10000");
-    let (mut client, mut writer) = (server.client(), server.client());
+    let (mut server, mut client, mut writer) = saving_finally("30000");
     ok(client.run("CLIENT UNPAUSE"));
-    (0..100).for_each(|number| writer.send(&["SET", &format!("late{number}"), "v"]));
+    let requests: Vec<_> =
+        (0..100).flat_map(|number| encode(&["SET", &format!("late{number}"), "v"])).collect();
+    writer.send_raw(&requests);
     let acknowledged = writer.read_to_end().len() / "+OK\r\n".len();
     assert!(server.wait_for_end());
     server.start_again();

@@ -20,11 +20,12 @@ use store::{DbIndex, EntryRef, Garbage, Guard, Key, Kind, List, Payload, Plan, T
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
 use crate::commands::config;
 use crate::commands::object::encoding_name;
+use crate::commands::save::refusal;
 use crate::config::Config;
 use crate::consumers::CONSUMERS;
 use crate::ctx::Ctx;
 use crate::digest;
-use crate::engine::{Engine, hex_id};
+use crate::engine::{Busy, Engine, hex_id};
 use crate::error::CmdError;
 use crate::host::Level;
 use crate::info::InfoInput;
@@ -520,10 +521,10 @@ fn reload(ctx: &mut Ctx) -> CmdResult {
         return Err(CmdError::LOADING);
     }
     if !is(b"nosave") {
-        ctx.engine.host.save_now().map_err(CmdError::new)?;
+        ctx.engine.host.save_now().map_err(|why| refusal(ctx, why))?;
     }
     if !is(b"noflush") {
-        empty(ctx.engine);
+        empty(ctx.engine).map_err(|_| ctx.engine.scripts.running.busy_error())?;
     }
     ctx.engine.host.reload().map_err(|_| CmdError::new("ERR Error trying to load the RDB dump"))?;
     ctx.keys.invalidate_all();
@@ -539,18 +540,17 @@ fn load_aof(ctx: &mut Ctx) -> CmdResult {
         return Err(CmdError::LOADING);
     }
     let engine = ctx.engine;
-    engine
-        .host
-        .reload_log(&|| empty(engine))
-        .map_err(|_| CmdError::new("ERR Error trying to load the AOF files, check server logs."))?;
+    let loaded =
+        engine.host.reload_log(&|| empty(engine)).map_err(|_| engine.scripts.running.busy_error())?;
+    loaded.map_err(|_| CmdError::new("ERR Error trying to load the AOF files, check server logs."))?;
     ctx.keys.invalidate_all();
     engine.host.log(Level::Notice, "Append Only File loaded by DEBUG LOADAOF");
     accept(ctx)
 }
 
 /// Only outside of a transaction: the command itself holds no shard.
-fn empty(engine: &Engine) {
-    let mut guard = engine.store.lock(&Plan::All);
+fn empty(engine: &Engine) -> Result<(), Busy> {
+    let mut guard = engine.lock_unless_busy(&Plan::All)?;
     let databases = engine.store.databases();
     engine.readings.leave_all(&mut guard, |_| true);
     engine.functions.flush();
@@ -558,6 +558,7 @@ fn empty(engine: &Engine) {
         let tables = (0..databases).filter_map(|db| shard.flush(DbIndex(db)));
         tables.for_each(|table| engine.host.reclaim(Garbage::Table(table)));
     }
+    Ok(())
 }
 
 fn protocol(ctx: &mut Ctx) -> CmdResult {

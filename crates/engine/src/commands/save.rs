@@ -64,7 +64,8 @@ fn bgsave(ctx: &mut Ctx) -> CmdResult {
     Ok(())
 }
 
-fn refusal(ctx: &Ctx, why: SaveRefused) -> CmdError {
+/// What a save that is refused answers.
+pub(crate) fn refusal(ctx: &Ctx, why: SaveRefused) -> CmdError {
     if why == SCRIPT_RUNS { ctx.engine.scripts.running.busy_error() } else { CmdError::new(why) }
 }
 

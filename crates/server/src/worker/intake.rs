@@ -203,7 +203,8 @@ impl Worker {
         if filling.dropped.is_some() {
             return false;
         }
-        let waits = self.is_look_due() || self.engine.memory.is_swollen();
+        let comes_free = self.engine.memory.is_swollen() && self.engine.defrag.gain() > 0;
+        let waits = self.is_look_due() || comes_free;
         waits && !filling.has_waited(self.engine.host.monotonic_ns())
     }
 

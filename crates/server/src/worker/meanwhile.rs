@@ -38,6 +38,8 @@ pub struct Meanwhile {
     slot: Slot,
     earlier: Option<Reply>,
     connection: Option<NonNull<Connection>>,
+    /// It does not read what the debugger says: nobody waits for it any more.
+    is_deaf: bool,
     /// Connections with requests behind those of scripts in the batch.
     pub waiting: Vec<Slot>,
     /// The connection whose input is being parsed.
@@ -109,7 +111,7 @@ impl Worker {
         let mut seat = std::mem::replace(&mut self.seat, spare);
         let mut reply = std::mem::take(&mut self.meanwhile.reply);
         self.meanwhile.slot = slot;
-        self.meanwhile.is_lent = true;
+        (self.meanwhile.is_lent, self.meanwhile.is_deaf) = (true, false);
         let lent = NonNull::from(&mut *connection);
         self.meanwhile.connection = Some(lent);
         LENT.set(Some(NonNull::from(&mut *self)));
@@ -158,6 +160,9 @@ impl Worker {
         let (Some(earlier), Some(lent)) = (&mut self.meanwhile.earlier, self.meanwhile.connection) else {
             return;
         };
+        if self.meanwhile.is_deaf {
+            return;
+        }
         // SAFETY: `run_script` has the connection until the script has ended, and nobody else uses these
         // parts.
         let (output, socket) = unsafe { (&mut (*lent.as_ptr()).output, &(*lent.as_ptr()).socket) };
@@ -170,10 +175,13 @@ impl Worker {
             }
             is_ready(socket, PollFlags::OUT);
         }
+        self.meanwhile.is_deaf = true;
     }
 
     fn hear(&mut self, input: &mut Vec<u8>) -> Heard {
-        let Some(lent) = self.meanwhile.connection else { return Heard::End };
+        let Some(lent) = self.meanwhile.connection.filter(|_| !self.meanwhile.is_deaf) else {
+            return Heard::End;
+        };
         // SAFETY: as in `say`.
         let socket = unsafe { &(*lent.as_ptr()).socket };
         if !is_ready(socket, PollFlags::IN) {
@@ -218,6 +226,7 @@ impl Worker {
         self.meanwhile.ready = ready;
         self.run_arena(arena);
         self.flush();
+        self.close_leaving();
         self.accept();
         self.flush();
         Ok(())

@@ -23,6 +23,7 @@ use base::time::UnixMs;
 use engine::Engine;
 use engine::clients::Client;
 use engine::config::{Config, LogLevel};
+use engine::engine::Busy;
 use engine::host::{
     Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
     SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
@@ -350,8 +351,8 @@ impl Host for TestHost {
         Err("ERR there are no files here")
     }
 
-    fn reload_log(&self, _: &dyn Fn()) -> Result<(), String> {
-        Err("there are no files here".to_owned())
+    fn reload_log(&self, _: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy> {
+        Ok(Err("there are no files here".to_owned()))
     }
 
     fn load_status(&self) -> LoadStatus {
