@@ -76,7 +76,7 @@ impl CmdError {
 /// The first word of an error's text, if it is short and not all of it; else the usual code.
 pub fn code_of(text: &[u8]) -> &str {
     let head = &text[..text.len().min(CODE_LEN_MAX + 1)];
-    let len = head.iter().position(|&byte| byte == b' ').unwrap_or(0);
+    let len = head.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n')).unwrap_or(0);
     std::str::from_utf8(&head[..len]).ok().filter(|code| !code.is_empty()).unwrap_or("ERR")
 }
 

@@ -332,10 +332,13 @@ impl ScriptHost<'_, '_, '_> {
     /// Nothing gives way while a script runs: what it writes, and its effects, may not fill memory by
     /// themselves.
     fn has_outgrown_memory(&self) -> bool {
-        let memory = &self.ctx.engine.memory;
-        memory.limit() != 0
+        let engine = self.ctx.engine;
+        engine.memory.limit() != 0
             && self.ctx.session.origin == Origin::Client
-            && memory.is_outgrown_by(alloc::thread_balance() - self.balance)
+            && engine.memory.is_outgrown_by(alloc::thread_balance() - self.balance)
+            // What other threads free for it meanwhile is in no balance of its own.
+            && alloc::stats().allocated as u64
+                > engine.memory.ceiling() + engine.host.reclaim_counts().waiting_bytes
     }
 
     /// The command of a script that declares its keys keeps to them, and to shards that are locked.

@@ -110,11 +110,14 @@ impl Filling {
         grown
     }
 
-    /// Whether it is too short to wait for pages, or has waited for long enough to go on without them.
+    /// Whether it is read without asking for room: it makes little of a difference, and limits on clients end
+    /// who has many.
+    pub fn is_small(&self) -> bool {
+        self.len < RESERVED_LEAST
+    }
+
+    /// Whether it has waited for pages for long enough to go on without them; it begins to wait if not.
     pub fn has_waited(&mut self, now_ns: u64) -> bool {
-        if self.len < WAITING_LEAST {
-            return true;
-        }
         if self.waits_until_ns == 0 {
             self.waits_until_ns = now_ns + PAGES_PATIENCE_NS;
         }
@@ -163,8 +166,6 @@ impl Filling {
 /// So long an argument waits in all while the process occupies too much: what gave way to it may lie among
 /// what stays, and then pages come free as fast as memory is defragmented.
 const PAGES_PATIENCE_NS: u64 = 1_000_000_000;
-/// Shorter arguments make little of a difference.
-const WAITING_LEAST: usize = 1 << 20;
 
 /// Bytes of an argument without room that are read at once.
 const DROPPED_AT_ONCE: usize = 64 * 1024;

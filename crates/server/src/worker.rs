@@ -183,6 +183,9 @@ impl Worker {
         // First, so that nobody is answered before it has heard what it was sent earlier.
         if self.news.iter().any(|news| news.key == WAKE) {
             self.take_messages(arena);
+            // Who has too much waiting for it goes before others hear of it.
+            self.drain_touched();
+            self.relieve_pools();
         }
         if !self.meanwhile.is_empty() {
             self.catch_up(arena);

@@ -81,6 +81,14 @@ impl Worker {
             self.receive_long(arena, slot);
         } else {
             self.receive_in_arena(arena, slot);
+            if self
+                .connections
+                .at(slot)
+                .is_some_and(|connection| connection.unread && connection.is_filling())
+            {
+                // The rest of the argument is there: what others sent after it comes after it.
+                self.receive_big(arena, slot);
+            }
         }
     }
 
@@ -160,7 +168,7 @@ impl Worker {
         let Some(filling) = &mut input.filling else { return };
         let room = if !filling.grow() {
             Room::Nothing
-        } else if filling.dropped.is_some() {
+        } else if filling.dropped.is_some() || filling.is_small() {
             Room::Enough
         } else {
             self.room()
@@ -200,7 +208,7 @@ impl Worker {
 
     /// Keys have given way to an argument, but the process occupies too much still, for all that is known.
     fn waits_for_pages(&mut self, filling: &mut Filling) -> bool {
-        if filling.dropped.is_some() {
+        if filling.dropped.is_some() || filling.is_small() {
             return false;
         }
         let comes_free = self.engine.memory.is_swollen() && self.engine.defrag.gain() > 0;
