@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engine::config::Config;
-use engine::host::{Event, Shutdown, ShutdownSave, Wait, WorkerId};
+use engine::host::{AtDuplicate, Event, Shutdown, ShutdownSave, Wait, WorkerId};
 use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -207,7 +207,8 @@ fn load_dump(process: &Arc<Process>, begin: Instant, serve: &mut dyn FnMut()) {
     let file = path(&engine.config().dbfilename);
     let at_damage = if process.launch.recover { AtDamage::Recover } else { AtDamage::Refuse };
     let beyond = engine.config().load_beyond_maxmemory;
-    let dump = Dump { disk: process.disk, path: &file, at_damage, beyond };
+    let at_duplicate = AtDuplicate::Refuse;
+    let dump = Dump { disk: process.disk, path: &file, at_damage, at_duplicate, beyond };
     match load::load(engine, dump, &process.load, process.now(), serve) {
         Ok(Loaded::Yes) => {
             let seconds = begin.elapsed().as_secs_f64();

@@ -323,7 +323,7 @@ impl Disk for FaultyDisk {
 }
 
 /// Calls `attempt` with each fault there can be, step after step, until no step is left. It returns what it
-/// met. Returns all that was met.
+/// met. Returns all that was met, which is not nothing.
 fn with_each_fault(mut attempt: impl FnMut(Fault) -> Option<Met>) -> Vec<Met> {
     let mut all = Vec::new();
     for index in 0.. {
@@ -331,6 +331,7 @@ fn with_each_fault(mut attempt: impl FnMut(Fault) -> Option<Met>) -> Vec<Met> {
             let Some(met) = attempt(Fault::At(index, way)) else {
                 // One way more than the step has, or one step more than there are.
                 if way == 0 {
+                    assert!(index > 0, "nothing came to the disk");
                     return all;
                 }
                 break;

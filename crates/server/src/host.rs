@@ -14,8 +14,8 @@ use engine::Engine;
 use engine::config::{BeyondMemory, Config};
 use engine::engine::Busy;
 use engine::host::{
-    Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
-    SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
+    AtDuplicate, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded, ProcessFacts,
+    ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
 use store::Garbage;
@@ -219,37 +219,39 @@ impl Host for ServerHost {
         self.0.aof.rewrite(&self.0, later)
     }
 
-    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy> {
-        let engine = self.0.engine();
-        engine.loading.store(true, Ordering::Relaxed);
+    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded> {
+        let _loading = Loading::begin(self.0.engine())?;
         self.0.aof.flush(&self.0);
-        let loaded = empty().map(|()| aof::load(&self.0, &mut worker::attend));
-        engine.loading.store(false, Ordering::Relaxed);
-        let loaded = loaded?.and_then(|found| match found {
-            Found::Yes => Ok(()),
-            Found::Absent => Err("There is no append-only file".to_owned()),
-        });
-        Ok(loaded.inspect_err(|error| LOG.warning(error)))
+        empty()?;
+        match aof::load(&self.0, &mut worker::attend) {
+            Ok(Found::Yes) => Ok(()),
+            Ok(Found::Absent) => Err(not_reloaded("There is no append-only file")),
+            Err(error) => Err(not_reloaded(&error)),
+        }
     }
 
     fn load_status(&self) -> LoadStatus {
         self.0.load.status()
     }
 
-    fn reload(&self) -> Result<(), String> {
+    fn reload(
+        &self,
+        at_duplicate: AtDuplicate,
+        prepare: &dyn Fn() -> Result<(), Busy>,
+    ) -> Result<(), NotReloaded> {
         let engine = self.0.engine();
-        engine.loading.store(true, Ordering::Relaxed);
+        let _loading = Loading::begin(engine)?;
+        prepare()?;
         let name = path(&engine.config().dbfilename);
         // What was there a moment ago comes back whole.
         let beyond = BeyondMemory::Load;
-        let dump = Dump { disk: self.0.disk, path: &name, at_damage: AtDamage::Refuse, beyond };
-        let loaded = load::load(engine, dump, &self.0.load, unix_now(), &mut worker::attend);
-        engine.loading.store(false, Ordering::Relaxed);
-        let loaded = loaded.and_then(|loaded| match loaded {
-            Loaded::Yes => Ok(()),
-            Loaded::Absent => Err(format!("There is no file {}", name.display())),
-        });
-        loaded.inspect_err(|error| LOG.warning(error))
+        let at_damage = AtDamage::Refuse;
+        let dump = Dump { disk: self.0.disk, path: &name, at_damage, at_duplicate, beyond };
+        match load::load(engine, dump, &self.0.load, unix_now(), &mut worker::attend) {
+            Ok(Loaded::Yes) => Ok(()),
+            Ok(Loaded::Absent) => Err(not_reloaded(&format!("There is no file {}", name.display()))),
+            Err(error) => Err(not_reloaded(&error)),
+        }
     }
 
     fn shutdown(&self, how: Shutdown) -> Result<(), String> {
@@ -401,6 +403,29 @@ fn write_synced(temporary: &Path, model: &Path, text: &str) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// As long as it lives, commands learn that data is being loaded.
+struct Loading<'a>(&'a Engine);
+
+impl<'a> Loading<'a> {
+    fn begin(engine: &'a Engine) -> Result<Loading<'a>, NotReloaded> {
+        match engine.loading.swap(true, Ordering::Relaxed) {
+            true => Err(NotReloaded::Loading),
+            false => Ok(Loading(engine)),
+        }
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.loading.store(false, Ordering::Relaxed);
+    }
+}
+
+fn not_reloaded(why: &str) -> NotReloaded {
+    LOG.warning(why);
+    NotReloaded::Failed
 }
 
 #[cfg(test)]

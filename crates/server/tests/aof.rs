@@ -667,7 +667,7 @@ fn saves_and_rewrites_wait_for_each_other() {
 
 #[test]
 fn files_go_to_redis_and_come_from_it() {
-    let Some(redis) = testkit::server::redis() else { return };
+    let Some(redis) = testkit::redis() else { return println!("SKIPPED: redis-server is not installed") };
     for preamble in ["yes", "no"] {
         let common = ["--appendonly", "yes", "--save", "", "--enable-debug-command", "yes"];
         let theirs = [&common[..], &["--aof-use-rdb-preamble", preamble]].concat();

@@ -184,14 +184,31 @@ fn a_flush_during_a_save_is_not_in_the_file() {
     let mut client = server.client();
     write_version(&mut client, 7);
     client.run("BGSAVE");
-    ok(client.run("FLUSHALL ASYNC"));
+    ok(client.run("FLUSHDB ASYNC"));
     ok(client.run("SET new 1"));
     wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
     assert_eq!(version_of(&read_dump(&server.dir().join("dump.rdb")).expect("whole")), 7);
     assert_eq!(client.run("DBSIZE"), Value::Integer(1));
 }
 
-/// A dump must not bring back what was flushed.
+/// A dump must not bring back what was flushed: the save ends, and the file before it is left.
+#[test]
+fn a_flush_of_all_ends_a_save() {
+    let server = start(&[]);
+    let mut client = server.client();
+    write_version(&mut client, 7);
+    ok(client.run("SAVE"));
+    ok(client.run("CONFIG SET rdb-key-save-delay 10000000"));
+    for request in ["FLUSHALL", "FLUSHALL ASYNC"] {
+        write_version(&mut client, 8);
+        client.run("BGSAVE");
+        assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1");
+        ok(client.run(request));
+        assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "0", "{request}");
+        assert_eq!(version_of(&read_dump(&server.dir().join("dump.rdb")).expect("whole")), 7);
+    }
+}
+
 #[test]
 fn with_save_points_a_flush_of_all_is_on_the_disk_when_it_is_answered() {
     let server = start(&["--save", "100000 100000", "--rdb-key-save-delay", "100"]);

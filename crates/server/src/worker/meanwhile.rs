@@ -174,6 +174,10 @@ impl Worker {
                 return;
             }
             is_ready(socket, PollFlags::OUT);
+            // The others do not wait for a client that reads slowly.
+            if self.engine.scripts.running.is_busy() {
+                self.attend();
+            }
         }
         self.meanwhile.is_deaf = true;
     }

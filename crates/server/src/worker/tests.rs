@@ -25,8 +25,8 @@ use engine::clients::Client;
 use engine::config::{Config, LogLevel};
 use engine::engine::Busy;
 use engine::host::{
-    Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
-    SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
+    AtDuplicate, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded, ProcessFacts,
+    ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::Mutex;
 use store::Garbage;
@@ -351,16 +351,16 @@ impl Host for TestHost {
         Err("ERR there are no files here")
     }
 
-    fn reload_log(&self, _: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy> {
-        Ok(Err("there are no files here".to_owned()))
+    fn reload_log(&self, _: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded> {
+        Err(NotReloaded::Failed)
     }
 
     fn load_status(&self) -> LoadStatus {
         LoadStatus::default()
     }
 
-    fn reload(&self) -> Result<(), String> {
-        Ok(())
+    fn reload(&self, _: AtDuplicate, _: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded> {
+        Err(NotReloaded::Failed)
     }
 
     fn shutdown(&self, _: Shutdown) -> Result<(), String> {
