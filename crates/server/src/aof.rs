@@ -44,7 +44,7 @@ pub struct Aof {
     /// A rewrite has ended.
     rewritten: Condvar,
     /// That of the line, for whoever must not wait for the rest.
-    queue: ArcSwapOption<Queue>,
+    writer: ArcSwapOption<Writer>,
 }
 
 /// How long the end of the process waits for a rewrite that was told to end: only a disk that hangs uses it.
@@ -76,7 +76,7 @@ struct Parts {
 struct Line {
     queue: Arc<Queue>,
     reader: ReaderId,
-    writer: JoinHandle<()>,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,7 +106,7 @@ impl Aof {
             saver,
             closed: AtomicBool::new(false),
             rewritten: Condvar::new(),
-            queue: ArcSwapOption::empty(),
+            writer: ArcSwapOption::empty(),
         }
     }
 
@@ -154,15 +154,15 @@ impl Aof {
         LOG.notice(&format!("{word} AOF incr file {} on server start", String::from_utf8_lossy(&name)));
         let sizes = folder.sizes(&manifest)?;
         let queue = Arc::new(Queue::new(&config));
-        let writer = self.start_writer(process, &queue, Some((file, len)))?;
+        let (writer, thread) = self.start_writer(process, &queue, Some((file, len)))?;
         let guard = engine.store.lock(&Plan::All);
         let reader = self.attach(process, &queue);
         drop(guard);
         let mut state = self.state.lock();
         state.status.base_size = sizes.first().copied().filter(|_| manifest.base.is_some()).unwrap_or(0);
         let settled_len = sizes.iter().sum::<u64>() - len;
-        self.queue.store(Some(Arc::clone(&queue)));
-        state.line = Some(Line { queue, reader, writer });
+        self.writer.store(Some(writer));
+        state.line = Some(Line { queue, reader, thread });
         if !config.aof_disable_auto_gc {
             folder.remove_history(&mut manifest);
         }
@@ -184,10 +184,14 @@ impl Aof {
         process: &Arc<Process>,
         queue: &Arc<Queue>,
         file: Option<(std::fs::File, u64)>,
-    ) -> Result<JoinHandle<()>, String> {
+    ) -> Result<(Arc<Writer>, JoinHandle<()>), String> {
         let writer = Writer::new(self.disk, Arc::clone(queue), Arc::clone(process.engine()), file);
-        let spawned = thread::Builder::new().name("aof".into()).spawn(move || writer.run());
-        spawned.map_err(|error| format!("Can't start the thread of the append-only file: {error}"))
+        let writer = Arc::new(writer);
+        let own = Arc::clone(&writer);
+        let spawned = thread::Builder::new().name("aof".into()).spawn(move || own.run());
+        let thread =
+            spawned.map_err(|error| format!("Can't start the thread of the append-only file: {error}"))?;
+        Ok((writer, thread))
     }
 
     /// A directive has changed.
@@ -234,23 +238,27 @@ impl Aof {
         process.engine().log.set_file(FileState::None);
         process.engine().post_file_waits();
         if let Some(line) = state.line.take() {
-            self.queue.store(None);
             end_line(process, line);
+            self.writer.store(None);
         }
     }
 
-    /// Waits until what is in the log now may be answered.
+    /// Sees to it that what is in the log now may be answered.
     pub fn await_durable(&self, process: &Process) {
         let log = &process.engine().log;
-        let offset = log.offset();
-        let Some(queue) = self.queue.load_full() else { return };
-        queue.wait_until(|| !log.holds_reply_at(offset));
+        let end = log.offset();
+        while log.holds_reply_at(end)
+            && let Some(writer) = self.writer.load_full()
+        {
+            writer.commit(end);
+        }
     }
 
     /// Waits while too much waits already. A file that cannot be written holds up nobody: writes are refused.
     pub fn await_room(&self, process: &Process) {
         let engine = process.engine();
-        let Some(queue) = self.queue.load_full() else { return engine.log.set_behind(false) };
+        let Some(writer) = self.writer.load_full() else { return engine.log.set_behind(false) };
+        let queue = &writer.queue;
         queue.delays.fetch_add(1, Ordering::Relaxed);
         let goes_on =
             || !queue.is_behind() || engine.log_fault.is_on() || process.stopping.load(Ordering::Relaxed);
@@ -260,17 +268,17 @@ impl Aof {
 
     /// Writes out and syncs all there is; false if the file does not take it.
     pub fn flush(&self, process: &Process) -> bool {
-        let Some(queue) = self.queue.load_full() else { return true };
-        let engine = process.engine();
-        let offset = engine.log.offset();
-        queue.order(Orders { sync: true, stop: false });
-        queue.wait_until(|| engine.log.durable() >= offset || engine.log_fault.is_on());
-        engine.log.durable() >= offset
+        let Some(writer) = self.writer.load_full() else { return true };
+        let log = &process.engine().log;
+        let end = log.offset();
+        writer.flush();
+        log.durable() >= end
     }
 
     /// The timer's part.
     pub fn tick(&self, process: &Arc<Process>, config: &Config) {
-        if let Some(queue) = self.queue.load_full() {
+        if let Some(writer) = self.writer.load_full() {
+            let queue = &writer.queue;
             let busy = self.is_rewriting() || process.saver.status().in_progress;
             if queue.policy() != config.appendfsync {
                 queue.configure(config);
@@ -297,7 +305,7 @@ impl Aof {
             self.saver.close();
             self.await_rewrite();
         }
-        if self.queue.load_full().is_some() {
+        if self.writer.load().is_some() {
             LOG.notice("Calling fsync() on the AOF file.");
             if !self.flush(process) {
                 LOG.warning("Fail to fsync the AOF file.");
@@ -325,7 +333,7 @@ fn end_line(process: &Process, line: Line) {
     let engine = process.engine();
     engine.log.detach(line.reader);
     line.queue.order(Orders { sync: true, stop: true });
-    line.writer.join().ok();
+    line.thread.join().ok();
     engine.log.set_strict(false);
     engine.log.set_behind(false);
     engine.log_fault.clear();

@@ -15,6 +15,7 @@ use engine::log::FileState;
 use super::commands::Source;
 use super::folder::Folder;
 use super::queue::{Orders, Queue};
+use super::writer::Writer;
 use super::{Aof, Line, Mode, Parts, State, end_line};
 use crate::host::Process;
 use crate::log::{LOG, reason};
@@ -77,7 +78,7 @@ struct Prepared {
     /// Its number; what came before it is history when the base is there.
     kept_from: u64,
     /// For an increment that is the first one.
-    line: Option<(Arc<Queue>, JoinHandle<()>)>,
+    line: Option<(Arc<Writer>, JoinHandle<()>)>,
 }
 
 impl Aof {
@@ -202,8 +203,7 @@ impl Aof {
             Mode::AwaitsBase => {
                 prepared.file = Some(folder.create_increment(&folder.temporary_increment())?);
                 let queue = Arc::new(Queue::new(&config));
-                let writer = self.start_writer(process, &queue, None)?;
-                prepared.line = Some((queue, writer));
+                prepared.line = Some(self.start_writer(process, &queue, None)?);
             }
         }
         Ok(prepared)
@@ -259,10 +259,11 @@ impl Aof {
             return false;
         }
         let log = &process.engine().log;
-        if let Some((queue, writer)) = prepared.line.take() {
+        if let Some((writer, thread)) = prepared.line.take() {
+            let queue = Arc::clone(&writer.queue);
             let reader = self.attach(process, &queue);
-            self.queue.store(Some(Arc::clone(&queue)));
-            state.line = Some(Line { queue, reader, writer });
+            self.writer.store(Some(writer));
+            state.line = Some(Line { queue, reader, thread });
         }
         if let (Some(file), Some(line)) = (prepared.file.take(), &state.line) {
             line.queue.begin_file(file, log.begin_part());
@@ -334,9 +335,9 @@ impl Aof {
             return;
         }
         folder.remove(&base);
-        if let Some((queue, writer)) = line {
-            queue.order(Orders { sync: false, stop: true });
-            writer.join().ok();
+        if let Some((writer, thread)) = line {
+            writer.queue.order(Orders { sync: false, stop: true });
+            thread.join().ok();
         }
         if mode != Mode::AwaitsBase {
             return;
@@ -345,8 +346,8 @@ impl Aof {
         if state.epoch == epoch
             && let Some(line) = state.line.take()
         {
-            self.queue.store(None);
             end_line(process, line);
+            self.writer.store(None);
         }
         if state.line.is_none() {
             folder.remove(&folder.temporary_increment());
