@@ -254,6 +254,13 @@ impl Aof {
         }
     }
 
+    /// Waits until the disk works for nobody.
+    pub fn await_turn(&self) {
+        if let Some(writer) = self.writer.load_full() {
+            writer.await_turn();
+        }
+    }
+
     /// Waits while too much waits already. A file that cannot be written holds up nobody: writes are refused.
     pub fn await_room(&self, process: &Process) {
         let engine = process.engine();

@@ -81,9 +81,13 @@ impl Writer {
             if came.is_some() {
                 thread::sleep(PACE);
             }
+            // Whoever waits for it may see to it meanwhile.
+            let is_done = || came.is_some_and(|end| self.engine.log.durable() >= end);
+            if is_done() {
+                continue;
+            }
             let mut increment = self.increment.lock();
-            // Whoever waited for it may have seen to it meanwhile.
-            if came.is_none_or(|end| self.engine.log.durable() < end) {
+            if !is_done() {
                 increment.step(orders.sync);
             }
             meter.report(&self.engine.memory);
@@ -108,6 +112,11 @@ impl Writer {
         if log.holds_reply_at(end) {
             self.queue.wait_a_moment();
         }
+    }
+
+    /// Waits until nobody writes.
+    pub fn await_turn(&self) {
+        drop(self.increment.lock());
     }
 
     /// Writes and syncs all there is.
@@ -268,9 +277,11 @@ impl Increment {
     /// False if it failed: then nobody knows what the disk has.
     fn sync_file(&mut self) -> bool {
         let Some((file, _)) = &self.file else { return true };
+        let begun = Instant::now();
         self.queue.is_syncing.store(true, Ordering::Relaxed);
         let synced = self.disk.sync_data(file);
         self.queue.is_syncing.store(false, Ordering::Relaxed);
+        self.engine.log.note_sync(begun.elapsed().as_nanos() as u64);
         let Err(error) = synced else { return true };
         let why = reason(&error);
         if self.queue.policy() == AppendSync::Always {
