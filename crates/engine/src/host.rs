@@ -249,6 +249,8 @@ pub trait Host: Send + Sync {
     fn log_file_status(&self) -> LogFileStatus;
     /// Waits until the append-only file has for certain what is in the log now.
     fn await_log(&self);
+    /// Waits until the append-only file's disk works for nobody.
+    fn await_log_turn(&self);
     /// Waits while the append-only file is too far behind for more to be added.
     fn await_log_room(&self);
     /// Starts to rewrite the append-only file, or has it done later: when a save has ended, or if the caller

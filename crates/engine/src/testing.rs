@@ -528,6 +528,8 @@ impl Host for TestHost {
 
     fn await_log(&self) {}
 
+    fn await_log_turn(&self) {}
+
     fn await_log_room(&self) {}
 
     fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused> {

@@ -211,6 +211,10 @@ impl Host for ServerHost {
         self.0.aof.await_durable(&self.0);
     }
 
+    fn await_log_turn(&self) {
+        self.0.aof.await_turn();
+    }
+
     fn await_log_room(&self) {
         self.0.aof.await_room(&self.0);
     }

@@ -130,6 +130,9 @@ const DRAIN_LEAST: usize = 64 << 10;
 /// How long an argument waits for pages before it is looked at again.
 const CRAMPED_MS: i64 = 1;
 
+/// How long requests are collected at most, for one sync.
+const GATHER_NS_MOST: u64 = 1_000_000;
+
 /// How long a worker waits for its clients before it looks whether another one's script has ended.
 const QUIET_WAIT: Duration = Duration::from_millis(5);
 
@@ -180,20 +183,10 @@ impl Worker {
         let timeout = self.timeout();
         self.collect_news(timeout)?;
         let began_ns = self.begin_tick();
-        // First, so that nobody is answered before it has heard what it was sent earlier.
-        if self.news.iter().any(|news| news.key == WAKE) {
-            self.take_messages(arena);
-            // Who has too much waiting for it goes before others hear of it.
-            self.drain_touched();
-            self.relieve_pools();
+        self.take_news(arena);
+        while self.expects_more(began_ns)? {
+            self.take_news(arena);
         }
-        if !self.meanwhile.is_empty() {
-            self.catch_up(arena);
-        }
-        while let Some(news) = self.next_news() {
-            self.serve(arena, &news);
-        }
-        self.run_arena(arena);
         // Before anybody learns that a request has run which may have lowered a limit.
         self.relieve_pools();
         self.flush();
@@ -213,6 +206,45 @@ impl Worker {
         self.seat.worker.clock_ns = ended_ns;
         self.seat.worker.refresh_clock(&*self.engine.host);
         Ok(())
+    }
+
+    /// Whether replies that wait for the disk wait for requests too that have come meanwhile: the sync before
+    /// them is for all. Not for longer than it takes, by the last one.
+    fn expects_more(&mut self, began_ns: u64) -> io::Result<bool> {
+        let log = &self.engine.log;
+        if !log.holds_replies() || self.stopped || self.engine.scripts.running.is_busy() {
+            return Ok(false);
+        }
+        let ns = self.engine.host.monotonic_ns().saturating_sub(began_ns);
+        if ns > log.sync_ns().min(GATHER_NS_MOST) {
+            return Ok(false);
+        }
+        self.collect_news(Duration::ZERO)?;
+        if self.news.is_empty() {
+            // While the disk works for others, more may come.
+            self.engine.host.await_log_turn();
+            if self.engine.log.holds_replies() {
+                self.collect_news(Duration::ZERO)?;
+            }
+        }
+        Ok(!self.news.is_empty())
+    }
+
+    fn take_news(&mut self, arena: &mut Arena) {
+        // First, so that nobody is answered before it has heard what it was sent earlier.
+        if self.news.iter().any(|news| news.key == WAKE) {
+            self.take_messages(arena);
+            // Who has too much waiting for it goes before others hear of it.
+            self.drain_touched();
+            self.relieve_pools();
+        }
+        if !self.meanwhile.is_empty() {
+            self.catch_up(arena);
+        }
+        while let Some(news) = self.next_news() {
+            self.serve(arena, &news);
+        }
+        self.run_arena(arena);
     }
 
     /// The connections that are to be read again, then the news: who waits longer is served first.
