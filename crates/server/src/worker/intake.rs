@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::Worker;
 use super::batch::{BATCH, Ran};
 use crate::conn::{Connection, Filling, Input, Slot, add};
+use crate::defrag;
 
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
@@ -211,9 +212,16 @@ impl Worker {
         if filling.dropped.is_some() || filling.is_small() {
             return false;
         }
-        let comes_free = self.engine.memory.is_swollen() && self.engine.defrag.gain() > 0;
-        let waits = self.is_look_due() || comes_free;
-        waits && !filling.has_waited(self.engine.host.monotonic_ns())
+        let waits = self.is_look_due() || self.engine.memory.comes_free();
+        let now_ns = self.engine.host.monotonic_ns();
+        if !waits || !filling.wait(now_ns) {
+            filling.go_on();
+            return false;
+        }
+        if self.engine.defrag.press(now_ns) {
+            defrag::wake();
+        }
+        true
     }
 
     /// Parses and runs what lies in a connection's own buffer.
