@@ -125,8 +125,8 @@ impl Defrag {
         self.hurried.store(hurried, Ordering::Relaxed);
     }
 
-    /// Somebody waits for the pages of what gave way: for a moment it takes much more time. True if nobody did
-    /// so far.
+    /// Somebody waits for the pages of what gave way: for a moment it takes much more time. True if nobody
+    /// did before.
     pub fn press(&self, now_ns: u64) -> bool {
         self.pressed_until_ns.swap(now_ns + PRESSED_NS, Ordering::Relaxed) < now_ns
     }
