@@ -70,8 +70,10 @@ pub struct Filling {
     pub len: usize,
     /// There was no room for it: what comes of it is dropped, so many bytes up to now.
     pub dropped: Option<usize>,
-    /// Until then it waits for unused pages to go back to the system, on the monotonic clock; 0: it does not.
-    waits_until_ns: u64,
+    /// How long it has waited for unused pages to go back to the system; and since when it does so now, on
+    /// the monotonic clock.
+    waited_ns: u64,
+    waits_since_ns: Option<u64>,
 }
 
 /// Whether what waits for a client may stay.
@@ -87,8 +89,14 @@ impl Filling {
         let room = (arrived.len() * FILLING_FACTOR).clamp(FILLING_LEAST, FILLING_MOST);
         let mut bytes = Vec::with_capacity(len.min(room).max(arrived.len()));
         bytes.extend_from_slice(arrived);
-        let mut filling =
-            Filling { bytes, reserve: Reserve::default(), len, dropped: None, waits_until_ns: 0 };
+        let mut filling = Filling {
+            bytes,
+            reserve: Reserve::default(),
+            len,
+            dropped: None,
+            waited_ns: 0,
+            waits_since_ns: None,
+        };
         filling.count();
         filling
     }
@@ -116,12 +124,16 @@ impl Filling {
         self.len < RESERVED_LEAST
     }
 
-    /// Whether it has waited for pages for long enough to go on without them; it begins to wait if not.
-    pub fn has_waited(&mut self, now_ns: u64) -> bool {
-        if self.waits_until_ns == 0 {
-            self.waits_until_ns = now_ns + PAGES_PATIENCE_NS;
-        }
-        now_ns >= self.waits_until_ns
+    /// Goes on waiting for pages, or begins to; false if it has waited for long enough to go on without them.
+    pub fn wait(&mut self, now_ns: u64) -> bool {
+        let since = self.waits_since_ns.replace(now_ns).unwrap_or(now_ns);
+        self.waited_ns += now_ns.saturating_sub(since);
+        self.waited_ns < PAGES_PATIENCE_NS
+    }
+
+    /// It need not wait now.
+    pub fn go_on(&mut self) {
+        self.waits_since_ns = None;
     }
 
     /// Brings the reserve up to date.

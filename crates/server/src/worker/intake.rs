@@ -17,11 +17,13 @@ use rustix::io::Errno;
 use super::Worker;
 use super::batch::{BATCH, Ran};
 use crate::conn::{Connection, Filling, Input, Slot, add};
+use crate::defrag;
 
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
 
-/// Bytes of a big argument that are read at once where memory is short.
+/// Bytes of a big argument that are read at once: a socket's buffer has megabytes, and to copy them into new
+/// pages takes milliseconds.
 const LITTLE: usize = 256 * 1024;
 
 /// A half-read request up to this length is put in front of the next read; a longer one grows in its own
@@ -187,13 +189,7 @@ impl Worker {
             }
             Room::Nothing => filling.refuse(),
         }
-        let (read, space) = match self.engine.memory.is_near() {
-            true => read_little(&connection.socket, &mut filling.bytes),
-            false => {
-                let space = filling.bytes.capacity() - filling.bytes.len();
-                (rustix::io::read(&connection.socket, spare_capacity(&mut filling.bytes)), space)
-            }
-        };
+        let (read, space) = read_little(&connection.socket, &mut filling.bytes);
         filling.settle();
         let more = finish_big(connection, &mut input);
         connection.input = Some(input);
@@ -211,9 +207,16 @@ impl Worker {
         if filling.dropped.is_some() || filling.is_small() {
             return false;
         }
-        let comes_free = self.engine.memory.is_swollen() && self.engine.defrag.gain() > 0;
-        let waits = self.is_look_due() || comes_free;
-        waits && !filling.has_waited(self.engine.host.monotonic_ns())
+        let waits = self.is_look_due() || self.engine.memory.comes_free();
+        let now_ns = self.engine.host.monotonic_ns();
+        if !waits || !filling.wait(now_ns) {
+            filling.go_on();
+            return false;
+        }
+        if self.engine.defrag.press(now_ns) {
+            defrag::wake();
+        }
+        true
     }
 
     /// Parses and runs what lies in a connection's own buffer.
@@ -473,8 +476,8 @@ fn note(list: &mut Vec<Slot>, slot: Slot) {
     }
 }
 
-/// A read of which the result and the most it could be are told: a socket's buffer has megabytes, and where
-/// memory is short each one has to be made room for.
+/// A read of which the result and the most it could be are told: others want their turn, and where memory is
+/// short each piece has to be made room for.
 fn read_little(socket: &OwnedFd, bytes: &mut Vec<u8>) -> (rustix::io::Result<usize>, usize) {
     let (len, space) = (bytes.len(), (bytes.capacity() - bytes.len()).min(LITTLE));
     bytes.resize(len + space, 0);

@@ -199,6 +199,29 @@ fn an_argument_without_room_is_not_kept() {
 }
 
 #[test]
+fn an_argument_waits_while_pages_come_free() {
+    const LIMIT: usize = 1 << 30;
+    let server = Server::one();
+    let mut peer = server.connect();
+    peer.call(&[b"PING"], "+PONG\r\n");
+    let resident = LIMIT + LIMIT / 60;
+    let look = Look { allocated: 1, resident, returning: LIMIT, limit: LIMIT as u64, ..Look::default() };
+    server.engine.memory.refresh(look, 0);
+    let request = encode(&[b"SET", b"key", &pattern(900_000, 9)]);
+    let (first, rest) = request.split_at(100_000);
+    peer.send(first);
+    let (client, ticks) = (server.newest(), || server.engine.sum(|stats| stats.ticks.value()));
+    let read = || client.total_input.load(Ordering::Relaxed);
+    server.wait_until("its beginning", || read() > 1000);
+    let begin = ticks();
+    server.wait_until("it to wait", || ticks() > begin + 5);
+    assert!(read() < 100_000, "{} bytes were read", read());
+    server.engine.memory.refresh(Look { resident: 1, ..look }, 0);
+    peer.send(rest);
+    peer.expect("+OK\r\n");
+}
+
+#[test]
 fn a_limit_set_too_low_can_be_raised_again() {
     let server = Server::start(1, |config| config.maxmemory = Amount::Bytes(100));
     let mut peer = server.connect();

@@ -67,6 +67,16 @@ fn big_arguments_come_through() {
 }
 
 #[test]
+fn a_big_argument_comes_in_turns() {
+    const LEN: usize = 16 << 20;
+    let server = Server::one();
+    let mut peer = server.connect();
+    peer.call(&[b"SET", b"key", &pattern(LEN, 1)], "+OK\r\n");
+    let reads = server.engine.sum(|stats| stats.reads.value());
+    assert!(reads >= (LEN / (256 << 10)) as u64, "{reads} reads");
+}
+
+#[test]
 fn many_big_arguments_in_one_request() {
     let server = Server::one();
     let values: Vec<Vec<u8>> = (0..20).map(|index| pattern(20_000 * index + 7, index)).collect();
