@@ -18,7 +18,7 @@ use aof::Manifest;
 use arc_swap::ArcSwapOption;
 use base::time::UnixMs;
 use engine::config::{AppendSync, Config};
-use engine::host::LogFileStatus;
+use engine::host::{LogFileStatus, SaveStatus};
 use engine::log::{FileState, ReaderId};
 use parking_lot::{Condvar, Mutex};
 use store::Plan;
@@ -126,6 +126,11 @@ impl Aof {
             status.last_write_ok = !queue.is_stuck.load(Ordering::Relaxed) && !queue.is_distrusted();
         }
         status
+    }
+
+    /// Of the base that is being written.
+    pub fn base_status(&self) -> SaveStatus {
+        self.saver.status()
     }
 
     pub fn is_rewriting(&self) -> bool {

@@ -25,7 +25,6 @@ use crate::arguments::Launch;
 use crate::disk::AnyDisk;
 use crate::inbox::{Inbox, Message};
 use crate::lazyfree::Reclaimer;
-use crate::listener::Listener;
 use crate::load::{self, AtDamage, Dump, Loaded, Progress};
 use crate::log::{LOG, path, reason};
 use crate::oom_score::OomScore;
@@ -141,11 +140,17 @@ impl Process {
     }
 
     /// Opens the listening sockets again, as another configuration asks for.
-    fn listen(&self, config: &Config, bind: Bind) -> Result<(), String> {
+    fn listen(&self, config: &Config) -> Result<(), String> {
         let wanted = Listening::of(config);
-        if *self.listening.lock() == wanted {
-            return Ok(());
-        }
+        let port = {
+            let listening = self.listening.lock();
+            if *listening == wanted {
+                return Ok(());
+            }
+            listening.port
+        };
+        // Only a port that is this process' own is shared, and not one where another process listens.
+        let bind = if port == config.port { listener::rebind_tcp } else { listener::bind_tcp };
         let listeners = bind(config).map_err(|error| {
             LOG.warning(&error.to_string());
             "Unable to listen on this port. Check server logs.".to_string()
@@ -155,9 +160,6 @@ impl Process {
         Ok(())
     }
 }
-
-/// Opens the TCP sockets of a configuration.
-type Bind = fn(&Config) -> io::Result<Vec<Listener>>;
 
 pub fn unix_now() -> UnixMs {
     UnixMs(unix_us() / 1000)
@@ -199,8 +201,14 @@ impl Host for ServerHost {
         self.0.saver.cancel(&self.0, wait)
     }
 
+    /// How far a snapshot is, is told of the base of an append-only file as well.
     fn save_status(&self) -> SaveStatus {
-        self.0.saver.status()
+        let (own, base) = (self.0.saver.status(), self.0.aof.base_status());
+        if own.in_progress {
+            return own;
+        }
+        let SaveStatus { keys_done, keys_total, snapshot_bytes, .. } = base;
+        SaveStatus { keys_done, keys_total, snapshot_bytes, ..own }
     }
 
     fn log_file_status(&self) -> LogFileStatus {
@@ -272,8 +280,7 @@ impl Host for ServerHost {
 
     fn apply(&self, directive: &str, config: &Config) -> Result<(), String> {
         match directive {
-            "port" => self.0.listen(config, listener::bind_tcp),
-            "bind" => self.0.listen(config, listener::rebind_tcp),
+            "port" | "bind" => self.0.listen(config),
             "logfile" | "loglevel" | "syslog-enabled" | "syslog-ident" | "syslog-facility" => {
                 LOG.configure(config).map_err(|error| format!("Can't open the log file: {}", reason(&error)))
             }

@@ -167,7 +167,7 @@ pub fn load(
 }
 
 /// As `load`, for a dump at the beginning of a file that others may stand behind. Returns where it ends. No
-/// key gives way: what stands behind it builds on each of them.
+/// key gives way, and none is left out because it has expired: what stands behind it builds on each of them.
 pub fn load_file(
     engine: &Engine,
     disk: AnyDisk,
@@ -181,6 +181,7 @@ pub fn load_file(
         _ => BeyondMemory::Load,
     };
     let load = Load::new(engine, FileReader { disk, file }, beyond, progress, now)?;
+    let load = Load { expired_by: UnixMs(i64::MIN), ..load };
     load.run_on_threads(takes_long);
     load.end()
 }
@@ -210,6 +211,8 @@ struct Load<'a> {
     engine: &'a Engine,
     progress: &'a Progress,
     now: UnixMs,
+    /// What expired by then is left out.
+    expired_by: UnixMs,
     /// For keys' access clocks: of what the dump tells nothing, that was used last now.
     access: Access,
     key_delay: i64,
@@ -262,6 +265,7 @@ impl<'a> Load<'a> {
             engine,
             progress,
             now,
+            expired_by: now,
             access: Access::at(now, &config, 0),
             key_delay: config.key_load_delay_us,
             at_duplicate: AtDuplicate::Refuse,
@@ -444,7 +448,7 @@ impl<'a> Load<'a> {
     /// Makes an entry of a key that has not expired, with its last field if it is a hash.
     fn arrive(&self, key: &[u8], attributes: Attributes, value: RawValue<'_>, arrivals: &mut Arrivals) {
         let Attributes { expires_at, idle_s, freq } = attributes;
-        if expires_at.is_some_and(|at| at <= self.now.0) || self.has_no_field_left(&value) {
+        if expires_at.is_some_and(|at| at <= self.expired_by.0) || self.has_no_field_left(&value) {
             arrivals.expired += 1;
             return;
         }
@@ -466,8 +470,8 @@ impl<'a> Load<'a> {
         // Most tables answer this without a look at their fields.
         let all_may_expire = fields.expiring_count() == fields.len();
         all_may_expire
-            && fields.next_expiry() <= self.now.0
-            && fields.iter().all(|field| field.is_expired(self.now.0))
+            && fields.next_expiry() <= self.expired_by.0
+            && fields.iter().all(|field| field.is_expired(self.expired_by.0))
     }
 
     /// Puts what has arrived into its tables; gives back one whose key was there already.

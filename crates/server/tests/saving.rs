@@ -318,6 +318,24 @@ fn info_follows_a_save_and_forgets_it() {
     );
 }
 
+/// The base of an append-only file is a snapshot too.
+#[test]
+fn info_follows_a_rewrite_and_forgets_it() {
+    let server = start(&["--appendonly", "yes", "--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    write_version(&mut client, 1);
+    client.run("BGREWRITEAOF");
+    wait_for_info(&mut client, "current_save_keys_total", "1000");
+    wait_for_field(&mut client, "current_save_keys_processed", |keys| keys > 0);
+    assert_ne!(info(&mut client, "current_fork_perc"), "0.00");
+    ok(client.run("CONFIG SET rdb-key-save-delay 0"));
+    ok(client.run("CONFIG SET appendonly no"));
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    for field in ["current_save_keys_processed", "current_save_keys_total", "current_cow_size"] {
+        assert_eq!(info(&mut client, field), "0", "{field}");
+    }
+}
+
 /// Asks until a number of INFO is as wanted.
 fn wait_for_field(client: &mut Client, field: &str, wanted: impl Fn(u64) -> bool) {
     while !wanted(info(client, field).parse().expect("a number")) {}
