@@ -194,9 +194,8 @@ impl Evictor {
         if Ranks::new(config, now).of(entry).is_none_or(|rank| rank < candidate.rank) {
             return Ok(None);
         }
-        let freed = entry.memory();
         self.effects.begin(engine.log.is_active(), db);
-        self.keys(engine, config, now, db, &mut guard).evict(key);
+        let freed = self.keys(engine, config, now, db, &mut guard).evict(key);
         engine.evicted_keys.fetch_add(1, Ordering::Relaxed);
         if self.effects.any() && self.effects.logged {
             engine.log.append_apart(db, &self.effects);

@@ -434,14 +434,18 @@ impl<'a, 's> Keys<'a, 's> {
     }
 
     /// The key gives way to others: it goes as if a client had deleted it.
-    pub(crate) fn evict(&mut self, key: Key<'_>) {
-        let Some(slot) = self.part(key).find(key) else { return };
+    /// Returns how many bytes that frees: none if somebody reads the value still.
+    pub(crate) fn evict(&mut self, key: Key<'_>) -> usize {
+        let Some(slot) = self.part(key).find(key) else { return 0 };
         let entry = self.part(key).remove(slot);
+        let is_read = self.engine.readings.any() && !readings(entry.view()).is_empty();
+        let freed = if is_read { 0 } else { entry.view().memory() };
         self.free(entry);
         let verb: &[u8] = if self.config.lazyfree_lazy_eviction { b"UNLINK" } else { b"DEL" };
         self.effects.name(&[verb, key.bytes]);
         self.touch(key);
         self.event(key, (class::EVICTED, "evicted"));
+        freed
     }
 
     /// Removes what is due of an entry that the active cycle found: the key, or fields of its hash.
