@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use store::DbIndex;
 
 use crate::args::Argv;
-use crate::blocking::ReadyKey;
+use crate::blocking::ReadyKeys;
 use crate::log::write_select;
 use crate::tracking::Invalidations;
 
@@ -32,7 +32,7 @@ pub struct Effects {
     pub expired_fields: u32,
     pub events: SmallVec<[KeyEvent; 2]>,
     /// Keys that changed and that somebody waits for; kept until those have been served.
-    pub(crate) ready: Vec<ReadyKey>,
+    pub(crate) ready: ReadyKeys,
     /// Who is to be told of keys that changed; kept until they have been.
     pub(crate) invalidated: Invalidations,
     /// Whether anybody reads the log: effects are only written down then.

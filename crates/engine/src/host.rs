@@ -27,7 +27,7 @@ pub enum Level {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ReclaimCounts {
     pub waiting: u64,
-    /// Bytes of the entries that wait; a table's are not counted.
+    /// Bytes of what waits; a table's are an estimate.
     pub waiting_bytes: u64,
     /// Objects freed so far.
     pub freed: u64,

@@ -12,6 +12,8 @@ pub struct Memory {
     used: AtomicI64,
     /// Of these, bytes that wait to be freed.
     waiting: AtomicI64,
+    /// Bytes that are being freed by the threads that took them out themselves.
+    freeing: AtomicI64,
     /// Bytes of the log that its file does not have yet: they go by themselves, and evicting adds to them.
     log_buffer: AtomicI64,
     /// `maxmemory`; 0 is none.
@@ -133,6 +135,11 @@ impl Memory {
         self.waiting.fetch_add(bytes as i64, Ordering::Relaxed);
     }
 
+    /// So many bytes more are about to be freed by whoever took them out; negative: fewer.
+    pub fn free_here(&self, bytes: i64) {
+        self.freeing.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// So many bytes more of the log wait for its file; negative: fewer.
     pub fn buffer_log(&self, bytes: i64) {
         self.log_buffer.fetch_add(bytes, Ordering::Relaxed);
@@ -185,7 +192,8 @@ impl Memory {
     /// As `excess`, with bytes that are not reported.
     fn excess_with(&self, unreported: i64) -> u64 {
         let used = self.used.load(Ordering::Relaxed) + unreported;
-        let leaving = self.waiting.load(Ordering::Relaxed) + self.log_buffer.load(Ordering::Relaxed);
+        let leaving = [&self.waiting, &self.freeing, &self.log_buffer];
+        let leaving: i64 = leaving.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
         ((used - leaving).max(0) as u64).saturating_sub(self.ceiling())
     }
 
@@ -273,6 +281,12 @@ mod tests {
         memory.expect(1);
         memory.add(0);
         assert!(!memory.is_over(), "what is about to be freed is not in use");
+        for (bytes, over) in [(2, false), (-1, false), (-1, true)] {
+            memory.free_here(bytes);
+            memory.add(i64::from(bytes == 2));
+            assert_eq!(memory.is_over(), over);
+        }
+        memory.add(-1);
         memory.refresh(look(102, 100, 1), 10);
         assert!(memory.is_over());
         memory.refresh(look(101, 100, 1), 25);

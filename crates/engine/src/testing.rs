@@ -460,6 +460,8 @@ pub struct HostState {
     /// Calls that fail.
     pub refused: Mutex<Vec<&'static str>>,
     pub config_file: Mutex<Option<String>>,
+    /// What was handed over to be freed is kept here, if there is such a place.
+    pub garbage: Mutex<Option<Vec<Garbage>>>,
     reclaimed: AtomicU64,
     random: AtomicU64,
 }
@@ -485,7 +487,10 @@ impl Host for TestHost {
 
     fn reclaim(&self, garbage: Garbage) {
         self.0.reclaimed.fetch_add(1, Ordering::Relaxed);
-        drop(garbage);
+        match &mut *self.0.garbage.lock() {
+            Some(kept) => kept.push(garbage),
+            None => drop(garbage),
+        }
     }
 
     fn reclaim_counts(&self) -> ReclaimCounts {

@@ -316,11 +316,11 @@ impl Connection {
         config.output_limit(class)
     }
 
-    /// Judges the output when `more` bytes are added to it.
+    /// Judges the output when `more` bytes are added to it: what waits, and what is in memory for what follows.
     pub fn judge_output(&mut self, more: usize, config: &Config, now: UnixMs) -> OutputVerdict {
         let limit = self.output_limit(config);
         let behind = self.behind_reply.as_ref().map_or(0, |behind| behind.len());
-        let len = (self.output.len() + behind + more) as u64;
+        let len = (self.output.len() + behind + self.session.reading_bytes() + more) as u64;
         if limit.hard_bytes > 0 && len >= limit.hard_bytes {
             return OutputVerdict::TooMuch;
         }

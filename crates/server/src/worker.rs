@@ -523,6 +523,7 @@ impl Worker {
         self.look_at_ageing();
         self.engine.serve_left(&mut self.seat);
         self.count_buffers();
+        self.inspect_replies();
         let part = self.connections.slot_count() / SWEEP_PARTS + 1;
         for _ in 0..part {
             if self.sweep >= self.connections.slot_count() {
@@ -540,6 +541,7 @@ impl Worker {
         let Some(connection) = self.connections.at(slot) else { return };
         self.peaks.input = self.peaks.input.max(connection.input.as_ref().map_or(0, |input| input.memory()));
         self.peaks.output = self.peaks.output.max(connection.output.len());
+        self.engine.weigh_reply(&connection.session);
         if connection.is_idle(config.timeout_seconds, now) {
             self.close_idle(slot);
         } else if connection.judge_output(0, config, now) == OutputVerdict::TooMuch {
