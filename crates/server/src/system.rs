@@ -54,15 +54,6 @@ fn seconds(time: libc::timeval) -> f64 {
     time.tv_sec as f64 + time.tv_usec as f64 / 1e6
 }
 
-/// In place of the C library's, for the whole program: locks call it up to ten times before they sleep.
-/// Linux 6.18 takes a slice of time off whoever yields, so that a worker which met a lock of some
-/// microseconds came back after the slices of all others, ten milliseconds later.
-#[unsafe(no_mangle)]
-pub extern "C" fn sched_yield() -> libc::c_int {
-    std::hint::spin_loop();
-    0
-}
-
 /// Begins to write a range of a file to the disk, without waiting.
 pub fn begin_write_out(file: &File, from: u64, len: u64) -> io::Result<()> {
     write_out(file, from, len, libc::SYNC_FILE_RANGE_WRITE)
@@ -170,11 +161,6 @@ mod tests {
         let days = [now - 86_400, now, now + 86_400].map(|at| civil(at).day);
         assert!(days.contains(&local.day), "{local:?}");
         assert!(local.hour < 24 && local.minute < 60 && local.second <= 60);
-    }
-
-    #[test]
-    fn who_waits_for_a_lock_gives_up_no_time() {
-        assert_eq!(libc::sched_yield as *const () as usize, sched_yield as *const () as usize);
     }
 
     #[test]
