@@ -28,6 +28,8 @@ pub struct Connection {
     pub output: Output,
     /// A request waits for the end of CLIENT PAUSE.
     pub paused: bool,
+    /// A request waits for room among what waits for the snapshots' threads.
+    pub stalled: bool,
     /// Nothing is read any more; closed once the output is written.
     pub closing: bool,
     /// Readable, as far as is known.
@@ -179,16 +181,17 @@ const RESERVED_LEAST: usize = 512 * 1024;
 
 impl Input {
     pub fn memory(&self) -> usize {
-        let held: usize = self.held.iter().map(OwnedArgv::memory).sum();
+        let held: usize = self.held.iter().map(|argv| argv.memory() - argv.big_memory()).sum();
         let spans = self.spans.capacity() * size_of::<Span>();
         let own = [size_of::<Input>(), self.bytes.capacity(), spans];
         own.into_iter().map(size_class).sum::<usize>() + self.big_memory() + held
     }
 
-    /// Of its big arguments.
+    /// Of its big arguments, those of requests that wait among them.
     fn big_memory(&self) -> usize {
         let filling = self.filling.as_ref().map_or(0, Filling::memory);
-        filling + self.big.iter().map(shared_size).sum::<usize>()
+        let held = self.held.iter().map(OwnedArgv::big_memory).sum::<usize>();
+        filling + held + self.big.iter().map(shared_size).sum::<usize>()
     }
 
     /// Bytes of the request being read. As in Redis the lengths in front of large arguments are not among
@@ -214,6 +217,7 @@ impl Connection {
             input: None,
             output: Output::default(),
             paused: false,
+            stalled: false,
             closing: false,
             unread: false,
             ended: false,
@@ -231,10 +235,12 @@ impl Connection {
         self.session.client.set_flag(flag::BLOCKED, on);
     }
 
-    /// Its requests wait: for the end of a pause, for room in its output, or behind others that wait.
+    /// Its requests wait: for the end of a pause, for a snapshot, for room in its output, or behind others
+    /// that wait.
     #[inline]
     pub fn holds(&self) -> bool {
         self.paused
+            || self.stalled
             || self.session.blocked.is_some()
             || self.session.long_reply.is_some()
             || self.output_is_full()
@@ -321,7 +327,7 @@ impl Connection {
     /// Nothing has come or gone for so long that `timeout` closes it.
     pub fn is_idle(&self, timeout_seconds: i64, now: UnixMs) -> bool {
         let exempt = self.session.monitor || self.session.subscriptions() > 0 || self.paused;
-        let exempt = exempt || self.session.blocked.is_some();
+        let exempt = exempt || self.stalled || self.session.blocked.is_some();
         let last = UnixMs(self.session.client.last_interaction_ms.load(Ordering::Relaxed));
         timeout_seconds > 0 && !exempt && now.since(last) / 1000 > timeout_seconds
     }

@@ -241,7 +241,10 @@ impl Worker {
 
     /// Runs the batch although spans of a half-read request follow it, and keeps those.
     fn run_whole(&mut self, input: &[u8], first: usize) {
-        let half: Vec<Span> = self.batch.spans[first..].to_vec();
+        if self.batch.is_empty() {
+            return;
+        }
+        let half = self.batch.spans.split_off(first);
         self.run_batch(input, &[]);
         self.batch.spans = half;
     }
@@ -418,8 +421,11 @@ impl Worker {
         self.replies.of(slot).error(&text);
         if self.logs(Level::Verbose) {
             let reason = text.strip_prefix("ERR Protocol error: ").unwrap_or(&text);
-            let line =
-                format!("Protocol error ({reason}) from client: {}. {}", self.describe(slot), dump(sample));
+            let sample = match self.seat.config.hide_user_data_from_log {
+                true => "Query buffer during protocol error: '*redacted*'".to_owned(),
+                false => dump(sample),
+            };
+            let line = format!("Protocol error ({reason}) from client: {}. {sample}", self.describe(slot));
             self.engine.host.log(Level::Verbose, &line);
         }
     }
@@ -427,8 +433,9 @@ impl Worker {
     /// Goes on with a connection whose requests had to wait.
     pub fn resume(&mut self, arena: &mut Arena, slot: Slot) {
         self.run_arena(arena);
-        if !self.run_held(slot) {
-            return;
+        let goes_on = self.run_held(slot);
+        if !goes_on {
+            return self.look_for_end(slot);
         }
         let Some(connection) = self.connections.at(slot) else { return };
         connection.settle_input();
@@ -436,6 +443,14 @@ impl Worker {
             self.parse_own(arena, slot);
         }
         if self.connections.at(slot).is_some_and(|connection| connection.unread) {
+            self.again.push(slot);
+        }
+    }
+
+    /// A request that waited may wait for keys now, and its client may have gone meanwhile.
+    #[cold]
+    fn look_for_end(&mut self, slot: Slot) {
+        if self.connections.at(slot).is_some_and(|connection| connection.ended) {
             self.again.push(slot);
         }
     }
@@ -500,7 +515,7 @@ fn finish_big(connection: &mut Connection, input: &mut Input) -> bool {
 
 /// Tells the parser that its half-read request now begins the input.
 fn rebase(connection: &mut Connection, by: usize) {
-    if connection.parser.is_idle() {
+    if connection.parser.is_idle() || by == 0 {
         return;
     }
     if let Some(input) = &mut connection.input {

@@ -51,7 +51,7 @@ struct Server {
 #[derive(Default)]
 struct HostState {
     lines: Mutex<Vec<String>>,
-    /// Added to the time of day.
+    /// Added to both clocks.
     ahead_us: AtomicI64,
 }
 
@@ -375,11 +375,11 @@ impl Host for TestHost {
         Ok(())
     }
 
-    fn read_config_file(&self) -> Result<String, String> {
+    fn read_config_file(&self) -> Result<Vec<u8>, String> {
         Err("there is none".into())
     }
 
-    fn write_config_file(&self, _: &str) -> Result<(), String> {
+    fn write_config_file(&self, _: &[u8]) -> Result<(), String> {
         Ok(())
     }
 
@@ -393,7 +393,8 @@ impl Host for TestHost {
     }
 
     fn monotonic_ns(&self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
+        let ahead = self.state.ahead_us.load(Ordering::Relaxed) as u64 * 1000;
+        self.origin.elapsed().as_nanos() as u64 + ahead
     }
 
     fn attend(&self) {}

@@ -306,3 +306,30 @@ fn the_last_replies_leave_before_the_end() {
     peer.expect(bulk(&pattern(100_000, 3)));
     peer.expect_end();
 }
+
+#[test]
+fn what_was_sent_stays_out_of_the_log_if_that_is_asked_for() {
+    let server = Server::start(1, |config| config.hide_user_data_from_log = true);
+    let mut peer = server.connect();
+    peer.send(b"*2\r\n$3\r\nGET\r\nsecret\r\n");
+    peer.expect("-ERR Protocol error: expected '$', got 's'\r\n");
+    peer.expect_end();
+    assert!(server.logged("Query buffer during protocol error: '*redacted*'"));
+    assert!(!server.logged("secret"));
+}
+
+#[test]
+fn writes_are_those_that_took_place() {
+    let server = Server::one();
+    let mut peer = server.connect();
+    peer.call(&[b"PING"], "+PONG\r\n");
+    peer.send(encode(&[b"CLIENT", b"REPLY", b"OFF"]));
+    let client = server.newest();
+    for number in 1..=10 {
+        peer.send(encode(&[b"SET", b"key", b"value"]));
+        let commands = || client.total_commands.load(Ordering::Relaxed);
+        server.wait_until("the request to run", || commands() == number + 2);
+    }
+    peer.call(&[b"CLIENT", b"REPLY", b"ON"], "+OK\r\n");
+    assert_eq!(server.engine.sum(|stats| stats.writes.value()), 2);
+}
