@@ -64,6 +64,8 @@ pub struct Client {
     pub output_parts: AtomicUsize,
     /// What is in memory only for the reply that is being read.
     pub reading_bytes: AtomicUsize,
+    /// Of messages that its worker has not heard yet.
+    pub posted_bytes: AtomicUsize,
     pub total_input: AtomicU64,
     pub total_output: AtomicU64,
     pub total_commands: AtomicU64,
@@ -172,6 +174,7 @@ impl Client {
             output_lent: AtomicUsize::new(0),
             output_parts: AtomicUsize::new(0),
             reading_bytes: AtomicUsize::new(0),
+            posted_bytes: AtomicUsize::new(0),
             total_input: AtomicU64::new(0),
             total_output: AtomicU64::new(0),
             total_commands: AtomicU64::new(0),
@@ -185,10 +188,15 @@ impl Client {
 
     /// Nobody's: stands for a log that is replayed. No list shows it.
     pub(crate) fn nobody() -> Arc<Client> {
+        Client::nameless(ClientId(0))
+    }
+
+    /// One that has no connection.
+    pub(crate) fn nameless(id: ClientId) -> Arc<Client> {
         let (peer, local) = (String::new(), String::new());
         let (worker, worker_bytes) = (WorkerId(0), 0);
         let arrival = Arrival { worker, peer, local, descriptor: -1, unix: false, worker_bytes };
-        Arc::new(Client::new(ClientId(0), arrival, UnixMs(0)))
+        Arc::new(Client::new(id, arrival, UnixMs(0)))
     }
 
     pub fn set_flag(&self, flag: u32, on: bool) {
@@ -198,6 +206,11 @@ impl Client {
 
     pub fn has_flag(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// So many bytes of messages have come to its worker.
+    pub fn has_heard(&self, len: usize) {
+        self.posted_bytes.fetch_sub(len, Ordering::Relaxed);
     }
 
     pub fn set_no_evict(&self, on: bool) {
@@ -235,6 +248,7 @@ impl Client {
             &self.argument_bytes,
             &self.output_bytes,
             &self.reading_bytes,
+            &self.posted_bytes,
             &self.queued_bytes,
             &self.watched_bytes,
             &self.subscription_bytes,

@@ -1,5 +1,5 @@
 //! Configuration files and command lines to a `Config`. Texts come in, included ones through a closure; opens
-//! nothing and prints nothing.
+//! nothing and prints nothing. A text is bytes: a comment or a value need not be UTF-8.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,10 @@ use crate::directives::{DIRECTIVES, Directive, Value, find};
 
 /// Reads the files that an `include` names: one, or all that match its wildcards, each as its path and text.
 /// The error says why one cannot be read; wildcards may match none.
-pub type Include<'a> = dyn FnMut(&str) -> Result<Vec<(String, String)>, String> + 'a;
+pub type Include<'a> = dyn FnMut(&str) -> Result<Texts, String> + 'a;
+
+/// Files' paths and what is in them.
+pub type Texts = Vec<(String, Vec<u8>)>;
 
 /// A configuration that was read.
 #[derive(Clone, Debug)]
@@ -34,20 +37,20 @@ pub struct CommandLine {
 
 /// Reads one text. `source` is its name for errors.
 pub fn parse(text: &str, source: &str, base: Config, include: &mut Include) -> Result<Loaded, String> {
-    load(text, source, "", base, include)
+    load(text.as_bytes(), source, "", base, include)
 }
 
 /// Reads a file's text, then the options of the command line. The error is what a server prints before it
 /// ends.
 pub fn load(
-    text: &str,
+    text: &[u8],
     source: &str,
     options: &str,
     base: Config,
     include: &mut Include,
 ) -> Result<Loaded, String> {
-    let options_line = text.matches('\n').count() + 2;
-    let options = OpenText::new("the command line", options, options_line);
+    let options_line = text.iter().filter(|byte| **byte == b'\n').count() + 2;
+    let options = OpenText::new("the command line", options.as_bytes(), options_line);
     let file = OpenText::new(source, text, 1);
     let mut reader = Reader { config: base, save_seen: false, unserved: BTreeMap::new(), includes: 0 };
     reader.read(vec![options, file], include)?;
@@ -105,7 +108,7 @@ fn add_option(options: &mut String, arg: &str, following: Option<&String>) -> bo
 /// A text that is being read.
 struct OpenText {
     source: String,
-    lines: std::vec::IntoIter<String>,
+    lines: std::vec::IntoIter<Vec<u8>>,
     /// The number of the line that comes next.
     line: usize,
 }
@@ -115,7 +118,7 @@ struct OpenText {
 struct Position {
     source: String,
     line: usize,
-    text: String,
+    text: Vec<u8>,
 }
 
 struct Reader {
@@ -128,8 +131,8 @@ struct Reader {
 }
 
 impl OpenText {
-    fn new(source: &str, text: &str, line: usize) -> OpenText {
-        let lines: Vec<_> = text.split('\n').map(|line| line.trim_matches(BLANKS).to_string()).collect();
+    fn new(source: &str, text: &[u8], line: usize) -> OpenText {
+        let lines: Vec<_> = lines(text).map(<[u8]>::to_vec).collect();
         OpenText { source: source.to_string(), lines: lines.into_iter(), line }
     }
 
@@ -148,6 +151,7 @@ impl Position {
 
     fn fatal_with_hint(&self, error: &str, hint: &str) -> String {
         let Position { source, line, text } = self;
+        let text = String::from_utf8_lossy(text);
         format!(
             "*** FATAL CONFIG FILE ERROR (Redis {REDIS_VERSION}) ***\n\
              Reading the configuration file, at line {line}\n>>> '{text}'\n{error}\n(in {source}{hint})"
@@ -163,7 +167,7 @@ impl Reader {
                 open.pop();
                 continue;
             };
-            if position.text.is_empty() || position.text.starts_with('#') {
+            if position.text.is_empty() || position.text.starts_with(b"#") {
                 continue;
             }
             let included = self.line(&position, include)?;
@@ -173,8 +177,8 @@ impl Reader {
     }
 
     /// Carries out one line; returns the texts it includes.
-    fn line(&mut self, at: &Position, include: &mut Include) -> Result<Vec<(String, String)>, String> {
-        let args = split_args(at.text.as_bytes());
+    fn line(&mut self, at: &Position, include: &mut Include) -> Result<Texts, String> {
+        let args = split_args(&at.text);
         let args = args.map_err(|_| at.fatal("Unbalanced quotes in configuration line"))?;
         let [name, args @ ..] = &args[..] else { return Ok(Vec::new()) };
         let name = name.to_ascii_lowercase();
@@ -205,12 +209,7 @@ impl Reader {
         Ok(())
     }
 
-    fn include(
-        &mut self,
-        path: &[u8],
-        at: &Position,
-        include: &mut Include,
-    ) -> Result<Vec<(String, String)>, String> {
+    fn include(&mut self, path: &[u8], at: &Position, include: &mut Include) -> Result<Texts, String> {
         self.includes += 1;
         if self.includes > INCLUDES_MAX {
             return Err(at.fatal("Too many included files; does one include itself?"));
@@ -257,6 +256,25 @@ impl Reader {
     }
 }
 
+/// The lines of a text, without the blanks around them.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').map(trim)
+}
+
+fn trim(mut line: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = line
+        && BLANKS.contains(first)
+    {
+        line = rest;
+    }
+    while let [rest @ .., last] = line
+        && BLANKS.contains(last)
+    {
+        line = rest;
+    }
+    line
+}
+
 /// The definition of the default user that CONFIG REWRITE of Redis writes where nobody defined any users.
 fn is_unrestricted(user: &[Vec<u8>]) -> bool {
     let [name, rights @ ..] = user else { return false };
@@ -290,7 +308,7 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 }
 
 const BAD_DIRECTIVE: &str = "Bad directive or wrong number of arguments";
-const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
+const BLANKS: &[u8] = b" \t\r\n";
 const STATEMENTS: [&str; 4] = ["include", "rename-command", "user", "loadmodule"];
 const UNRESTRICTED: [&[u8]; 7] =
     [b"on", b"nopass", b"sanitize-payload", b"~*", b"&*", b"+@all", b"allcommands"];
@@ -306,7 +324,7 @@ mod tests {
     use super::*;
     use crate::config::{LogLevel, SavePoint};
 
-    fn none(path: &str) -> Result<Vec<(String, String)>, String> {
+    fn none(path: &str) -> Result<Texts, String> {
         Err(format!("{path} is not expected to be included"))
     }
 
@@ -333,6 +351,15 @@ mod tests {
         assert_eq!(config.client_output_limits[1].hard_bytes, 256 << 20);
         assert!(config.shutdown_on_sigterm.nosave && config.shutdown_on_sigterm.now);
         assert_eq!(config.unserved["replica-priority"], b"7");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text() {
+        let file = b"# caf\xe9\n \trequirepass \xe9\xff \r\nport 7";
+        let config = load(file, "f", "", Config::default(), &mut none).expect("a valid file").config;
+        assert_eq!((&config.requirepass[..], config.port), (&b"\xe9\xff"[..], 7));
+        let error = load(b"\n\xe9 1", "f", "", Config::default(), &mut none).expect_err("no directive");
+        assert!(error.contains("at line 2\n>>> '\u{fffd} 1'\n"), "{error}");
     }
 
     #[test]
@@ -405,8 +432,10 @@ mod tests {
 
     #[test]
     fn the_last_word_counts() {
-        assert!(load("cluster-enabled yes", "f", "cluster-enabled no", Config::default(), &mut none).is_ok());
-        let error = load("port 1\n", "f", "\nfoo", Config::default(), &mut none).expect_err("a bad option");
+        assert!(
+            load(b"cluster-enabled yes", "f", "cluster-enabled no", Config::default(), &mut none).is_ok()
+        );
+        let error = load(b"port 1\n", "f", "\nfoo", Config::default(), &mut none).expect_err("a bad option");
         assert!(error.contains("at line 4") && error.ends_with("(in the command line)"), "{error}");
     }
 

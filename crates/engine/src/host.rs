@@ -273,8 +273,8 @@ pub trait Host: Send + Sync {
     /// An error undoes the CONFIG SET.
     fn apply(&self, directive: &str, config: &Config) -> Result<(), String>;
     /// The configuration file's text, for CONFIG REWRITE. `Err`: there is none.
-    fn read_config_file(&self) -> Result<String, String>;
-    fn write_config_file(&self, text: &str) -> Result<(), String>;
+    fn read_config_file(&self) -> Result<Vec<u8>, String>;
+    fn write_config_file(&self, text: &[u8]) -> Result<(), String>;
     fn facts(&self) -> ProcessFacts;
     /// Microseconds, wall clock, for TIME.
     fn unix_us(&self) -> i64;

@@ -37,6 +37,7 @@ pub mod keyspec;
 pub mod log;
 pub mod long_reply;
 pub mod memory;
+mod messages;
 pub mod multi;
 pub mod notify;
 pub mod observe;

@@ -8,12 +8,12 @@ use base::bytes::escape;
 use parking_lot::Mutex;
 
 use crate::args::Argv;
-use crate::clients::ClientId;
+use crate::clients::{Client, ClientId};
 use crate::command::flag;
 use crate::command_log::{Cost, log_command};
 use crate::directives;
 use crate::engine::Engine;
-use crate::host::{Event, WorkerId};
+use crate::host::Event;
 use crate::pipeline::Env;
 use crate::registry::Registered;
 use crate::session::{Origin, Session};
@@ -110,7 +110,7 @@ impl LatencyMonitor {
 #[derive(Default)]
 pub struct Monitors {
     count: AtomicUsize,
-    clients: Mutex<Vec<(WorkerId, ClientId)>>,
+    clients: Mutex<Vec<Arc<Client>>>,
 }
 
 impl Monitors {
@@ -119,17 +119,17 @@ impl Monitors {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    pub fn add(&self, worker: WorkerId, client: ClientId) {
+    pub fn add(&self, client: &Arc<Client>) {
         let mut clients = self.clients.lock();
-        if !clients.contains(&(worker, client)) {
-            clients.push((worker, client));
+        if clients.iter().all(|other| other.id != client.id) {
+            clients.push(Arc::clone(client));
         }
         self.count.store(clients.len(), Ordering::Relaxed);
     }
 
     pub fn remove(&self, client: ClientId) {
         let mut clients = self.clients.lock();
-        clients.retain(|(_, other)| *other != client);
+        clients.retain(|other| other.id != client);
         self.count.store(clients.len(), Ordering::Relaxed);
     }
 }
@@ -161,8 +161,9 @@ pub fn show_monitors(engine: &Engine, session: &Session, command: &'static Regis
     }
     line.push_str("\r\n");
     let line = Arc::new(line.into_bytes());
-    for (worker, client) in engine.monitors.clients.lock().iter() {
-        engine.host.post(*worker, Event::Line { client: *client, line: Arc::clone(&line) });
+    for client in engine.monitors.clients.lock().iter() {
+        let event = Event::Line { client: client.id, line: Arc::clone(&line) };
+        engine.post_message(client, line.len(), event);
     }
 }
 

@@ -11,15 +11,14 @@ use base::sparse::shrink_sparse;
 use parking_lot::RwLock;
 use resp::reply::{Protocol, Reply};
 
-use crate::clients::ClientId;
+use crate::clients::Client;
 use crate::config::Config;
 use crate::effects::KeyEvent;
 use crate::engine::Engine;
-use crate::host::{Event, WorkerId};
 use crate::notify::class;
 use crate::session::Session;
 
-pub type Listener = (WorkerId, ClientId);
+pub type Listener = Arc<Client>;
 type Channels = HashMap<Box<[u8]>, Vec<Listener>>;
 
 /// What a client subscribes to.
@@ -68,10 +67,11 @@ impl PubSub {
     }
 
     /// The listener had subscribed.
-    fn remove(&self, kind: Kind, name: &[u8], listener: Listener) {
+    fn remove(&self, kind: Kind, name: &[u8], listener: &Listener) {
         let mut map = self.map(kind).write();
         let listeners = map.get_mut(name).expect("a session's subscriptions are in the registry");
-        let place = listeners.iter().position(|other| *other == listener).expect("it is among its listeners");
+        let place = listeners.iter().position(|other| Arc::ptr_eq(other, listener));
+        let place = place.expect("it is among its listeners");
         listeners.swap_remove(place);
         if listeners.is_empty() {
             map.remove(name);
@@ -102,7 +102,7 @@ impl Engine {
     /// Does nothing if it is subscribed already.
     pub fn subscribe(&self, session: &mut Session, kind: Kind, name: &[u8]) {
         if session.names_mut(kind).insert(name.into()) {
-            self.pubsub.add(kind, name, (session.client.worker, session.client.id));
+            self.pubsub.add(kind, name, Arc::clone(&session.client));
             session.subscription_bytes += subscription_len(name);
             session.show_subscriptions();
         }
@@ -111,7 +111,7 @@ impl Engine {
     /// Does nothing if it is not subscribed.
     pub fn unsubscribe(&self, session: &mut Session, kind: Kind, name: &[u8]) {
         if session.names_mut(kind).remove(name) {
-            self.pubsub.remove(kind, name, (session.client.worker, session.client.id));
+            self.pubsub.remove(kind, name, &session.client);
             session.subscription_bytes -= subscription_len(name);
             session.unsubscribed = true;
             session.show_subscriptions();
@@ -190,9 +190,7 @@ impl Engine {
     }
 
     fn deliver(&self, listeners: &[Listener], message: &Arc<Vec<u8>>) {
-        for (worker, client) in listeners {
-            self.host.post(*worker, Event::Push { client: *client, message: Arc::clone(message) });
-        }
+        listeners.iter().for_each(|client| self.push(client, message));
     }
 
     /// Publishes a command's keyspace events, in their order.

@@ -23,7 +23,7 @@ use store::{EntryRef, Garbage, Hash, Kind, List, Plan, Set, SortedSet, Stream, T
 
 use crate::args::OwnedArgv;
 use crate::blocking::end_wait;
-use crate::clients::{Arrival, ClientId};
+use crate::clients::{Arrival, Client, ClientId};
 use crate::config::Config;
 use crate::cycle::Cycle;
 use crate::engine::{Busy, Engine, WorkerSeat};
@@ -199,7 +199,7 @@ impl TestEngine {
         let classes = parse_classes(format!("EA{letters}").as_bytes()).expect("letters of classes");
         self.configure(|config| config.notify_keyspace_events = classes);
         if !std::mem::replace(&mut self.listening, true) {
-            self.engine.pubsub.subscribe_pattern(b"__keyevent@*", (WORKER, EVENT_LISTENER));
+            self.engine.pubsub.subscribe_pattern(b"__keyevent@*", Client::nameless(EVENT_LISTENER));
         }
     }
 
@@ -459,7 +459,7 @@ pub struct HostState {
     pub calls: Mutex<Vec<String>>,
     /// Calls that fail.
     pub refused: Mutex<Vec<&'static str>>,
-    pub config_file: Mutex<Option<String>>,
+    pub config_file: Mutex<Option<Vec<u8>>>,
     /// What was handed over to be freed is kept here, if there is such a place.
     pub garbage: Mutex<Option<Vec<Garbage>>>,
     reclaimed: AtomicU64,
@@ -577,11 +577,11 @@ impl Host for TestHost {
         if self.0.call(&format!("apply {directive}")) { Ok(()) } else { Err("refused".to_owned()) }
     }
 
-    fn read_config_file(&self) -> Result<String, String> {
+    fn read_config_file(&self) -> Result<Vec<u8>, String> {
         self.0.config_file.lock().clone().ok_or_else(|| "there is none".to_owned())
     }
 
-    fn write_config_file(&self, text: &str) -> Result<(), String> {
+    fn write_config_file(&self, text: &[u8]) -> Result<(), String> {
         *self.0.config_file.lock() = Some(text.to_owned());
         Ok(())
     }

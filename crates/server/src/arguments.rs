@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base::glob::{Case, matches};
 use engine::config::Config;
-use engine::config_file::{self, Loaded};
+use engine::config_file::{self, Loaded, Texts};
 use engine::{ONEFOLD_VERSION, REDIS_VERSION, directives};
 
 use crate::log::reason;
@@ -37,7 +37,7 @@ pub struct Launch {
     /// Absolute.
     pub config_file: Option<PathBuf>,
     /// What came on standard input, kept for a process that is started again.
-    pub stdin: Option<String>,
+    pub stdin: Option<Vec<u8>>,
     /// Load what is whole of a damaged dump.
     pub recover: bool,
     /// The other arguments, as lines of a configuration file.
@@ -77,7 +77,7 @@ fn launch(program: String, arguments: Vec<String>) -> Invocation {
     let (recovery, directives): (Vec<_>, Vec<_>) =
         arguments.iter().cloned().partition(|argument| argument == RECOVER);
     let line = config_file::command_line(&directives);
-    let stdin = match line.stdin.then(|| io::read_to_string(io::stdin())).transpose() {
+    let stdin = match line.stdin.then(|| read_all(io::stdin())).transpose() {
         Ok(text) => text,
         Err(error) => return Invocation::Refuse(format!("Can't read standard input: {}\n", reason(&error))),
     };
@@ -96,13 +96,13 @@ impl Launch {
     /// The configuration: file, standard input, options, in this order; the last word counts. The error is
     /// what to print before the process ends.
     pub fn configuration(&self, base: Config) -> Result<Loaded, String> {
-        let mut text = String::new();
+        let mut text = Vec::new();
         if let Some(path) = &self.config_file {
             text = read_file(path).map_err(|error| unreadable(path, &error))?;
         }
         if let Some(stdin) = &self.stdin {
-            text += "\n";
-            text += stdin;
+            text.push(b'\n');
+            text.extend_from_slice(stdin);
         }
         let source = self.config_file.as_deref().unwrap_or(Path::new("standard input"));
         let source = source.to_string_lossy();
@@ -111,10 +111,13 @@ impl Launch {
     }
 }
 
-fn read_file(path: &Path) -> io::Result<String> {
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    read_all(fs::File::open(path)?)
+}
+
+fn read_all(mut source: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.read_to_end(&mut bytes)?;
-    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8 text"))
+    source.read_to_end(&mut bytes).map(|_| bytes)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
@@ -122,7 +125,7 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 }
 
 /// The files an `include` names. Wildcards stand for what is there, in the order of names.
-fn include(path: &str) -> Result<Vec<(String, String)>, String> {
+fn include(path: &str) -> Result<Texts, String> {
     let paths = if path.contains(WILDCARDS) { expand(path) } else { vec![PathBuf::from(path)] };
     let read = |path: &PathBuf| {
         let text = read_file(path).map_err(|error| reason(&error))?;
@@ -297,7 +300,7 @@ mod tests {
         }
         let found = include(&format!("{}/*.conf", folder.display())).expect("all can be read");
         fs::remove_dir_all(&folder).expect("it is there");
-        assert_eq!(found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["a.conf", "b.conf"]);
+        assert_eq!(found.iter().map(|(_, text)| &text[..]).collect::<Vec<_>>(), [b"a.conf", b"b.conf"]);
         assert_eq!(include("/nonexistent/*.conf"), Ok(Vec::new()));
         assert!(include("/nonexistent/a.conf").is_err());
     }

@@ -247,7 +247,8 @@ impl Connection {
         self.session.client.set_flag(flag::BLOCKED, on);
     }
 
-    /// Its requests wait: for the end of a pause, for a snapshot, for room in its output, or behind others that wait.
+    /// Its requests wait: for the end of a pause, for a snapshot, for room in its output, or behind others
+    /// that wait.
     #[inline]
     pub fn holds(&self) -> bool {
         self.paused

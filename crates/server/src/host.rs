@@ -310,15 +310,15 @@ impl Host for ServerHost {
         }
     }
 
-    fn read_config_file(&self) -> Result<String, String> {
+    fn read_config_file(&self) -> Result<Vec<u8>, String> {
         let path = self.0.launch.config_file.as_ref().ok_or(NO_CONFIG_FILE)?;
-        match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             read => read.map_err(|error| reason(&error)),
         }
     }
 
-    fn write_config_file(&self, text: &str) -> Result<(), String> {
+    fn write_config_file(&self, text: &[u8]) -> Result<(), String> {
         let path = self.0.launch.config_file.as_ref().ok_or(NO_CONFIG_FILE)?;
         replace_file(path, text).map_err(|error| reason(&error))
     }
@@ -397,7 +397,7 @@ pub fn random() -> u64 {
 }
 
 /// Puts a new text in the place of a file, whole or not at all.
-fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
     let temporary = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
     let written = write_synced(&temporary, path, text).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
@@ -408,11 +408,11 @@ fn replace_file(path: &Path, text: &str) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn write_synced(temporary: &Path, model: &Path, text: &str) -> io::Result<()> {
+fn write_synced(temporary: &Path, model: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = File::create(temporary)?;
     let mode = fs::metadata(model).map_or(0o644, |metadata| metadata.permissions().mode());
     file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     file.sync_all()
 }
 
@@ -448,11 +448,11 @@ mod tests {
         let path = std::env::temp_dir().join(format!("onefold-replace-{}.conf", std::process::id()));
         fs::write(&path, "old").expect("a small file");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
-        replace_file(&path, "new").expect("a small file");
+        replace_file(&path, b"new").expect("a small file");
         assert_eq!(fs::read_to_string(&path).expect("it is there"), "new");
         assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
         fs::remove_file(&path).expect("it is there");
-        assert!(replace_file(Path::new("/nonexistent/a.conf"), "new").is_err());
+        assert!(replace_file(Path::new("/nonexistent/a.conf"), b"new").is_err());
     }
 
     #[test]

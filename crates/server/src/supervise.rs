@@ -103,7 +103,7 @@ pub fn detach(launch: &Launch) -> io::Result<()> {
         .stderr(Stdio::null())
         .spawn()?;
     if let (Some(mut pipe), Some(text)) = (child.stdin.take(), &launch.stdin) {
-        pipe.write_all(text.as_bytes())?;
+        pipe.write_all(text)?;
     }
     Ok(())
 }

@@ -410,6 +410,7 @@ impl Worker {
     fn push(&mut self, client: ClientId, message: &Arc<Vec<u8>>) {
         let Some(slot) = self.connections.find(client) else { return };
         let Some(connection) = self.connections.at(slot) else { return };
+        connection.session.client.has_heard(message.len());
         if !connection.session.wants(message) {
             return;
         }
@@ -428,6 +429,7 @@ impl Worker {
         let Some((slot, connection)) = slot.and_then(|slot| Some((slot, self.connections.at(slot)?))) else {
             return self.engine.invalidation_was_lost(client, origin);
         };
+        connection.session.client.has_heard(keys.len());
         let Some(head) = connection.session.invalidation_head(client != origin, keys.is_empty()) else {
             return;
         };
@@ -442,7 +444,9 @@ impl Worker {
 
     fn push_line(&mut self, client: ClientId, line: &Arc<Vec<u8>>) {
         let Some(slot) = self.connections.find(client) else { return };
-        if self.connections.at(slot).is_some_and(|connection| connection.session.monitor) {
+        let Some(connection) = self.connections.at(slot) else { return };
+        connection.session.client.has_heard(line.len());
+        if connection.session.monitor {
             self.append(slot, b"", line, 0);
         }
     }

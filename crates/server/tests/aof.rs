@@ -555,7 +555,8 @@ fn a_base_of_commands_holds_all_values() {
     }
 }
 
-/// A base has what expired between the rewrite and the next start: what stands behind it may have made it stay.
+/// A base has what expired between the rewrite and the next start: what stands behind it may have made it
+/// stay.
 #[test]
 fn what_expired_in_the_base_is_there_for_what_stands_behind_it() {
     for preamble in ["yes", "no"] {

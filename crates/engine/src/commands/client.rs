@@ -461,7 +461,7 @@ fn monitor(ctx: &mut Ctx) -> CmdResult {
     ctx.session.monitor = true;
     let client = &ctx.session.client;
     client.set_flag(client_flag::MONITOR, true);
-    ctx.engine.monitors.add(client.worker, client.id);
+    ctx.engine.monitors.add(client);
     ctx.reply.ok();
     Ok(())
 }

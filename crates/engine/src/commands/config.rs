@@ -160,11 +160,11 @@ fn rewrite_file(ctx: &mut Ctx) -> CmdResult {
 /// DEBUG CONFIG-REWRITE-FORCE-ALL: as if the file named every directive, so that every one is written.
 pub(super) fn rewrite_file_in_full(ctx: &mut Ctx) -> CmdResult {
     let mut old = config_file(ctx.engine)?;
-    directives::DIRECTIVES.iter().for_each(|row| old.push_str(&format!("\n{}", row.name)));
+    directives::DIRECTIVES.iter().for_each(|row| old.extend_from_slice(format!("\n{}", row.name).as_bytes()));
     write_file(ctx, &old)
 }
 
-fn config_file(engine: &Engine) -> Result<String, CmdError> {
+fn config_file(engine: &Engine) -> Result<Vec<u8>, CmdError> {
     engine
         .host
         .read_config_file()
@@ -172,7 +172,7 @@ fn config_file(engine: &Engine) -> Result<String, CmdError> {
 }
 
 /// Brings `old` in line with the configuration and writes it as the file.
-fn write_file(ctx: &mut Ctx, old: &str) -> CmdResult {
+fn write_file(ctx: &mut Ctx, old: &[u8]) -> CmdResult {
     let host = &ctx.engine.host;
     let new = rewrite(old, &ctx.engine.config());
     if let Err(reason) = host.write_config_file(&new) {
@@ -272,14 +272,16 @@ mod tests {
     fn the_file_is_rewritten() {
         let mut test = TestEngine::new();
         check_script(&mut test, &[("CONFIG REWRITE", "-ERR The server is running without a config file")]);
-        *test.host.config_file.lock() = Some("# mine\nport 6379\n".to_owned());
+        *test.host.config_file.lock() = Some(b"# mine\nport 6379\n".to_vec());
         check_script(&mut test, &[("CONFIG SET port 7000 maxmemory 1mb", "+OK"), ("CONFIG REWRITE", "+OK")]);
         let text = test.host.config_file.lock().clone().expect("there is one");
+        let text = String::from_utf8(text).expect("it is UTF-8");
         assert!(text.starts_with("# mine\nport 7000\n") && text.contains("\nmaxmemory 1mb"), "{text}");
         assert!(!text.contains("\nhz 10\n"), "defaults are left out: {text}");
         test.configure(|config| config.enable_debug_command = DebugAccess::Yes);
         check_script(&mut test, &[("DEBUG CONFIG-REWRITE-FORCE-ALL", "+OK")]);
         let text = test.host.config_file.lock().clone().expect("there is one");
+        let text = String::from_utf8(text).expect("it is UTF-8");
         assert!(text.starts_with("# mine\nport 7000\n") && text.contains("\nhz 10\n"), "{text}");
     }
 }

@@ -8,7 +8,6 @@ use store::Plan;
 
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, container, flag};
 use crate::ctx::Ctx;
-use crate::host::Event;
 use crate::keyspec::{KeySpec, flag as key};
 use crate::pubsub::Kind;
 use crate::session::{ReplyMode, Session};
@@ -204,8 +203,7 @@ fn confirm(ctx: &mut Ctx, kind: Kind, name: Option<&[u8]>) {
     let mut reply = Reply::new(session.protocol);
     write_confirmation(&mut reply, session, kind, word, name);
     reply.buf[0] = b'>';
-    let client = &session.client;
-    ctx.engine.host.post(client.worker, Event::Push { client: client.id, message: Arc::new(reply.buf) });
+    ctx.engine.push(&session.client, &Arc::new(reply.buf));
 }
 
 fn write_confirmation(reply: &mut Reply, session: &Session, kind: Kind, word: &str, name: Option<&[u8]>) {

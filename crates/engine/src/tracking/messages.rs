@@ -165,8 +165,9 @@ impl Engine {
                 }
             }
             _ => {
+                let len = keys.len();
                 let event = Event::Invalidate { client: target.id, origin: origin.id, keys };
-                self.host.post(target.worker, event);
+                self.post_message(&target, len, event);
             }
         }
     }
@@ -184,8 +185,7 @@ impl Engine {
         }
         origin.tracking.broken.store(true, Ordering::Relaxed);
         if origin.protocol.load(Ordering::Relaxed) == 3 {
-            let message = broken(target);
-            self.host.post(origin.worker, Event::Push { client: origin.id, message });
+            self.push(origin, &broken(target));
         }
     }
 

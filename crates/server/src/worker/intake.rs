@@ -132,7 +132,6 @@ impl Worker {
         if rest.from == stretch.len() && big.is_empty() {
             if connection.session.client.input_bytes.load(std::sync::atomic::Ordering::Relaxed) != 0 {
                 connection.settle_input();
-                self.count_memory(slot);
             }
             return;
         }

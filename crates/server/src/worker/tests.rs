@@ -377,11 +377,11 @@ impl Host for TestHost {
         Ok(())
     }
 
-    fn read_config_file(&self) -> Result<String, String> {
+    fn read_config_file(&self) -> Result<Vec<u8>, String> {
         Err("there is none".into())
     }
 
-    fn write_config_file(&self, _: &str) -> Result<(), String> {
+    fn write_config_file(&self, _: &[u8]) -> Result<(), String> {
         Ok(())
     }
 
