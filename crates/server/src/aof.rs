@@ -36,8 +36,9 @@ pub use loading::{Found, load};
 
 pub struct Aof {
     disk: AnyDisk,
-    /// The files there are, known since the first use. Locked by whoever works on them, for as long as the disk
-    /// takes: nobody waits for it who holds the state, and of the workers only one that turns the file on or off.
+    /// The files there are, known since the first use. Locked by whoever works on them, for as long as the
+    /// disk takes: nobody waits for it who holds the state, and of the workers only one that turns the file
+    /// on or off.
     parts: Mutex<Option<Parts>>,
     state: Mutex<State>,
     /// Saves the bases of rewrites.
