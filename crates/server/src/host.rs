@@ -140,15 +140,15 @@ impl Process {
         self.inboxes.iter().for_each(|inbox| inbox.post(message()));
     }
 
-    /// Opens the listening sockets again, as another configuration asks for.
-    fn listen(&self, config: &Config, bind: Bind) -> Result<(), String> {
+    /// Opens the listening sockets again, as another configuration asks for. `refusal` is for the client.
+    fn listen(&self, config: &Config, bind: Bind, refusal: &str) -> Result<(), String> {
         let wanted = Listening::of(config);
         if *self.listening.lock() == wanted {
             return Ok(());
         }
         let listeners = bind(config).map_err(|error| {
             LOG.warning(&error.to_string());
-            "Unable to listen on this port. Check server logs.".to_string()
+            refusal.to_string()
         })?;
         *self.listening.lock() = wanted;
         self.inboxes[0].post(Message::Listeners(listeners));
@@ -205,6 +205,11 @@ impl Host for ServerHost {
 
     fn log_file_status(&self) -> LogFileStatus {
         self.0.aof.status()
+    }
+
+    fn reset_counts(&self) {
+        self.0.saver.reset_counts();
+        self.0.aof.reset_counts();
     }
 
     fn await_log(&self) {
@@ -266,8 +271,8 @@ impl Host for ServerHost {
 
     fn apply(&self, directive: &str, config: &Config) -> Result<(), String> {
         match directive {
-            "port" => self.0.listen(config, listener::bind_tcp),
-            "bind" => self.0.listen(config, listener::rebind_tcp),
+            "port" => self.0.listen(config, listener::bind_tcp, NO_PORT),
+            "bind" => self.0.listen(config, listener::rebind_tcp, NO_ADDRESSES),
             "logfile" | "loglevel" | "syslog-enabled" | "syslog-ident" | "syslog-facility" => {
                 LOG.configure(config).map_err(|error| format!("Can't open the log file: {}", reason(&error)))
             }
@@ -371,6 +376,8 @@ impl Host for ServerHost {
     }
 }
 
+const NO_PORT: &str = "Unable to listen on this port. Check server logs.";
+const NO_ADDRESSES: &str = "Failed to bind to specified addresses.";
 const NO_CONFIG_FILE: &str = "The server is running without a config file";
 
 /// Unpredictable bits.
