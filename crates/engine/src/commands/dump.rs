@@ -221,11 +221,12 @@ mod tests {
 
     #[test]
     fn the_log_names_a_key_unless_that_is_hidden() {
-        let list = [&[1, 0, 10, 0][..], &[0; 8]].concat();
+        let list = [1, 0, 10, 0];
+        let payload = [&list[..], &base::crc::crc64(0, &list).to_le_bytes()].concat();
         for (hide, shown) in [("no", "RESTORE of \"k\": "), ("yes", "RESTORE of *redacted*: ")] {
             let mut test = TestEngine::new();
             test.run(&format!("CONFIG SET hide-user-data-from-log {hide}"));
-            assert_eq!(restore(&mut test, "0", &list, ""), "-ERR Bad data format");
+            assert_eq!(restore(&mut test, "0", &payload, ""), "-ERR Bad data format");
             let lines = test.host.lines.lock();
             assert!(lines.iter().any(|(_, line)| line.starts_with(shown)), "{lines:?}");
         }
