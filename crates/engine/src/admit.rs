@@ -95,8 +95,8 @@ fn protected(request: &Request<'_>) -> Result<(), CmdError> {
         return Ok(());
     }
     Err(CmdError::new(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
-         from a local connection, otherwise you need to set this option in the configuration file, and then \
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run \
+         it from a local connection, otherwise you need to set this option in the configuration file, and then \
          restart the server.",
     ))
 }
