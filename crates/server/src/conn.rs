@@ -341,7 +341,7 @@ impl Connection {
     }
 }
 
-/// Bytes that no limit of output counts: Redis counts what its clients' own buffers of this length do not take.
+/// Bytes of output that no limit counts: Redis leaves out what lies in a client's own buffer.
 const OUTPUT_ALLOWED: usize = 16 << 10;
 
 /// While more than this waits for a client, its requests wait too: who does not read cannot make memory grow.

@@ -235,7 +235,8 @@ fn reports_as_json() {
     assert_eq!((found, code), (expected, 1));
     let absent = folder.0.join("absent.rdb");
     let expected = format!(
-        "{{\"file\":\"{0}\",\"sound\":null,\"reason\":\"Can't open {0}: No such file or directory (os error 2)\"}}\n",
+        "{{\"file\":\"{0}\",\"sound\":null,\"reason\":\"Can't open {0}: No such file or directory \
+         (os error 2)\"}}\n",
         absent.display()
     );
     assert_eq!(ours(&["--json"], &absent), (expected, 1));

@@ -44,7 +44,7 @@ pub(super) const SERVER: &[Field] = &[
     value(
         "hz",
         |i| text(runs_per_second(i.config, i.engine.clients.len())),
-        "How often in a second the periodic work runs: as `hz` says, with `dynamic-hz` more often for many clients.",
+        "How often in a second the periodic work runs: with `dynamic-hz` more often if there are many clients.",
     ),
     value("configured_hz", |i| text(i.config.hz), "The directive `hz`."),
     value(
