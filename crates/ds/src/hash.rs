@@ -349,6 +349,11 @@ impl FieldTable {
         self.readings.take(id);
     }
 
+    /// Bytes that a reading keeps.
+    pub fn reading_memory(&self, id: u64) -> usize {
+        self.readings.memory_of(id)
+    }
+
     /// The ids of the readings that go on.
     pub fn readings(&self) -> impl Iterator<Item = u64> {
         self.readings.ids()

@@ -10,7 +10,6 @@ pub mod packed;
 mod reading;
 mod saving;
 
-use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
 use base::defrag::Mover;
@@ -234,15 +233,15 @@ impl PackedList {
         let Some((mut at, first)) = self.nodes.locate(index).filter(|_| count > 0) else {
             return ListReading::default();
         };
-        let mut nodes = VecDeque::new();
+        let mut nodes = Vec::new();
         let mut ahead = first + count;
         loop {
             let node = self.nodes.node(at);
-            nodes.push_back(node.share());
+            nodes.push(node.share());
             ahead = ahead.saturating_sub(node.count());
             match self.nodes.next(at) {
                 Some(next) if ahead > 0 => at = next,
-                _ => return ListReading::new(nodes, first, count),
+                _ => return ListReading::new(nodes.into_iter(), first, count),
             }
         }
     }

@@ -87,6 +87,11 @@ impl Readings {
     pub fn memory(&self) -> usize {
         self.0.iter().map(Reading::memory).sum()
     }
+
+    /// Of these, one reading's.
+    pub fn memory_of(&self, id: u64) -> usize {
+        self.0.iter().filter(|reading| reading.id == id).map(Reading::memory).sum()
+    }
 }
 
 impl Reading {

@@ -123,6 +123,32 @@ pub struct ReadyKey {
     pub hash: u64,
 }
 
+/// Keys that became ready, each once, in the order in which they did.
+#[derive(Default)]
+pub struct ReadyKeys {
+    keys: Vec<ReadyKey>,
+    /// Where the first key of such a hash stands.
+    places: HashMap<(DbIndex, u64), usize>,
+}
+
+impl ReadyKeys {
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub fn push(&mut self, key: ReadyKey) {
+        let place = *self.places.entry((key.db, key.hash)).or_insert(self.keys.len());
+        // Should two keys have the same hash, the second may stand there more than once.
+        if self.keys.get(place) != Some(&key) {
+            self.keys.push(key);
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<ReadyKey> {
+        std::mem::take(self).keys
+    }
+}
+
 /// A key that has to be looked at under other locks, from a ticket on: those before it have had their chance,
 /// and would have it for ever if they still wait.
 pub struct Deferred {
@@ -462,7 +488,7 @@ impl Engine {
         seat.worker.read_clocks(&*self.host);
         // What is served may make further keys ready.
         while !seat.effects.ready.is_empty() {
-            for key in std::mem::take(&mut seat.effects.ready) {
+            for key in seat.effects.ready.take() {
                 self.serve_key(seat, guard, key, 0);
             }
         }
@@ -498,8 +524,7 @@ impl Engine {
             if kind != Some(ticket.awaits) && !ticket.missing_too {
                 continue;
             }
-            let whole = ticket.keys.iter().all(|key| guard.holds(key.shard));
-            if ticket.all_keys && !whole {
+            if ticket.all_keys && !ticket.keys.iter().all(|key| guard.holds(key.shard)) {
                 return seat.deferred.push(Deferred { key, from: ticket.arrival });
             }
             self.serve(seat, guard, &ticket);
@@ -633,8 +658,8 @@ impl Engine {
 
     /// Has the workers of those who wait for keys look at them again, because here is no worker that could
     /// serve them.
-    pub(crate) fn post_ready(&self, ready: &mut Vec<ReadyKey>) {
-        for key in ready.drain(..) {
+    pub(crate) fn post_ready(&self, ready: &mut ReadyKeys) {
+        for key in ready.take() {
             let first = self.waiters.next(self.store.shard_of(key.hash), &key, 0);
             if let Some(Next { ticket, .. }) = first {
                 self.host.post(ticket.client.worker, Event::Ready { key });
@@ -662,4 +687,26 @@ fn kind_of(guard: &mut Guard<'_>, key: &ReadyKey, now: UnixMs) -> Option<Type> {
     let db = guard.db(key.db, key.hash);
     let entry = db.view(db.find(Key { bytes: &key.name, hash: key.hash })?);
     (!is_expired(entry, now)).then(|| entry.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many that looking for each of them among all others would not come to an end.
+    #[test]
+    fn a_key_becomes_ready_once() {
+        let key = |number: u64| {
+            // Some have the same hash.
+            let (db, hash) = (DbIndex((number % 3) as u16), number / 3 / 2);
+            ReadyKey { db, name: number.to_string().as_bytes().into(), hash }
+        };
+        let mut ready = ReadyKeys::default();
+        assert!(ready.is_empty());
+        let numbers = 0..1_000_000;
+        numbers.clone().for_each(|number| ready.push(key(number)));
+        numbers.clone().filter(|number| number / 3 % 2 == 0).for_each(|number| ready.push(key(number)));
+        assert!(ready.take().into_iter().eq(numbers.map(key)));
+        assert!(ready.is_empty() && ready.take().is_empty());
+    }
 }

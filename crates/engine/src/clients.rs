@@ -62,6 +62,8 @@ pub struct Client {
     /// Of those, bytes that are in memory for others' sake: they do not count against any limit.
     pub output_lent: AtomicUsize,
     pub output_parts: AtomicUsize,
+    /// What is in memory only for the reply that is being read.
+    pub reading_bytes: AtomicUsize,
     pub total_input: AtomicU64,
     pub total_output: AtomicU64,
     pub total_commands: AtomicU64,
@@ -169,6 +171,7 @@ impl Client {
             output_shared: AtomicUsize::new(0),
             output_lent: AtomicUsize::new(0),
             output_parts: AtomicUsize::new(0),
+            reading_bytes: AtomicUsize::new(0),
             total_input: AtomicU64::new(0),
             total_output: AtomicU64::new(0),
             total_commands: AtomicU64::new(0),
@@ -203,7 +206,7 @@ impl Client {
     }
 
     fn may_be_evicted(&self) -> bool {
-        !self.no_evict.load(Ordering::Relaxed) && !self.has_flag(flag::MONITOR)
+        !self.no_evict.load(Ordering::Relaxed)
     }
 
     /// All flags that hold now.
@@ -231,6 +234,7 @@ impl Client {
             &self.input_free,
             &self.argument_bytes,
             &self.output_bytes,
+            &self.reading_bytes,
             &self.queued_bytes,
             &self.watched_bytes,
             &self.subscription_bytes,

@@ -22,6 +22,7 @@ use crate::tracking::NOBODY;
 pub struct Cycle {
     cursor: ExpireCursor,
     effects: Effects,
+    /// Keys at the cursor's place of which something is due.
     due: Vec<Box<[u8]>>,
     /// Items looked at in this call, and how many of them were due.
     seen: u64,
@@ -107,13 +108,19 @@ impl Cycle {
         let mut budget = EXPIRE_BATCH;
         let part = guard.shard(shard).db(db);
         if part.table().expiring_count() == 0 {
+            self.due.clear();
             return false;
         }
-        self.due.clear();
-        while let Some(slot) = part.next_due(&mut self.cursor.position, now.0, &mut budget) {
-            self.due.push(part.view(slot).key().into());
+        // Hashes with further fields that are due come first.
+        if self.due.is_empty() {
+            while let Some(slot) = part.next_due(&mut self.cursor.position, now.0, &mut budget) {
+                self.due.push(part.view(slot).key().into());
+            }
+            self.seen += (EXPIRE_BATCH - budget) as u64;
+        } else {
+            budget = 0;
+            self.seen += self.due.len() as u64;
         }
-        self.seen += (EXPIRE_BATCH - budget) as u64;
         self.found += self.due.len() as u64;
         let mut keys = Keys {
             guard: &mut guard,
@@ -128,9 +135,7 @@ impl Cycle {
             shows_expired: false,
             hides_expired: false,
         };
-        for key in &self.due {
-            keys.expire_due(Key::new(key));
-        }
+        self.due.retain(|key| keys.expire_due(Key::new(key)));
         engine.cycle.expired_keys.add(u64::from(self.effects.expired));
         engine.cycle.expired_fields.add(u64::from(self.effects.expired_fields));
         engine.cycle.dirty.add(self.effects.dirty);
@@ -141,7 +146,7 @@ impl Cycle {
         drop(guard);
         engine.post_ready(&mut self.effects.ready);
         engine.send_invalidations(&mut self.effects.invalidated);
-        budget == 0
+        budget == 0 || !self.due.is_empty()
     }
 }
 

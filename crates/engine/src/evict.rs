@@ -167,7 +167,11 @@ impl Evictor {
         let mut below = |bound| rng.below(bound);
         let samples = if ranks.any() { 1 } else { config.maxmemory_samples.max(1) as usize };
         if config.maxmemory_policy.is_volatile() {
-            db.table().some_expiring(samples, &mut below, &mut keep);
+            // Of others only fields expire.
+            if db.expires_count() > 0 {
+                let wanted = |entry: EntryRef<'_>| entry.expires_at().is_some();
+                db.table().some_expiring(samples, &mut below, &wanted, &mut keep);
+            }
         } else {
             for _ in 0..samples {
                 if let Some(slot) = db.table().random(&mut below) {
@@ -194,9 +198,8 @@ impl Evictor {
         if Ranks::new(config, now).of(entry).is_none_or(|rank| rank < candidate.rank) {
             return Ok(None);
         }
-        let freed = entry.memory();
         self.effects.begin(engine.log.is_active(), db);
-        self.keys(engine, config, now, db, &mut guard).evict(key);
+        let freed = self.keys(engine, config, now, db, &mut guard).evict(key);
         engine.evicted_keys.fetch_add(1, Ordering::Relaxed);
         if self.effects.any() && self.effects.logged {
             engine.log.append_apart(db, &self.effects);

@@ -291,16 +291,14 @@ impl<'a, 's> Keys<'a, 's> {
         let (shard, db) = (self.guard.store().shard_of(key.hash), self.db);
         if self.engine.waiters.waits_for(shard, db, key.bytes) {
             let ready = ReadyKey { db, name: key.bytes.into(), hash: key.hash };
-            if !self.effects.ready.contains(&ready) {
-                self.effects.ready.push(ready);
-            }
+            self.effects.ready.push(ready);
         }
     }
 
     /// Notes that any key of some databases may have changed. All shards are held.
     pub fn mark_all_ready(&mut self, includes: impl Fn(DbIndex) -> bool) {
         if self.engine.waiters.any() {
-            self.effects.ready.extend(self.engine.waiters.keys_in(includes));
+            self.engine.waiters.keys_in(includes).into_iter().for_each(|key| self.effects.ready.push(key));
         }
     }
 
@@ -434,23 +432,30 @@ impl<'a, 's> Keys<'a, 's> {
     }
 
     /// The key gives way to others: it goes as if a client had deleted it.
-    pub(crate) fn evict(&mut self, key: Key<'_>) {
-        let Some(slot) = self.part(key).find(key) else { return };
+    /// Returns how many bytes that frees: none if somebody reads the value still.
+    pub(crate) fn evict(&mut self, key: Key<'_>) -> usize {
+        let Some(slot) = self.part(key).find(key) else { return 0 };
         let entry = self.part(key).remove(slot);
+        let is_read = self.engine.readings.any() && !readings(entry.view()).is_empty();
+        let freed = if is_read { 0 } else { entry.view().memory() };
         self.free(entry);
         let verb: &[u8] = if self.config.lazyfree_lazy_eviction { b"UNLINK" } else { b"DEL" };
         self.effects.name(&[verb, key.bytes]);
         self.touch(key);
         self.event(key, (class::EVICTED, "evicted"));
+        freed
     }
 
-    /// Removes what is due of an entry that the active cycle found: the key, or fields of its hash.
-    pub(crate) fn expire_due(&mut self, key: Key<'_>) {
-        if let Some(slot) = self.live(key)
-            && self.part(key).view(slot).kind() == Type::Hash
-        {
-            self.expire_fields(key, slot);
+    /// Removes what is due of an entry that the active cycle found: the key, or some fields of its hash. True
+    /// if more of them may be due.
+    pub(crate) fn expire_due(&mut self, key: Key<'_>) -> bool {
+        let Some(slot) = self.live(key) else { return false };
+        if self.part(key).view(slot).kind() != Type::Hash {
+            return false;
         }
+        self.expire_fields(key, slot);
+        let now = self.now.0;
+        self.part(key).find_view(key).is_some_and(|(_, entry)| entry.next_expiry() <= now)
     }
 
     fn expire_fields(&mut self, key: Key<'_>, slot: SlotId) {

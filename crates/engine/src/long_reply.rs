@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use base::limits::LAZY_FREE_EFFORT;
 use ds::list::{ListReading, PackedList};
 use parking_lot::Mutex;
 use resp::reply::Reply;
@@ -193,6 +194,17 @@ impl Session {
         self.long_reply.as_ref().map_or(0, |reply| reply.len)
     }
 
+    /// Bytes that were in memory for its long reply only when that was last weighed.
+    #[inline]
+    pub fn reading_bytes(&self) -> usize {
+        self.long_reply.as_ref().map_or(0, |_| self.client.reading_bytes.load(Ordering::Relaxed))
+    }
+
+    fn forget_reply(&mut self) -> Option<LongReply> {
+        self.client.reading_bytes.store(0, Ordering::Relaxed);
+        self.long_reply.take()
+    }
+
     /// The reading of its long reply, if that has one.
     fn reading(&self) -> Option<u64> {
         match self.long_reply.as_ref()?.source {
@@ -244,7 +256,32 @@ impl Engine {
                 break more;
             }
         };
-        more || self.end_reply(session).is_err()
+        let more = more || self.end_reply(session).is_err();
+        self.weigh_reply(session);
+        more
+    }
+
+    /// Brings up to date what a session's long reply holds in memory. It grows while the client does not
+    /// read and others change what it reads.
+    pub fn weigh_reply(&self, session: &Session) {
+        let Some(reply) = &session.long_reply else { return };
+        let bytes = match &reply.source {
+            Source::List(reading) => Ok(reading.memory()),
+            Source::Table { id, .. } => self.reading_memory(*id),
+        };
+        // What a script has locked is weighed later.
+        if let Ok(bytes) = bytes {
+            session.client.reading_bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that a reading keeps, or its share of a value that nobody else has.
+    fn reading_memory(&self, id: u64) -> Result<usize, Busy> {
+        if let Some(Home::Left(entry)) = self.readings.home(id) {
+            let share = |entry: &Entry| entry.view().memory() / readings(entry.view()).len().max(1);
+            return Ok(entry.lock().as_ref().map_or(0, share));
+        }
+        Ok(self.with_readable(id, |value| value.reading_memory(id))?.unwrap_or(0))
     }
 
     /// All of a long reply is written.
@@ -252,7 +289,7 @@ impl Engine {
         if let Some(id) = session.reading() {
             self.end_reading(id)?;
         }
-        session.long_reply = None;
+        session.forget_reply();
         Ok(())
     }
 
@@ -262,7 +299,18 @@ impl Engine {
             self.readings.abandoned.lock().push(id);
             self.end_abandoned_readings();
         }
-        session.long_reply = None;
+        if let Some(LongReply { source: Source::List(reading), .. }) = session.forget_reply() {
+            self.free_reading(reading);
+        }
+    }
+
+    /// A list may be gone but for its reading: much of it is freed on the lazy-free thread.
+    fn free_reading(&self, reading: ListReading) {
+        if reading.node_count() > LAZY_FREE_EFFORT {
+            let bytes = reading.memory();
+            self.memory.expect(bytes);
+            self.host.reclaim(Garbage::Other(Box::new(reading), bytes));
+        }
     }
 
     /// Ends readings whose clients are gone, except what a script has locked: the timer comes back for that.

@@ -12,6 +12,8 @@ pub struct Memory {
     used: AtomicI64,
     /// Of these, bytes that wait to be freed.
     waiting: AtomicI64,
+    /// Bytes that are being freed by the threads that took them out themselves.
+    freeing: AtomicI64,
     /// Bytes of the log that its file does not have yet: they go by themselves, and evicting adds to them.
     log_buffer: AtomicI64,
     /// `maxmemory`; 0 is none.
@@ -21,6 +23,8 @@ pub struct Memory {
     /// What the process occupied at the last look.
     resident: AtomicU64,
     is_swollen: AtomicBool,
+    /// Of these bytes, those that were coming free.
+    returning: AtomicU64,
     over: AtomicBool,
     /// When it became too much, on the monotonic clock; 0: it is not.
     over_since_ns: AtomicU64,
@@ -35,7 +39,8 @@ pub struct Look {
     pub allocated: usize,
     /// What the process occupies, less what any small server does.
     pub resident: usize,
-    /// Of these bytes, those that defragmentation is about to give back.
+    /// Of these bytes, those that are about to be given back: by defragmentation, and pages that hold
+    /// nothing.
     pub returning: usize,
     /// Of the allocated bytes, those of values that are out of the keyspace and wait to be freed.
     pub waiting: usize,
@@ -55,8 +60,9 @@ const FOLLOW_MOST_PART: u64 = 256;
 const CORRECTED_PART: i64 = 8;
 /// Before keys have to go for what is occupied, defragmentation gives back what it can, but the limit is not
 /// exceeded by more than this part of it meanwhile.
-const PATIENCE_PART: u64 = 128;
-/// What is occupied swings about the limit by less than this part of it.
+const PATIENCE_PART: u64 = 48;
+/// What is occupied swings about the limit by less than this part of it. It is less than the one above: what
+/// waits until pages come free gives them the time.
 const SWOLLEN_PART: u64 = 64;
 /// Whatever is within one of so many parts of the ceiling is near it.
 const NEAR_PART: u64 = 8;
@@ -83,6 +89,7 @@ impl Memory {
     pub fn refresh(&self, look: Look, now_ns: u64) {
         let changed = self.limit.swap(look.limit, Ordering::Relaxed) != look.limit;
         self.resident.store(look.resident as u64, Ordering::Relaxed);
+        self.returning.store(look.returning as u64, Ordering::Relaxed);
         let bearable = look.most() + look.most() / SWOLLEN_PART;
         self.is_swollen.store(look.resident as u64 > bearable, Ordering::Relaxed);
         let mut ceiling = if changed { look.limit } else { self.ceiling.load(Ordering::Relaxed) };
@@ -128,6 +135,11 @@ impl Memory {
         self.waiting.fetch_add(bytes as i64, Ordering::Relaxed);
     }
 
+    /// So many bytes more are about to be freed by whoever took them out; negative: fewer.
+    pub fn free_here(&self, bytes: i64) {
+        self.freeing.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// So many bytes more of the log wait for its file; negative: fewer.
     pub fn buffer_log(&self, bytes: i64) {
         self.log_buffer.fetch_add(bytes, Ordering::Relaxed);
@@ -155,6 +167,11 @@ impl Memory {
         self.is_limited() && self.is_swollen.load(Ordering::Relaxed)
     }
 
+    /// The same, and some of it comes free for those who wait.
+    pub fn comes_free(&self) -> bool {
+        self.is_swollen() && self.returning.load(Ordering::Relaxed) > 0
+    }
+
     /// It may soon be too much: whoever takes much more should have it looked at first.
     pub fn is_near(&self) -> bool {
         let (used, resident) = (self.used.load(Ordering::Relaxed), self.resident.load(Ordering::Relaxed));
@@ -175,7 +192,8 @@ impl Memory {
     /// As `excess`, with bytes that are not reported.
     fn excess_with(&self, unreported: i64) -> u64 {
         let used = self.used.load(Ordering::Relaxed) + unreported;
-        let leaving = self.waiting.load(Ordering::Relaxed) + self.log_buffer.load(Ordering::Relaxed);
+        let leaving = [&self.waiting, &self.freeing, &self.log_buffer];
+        let leaving: i64 = leaving.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
         ((used - leaving).max(0) as u64).saturating_sub(self.ceiling())
     }
 
@@ -271,6 +289,12 @@ mod tests {
         memory.expect(1);
         memory.add(0);
         assert!(!memory.is_over(), "what is about to be freed is not in use");
+        for (bytes, over) in [(2, false), (-1, false), (-1, true)] {
+            memory.free_here(bytes);
+            memory.add(i64::from(bytes == 2));
+            assert_eq!(memory.is_over(), over);
+        }
+        memory.add(-1);
         memory.refresh(look(102, 100, 1), 10);
         assert!(memory.is_over());
         memory.refresh(look(101, 100, 1), 25);
@@ -342,7 +366,7 @@ mod tests {
         };
         check(limit + 1000, 0, false);
         check(limit + 1000, 1000, true);
-        check(limit + limit / 128, limit, true);
-        check(limit + limit / 128 + 1000, limit, false);
+        check(limit + limit / 48, limit, true);
+        check(limit + limit / 48 + 1000, limit, false);
     }
 }

@@ -157,8 +157,9 @@ impl Engine {
         if !seat.deferred.is_empty() {
             self.serve_deferred(seat);
         }
-        // Freed here, where it makes nobody wait for a shard.
-        seat.worker.garbage.clear();
+        if !seat.worker.garbage.is_empty() {
+            self.free_garbage(seat);
+        }
         if std::mem::take(&mut seat.worker.dump_is_stale) {
             self.replace_dump(&seat.config);
         }
@@ -192,12 +193,24 @@ impl Engine {
         worker.out_of_room && admit::needs_memory(session, command)
     }
 
-    /// All was flushed: where save points are set, a save of what there was is ended and what there is now is
-    /// saved. The log says how that went; the client is told of its command only.
+    /// Frees what the command took out, where that makes nobody wait for a shard.
+    #[cold]
+    fn free_garbage(&self, seat: &mut WorkerSeat) {
+        for garbage in std::mem::take(&mut seat.worker.garbage) {
+            garbage.free(|_, bytes| {
+                self.memory.free_here(-(bytes as i64));
+                seat.evictor.meter.report(&self.memory);
+            });
+        }
+    }
+
+    /// All was flushed: a save of what there was is ended, for its dump would bring that back. Where save
+    /// points are set, what there is now is saved. The log says how that went; the client is told of its
+    /// command only.
     #[cold]
     fn replace_dump(&self, config: &Config) {
+        self.host.cancel_save(Wait::ForEnd);
         if !config.save.is_empty() {
-            self.host.cancel_save(Wait::ForEnd);
             self.host.save_now().ok();
         }
     }

@@ -161,6 +161,64 @@ fn only_keys_with_a_time_to_live_go_if_so_it_was_said() {
     }
 }
 
+/// Hashes of which fields expire may not go, and do not hide the few keys that may.
+#[test]
+fn keys_with_a_time_to_live_are_found_among_fields_that_expire() {
+    let mut test = full(EvictionPolicy::VolatileLru, |test, index| {
+        test.run(&format!("HSET h{index} f v"));
+        test.run(&format!("HEXPIRE h{index} 1000 FIELDS 1 f"));
+        if index.is_multiple_of(100) {
+            test.run(&format!("EXPIRE k{index} 1000"));
+        }
+    });
+    (0..15).for_each(|index| assert_eq!(set(&mut test, &format!("added{index}")), "+OK"));
+    (15..100).for_each(|index| drop(set(&mut test, &format!("added{index}"))));
+    assert_eq!(left(&mut test, |index| index.is_multiple_of(100)), 0, "all that may go do");
+}
+
+/// What is read still frees nothing when it goes.
+#[test]
+fn a_value_that_is_read_makes_no_room() {
+    for is_read in [false, true] {
+        let mut test =
+            TestEngine::with_config(|config| config.maxmemory_policy = EvictionPolicy::VolatileLru);
+        for first in (0..50_000).step_by(1000) {
+            let members: String = (first..first + 1000).map(|number| format!(" member:{number}")).collect();
+            test.run(&format!("SADD set{members}"));
+        }
+        test.run("EXPIRE set 1000");
+        let reader = test.connect();
+        if is_read {
+            test.begin_raw(reader, &["SMEMBERS", "set"]);
+        }
+        let used = alloc::stats().allocated;
+        let look = Look { allocated: used, resident: used, limit: used as u64 - 1000, ..Look::default() };
+        test.engine.memory.refresh(look, 0);
+        let expected =
+            if is_read { "-OOM command not allowed when used memory > 'maxmemory'." } else { "+OK" };
+        assert_eq!(set(&mut test, "key"), expected);
+        assert_eq!(evicted(&test), 1);
+    }
+}
+
+/// A flush makes room at once, whoever frees what it took out, and however long that takes.
+#[test]
+fn what_was_flushed_is_room() {
+    for policy in [EvictionPolicy::NoEviction, EvictionPolicy::AllkeysLru] {
+        for flush in ["FLUSHALL ASYNC", "FLUSHALL SYNC"] {
+            let mut test = full(policy, nothing);
+            let before = evicted(&test);
+            *test.host.garbage.lock() = Some(Vec::new());
+            assert_eq!(show(&test.run(flush)), "+OK");
+            for index in 0..ADDED {
+                assert_eq!(set(&mut test, &format!("added{index}")), "+OK", "{policy:?} {flush}");
+            }
+            assert_eq!(evicted(&test), before);
+            assert_eq!(count(&mut test), ADDED);
+        }
+    }
+}
+
 #[test]
 fn an_eviction_is_a_deletion_to_all_who_want_to_know() {
     let mut test = full(EvictionPolicy::AllkeysLru, nothing);

@@ -537,3 +537,23 @@ fn overwriting_an_expired_field_expires_it() {
         assert_eq!(test.take_events(), *events, "events of {line}");
     }
 }
+
+/// However many fields are due, one cycle with time enough removes them all, and says so.
+#[test]
+fn a_cycle_removes_all_fields_that_are_due() {
+    let mut test = TestEngine::new();
+    for first in (0..10_000).step_by(500) {
+        let fields: String = (first..first + 500).map(|number| format!(" f{number}")).collect();
+        let pairs: String = (first..first + 500).map(|number| format!(" f{number} v")).collect();
+        for key in ["one", "two"] {
+            test.run(&format!("HSET {key}{pairs}"));
+            test.run(&format!("HPEXPIRE {key} 100 FIELDS 500{fields}"));
+        }
+    }
+    test.run("HSET two stays v");
+    test.advance_ms(200);
+    test.expire_cycle();
+    assert_eq!(show(&test.run("HLEN two")), "1");
+    assert_eq!(show(&test.run("DBSIZE")), "1");
+    test.check_invariants();
+}

@@ -177,6 +177,48 @@ fn several_readers_and_one_that_leaves() {
     test.check_invariants();
 }
 
+/// What changes under a reading is in memory for its sake, and is its client's.
+#[test]
+fn who_reads_holds_what_others_have_no_more() {
+    for request in [READS[0], READS[1], READS[4]] {
+        let mut fixture = Fixture::new();
+        let test = &mut fixture.test;
+        let whole = match test.run(&format!("MEMORY USAGE {}", request[1])) {
+            Value::Integer(bytes) => bytes as usize,
+            other => panic!("{other:?}"),
+        };
+        let readers: Vec<usize> = (0..4).map(|_| test.connect()).collect();
+        for &reader in &readers {
+            let mut reply = test.begin_raw(reader, request);
+            assert!(test.continue_raw(reader, &mut reply));
+        }
+        let held = |test: &TestEngine| {
+            let bytes = |reader: &usize| {
+                test.engine.weigh_reply(&test.sessions[*reader]);
+                test.sessions[*reader].reading_bytes()
+            };
+            readers.iter().map(bytes).collect::<Vec<_>>()
+        };
+        assert!(held(test).into_iter().all(|bytes| bytes < 50_000), "the value is in memory anyhow");
+        let before = held(test)[0];
+        let client = test.sessions[readers[0]].client.clone();
+        let memory = client.memory();
+        match request[0] {
+            "SMEMBERS" => drop(test.run("SPOP set 20000")),
+            "HGETALL" => (0..20_000).for_each(|at| drop(test.run(&format!("HSET hash field:{at} x")))),
+            _ => drop(test.run("LTRIM list 20000 -1")),
+        }
+        let share = if request[0] == "LRANGE" { whole / 4 / 4 } else { whole / 4 };
+        assert!(held(test)[0] > share, "{request:?}: {:?} of {whole}", held(test));
+        assert_eq!(client.memory() - memory, held(test)[0] - before);
+        test.run(&format!("DEL {}", request[1]));
+        let sum: usize = held(test).iter().sum();
+        assert!((whole * 3 / 4..whole * 10).contains(&sum), "{request:?}: {sum} of {whole}");
+        readers.iter().for_each(|&reader| test.engine.disconnect(&mut test.sessions[reader]));
+        assert_eq!(client.memory(), memory - before);
+    }
+}
+
 /// Expired fields are not shown, so such a hash is answered at once; those that expire later are.
 #[test]
 fn fields_that_expire() {

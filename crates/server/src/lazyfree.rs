@@ -24,9 +24,6 @@ struct Counts {
     freed: AtomicU64,
 }
 
-/// Items of a table freed between two updates of the counts.
-const SLICE: usize = 1024;
-
 impl Reclaimer {
     /// Starts the thread; it ends with the reclaimer.
     pub fn start() -> io::Result<Reclaimer> {
@@ -38,8 +35,8 @@ impl Reclaimer {
     }
 
     pub fn reclaim(&self, garbage: Garbage) {
-        self.counts.waiting.fetch_add(objects(&garbage), Ordering::Relaxed);
-        self.counts.waiting_bytes.fetch_add(bytes(&garbage), Ordering::Relaxed);
+        self.counts.waiting.fetch_add(garbage.len() as u64, Ordering::Relaxed);
+        self.counts.waiting_bytes.fetch_add(garbage.memory() as u64, Ordering::Relaxed);
         // Were the thread gone, the error would bring the garbage back and free it here.
         self.inbox.send(garbage).ok();
     }
@@ -53,43 +50,15 @@ impl Reclaimer {
 
 fn free_all(inbox: &Receiver<Garbage>, counts: &Counts) {
     while let Ok(garbage) = inbox.recv() {
-        match garbage {
-            Garbage::Table(mut table) => loop {
-                match table.drain_some(SLICE) {
-                    0 => break,
-                    freed => counts.settle(freed as u64),
-                }
-            },
-            one => {
-                let (bytes, objects) = (bytes(&one), objects(&one));
-                drop(one);
-                counts.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                counts.settle(objects);
-            }
-        }
+        garbage.free(|objects, bytes| counts.settle(objects as u64, bytes as u64));
     }
 }
 
 impl Counts {
-    fn settle(&self, objects: u64) {
+    fn settle(&self, objects: u64, bytes: u64) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.waiting.fetch_sub(objects, Ordering::Relaxed);
         self.freed.fetch_add(objects, Ordering::Relaxed);
-    }
-}
-
-fn bytes(garbage: &Garbage) -> u64 {
-    match garbage {
-        Garbage::Table(_) => 0,
-        Garbage::Entry(entry) => entry.view().memory() as u64,
-        Garbage::Other(_, bytes) => *bytes as u64,
-    }
-}
-
-fn objects(garbage: &Garbage) -> u64 {
-    match garbage {
-        Garbage::Entry(_) => 1,
-        Garbage::Table(table) => table.len() as u64,
-        Garbage::Other(..) => 0,
     }
 }
 

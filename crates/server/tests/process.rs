@@ -125,6 +125,12 @@ fn the_port_can_change() {
     assert!(text.contains("Unable to listen on this port. Check server logs."), "{text}");
     let text = error(client.call(&["CONFIG", "SET", "bind", "192.0.2.1"]));
     assert!(text.ends_with(" - Failed to bind to specified addresses."), "{text}");
+    // Addresses may be opened beside this server's own, and never beside another's.
+    for address in ["127.0.0.1", "*"] {
+        for order in [["bind", address, "port", &taken], ["port", &taken, "bind", address]] {
+            error(client.call(&[&["CONFIG", "SET"], &order[..]].concat()));
+        }
+    }
     assert_eq!(server.client().run("PING"), Value::Simple(b"PONG".to_vec()));
     drop(other);
     ok(client.call(&["CONFIG", "SET", "port", &taken]));

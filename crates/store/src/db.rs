@@ -37,6 +37,61 @@ pub enum Garbage {
     Other(Box<dyn Send>, usize),
 }
 
+impl Garbage {
+    /// Bytes that are free once it is dropped; of a table, as a few of its entries have it. The same for as
+    /// long as nothing of it is freed.
+    pub fn memory(&self) -> usize {
+        match self {
+            Garbage::Entry(entry) => entry.view().memory(),
+            Garbage::Table(table) => {
+                let sum: usize = table.iter().take(WEIGHED).map(EntryRef::memory).sum();
+                table.memory() + sum * table.len() / table.len().clamp(1, WEIGHED)
+            }
+            Garbage::Other(_, bytes) => *bytes,
+        }
+    }
+
+    /// How many entries it has.
+    pub fn len(&self) -> usize {
+        match self {
+            Garbage::Entry(_) => 1,
+            Garbage::Table(table) => table.len(),
+            Garbage::Other(..) => 0,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops it in slices; `freed` hears of the entries and the bytes of each.
+    pub fn free(self, mut freed: impl FnMut(usize, usize)) {
+        let (len, bytes) = (self.len(), self.memory());
+        let mut left = bytes;
+        match self {
+            Garbage::Table(mut table) => loop {
+                let count = table.drain_some(FREED_AT_ONCE);
+                if count == 0 {
+                    break freed(0, left);
+                }
+                let share = (bytes as u128 * count as u128 / len as u128) as usize;
+                left -= share;
+                freed(count, share);
+            },
+            one => {
+                drop(one);
+                freed(len, bytes);
+            }
+        }
+    }
+}
+
+/// Entries of a table that are dropped in one slice.
+const FREED_AT_ONCE: usize = 1024;
+
+/// Entries that tell how large all entries of a table are.
+const WEIGHED: usize = 256;
+
 /// One logical database's part of one shard.
 pub struct Db {
     table: Table<Entry>,

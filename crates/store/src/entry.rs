@@ -386,7 +386,7 @@ impl<'a> EntryRef<'a> {
 
     /// When something of it expires next: the key, or a field of its hash. `i64::MAX`: never.
     #[inline]
-    fn next_expiry(self) -> i64 {
+    pub fn next_expiry(self) -> i64 {
         let key = self.expires_at().unwrap_or(i64::MAX);
         if self.form() == Form::Boxed && self.kind() == Type::Hash {
             return key.min(self.fields_expiry());

@@ -28,6 +28,14 @@ impl Readable<'_> {
             Readable::Fields(table) => table.end_reading(id),
         }
     }
+
+    /// Bytes that a reading keeps.
+    pub fn reading_memory(&self, id: u64) -> usize {
+        match self {
+            Readable::Members(table) => table.reading_memory(id),
+            Readable::Fields(table) => table.reading_memory(id),
+        }
+    }
 }
 
 impl Entry {

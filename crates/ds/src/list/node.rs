@@ -4,7 +4,7 @@
 //! which ones are compressed.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use base::{alloc::size_class, defrag::Mover, lzf};
 
@@ -142,6 +142,17 @@ impl Node {
     /// The same node, with the same block for as long as neither changes it.
     pub fn share(&self) -> Node {
         Node { block: Arc::clone(&self.block), ..*self }
+    }
+
+    /// A mark that a reading has the block, for as long as the mark is there.
+    pub fn mark(&self) -> Weak<Box<[u8]>> {
+        Arc::downgrade(&self.block)
+    }
+
+    /// Bytes of the block that each of its readings has to itself: none while somebody else has it too.
+    pub fn memory_for_reading(&self) -> usize {
+        let (holders, readings) = (Arc::strong_count(&self.block), Arc::weak_count(&self.block));
+        if holders > readings { 0 } else { block_memory(self.block.len()) / readings }
     }
 
     /// The same node with a block of its own.

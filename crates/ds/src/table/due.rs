@@ -34,12 +34,13 @@ impl<T: Item> Table<T> {
         self.headers.iter().map(|header| header.next_expiry).min().unwrap_or(i64::MAX)
     }
 
-    /// Shows up to `count` items that have an expiry time, neighbours behind a random place. Looks at one
-    /// segment that has such items, from a random one on.
+    /// Shows up to `count` items that have an expiry time and are `wanted`, neighbours behind a random place.
+    /// Looks at segments from a random one on, until one has such items.
     pub fn some_expiring(
         &self,
         count: usize,
         below: &mut dyn FnMut(u64) -> u64,
+        wanted: &dyn Fn(T::Ref<'_>) -> bool,
         visit: &mut dyn FnMut(T::Ref<'_>),
     ) {
         if self.expiring == 0 {
@@ -47,15 +48,15 @@ impl<T: Item> Table<T> {
         }
         let first = below(self.headers.len() as u64) as usize;
         let segments = (first..self.headers.len()).chain(0..first);
-        let Some(segment) = segments.into_iter().find(|&segment| self.headers[segment].expiring > 0) else {
-            return;
-        };
-        let segment = segment as u32;
-        let slots = self.segment_slots(segment);
-        let from = below(u64::from(self.headers[segment as usize].count).max(1)) as usize;
-        let rotated = slots.skip(from).chain(self.segment_slots(segment).take(from));
-        let items = rotated.map(|slot| self.view(slot));
-        items.filter(|item| T::expires_at(*item) != i64::MAX).take(count).for_each(visit);
+        for segment in segments.filter(|&segment| self.headers[segment].expiring > 0) {
+            let from = below(u64::from(self.headers[segment].count).max(1)) as usize;
+            let slots = || self.segment_slots(segment as u32);
+            let items = slots().skip(from).chain(slots().take(from)).map(|slot| self.view(slot));
+            let found = items.filter(|item| T::expires_at(*item) != i64::MAX && wanted(*item)).take(count);
+            if found.map(&mut *visit).count() > 0 {
+                return;
+            }
+        }
     }
 
     /// The next item with `expires_at <= now`, of a round through all segments that goes on from call to

@@ -195,9 +195,14 @@ fn flush(ctx: &mut Ctx, dbs: Range<u16>) -> CmdResult {
     ctx.keys.effect(&words);
     for table in tables {
         let late = how == Freeing::Late && table.len() > base::limits::LAZY_FREE_EFFORT;
-        match late {
-            true => ctx.engine.host.reclaim(Garbage::Table(table)),
-            false => ctx.worker.garbage.push(Garbage::Table(table)),
+        let garbage = Garbage::Table(table);
+        let bytes = garbage.memory();
+        if late {
+            ctx.engine.memory.expect(bytes);
+            ctx.engine.host.reclaim(garbage);
+        } else {
+            ctx.engine.memory.free_here(bytes as i64);
+            ctx.worker.garbage.push(garbage);
         }
     }
     ctx.reply.ok();

@@ -25,6 +25,13 @@ impl Worker {
         self.unfinished.append(&mut slots);
     }
 
+    /// Who does not read on may hold ever more, as others change what is read.
+    pub fn inspect_replies(&mut self) {
+        for slot in self.unfinished.clone() {
+            self.inspect(slot);
+        }
+    }
+
     /// False if nothing is left to be written.
     fn continue_reply(&mut self, arena: &mut Arena, slot: Slot) -> bool {
         let Some(connection) = self.connections.at(slot) else { return false };

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use engine::config::{Amount, ClientClass};
+
 use super::*;
 
 const COUNT: usize = 400_000;
@@ -109,5 +111,39 @@ fn a_client_may_go_in_the_middle_of_its_reply() {
         server.wait_for_clients(1);
         assert!(!server.engine.readings.any());
         other.call(&[b"PING"], "+PONG\r\n");
+    }
+}
+
+/// Fills a hash, which `slow` begins to read and then reads no more.
+fn stall(server: &Server, slow: &mut Peer, other: &mut Peer) {
+    for number in 0..2_000 {
+        let request: [&[u8]; 4] = [b"HSET", b"hash", &element(number), &pattern(10_000, number)];
+        other.call(&request, ":1\r\n");
+    }
+    let client = server.oldest();
+    slow.send(encode(&[b"HGETALL", b"hash"]));
+    server.wait_until("the reply to begin", || client.output_bytes.load(Ordering::Relaxed) > 0);
+}
+
+/// What a client reads belongs to nobody else any more: it is held for that client alone.
+#[test]
+fn who_does_not_read_on_goes_when_it_holds_too_much() {
+    let limits: [fn(&mut Config); 3] = [
+        |config| config.maxmemory_clients = Amount::Bytes(5 << 20),
+        |config| config.client_output_limits[ClientClass::Normal as usize].hard_bytes = 5 << 20,
+        |config| config.client_output_limits[ClientClass::Normal as usize].soft_bytes = 5 << 20,
+    ];
+    for (number, limit) in limits.into_iter().enumerate() {
+        let server = Server::start(1, limit);
+        let (mut slow, mut other) = (server.connect(), server.connect());
+        slow.call(&[b"PING"], "+PONG\r\n");
+        stall(&server, &mut slow, &mut other);
+        let closed =
+            || server.engine.sum(|stats| stats.evicted_clients.value() + stats.output_limit_closed.value());
+        assert_eq!(closed(), 0, "what it reads is in memory anyhow");
+        other.call(&[b"DEL", b"hash"], ":1\r\n");
+        server.wait_for_clients(1);
+        assert_eq!(closed(), 1, "limit {number}");
+        assert!(!server.engine.readings.any());
     }
 }
