@@ -4,9 +4,14 @@
 use crate::bytes::eq_ignore_case;
 use crate::num::parse_i64;
 
-/// Not an amount of memory, or one beyond 64 bits.
+/// Why a text is no amount of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadAmount;
+pub enum BadAmount {
+    /// It is none.
+    Malformed,
+    /// It is one beyond 64 bits.
+    TooLarge,
+}
 
 /// Bytes, or a share of the machine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +25,19 @@ pub enum PercentOrBytes {
 pub fn parse_memory(text: &[u8]) -> Result<u64, BadAmount> {
     let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = text.split_at(count);
-    let (_, factor) = UNITS.iter().find(|(name, _)| eq_ignore_case(name, unit)).ok_or(BadAmount)?;
+    let (_, factor) =
+        UNITS.iter().find(|(name, _)| eq_ignore_case(name, unit)).ok_or(BadAmount::Malformed)?;
     let amount = digits
         .iter()
         .try_fold(0u64, |amount, digit| amount.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
-    amount.and_then(|amount| amount.checked_mul(*factor)).ok_or(BadAmount)
+    amount.and_then(|amount| amount.checked_mul(*factor)).ok_or(BadAmount::TooLarge)
 }
 
 /// "5%", or an amount as [`parse_memory`] takes it.
 pub fn parse_percent_or_bytes(text: &[u8]) -> Result<PercentOrBytes, BadAmount> {
     if let Some(digits) = text.strip_suffix(b"%") {
         let percent = parse_i64(digits).and_then(|percent| u64::try_from(percent).ok());
-        return percent.map(PercentOrBytes::Percent).ok_or(BadAmount);
+        return percent.map(PercentOrBytes::Percent).ok_or(BadAmount::Malformed);
     }
     parse_memory(text).map(PercentOrBytes::Bytes)
 }
@@ -79,19 +85,11 @@ mod tests {
         check("1g", Ok(1_000_000_000));
         check("100GB", Ok(100 << 30));
         check("18446744073709551615", Ok(u64::MAX));
-        for text in [
-            "18446744073709551616",
-            "18446744073709551615k",
-            "-1",
-            "+1",
-            " 1",
-            "1 kb",
-            "1t",
-            "1.5gb",
-            "x",
-            "1%",
-        ] {
-            check(text, Err(BadAmount));
+        for text in ["18446744073709551616", "18446744073709551615k", "17179869184gb"] {
+            check(text, Err(BadAmount::TooLarge));
+        }
+        for text in ["-1", "+1", " 1", "1 kb", "1t", "1.5gb", "x", "1%", "99999999999999999999x"] {
+            check(text, Err(BadAmount::Malformed));
         }
     }
 
@@ -103,7 +101,7 @@ mod tests {
         check("0%", Ok(PercentOrBytes::Percent(0)));
         check("1mb", Ok(PercentOrBytes::Bytes(1 << 20)));
         for text in ["%", "-5%", "05%", "5.5%", "5%%"] {
-            check(text, Err(BadAmount));
+            check(text, Err(BadAmount::Malformed));
         }
     }
 

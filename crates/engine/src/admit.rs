@@ -81,20 +81,12 @@ fn arity(request: &Request<'_>) -> Result<(), CmdError> {
     Err(CmdError::arity(&request.command.full_name))
 }
 
-/// DEBUG and MODULE are refused unless configuration allows them.
+/// DEBUG is refused unless configuration allows it.
 fn protected(request: &Request<'_>) -> Result<(), CmdError> {
     if !request.command.row.has(flag::PROTECTED) {
         return Ok(());
     }
-    let (access, directive, name) = match request
-        .command
-        .parent
-        .map_or(request.command.row.name, |parent| REGISTRY.all[parent as usize].row.name)
-    {
-        "debug" => (request.config.enable_debug_command, "enable-debug-command", "DEBUG"),
-        _ => (request.config.enable_module_command, "enable-module-command", "MODULE"),
-    };
-    let allowed = match access {
+    let allowed = match request.config.enable_debug_command {
         DebugAccess::Yes => true,
         DebugAccess::Local => is_local(&request.session.client),
         DebugAccess::No => false,
@@ -102,11 +94,11 @@ fn protected(request: &Request<'_>) -> Result<(), CmdError> {
     if allowed {
         return Ok(());
     }
-    Err(CmdError::new(format!(
-        "ERR {name} command not allowed. If the {directive} option is set to \"local\", you can run it from a \
-         local connection, otherwise you need to set this option in the configuration file, and then restart the \
-         server."
-    )))
+    Err(CmdError::new(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run \
+         it from a local connection, otherwise you need to set this option in the configuration file, and then \
+         restart the server.",
+    ))
 }
 
 /// Whether the client is on this machine.

@@ -196,7 +196,6 @@ pub struct Config {
     pub crash_log_enabled: bool,
     pub enable_debug_command: DebugAccess,
     pub enable_protected_configs: DebugAccess,
-    pub enable_module_command: DebugAccess,
     pub shutdown_on_sigint: ShutdownFlags,
     pub shutdown_on_sigterm: ShutdownFlags,
 
@@ -308,6 +307,8 @@ pub struct Config {
     pub oom_score_adj_values: Vec<Vec<u8>>,
     pub hll_sparse_max_bytes: usize,
 
+    /// Nothing uses it yet; a small one is raised.
+    pub repl_backlog_size: u64,
     /// Values of known directives that nothing uses yet, as CONFIG GET prints them; absent means the default.
     pub unserved: BTreeMap<&'static str, Vec<u8>>,
 }
@@ -340,6 +341,16 @@ impl Config {
     /// Bytes that all running snapshots may take together.
     pub fn snapshot_limit(&self) -> u64 {
         self.within_memory(self.snapshot_memory_limit, SNAPSHOT_PART)
+    }
+
+    /// The command by which the log says that a key's time is over.
+    pub fn expiry_verb(&self) -> &'static [u8] {
+        if self.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
+    }
+
+    /// What users wrote, as a line of the log may show it.
+    pub fn for_log(&self, text: String) -> String {
+        if self.hide_user_data_from_log { REDACTED.to_owned() } else { text }
     }
 
     /// Bytes of the log that may wait for its file before writers wait.
@@ -379,6 +390,9 @@ impl Config {
 }
 
 /// As Redis has it.
+/// What the log shows in the place of users' data.
+pub const REDACTED: &str = "*redacted*";
+
 const LEAST_FOR_CLIENTS: u64 = 128 << 10;
 
 impl Default for Config {
@@ -516,7 +530,6 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     crash_log_enabled: true,
     enable_debug_command: DebugAccess::No,
     enable_protected_configs: DebugAccess::No,
-    enable_module_command: DebugAccess::No,
     shutdown_on_sigint: ShutdownFlags::default(),
     shutdown_on_sigterm: ShutdownFlags::default(),
     save: DEFAULT_SAVE.to_vec(),
@@ -601,5 +614,6 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     oom_score_adj: OomScoreAdj::No,
     oom_score_adj_values: vec![b"0".to_vec(), b"200".to_vec(), b"800".to_vec()],
     hll_sparse_max_bytes: 3000,
+    repl_backlog_size: 1 << 20,
     unserved: BTreeMap::new(),
 });

@@ -100,7 +100,6 @@ fn add_option(options: &mut String, arg: &str, following: Option<&String>) -> bo
             options.push_str("\"\"");
             false
         }
-        "--sentinel" if no_value => false,
         _ => alone,
     }
 }
@@ -226,7 +225,6 @@ impl Reader {
                 return Ok(());
             }
             (b"user", 1..) if is_unrestricted(args) => return Ok(()),
-            (b"sentinel", 0) => return Ok(()),
             (b"sentinel", _) => "sentinel directive while not in sentinel mode",
             (b"user", 1..) => "'user' has no effect yet: users and their rights are not served yet",
             (b"rename-command", 2) => "'rename-command' has no effect yet: commands cannot be renamed",
@@ -287,7 +285,8 @@ fn nearest(name: &[u8]) -> Option<&'static str> {
     if name.len() > NAME_LEN_MAX {
         return None;
     }
-    let known = DIRECTIVES.iter().filter(|row| !row.hidden).flat_map(Directive::names).chain(STATEMENTS);
+    let known = DIRECTIVES.iter().filter(|row| !row.hidden).flat_map(Directive::names);
+    let known = known.chain(STATEMENTS.map(|(name, _)| name));
     let (distance, nearest) = known.map(|known| (distance(name, known.as_bytes()), known)).min()?;
     (distance <= 1 + name.len() / 4).then_some(nearest)
 }
@@ -309,7 +308,26 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 
 const BAD_DIRECTIVE: &str = "Bad directive or wrong number of arguments";
 const BLANKS: &[u8] = b" \t\r\n";
-const STATEMENTS: [&str; 4] = ["include", "rename-command", "user", "loadmodule"];
+
+/// What may stand in a file and is no directive, with what becomes of it.
+pub const STATEMENTS: [(&str, &str); 8] = [
+    (
+        "include",
+        "Served: another file is read in this place. With wildcards all that match are read, in the order of \
+         their names; there may be none. CONFIG REWRITE writes none of them.",
+    ),
+    ("rename-command", "Refused: commands cannot be renamed."),
+    (
+        "user",
+        "Refused: users and their rights are not served. Only a default user without a password, and with every \
+         right, is accepted: the line that CONFIG REWRITE of Redis writes where nobody defined users.",
+    ),
+    ("loadmodule", "Refused: modules cannot be loaded. So is each name with a dot, the setting of a module."),
+    ("sentinel", "Refused: Sentinel is not served."),
+    ("list-max-ziplist-entries", "Accepted without effect, as in Redis."),
+    ("list-max-ziplist-value", "Accepted without effect, as in Redis."),
+    ("lua-replicate-commands", "Accepted without effect, as in Redis: scripts are logged by their effects."),
+];
 const UNRESTRICTED: [&[u8]; 7] =
     [b"on", b"nopass", b"sanitize-payload", b"~*", b"&*", b"+@all", b"allcommands"];
 
@@ -395,6 +413,7 @@ mod tests {
         check("unixsocketperm 9", 1, "unixsocketperm 9", "argument couldn't be parsed as an octal number");
         check("include", 1, "include", BAD_DIRECTIVE);
         check("sentinel x y", 1, "sentinel x y", "sentinel directive while not in sentinel mode");
+        check("sentinel", 1, "sentinel", "sentinel directive while not in sentinel mode");
         check("module.x", 1, "module.x", "Module config specified without value");
         check("appendonly maybe", 1, "appendonly maybe", "argument must be 'yes' or 'no'");
         check(
@@ -415,6 +434,18 @@ mod tests {
             "user joe on",
             "'user' has no effect yet: users and their rights are not served yet",
         );
+    }
+
+    #[test]
+    fn statements_are_told_of_as_they_are() {
+        for (name, doc) in STATEMENTS {
+            let arguments = if name == "rename-command" { "a b" } else { "a" };
+            let text = format!("{name} {arguments}");
+            let read = parse(&text, "test.conf", Config::default(), &mut |_: &str| Ok(Vec::new()));
+            assert_eq!(read.is_err(), doc.starts_with("Refused"), "{name}");
+            let error = read.err().unwrap_or_default();
+            assert!(find(name.as_bytes()).is_none() && !error.contains(BAD_DIRECTIVE), "{name}: {error}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use store::expire::ExpireCursor;
 use store::{Key, Plan};
 
 use crate::access::Access;
+use crate::config::Config;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::keys::Keys;
@@ -33,6 +34,19 @@ const EXPIRE_BATCH: usize = 64;
 
 /// How often one call makes room in the table of keys that clients cache.
 const TRIM_ROUNDS: usize = 16;
+
+/// Clients served by one run of the timer, before it runs more often (`dynamic-hz`): Redis' number.
+const CLIENTS_PER_RUN: usize = 200;
+const HZ_MAX: u64 = 500;
+
+/// How often the periodic work runs.
+pub fn runs_per_second(config: &Config, clients: usize) -> u64 {
+    let mut hz = config.hz.clamp(1, HZ_MAX as i64) as u64;
+    while config.dynamic_hz && hz < HZ_MAX && clients / hz as usize > CLIENTS_PER_RUN {
+        hz = (hz * 2).min(HZ_MAX);
+    }
+    hz
+}
 
 impl Cycle {
     /// Removes expired keys until a round is complete or `budget_ns` is used up. The share of due keys that
@@ -133,5 +147,19 @@ impl Cycle {
         engine.post_ready(&mut self.effects.ready);
         engine.send_invalidations(&mut self.effects.invalidated);
         budget == 0 || !self.due.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_clients_make_the_timer_run_more_often() {
+        let config = |hz, dynamic_hz| Config { hz, dynamic_hz, ..Config::default() };
+        assert_eq!(runs_per_second(&config(10, true), 2_000), 10);
+        assert_eq!(runs_per_second(&config(10, true), 2_400), 20);
+        assert_eq!(runs_per_second(&config(10, true), 10_000_000), 500);
+        assert_eq!(runs_per_second(&config(10, false), 10_000), 10);
     }
 }

@@ -214,11 +214,17 @@ pub fn set_many(
         }
     }
     let concerns = |row: &&Directive| row.takes_effect_again || row.value(config) != row.value(&new);
-    let changed = rows.iter().map(|(_, row)| *row).filter(concerns).collect();
+    let mut changed: Vec<&Directive> = Vec::new();
+    for row in rows.iter().map(|(_, row)| *row).filter(concerns) {
+        // Both of its names may stand there.
+        if !changed.iter().any(|other| std::ptr::eq(*other, row)) {
+            changed.push(row);
+        }
+    }
     Ok((new, changed))
 }
 
-/// The rows of all names, each of which may be set now, once.
+/// The rows of all names, each of which may be set now, once; of a row's names the last one counts.
 fn admit(
     config: &Config,
     pairs: &[(&[u8], &[u8])],
@@ -234,7 +240,7 @@ fn admit(
             return Err(failed(name, "can't set protected config"));
         } else if setter.loading && row.denied_while_loading {
             return Err(Refusal::Loading);
-        } else if rows.iter().any(|(_, other)| std::ptr::eq(*other, row)) {
+        } else if rows.iter().any(|(other, _)| *other == spelled) {
             return Err(failed(name, "duplicate parameter"));
         }
         rows.push((spelled, row));

@@ -81,8 +81,9 @@ impl Effects {
         self.named_any = true;
     }
 
-    /// An expired key was removed on the way, perhaps in another database (MOVE, COPY).
-    pub fn expire(&mut self, db: DbIndex, key: &[u8]) {
+    /// An expired key was removed on the way, perhaps in another database (MOVE, COPY). `verb` is the command
+    /// that does so again.
+    pub fn expire(&mut self, verb: &[u8], db: DbIndex, key: &[u8]) {
         self.expired += 1;
         if !self.logged {
             return;
@@ -91,7 +92,7 @@ impl Effects {
         if db != self.db {
             write_select(&mut self.expiries, db);
         }
-        write_command(&mut self.expiries, [b"DEL".as_slice(), key].into_iter());
+        write_command(&mut self.expiries, [verb, key].into_iter());
         if db != self.db {
             write_select(&mut self.expiries, self.db);
         }

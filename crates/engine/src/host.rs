@@ -247,6 +247,8 @@ pub trait Host: Send + Sync {
     fn cancel_save(&self, wait: Wait) -> bool;
     fn save_status(&self) -> SaveStatus;
     fn log_file_status(&self) -> LogFileStatus;
+    /// Sets to zero what these two count: saves, cuts, rewrites, failures and delays (CONFIG RESETSTAT).
+    fn reset_counts(&self);
     /// Waits until the append-only file has for certain what is in the log now.
     fn await_log(&self);
     /// Waits until the append-only file's disk works for nobody.

@@ -423,7 +423,7 @@ impl<'a, 's> Keys<'a, 's> {
     fn expire(&mut self, key: Key<'_>, slot: SlotId, writer: ClientId) {
         let entry = self.part(key).remove(slot);
         self.free(entry);
-        self.effects.expire(self.db, key.bytes);
+        self.effects.expire(self.config.expiry_verb(), self.db, key.bytes);
         let shard = self.guard.store().shard_of(key.hash);
         self.engine.watches.touch_expired(shard, self.db, key.bytes);
         self.invalidate(key, writer);

@@ -217,6 +217,14 @@ impl Memory {
         let current = if since == 0 { 0 } else { now_ns.saturating_sub(since) };
         (self.over_ns.load(Ordering::Relaxed), current)
     }
+
+    /// Counts `exceeded_ns` from now on.
+    pub fn reset_exceeded(&self, now_ns: u64) {
+        self.over_ns.store(0, Ordering::Relaxed);
+        let restart = |since: u64| (since != 0).then_some(now_ns.max(1));
+        // It fails where there is nothing to restart.
+        self.over_since_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, restart).ok();
+    }
 }
 
 /// A step of the ceiling towards where the process occupies as much as it may.
@@ -292,6 +300,11 @@ mod tests {
         memory.refresh(look(101, 100, 1), 25);
         assert!(!memory.is_over());
         assert_eq!(memory.exceeded_ns(30), (15, 0));
+        memory.reset_exceeded(30);
+        assert_eq!(memory.exceeded_ns(35), (0, 0));
+        memory.refresh(look(102, 100, 1), 40);
+        memory.reset_exceeded(50);
+        assert_eq!(memory.exceeded_ns(57), (0, 7), "it is too much still");
     }
 
     #[test]

@@ -194,6 +194,11 @@ impl WorkerStats {
             &self.unexpected_errors,
             &self.input_limit_closed,
             &self.output_limit_closed,
+            &self.ticks,
+            &self.tick_ns,
+            &self.command_ns,
+            &self.snapshot_delays,
+            &self.snapshot_delay_us,
             &self.evicted_clients,
         ]
         .into_iter()

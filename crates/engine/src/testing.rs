@@ -531,6 +531,10 @@ impl Host for TestHost {
         LogFileStatus::default()
     }
 
+    fn reset_counts(&self) {
+        self.0.call("reset counts");
+    }
+
     fn await_log(&self) {}
 
     fn await_log_turn(&self) {}

@@ -59,9 +59,10 @@ pub fn understand(mut arguments: Vec<String>) -> Invocation {
         }
     }
     if OTHER_TOOLS.iter().any(|tool| name.ends_with(tool)) {
-        return Invocation::Refuse(format!(
-            "{name}: this tool is not part of Onefold {ONEFOLD_VERSION} yet.\n"
-        ));
+        return Invocation::Refuse(no_such_tool(name));
+    }
+    if arguments.iter().any(|argument| argument == SENTINEL) {
+        return Invocation::Refuse(no_such_tool("redis-sentinel"));
     }
     match arguments.first().map(String::as_str) {
         Some("-v" | "--version") => Invocation::Print(version()),
@@ -71,6 +72,10 @@ pub fn understand(mut arguments: Vec<String>) -> Invocation {
         Some("--dump-docs") => dump_docs(arguments.get(1).map_or("", String::as_str)),
         _ => launch(program, arguments),
     }
+}
+
+fn no_such_tool(name: &str) -> String {
+    format!("{name}: this tool is not part of Onefold {ONEFOLD_VERSION} yet.\n")
 }
 
 fn launch(program: String, arguments: Vec<String>) -> Invocation {
@@ -186,6 +191,9 @@ fn dump_docs(page: &str) -> Invocation {
 const OTHER_TOOLS: [&str; 6] =
     ["redis-sentinel", "valkey-sentinel", "redis-cli", "valkey-cli", "redis-benchmark", "valkey-benchmark"];
 
+/// Asks for the other program that Redis' server is, wherever it stands among the arguments.
+const SENTINEL: &str = "--sentinel";
+
 const NO_MEMORY_TEST: &str = "The server does not test memory: use memtest86 or memtester.\n";
 
 /// Not a directive: it belongs to one start, not into a configuration file.
@@ -253,6 +261,10 @@ mod tests {
     #[test]
     fn other_tools_are_refused() {
         assert!(refusal(&["/usr/bin/redis-cli", "PING"]).contains("not part of Onefold"));
+        for arguments in [&["--sentinel"][..], &["a.conf", "--port", "7000", "--sentinel"]] {
+            let sentinel = refusal(&[&["onefold-server"], arguments].concat());
+            assert_eq!(sentinel, refusal(&["redis-sentinel"]), "it would serve data in its place");
+        }
         assert!(refusal(&["onefold-server", "--help"]).starts_with("Usage:"));
         assert!(version().starts_with("Redis server v=7.2.4 sha="));
     }

@@ -10,7 +10,7 @@ use base::alloc::{Reserve, size_class};
 use base::time::UnixMs;
 use engine::args::{OwnedArgv, shared_size};
 use engine::clients::{ClientId, Held, flag};
-use engine::commands::client::describe;
+use engine::commands::client::describe_for_log;
 use engine::config::{ClientClass, Config, OutputLimit};
 use engine::session::Session;
 use resp::request::{Limits, Parser, Span};
@@ -321,7 +321,8 @@ impl Connection {
     pub fn judge_output(&mut self, more: usize, config: &Config, now: UnixMs) -> OutputVerdict {
         let limit = self.output_limit(config);
         let behind = self.behind_reply.as_ref().map_or(0, |behind| behind.len());
-        let len = (self.output.len() + behind + self.session.reading_bytes() + more) as u64;
+        let len = self.output.len() + behind + self.session.reading_bytes() + more;
+        let len = len.saturating_sub(OUTPUT_ALLOWED) as u64;
         if limit.hard_bytes > 0 && len >= limit.hard_bytes {
             return OutputVerdict::TooMuch;
         }
@@ -354,13 +355,13 @@ impl Connection {
     }
 
     /// The line by which the log speaks of a client.
-    pub fn describe(&self, now: UnixMs) -> String {
-        let mut line = String::new();
-        describe(&self.session.client, now, &mut line);
-        line.truncate(line.trim_end().len());
-        line
+    pub fn describe(&self, config: &Config, now: UnixMs) -> String {
+        describe_for_log(&self.session.client, now, config)
     }
 }
+
+/// Bytes of output that no limit counts: Redis leaves out what lies in a client's own buffer.
+const OUTPUT_ALLOWED: usize = 16 << 10;
 
 /// While more than this waits for a client, its requests wait too: who does not read cannot make memory grow.
 const OUTPUT_FULL: usize = 1 << 20;

@@ -139,8 +139,8 @@ impl Process {
         self.inboxes.iter().for_each(|inbox| inbox.post(message()));
     }
 
-    /// Opens the listening sockets again, as another configuration asks for.
-    fn listen(&self, config: &Config) -> Result<(), String> {
+    /// Opens the listening sockets again, as another configuration asks for. `refusal` is for the client.
+    fn listen(&self, config: &Config, refusal: &str) -> Result<(), String> {
         let wanted = Listening::of(config);
         let port = {
             let listening = self.listening.lock();
@@ -153,7 +153,7 @@ impl Process {
         let bind = if port == config.port { listener::rebind_tcp } else { listener::bind_tcp };
         let listeners = bind(config).map_err(|error| {
             LOG.warning(&error.to_string());
-            "Unable to listen on this port. Check server logs.".to_string()
+            refusal.to_string()
         })?;
         *self.listening.lock() = wanted;
         self.inboxes[0].post(Message::Listeners(listeners));
@@ -213,6 +213,11 @@ impl Host for ServerHost {
 
     fn log_file_status(&self) -> LogFileStatus {
         self.0.aof.status()
+    }
+
+    fn reset_counts(&self) {
+        self.0.saver.reset_counts();
+        self.0.aof.reset_counts();
     }
 
     fn await_log(&self) {
@@ -280,7 +285,8 @@ impl Host for ServerHost {
 
     fn apply(&self, directive: &str, config: &Config) -> Result<(), String> {
         match directive {
-            "port" | "bind" => self.0.listen(config),
+            "port" => self.0.listen(config, NO_PORT),
+            "bind" => self.0.listen(config, NO_ADDRESSES),
             "logfile" | "loglevel" | "syslog-enabled" | "syslog-ident" | "syslog-facility" => {
                 LOG.configure(config).map_err(|error| format!("Can't open the log file: {}", reason(&error)))
             }
@@ -384,6 +390,8 @@ impl Host for ServerHost {
     }
 }
 
+const NO_PORT: &str = "Unable to listen on this port. Check server logs.";
+const NO_ADDRESSES: &str = "Failed to bind to specified addresses.";
 const NO_CONFIG_FILE: &str = "The server is running without a config file";
 
 /// Unpredictable bits.

@@ -24,7 +24,7 @@ use base::bytes::escape;
 use base::time::UnixMs;
 use engine::Engine;
 use engine::access::Access;
-use engine::config::{BeyondMemory, Config, SanitizePayload};
+use engine::config::{BeyondMemory, Config, REDACTED, SanitizePayload};
 use engine::engine::thresholds;
 use engine::functions::LoadTime;
 use engine::host::{AtDuplicate, LoadStatus};
@@ -215,7 +215,6 @@ struct Load<'a> {
     expired_by: UnixMs,
     /// For keys' access clocks: of what the dump tells nothing, that was used last now.
     access: Access,
-    key_delay: i64,
     at_duplicate: AtDuplicate,
     beyond: BeyondMemory,
     /// Keys evicted before it began.
@@ -267,7 +266,6 @@ impl<'a> Load<'a> {
             now,
             expired_by: now,
             access: Access::at(now, &config, 0),
-            key_delay: config.key_load_delay_us,
             at_duplicate: AtDuplicate::Refuse,
             beyond,
             evicted_before: engine.evicted_keys.load(Ordering::Relaxed),
@@ -345,7 +343,7 @@ impl<'a> Load<'a> {
                         self.fail(offset, text);
                     }
                 }
-                Err(error) => self.fail(error.offset, error.to_string()),
+                Err(error) => self.fail(error.offset, self.told(error)),
             }
         }
         Work::Nothing
@@ -358,6 +356,14 @@ impl<'a> Load<'a> {
         if fault.as_ref().is_none_or(|(before, _)| offset < *before) {
             *fault = Some((offset, text));
         }
+    }
+
+    /// What is wrong, for the log.
+    fn told(&self, mut error: rdb::Error) -> String {
+        if self.engine.config().hide_user_data_from_log {
+            error.key = error.key.map(|_| REDACTED.into());
+        }
+        error.to_string()
     }
 
     /// What stands between the keys.
@@ -383,7 +389,8 @@ impl<'a> Load<'a> {
         match loaded {
             Ok(_) => Ok(()),
             Err(reason) => {
-                Err(format!("Failed loading a function library: {}", String::from_utf8_lossy(&reason)))
+                let reason = String::from_utf8_lossy(&reason).into_owned();
+                Err(format!("Failed loading a function library: {}", self.engine.config().for_log(reason)))
             }
         }
     }
@@ -416,15 +423,22 @@ impl<'a> Load<'a> {
 
     fn load_batch(&self, db: DbIndex, batch: &Batch, arrivals: &mut Arrivals) -> Result<(), (u64, String)> {
         let mut records = batch.records();
-        while let Some(record) = records.next().map_err(|error| (error.offset, error.to_string()))? {
+        // Without one a batch takes no time to speak of; with one the next key may have another.
+        let mut key_delay = self.key_delay();
+        while let Some(record) = records.next().map_err(|error| (error.offset, self.told(error)))? {
             self.arrive(&record.key, record.attributes, record.value, arrivals);
-            if self.key_delay != 0 {
+            if key_delay != 0 {
                 self.insert_all(db, arrivals).map_err(|second| self.duplicate(db, &second))?;
-                thread::sleep(delay(self.key_delay, 1));
+                thread::sleep(delay(key_delay, 1));
+                key_delay = self.key_delay();
             }
         }
         self.progress.keys_empty.fetch_add(records.empty_count(), Ordering::Relaxed);
         self.insert_all(db, arrivals).map_err(|second| self.duplicate(db, &second))
+    }
+
+    fn key_delay(&self) -> i64 {
+        self.engine.config().key_load_delay_us
     }
 
     /// Inserts a record that came by itself.
@@ -515,7 +529,8 @@ impl<'a> Load<'a> {
 
     /// The other of the two may come behind in the file: what is certain is that both have been read.
     fn duplicate(&self, db: DbIndex, second: &Entry) -> (u64, String) {
-        let (key, offset) = (escape(second.view().key()), self.input.lock().reader.offset());
+        let key = self.engine.config().for_log(escape(second.view().key()));
+        let offset = self.input.lock().reader.offset();
         (offset, format!("RDB has duplicated key {key} in DB {} before offset {offset}", db.0))
     }
 }

@@ -54,6 +54,8 @@ struct State {
     /// Of the save that is in progress.
     kind: Kind,
     last_try: Option<UnixMs>,
+    /// How many there were before; unlike what is counted for INFO it tells one save from the next.
+    number: u64,
 }
 
 /// Who waits for a save, which decides what a failure means.
@@ -96,13 +98,18 @@ impl Saver {
             cut_us: 0,
             cuts: 0,
         };
-        let state = Mutex::new(State { status, kind: Kind::Background, last_try: None });
+        let state = Mutex::new(State { status, kind: Kind::Background, last_try: None, number: 0 });
         let (cancelled, closed) = (AtomicBool::new(false), AtomicBool::new(false));
         Saver { disk, state, ended: Condvar::new(), cancelled, closed, jobs: OnceLock::new() }
     }
 
     pub fn status(&self) -> SaveStatus {
         self.state.lock().status.clone()
+    }
+
+    pub fn reset_counts(&self) {
+        let status = &mut self.state.lock().status;
+        (status.saves, status.cuts) = (0, 0);
     }
 
     /// Starts a save on the thread for it. The state saved is that of this moment; if it is only to be
@@ -209,9 +216,9 @@ impl Saver {
         let running = state.status.in_progress;
         self.cancelled.store(running, Ordering::Relaxed);
         // One that begins meanwhile is somebody else's.
-        let number = state.status.saves;
+        let number = state.number;
         let waits = || wait == Wait::ForEnd && !is_kept_busy(process.engine());
-        while state.status.in_progress && state.status.saves == number && waits() {
+        while state.status.in_progress && state.number == number && waits() {
             self.ended.wait_for(&mut state, LOOK);
         }
         scheduled || running
@@ -261,6 +268,7 @@ impl Saver {
             return false;
         }
         (state.kind, state.last_try) = (kind, Some(now));
+        state.number += 1;
         let status = &mut state.status;
         status.in_progress = true;
         status.scheduled = false;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use base::random::Rng;
 use engine::Engine;
 use engine::config::{Config, LogLevel};
-use engine::cycle::Cycle;
+use engine::cycle::{Cycle, runs_per_second};
 use engine::engine::Rates;
 use engine::evict::Evictor;
 use engine::host::{Event, Shutdown, ShutdownSave};
@@ -20,9 +20,6 @@ use crate::inbox::Message;
 use crate::log::LOG;
 use crate::{boot, governor};
 
-/// Clients served by one run of the timer, before it runs more often (`dynamic-hz`): Redis' number.
-const CLIENTS_PER_RUN: usize = 200;
-const HZ_MAX: u64 = 500;
 /// How often memory is looked at when it is limited.
 const MEMORY_CHECK: Duration = Duration::from_millis(10);
 /// How often rates are sampled, and how many samples an average has: Redis' numbers.
@@ -40,7 +37,8 @@ pub fn run(process: &Arc<Process>) -> ! {
     let mut timer = Timer::new(process);
     loop {
         let config = process.engine().config();
-        let period = Duration::from_micros(1_000_000 / hz(&config, process.engine().clients.len()));
+        let period =
+            Duration::from_micros(1_000_000 / runs_per_second(&config, process.engine().clients.len()));
         let limit = config.memory_limit();
         let step = if limit > 0 { period.min(MEMORY_CHECK) } else { period };
         thread::sleep(step);
@@ -143,15 +141,6 @@ fn count_keys(engine: &Engine, db: DbIndex) -> (usize, usize) {
     engine.store.ids().map(count).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
 }
 
-/// Runs in a second.
-fn hz(config: &Config, clients: usize) -> u64 {
-    let mut hz = config.hz.clamp(1, HZ_MAX as i64) as u64;
-    while config.dynamic_hz && hz < HZ_MAX && clients / hz as usize > CLIENTS_PER_RUN {
-        hz = (hz * 2).min(HZ_MAX);
-    }
-    hz
-}
-
 fn expire_budget_ns(config: &Config, period: Duration) -> u64 {
     let effort = config.active_expire_effort.clamp(1, 10) as u64 - 1;
     let percent = EXPIRE_PERCENT + EXPIRE_PERCENT_PER_EFFORT * effort;
@@ -218,15 +207,6 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn many_clients_make_the_timer_run_more_often() {
-        let config = |hz, dynamic_hz| Config { hz, dynamic_hz, ..Config::default() };
-        assert_eq!(hz(&config(10, true), 2_000), 10);
-        assert_eq!(hz(&config(10, true), 2_400), 20);
-        assert_eq!(hz(&config(10, true), 10_000_000), 500);
-        assert_eq!(hz(&config(10, false), 10_000), 10);
-    }
 
     #[test]
     fn the_budget_of_expiry_follows_the_effort() {

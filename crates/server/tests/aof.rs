@@ -513,6 +513,8 @@ fn a_rewrite_leaves_one_base_and_one_increment() {
         assert_eq!(lines(&read(&server, &increment)), ["SELECT 0".to_owned(), format!("SET round {round}")]);
     }
     assert_eq!(info(&mut client, "aof_rewrites"), "3");
+    ok(client.run("CONFIG RESETSTAT"));
+    assert_eq!(info(&mut client, "aof_rewrites"), "0");
     let before = digest(&mut client);
     server.kill_hard();
     server.start_again();

@@ -202,6 +202,26 @@ fn damage_is_refused_with_place_and_reason() {
     check("databases", &file(b"REDIS0010", b"\xfe\x40\xff"), "handle more than 16 databases (database 255)");
 }
 
+/// With `hide-user-data-from-log` no key stands in the log, whatever is wrong with the dump.
+#[test]
+fn keys_are_left_out_of_the_log_where_that_is_asked_for() {
+    let hide = ["--hide-user-data-from-log", "yes", "--loglevel", "debug"];
+    let (damaged, _) = among_many(DAMAGED);
+    let (duplicate, _) = among_many(b"\0\x08before:7\x01v");
+    let library = b"\xf5\x2b#!lua name=secret\nredis.register_function(";
+    let code = file(b"REDIS0010", &[&library[..], b"'"].concat());
+    for (name, bytes) in [("damage", &damaged), ("duplicate", &duplicate), ("library", &code)] {
+        let folder = Folder::with_dump(&format!("hidden-{name}"), bytes);
+        let refused = refusal(&folder.0, &hide);
+        let (server, _client) = started(&folder, &[&hide[..], &["--recover"]].concat());
+        for log in [refused, server.log()] {
+            assert!(log.contains("*redacted*"), "{name}: {log}");
+            let user_data = ["broken", "before:", "secret", "register"];
+            assert!(!user_data.iter().any(|data| log.contains(data)), "{name}: {log}");
+        }
+    }
+}
+
 #[test]
 fn recovery_keeps_what_is_whole() {
     let (bytes, at) = among_many(&[DAMAGED, b"\0\x08before:7\x01v"].concat());
@@ -216,6 +236,7 @@ fn recovery_keeps_what_is_whole() {
             "a listpack is damaged at offset {}, while reading the hash (HASH_LISTPACK) of key",
             at + 12
         ),
+        "RDB has duplicated key \"before:7\" in DB 1",
         "Recovered what is whole of a damaged RDB file: 40000 keys kept, 0 expired; lost 1 damaged records, 1 \
          duplicates, 0 function libraries.",
     ] {

@@ -123,6 +123,8 @@ fn the_port_can_change() {
     let taken = other.port().to_string();
     let text = error(client.call(&["CONFIG", "SET", "port", &taken]));
     assert!(text.contains("Unable to listen on this port. Check server logs."), "{text}");
+    let text = error(client.call(&["CONFIG", "SET", "bind", "192.0.2.1"]));
+    assert!(text.ends_with(" - Failed to bind to specified addresses."), "{text}");
     // Addresses may be opened beside this server's own, and never beside another's.
     for address in ["127.0.0.1", "*"] {
         for order in [["bind", address, "port", &taken], ["port", &taken, "bind", address]] {
@@ -288,6 +290,32 @@ fn commands_are_refused_while_loading() {
         bytes,
         "half a keyspace is not saved"
     );
+}
+
+/// Four thousand seconds would pass otherwise.
+#[test]
+fn a_load_follows_the_configuration() {
+    let mut server = start(&["--key-load-delay", "200000"]);
+    let bytes = dump(|out| (0..20_000).for_each(|key| record(out, &format!("key:{key}"), None)));
+    reload(&mut server, &bytes);
+    let mut client = server.client();
+    assert_eq!(info(&mut client, "loading"), "1");
+    ok(client.run("CONFIG SET key-load-delay 0"));
+    wait_for_info(&mut client, "loading", "0");
+    assert_eq!(client.run("DBSIZE"), Value::Integer(20_000));
+}
+
+#[test]
+fn a_folder_without_a_name_is_none() {
+    let server = start(&[]);
+    let mut client = server.client();
+    let before = client.run("CONFIG GET dir");
+    let text = error(client.call(&["CONFIG", "SET", "dir", ""]));
+    assert_eq!(
+        text,
+        "ERR CONFIG SET failed (possibly related to argument 'dir') - No such file or directory"
+    );
+    assert_eq!(client.run("CONFIG GET dir"), before);
 }
 
 #[test]

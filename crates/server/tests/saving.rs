@@ -316,6 +316,8 @@ fn info_follows_a_save_and_forgets_it() {
         &mut client,
         &[("rdb_last_cow_size", &held), ("rdb_last_bgsave_status", "err"), ("rdb_saves", "4")],
     );
+    ok(client.run("CONFIG RESETSTAT"));
+    check(&mut client, &[("rdb_saves", "0"), ("snapshot_cuts", "0"), ("rdb_last_bgsave_status", "err")]);
 }
 
 /// The base of an append-only file is a snapshot too.

@@ -14,6 +14,13 @@ impl Printer {
         }
     }
 
+    /// Shows what has been printed so far, though its last line has no end.
+    pub fn flush(&mut self) {
+        if self.0.is_none() {
+            self.0 = io::stdout().flush().err();
+        }
+    }
+
     /// The exit code: a report that is lost is a failure, but whoever closed the pipe does not want the rest.
     pub fn end(mut self, code: ExitCode) -> ExitCode {
         let lost = self.0.take().or_else(|| io::stdout().flush().err());

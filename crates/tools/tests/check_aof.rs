@@ -12,21 +12,31 @@ use common::Folder;
 
 /// What it prints, and whether it ends with success. The answer to a question is `answer`.
 fn run(program: &str, arguments: &[&str], file: &Path, answer: &str) -> (String, bool) {
+    let (text, _, good) = run_apart(program, arguments, file, answer);
+    (text, good)
+}
+
+/// As `run`, with what it prints as an error apart.
+fn run_apart(program: &str, arguments: &[&str], file: &Path, answer: &str) -> (String, String, bool) {
     let mut child = Command::new(program)
         .args(arguments)
         .arg(file)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
     // Who asks nothing may have ended.
     child.stdin.take().expect("a pipe").write_all(answer.as_bytes()).ok();
     let output = child.wait_with_output().expect("it ends");
-    (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr), output.status.success())
 }
 
+const OURS: &str = env!("CARGO_BIN_EXE_onefold-check-aof");
+
 fn ours(arguments: &[&str], file: &Path) -> (String, bool) {
-    run(env!("CARGO_BIN_EXE_onefold-check-aof"), arguments, file, "y\n")
+    run(OURS, arguments, file, "y\n")
 }
 
 fn redis_check() -> Option<&'static str> {
@@ -104,7 +114,7 @@ fn an_end_that_is_not_whole_is_found_and_cut_off_wherever_it_begins() {
         if good {
             continue;
         }
-        assert!(!run(env!("CARGO_BIN_EXE_onefold-check-aof"), &["--fix"], &file, "n\n").1);
+        assert!(!run(OURS, &["--fix"], &file, "n\n").1);
         assert_eq!(folder.read("single"), sets[..len], "it was not agreed");
         let (text, fixed) = ours(&["--fix"], &file);
         assert!(fixed && text.contains("Successfully truncated AOF"), "{text}");
@@ -175,4 +185,7 @@ fn reports_as_json() {
         whole + 1
     );
     assert_eq!(text, expected);
+    let (text, question, good) = run_apart(OURS, &["--json", "--fix"], &file, "y\n");
+    assert!(good && text.starts_with("{\"file\"") && text.contains("\"sound\":true"), "{text}");
+    assert!(question.ends_with("Continue? [y/N]: "), "whoever has to answer was asked: {question:?}");
 }

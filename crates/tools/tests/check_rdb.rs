@@ -233,6 +233,13 @@ fn reports_as_json() {
         at + 21
     );
     assert_eq!((found, code), (expected, 1));
+    let absent = folder.0.join("absent.rdb");
+    let expected = format!(
+        "{{\"file\":\"{0}\",\"sound\":null,\"reason\":\"Can't open {0}: No such file or directory \
+         (os error 2)\"}}\n",
+        absent.display()
+    );
+    assert_eq!(ours(&["--json"], &absent), (expected, 1));
     let path = folder.write("sound.rdb", &file(b"VALKEY080", b"\0\x01k\x01v"));
     let (found, code) = ours(&["--json"], &path);
     assert_eq!(code, 0);

@@ -11,6 +11,7 @@ use crate::clients::{Client, ClientId, flag as client_flag};
 use crate::command::{CmdResult, Command, Group, command, container, flag};
 use crate::commands::client_filter::{Filter, Purpose};
 use crate::commands::client_tracking::{caching, getredir, tracking, trackinginfo};
+use crate::config::{Config, REDACTED};
 use crate::ctx::Ctx;
 use crate::error::CmdError;
 use crate::host::{Event, WorkerId};
@@ -239,15 +240,34 @@ fn show_running_command(ctx: &Ctx) {
     ctx.session.client.last_command.store(ctx.command.id, Ordering::Relaxed);
 }
 
+/// A client's line for the log.
+pub fn describe_for_log(client: &Client, now: UnixMs, config: &Config) -> String {
+    let mut text = String::new();
+    describe_as(client, config.hide_user_data_from_log.then_some(REDACTED), now, &mut text);
+    text.truncate(text.trim_end().len());
+    text
+}
+
 /// Appends a client's line.
-pub fn describe(client: &Client, now: UnixMs, text: &mut String) {
-    let written = describe_connection(client, now, text)
+fn describe(client: &Client, now: UnixMs, text: &mut String) {
+    describe_as(client, None, now, text);
+}
+
+/// With a name in place of its own, if there is one.
+fn describe_as(client: &Client, name: Option<&str>, now: UnixMs, text: &mut String) {
+    let written = describe_connection(client, name, now, text)
         .and_then(|()| describe_memory(client, text))
         .and_then(|()| describe_rest(client, text));
     written.expect("a String takes all text");
 }
 
-fn describe_connection(client: &Client, now: UnixMs, text: &mut String) -> std::fmt::Result {
+fn describe_connection(
+    client: &Client,
+    name: Option<&str>,
+    now: UnixMs,
+    text: &mut String,
+) -> std::fmt::Result {
+    let names = client.names.lock();
     let age = now.since(client.created) / 1000;
     let idle = now.since(UnixMs(client.last_interaction_ms.load(Ordering::Relaxed))) / 1000;
     write!(
@@ -257,7 +277,7 @@ fn describe_connection(client: &Client, now: UnixMs, text: &mut String) -> std::
         client.peer,
         client.local,
         client.descriptor,
-        client.names.lock().name,
+        name.unwrap_or(&names.name),
         age.max(0),
         idle.max(0),
         letters(client.all_flags()),

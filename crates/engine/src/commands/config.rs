@@ -150,6 +150,9 @@ fn reset_statistics(engine: &Engine) {
     engine.evicted_keys.store(0, Ordering::Relaxed);
     engine.freed_late_before.store(engine.host.reclaim_counts().freed, Ordering::Relaxed);
     engine.connections_received.store(0, Ordering::Relaxed);
+    engine.scripts.evicted.store(0, Ordering::Relaxed);
+    engine.memory.reset_exceeded(engine.host.monotonic_ns());
+    engine.host.reset_counts();
 }
 
 fn rewrite_file(ctx: &mut Ctx) -> CmdResult {
@@ -266,6 +269,35 @@ mod tests {
         assert_eq!(show(&reply), expected);
         assert_eq!(calls(&test), ["apply port", "apply maxmemory", "apply port", "apply maxmemory"]);
         check_script(&mut test, &[("CONFIG GET port hz", "[\"port\" \"7000\" \"hz\" \"10\"]")]);
+    }
+
+    /// Redis forgets all of these too.
+    #[test]
+    fn statistics_are_forgotten() {
+        let mut test = TestEngine::new();
+        let stats = &test.engine.stats[0];
+        for counter in [&stats.ticks, &stats.tick_ns, &stats.snapshot_delays, &stats.snapshot_delay_us] {
+            counter.add(5000);
+        }
+        test.engine.scripts.evicted.store(5, std::sync::atomic::Ordering::Relaxed);
+        let check = |test: &mut TestEngine, is_expected: fn(&str) -> bool| {
+            let text = test.run("INFO everything");
+            let text = String::from_utf8_lossy(text.as_bytes().expect("INFO is text")).into_owned();
+            for name in [
+                "eventloop_cycles",
+                "eventloop_duration_sum",
+                "snapshot_delayed_writes",
+                "snapshot_delay_usec",
+                "evicted_scripts",
+            ] {
+                let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                assert!(is_expected(value.expect("INFO has it")), "{name} is {value:?}");
+            }
+        };
+        check(&mut test, |value| value != "0");
+        test.run("CONFIG RESETSTAT");
+        check(&mut test, |value| value == "0");
+        assert_eq!(*test.host.calls.lock(), ["reset counts"]);
     }
 
     #[test]

@@ -414,11 +414,13 @@ fn quicklist(entry: EntryRef<'_>, config: &Config) -> String {
 }
 
 fn listpack(ctx: &mut Ctx) -> CmdResult {
+    let config = ctx.config;
     let line = match raw_entry(ctx, 2).ok_or(CmdError::NO_SUCH_KEY)? {
         entry if entry.kind() == Type::String => None,
         entry => match entry.payload() {
             Payload::Bytes(packed) => {
-                Some(format!("DEBUG LISTPACK: {} bytes: {}", packed.len(), base::bytes::escape(packed)))
+                let shown = config.for_log(base::bytes::escape(packed));
+                Some(format!("DEBUG LISTPACK: {} bytes: {shown}", packed.len()))
             }
             _ => None,
         },

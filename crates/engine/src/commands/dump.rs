@@ -129,7 +129,7 @@ fn read_payload(ctx: &Ctx) -> Result<Object, CmdError> {
     rdb::restore(ctx.args.at(3), &options).map_err(|error| match error {
         RestoreError::VersionOrChecksum => CmdError::new("ERR DUMP payload version or checksum are wrong"),
         RestoreError::BadData(error) => {
-            let key = escape(ctx.args.at(1));
+            let key = ctx.config.for_log(escape(ctx.args.at(1)));
             let why = format!("RESTORE of {key}: integrity check failed: {error}");
             ctx.engine.host.log(Level::Verbose, &why);
             CmdError::new("ERR Bad data format")
@@ -217,6 +217,19 @@ mod tests {
         check(&format!("SET k {}", "x".repeat(40_000)));
         check("HSET k f v g 5");
         check(&format!("HSET k f {}", "x".repeat(65)));
+    }
+
+    #[test]
+    fn the_log_names_a_key_unless_that_is_hidden() {
+        let list = [1, 0, 10, 0];
+        let payload = [&list[..], &base::crc::crc64(0, &list).to_le_bytes()].concat();
+        for (hide, shown) in [("no", "RESTORE of \"k\": "), ("yes", "RESTORE of *redacted*: ")] {
+            let mut test = TestEngine::new();
+            test.run(&format!("CONFIG SET hide-user-data-from-log {hide}"));
+            assert_eq!(restore(&mut test, "0", &payload, ""), "-ERR Bad data format");
+            let lines = test.host.lines.lock();
+            assert!(lines.iter().any(|(_, line)| line.starts_with(shown)), "{lines:?}");
+        }
     }
 
     #[test]

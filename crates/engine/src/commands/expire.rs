@@ -113,10 +113,9 @@ fn apply(ctx: &mut Ctx, at: i64) {
     let key = ctx.key(1);
     let over = at <= ctx.now().0 && !ctx.keys.keeps_expired();
     if over {
-        let verb: &[u8] = if ctx.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
         ctx.keys.delete(key);
         ctx.keys.count_expired_key();
-        ctx.keys.effect(&[verb, key.bytes]);
+        ctx.keys.effect(&[ctx.config.expiry_verb(), key.bytes]);
         ctx.keys.changed(key, (class::GENERIC, "del"));
     } else {
         let at = at.max(0);
@@ -229,6 +228,26 @@ fn persist(ctx: &mut Ctx) -> CmdResult {
 #[cfg(test)]
 mod tests {
     use crate::testing::{START, TestEngine, check_script};
+
+    #[test]
+    fn the_log_says_unlink_where_that_is_configured() {
+        let mut test = TestEngine::new();
+        test.collect_effects();
+        for (value, verb) in [("no", "DEL"), ("yes", "UNLINK")] {
+            test.run(&format!("CONFIG SET lazyfree-lazy-expire {value}"));
+            for line in ["MSET looked 1 met 2 now 3 got 4 counted 5", "PEXPIRE looked 50", "PEXPIRE met 50"] {
+                test.run(line);
+            }
+            test.advance_ms(51);
+            test.take_effects();
+            for line in ["GET met", "PEXPIRE now -1", "GETEX got PXAT 1", "INCREX counted PXAT 1"] {
+                test.run(line);
+            }
+            test.expire_cycle();
+            let expected = ["met", "now", "got", "counted", "looked"].map(|key| format!("{verb} {key}"));
+            assert_eq!(test.take_effect_lines(), expected);
+        }
+    }
 
     #[test]
     fn texts_and_conditions() {

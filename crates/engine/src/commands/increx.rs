@@ -7,7 +7,7 @@ use store::Text;
 use store::text::{Expiry, Incoming, TextRef};
 
 use super::instant::Lifetime;
-use super::string::{delete, name_set, row};
+use super::string::{delete_expired, name_set, row};
 use crate::args::Argv;
 use crate::command::{CmdResult, Command};
 use crate::ctx::Ctx;
@@ -204,7 +204,7 @@ fn put(ctx: &mut Ctx, number: &[u8], event: Event, expiry: Expiry, if_none: bool
     let expiry = if if_none && expires == Some(true) { Expiry::Keep } else { expiry };
     if matches!(expiry, Expiry::At(at) if at <= ctx.now().0) && !ctx.keys.keeps_expired() {
         if expires.is_some() {
-            delete(ctx, key);
+            delete_expired(ctx, key);
         }
         return;
     }

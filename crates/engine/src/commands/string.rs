@@ -404,9 +404,18 @@ fn getdel(ctx: &mut Ctx) -> CmdResult {
 
 /// Deletes a key that is there, with the effect DEL.
 pub(super) fn delete(ctx: &mut Ctx, key: Key<'_>) {
+    delete_as(ctx, key, b"DEL");
+}
+
+/// Deletes a key that is there instead of giving it a time that has passed.
+pub(super) fn delete_expired(ctx: &mut Ctx, key: Key<'_>) {
+    delete_as(ctx, key, ctx.config.expiry_verb());
+}
+
+fn delete_as(ctx: &mut Ctx, key: Key<'_>, verb: &[u8]) {
     ctx.keys.delete(key);
     ctx.keys.changed(key, DEL);
-    ctx.keys.effect(&[b"DEL", key.bytes]);
+    ctx.keys.effect(&[verb, key.bytes]);
 }
 
 fn getex(ctx: &mut Ctx) -> CmdResult {
@@ -434,7 +443,7 @@ fn getex(ctx: &mut Ctx) -> CmdResult {
 fn expire_at(ctx: &mut Ctx, key: Key<'_>, unit: Unit, index: usize) -> CmdResult {
     let at = unit.parse_positive(&ctx.args, index, ctx.now(), ctx.name())?;
     if at <= ctx.now().0 && !ctx.keys.keeps_expired() {
-        delete(ctx, key);
+        delete_expired(ctx, key);
         return Ok(());
     }
     ctx.keys.set_expires_at(key, Some(at));

@@ -1,6 +1,8 @@
 //! Texts for people made from the rows: the shipped configuration file and the page of the documentation.
 //! Holds nothing about a single directive; that stands in its row.
 
+use crate::config_file::STATEMENTS;
+
 use super::{Change, DIRECTIVES, Directive, Section, Shape, Status};
 
 /// The configuration file that is shipped: every directive explained, with its default.
@@ -23,6 +25,10 @@ pub fn reference_page() -> String {
         for row in in_section(section) {
             text += &page_entry(row);
         }
+    }
+    text += STATEMENTS_HEADER;
+    for (name, doc) in STATEMENTS {
+        text += &format!("\n### {name}\n\n{doc}\n");
     }
     text
 }
@@ -186,4 +192,10 @@ first argument, from standard input if an argument is `-`, and from arguments su
 one counts. CONFIG GET, CONFIG SET and CONFIG REWRITE read, change and write them at run time.
 
 This page is made from the table in `crates/engine/src/directives/rows.rs`.
+";
+
+const STATEMENTS_HEADER: &str = "
+## Other words of a configuration file
+
+These are no directives: CONFIG GET and CONFIG SET do not know them.
 ";

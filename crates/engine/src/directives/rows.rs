@@ -423,7 +423,8 @@ pub static DIRECTIVES: &[Directive] = &[
         Shape::Bool,
         |c| Value::Bool(c.hide_user_data_from_log),
         |c, v| c.hide_user_data_from_log = v.bool(),
-        "Keep keys, values and arguments of clients out of the log, also when a crash is reported.",
+        "Keep keys, values and arguments of clients out of the log, also when a crash is reported: it shows \
+         `*redacted*` in their place. What scripts and DEBUG LOG write there is theirs to say.",
     ),
     served(
         "crash-log-enabled",
@@ -753,12 +754,15 @@ pub static DIRECTIVES: &[Directive] = &[
         "Use Multipath TCP for the link to the primary.",
     )
     .fixed(),
-    harmless(
+    row(
         "repl-backlog-size",
         Replication,
         Shape::Memory(1, LONG_MAX),
-        "1048576",
-        NO_REPLICATION,
+        Place::Field {
+            load: |c| Value::Bytes(c.repl_backlog_size),
+            store: |c, v| c.repl_backlog_size = v.bytes().max(BACKLOG_LEAST),
+        },
+        Status::Harmless(NO_REPLICATION),
         "How much of the stream of changes is kept for replicas that come back after an interruption.",
     ),
     harmless(
@@ -912,12 +916,12 @@ pub static DIRECTIVES: &[Directive] = &[
         "Who may use DEBUG: nobody, everybody, or clients on this machine.",
     )
     .fixed(),
-    served(
+    harmless(
         "enable-module-command",
         Security,
         DEBUG_ACCESS,
-        |c| Value::Choice(c.enable_module_command as usize),
-        |c, v| c.enable_module_command = DebugAccess::ALL[v.choice()],
+        "no",
+        "there is no command MODULE: modules cannot be loaded",
         "Who may use MODULE: nobody, everybody, or clients on this machine.",
     )
     .fixed(),
@@ -956,7 +960,7 @@ pub static DIRECTIVES: &[Directive] = &[
         |c, v| c.client_output_limits = v.limits(),
         "For each class of clients - normal, replica, pubsub - the amount of unread replies at which a client \
          is disconnected: at once at the hard limit, and at the soft limit if it stays above it for so many \
-         seconds. 0 is no limit.",
+         seconds. The first 16 KB do not count, as in Redis. 0 is no limit.",
     ),
     served(
         "maxmemory-clients",
@@ -1095,7 +1099,7 @@ pub static DIRECTIVES: &[Directive] = &[
         Shape::Bool,
         |c| Value::Bool(c.lazyfree_lazy_expire),
         |c, v| c.lazyfree_lazy_expire = v.bool(),
-        "Free expired values in the background.",
+        "Log expiries as UNLINK instead of DEL. Here large values are freed in the background in any case.",
     ),
     harmless(
         "lazyfree-lazy-server-del",
@@ -2097,6 +2101,9 @@ const INT_MIN: i64 = i32::MIN as i64;
 const UINT_MAX: i64 = u32::MAX as i64;
 const LONG_MAX: u64 = i64::MAX as u64;
 
+/// Redis' number.
+const BACKLOG_LEAST: u64 = 16 << 10;
+
 const COUNT: Shape = Shape::Integer(0, INT_MAX);
 const COUNT_FROM_1: Shape = Shape::Integer(1, INT_MAX);
 const LONG_COUNT: Shape = Shape::Integer(0, i64::MAX);
@@ -2210,6 +2217,10 @@ impl Directive {
 
 /// A folder as seen from another, by its name alone.
 fn inside_of(outer: &[u8], name: &[u8]) -> Vec<u8> {
+    if name.is_empty() {
+        // Not the folder itself: there is none of that name.
+        return Vec::new();
+    }
     let outer = if name.starts_with(b"/") { b"/" } else { outer };
     let steps = |path: &[u8]| -> Vec<Vec<u8>> {
         let named = path.split(|byte| *byte == b'/').filter(|step| !step.is_empty() && *step != b".");

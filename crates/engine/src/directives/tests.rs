@@ -100,6 +100,12 @@ fn set_errors() {
     related("proto-max-bulk-len", "1", "argument must be between 1048576 and 9223372036854775807 inclusive");
     related("proto-max-bulk-len", "abc", "argument must be a memory value");
     related("maxmemory", "-1", "argument must be a memory value");
+    related("maxmemory", "0%", "percentage argument must be at least 1");
+    for huge in ["9223372036854775808", "18446744073709551616", "99999999999999999999gb"] {
+        for name in ["auto-aof-rewrite-min-size", "hash-max-listpack-value", "hll-sparse-max-bytes"] {
+            related(name, huge, "argument must be between 0 and 9223372036854775807 inclusive");
+        }
+    }
     related("maxmemory-clients", "101%", "percentage argument must be less or equal to 100");
     related("maxmemory-clients", "x", "argument must be a memory or percent value");
     related("appendonly", "maybe", "argument must be 'yes' or 'no'");
@@ -181,7 +187,8 @@ fn set_and_get() {
     check("latency-tracking-info-percentiles", "50 99.99 0.1234567", "50 99.99 0.123457");
     check("proc-title-template", "{{title", "{{title");
     check("sanitize-dump-payload", "Clients", "clients");
-    check("repl-backlog-size", "1k", "1000");
+    check("repl-backlog-size", "1", "16384");
+    check("repl-backlog-size", "1mb", "1048576");
     check("slave-priority", "3", "3");
     check("key-load-delay", "-5", "-5");
     check("bind", "", "");
@@ -194,6 +201,11 @@ fn all_or_nothing() {
     assert_eq!(changed, ["port", "maxclients"]);
     assert_eq!((config.port, config.maxclients), (7, 5));
     assert!(set(&config, &[("port", "8"), ("hz", "x")], ANYBODY).is_err());
+    let names = [("slave-priority", "1"), ("replica-priority", "2")];
+    let (config, changed) = set(&config, &names, ANYBODY).expect("two names of one");
+    assert_eq!(changed, ["replica-priority"]);
+    assert_eq!(config.unserved["replica-priority"], b"2");
+    assert!(set(&config, &[names[0], names[0]], ANYBODY).is_err());
 }
 
 #[test]

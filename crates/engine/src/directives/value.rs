@@ -4,7 +4,7 @@
 use base::bytes::{eq_ignore_case, escape};
 use base::num::{parse_f64, parse_i64};
 use base::quoting::split_args;
-use base::units::{PercentOrBytes, parse_memory, parse_percent_or_bytes};
+use base::units::{BadAmount, PercentOrBytes, parse_memory, parse_percent_or_bytes};
 
 use crate::config::{Amount, OutputLimit, SavePoint, ShutdownFlags};
 use crate::notify::{parse_classes, print_classes};
@@ -88,7 +88,13 @@ impl Shape {
             Shape::Integer(min, max) => parse_integer(text, min, max),
             Shape::Memory(min, max) => parse_bytes(text, min, max),
             Shape::MemoryOrPercent => parse_amount(text, "argument must be a memory or percent value"),
-            Shape::MemoryOrShare => parse_amount(text, "argument must be a memory value"),
+            Shape::MemoryOrShare => match parse_amount(text, "argument must be a memory value")? {
+                // It reads as nothing at all, and would be no limit.
+                Value::Amount(Amount::Percent(0)) => {
+                    Err("percentage argument must be at least 1".to_string())
+                }
+                value => Ok(value),
+            },
             Shape::Octal(max) => parse_octal(text, max),
             Shape::Text(check) | Shape::Optional(check) => {
                 check(text)?;
@@ -324,11 +330,13 @@ fn parse_integer(text: &[u8], min: i64, max: i64) -> Result<Value, String> {
 }
 
 fn parse_bytes(text: &[u8], min: u64, max: u64) -> Result<Value, String> {
-    let bytes = parse_memory(text).map_err(|_| "argument must be a memory value")?;
-    if bytes < min || bytes > max {
-        return Err(format!("argument must be between {min} and {max} inclusive"));
+    match parse_memory(text) {
+        Ok(bytes) if (min..=max).contains(&bytes) => Ok(Value::Bytes(bytes)),
+        Ok(_) | Err(BadAmount::TooLarge) => {
+            Err(format!("argument must be between {min} and {max} inclusive"))
+        }
+        Err(BadAmount::Malformed) => Err("argument must be a memory value".to_string()),
     }
-    Ok(Value::Bytes(bytes))
 }
 
 fn parse_amount(text: &[u8], refusal: &str) -> Result<Value, String> {

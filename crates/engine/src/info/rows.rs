@@ -10,8 +10,8 @@ use base::units::human;
 use super::lines;
 use super::{Field, InfoInput, Show};
 use crate::config::{EvictionPolicy, Supervisor};
+use crate::cycle::runs_per_second;
 use crate::defrag::Figures;
-use crate::directives;
 use crate::engine::Engine;
 use crate::{ONEFOLD_VERSION, REDIS_VERSION};
 
@@ -41,7 +41,11 @@ pub(super) const SERVER: &[Field] = &[
     value("server_time_usec", |i| text(i.engine.host.unix_us()), "Unix time in microseconds."),
     value("uptime_in_seconds", |i| text(i.uptime_s()), "Seconds since the start."),
     value("uptime_in_days", |i| text(i.uptime_s() / 86_400), "Days since the start."),
-    value("hz", |i| text(i.config.hz), "How often in a second the periodic work runs."),
+    value(
+        "hz",
+        |i| text(runs_per_second(i.config, i.engine.clients.len())),
+        "How often in a second the periodic work runs: with `dynamic-hz` more often if there are many clients.",
+    ),
     value("configured_hz", |i| text(i.config.hz), "The directive `hz`."),
     value(
         "lru_clock",
@@ -319,7 +323,7 @@ pub(super) const PERSISTENCE: &[Field] = &[
         save_seconds,
         "Seconds the running one has taken; -1 if there is none.",
     ),
-    value("rdb_saves", |i| text(i.save().saves), "Saves since the start."),
+    value("rdb_saves", |i| text(i.save().saves), "Saves since the start, or since CONFIG RESETSTAT."),
     value(
         "rdb_last_cow_size",
         |i| text(i.save().last_snapshot_bytes),
@@ -336,7 +340,11 @@ pub(super) const PERSISTENCE: &[Field] = &[
         |i| text(i.save().cut_us),
         "Microseconds for which the last snapshot's cut held every lock.",
     ),
-    value("snapshot_cuts", |i| text(i.save().cuts), "Snapshots begun since the start."),
+    value(
+        "snapshot_cuts",
+        |i| text(i.save().cuts),
+        "Snapshots begun since the start, or since CONFIG RESETSTAT.",
+    ),
     value(
         "snapshot_delayed_writes",
         |i| text(i.engine.sum(|stats| stats.snapshot_delays.value())),
@@ -369,11 +377,15 @@ pub(super) const PERSISTENCE: &[Field] = &[
         |i| outcome(i.log_file().last_rewrite_ok),
         "`ok`, or `err` if the last rewrite failed.",
     ),
-    value("aof_rewrites", |i| text(i.log_file().rewrites), "Rewrites since the start."),
+    value(
+        "aof_rewrites",
+        |i| text(i.log_file().rewrites),
+        "Rewrites since the start, or since CONFIG RESETSTAT.",
+    ),
     value(
         "aof_rewrites_consecutive_failures",
         |i| text(i.log_file().failed_in_a_row),
-        "Rewrites that failed since the last good one.",
+        "Rewrites that failed since the last good one, or since CONFIG RESETSTAT.",
     ),
     value(
         "aof_last_write_status",
@@ -617,10 +629,14 @@ pub(super) const REPLICATION: &[Field] = &[
         |_| "0".repeat(40),
         "The name it had before the last failover; zeros if there was none.",
     ),
-    value("master_repl_offset", |i| text(i.engine.log.offset().0), "Bytes of changes so far."),
+    value(
+        "master_repl_offset",
+        |i| text(i.engine.log.offset().0),
+        "Bytes of changes so far; they are counted with `appendonly` only.",
+    ),
     value("second_repl_offset", |_| text(-1), "Up to where the earlier name is valid; -1: it is not."),
     value("repl_backlog_active", |_| text(0), "1 if changes are kept for replicas that come back."),
-    value("repl_backlog_size", backlog_size, "The directive `repl-backlog-size`."),
+    value("repl_backlog_size", |i| text(i.config.repl_backlog_size), "The directive `repl-backlog-size`."),
     value("repl_backlog_first_byte_offset", |_| text(0), "Offset of the first byte kept."),
     value("repl_backlog_histlen", |_| text(0), "Bytes kept."),
 ];
@@ -825,11 +841,6 @@ fn expired_fields(input: &InfoInput<'_>) -> u64 {
 
 fn replication_id(input: &InfoInput<'_>) -> String {
     String::from_utf8_lossy(&input.engine.log.replication_id()).into_owned()
-}
-
-fn backlog_size(input: &InfoInput<'_>) -> String {
-    let (_, row) = directives::find(b"repl-backlog-size").expect("it is a directive");
-    String::from_utf8_lossy(&row.text(input.config)).into_owned()
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

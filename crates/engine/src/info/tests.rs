@@ -96,3 +96,16 @@ fn databases_are_listed_with_their_keys() {
         "# Keyspace\r\ndb0:keys=10,expires=0,avg_ttl=0,subexpiry=0,keys_with_volatile_items=0\r\n"
     );
 }
+
+#[test]
+fn with_many_clients_the_timer_runs_more_often() {
+    let mut test = TestEngine::new();
+    test.run("CONFIG SET hz 1");
+    for _ in 0..600 {
+        test.connect();
+    }
+    let text = info(&mut test, "INFO server");
+    assert!(text.contains("\r\nhz:4\r\nconfigured_hz:1\r\n"), "{text}");
+    test.run("CONFIG SET dynamic-hz no");
+    assert!(info(&mut test, "INFO server").contains("\r\nhz:1\r\n"));
+}

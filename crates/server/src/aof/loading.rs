@@ -282,12 +282,15 @@ impl<'a> Requests<'a> {
             self.transaction = offset;
         }
         self.replay.run(prepared, &argv).map_err(|error| {
+            let config = self.part.process.engine().config();
             let what = match error {
                 Unplayable::UnknownCommand => {
-                    format!("Unknown command '{}'", escape(argv.at(0)).trim_matches('"'))
+                    let name = escape(argv.at(0)).trim_matches('"').to_owned();
+                    format!("Unknown command '{}'", config.for_log(name))
                 }
                 Unplayable::Libraries(reason) => {
-                    format!("A library of functions was refused ({})", String::from_utf8_lossy(&reason))
+                    let reason = String::from_utf8_lossy(&reason).into_owned();
+                    format!("A library of functions was refused ({})", config.for_log(reason))
                 }
             };
             let name = self.part.name;

@@ -97,6 +97,14 @@ impl Aof {
         Ok(SaveStarted::Started)
     }
 
+    pub fn reset_counts(&self) {
+        let mut state = self.state.lock();
+        (state.status.rewrites, state.status.failed_in_a_row, state.tries.failed) = (0, 0, 0);
+        if let Some(line) = &state.line {
+            line.queue.delays.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// The timer's part: what was put off, what has grown, what cannot be trusted.
     pub fn rewrite_if_due(&self, process: &Arc<Process>, config: &Config) {
         let engine = process.engine();

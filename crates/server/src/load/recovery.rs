@@ -24,8 +24,8 @@ struct Losses {
     functions: u64,
     /// Keys that the file says it has, in the databases seen.
     announced: u64,
-    /// The first fault.
-    first: Option<String>,
+    /// Whatever was wrong.
+    faults: u64,
     /// Where reading had to end before the file's end.
     gave_up_at: Option<u64>,
 }
@@ -46,7 +46,7 @@ pub(super) fn run(load: &Load<'_>, dump: Dump<'_>) {
     let empty = input.reader.empty_count();
     drop(input);
     load.progress.keys_empty.fetch_add(empty, Ordering::Relaxed);
-    if losses.first.is_some() {
+    if losses.faults > 0 {
         losses.report(load);
         if let Err(error) = set_aside(dump, load.now.seconds()) {
             load.fail(0, format!("The damaged file cannot be given a second name: {}", reason(&error)));
@@ -70,7 +70,7 @@ fn step(
         Ok(Item::Function(code)) => {
             if let Err(reason) = load.load_library(&code) {
                 losses.functions += 1;
-                losses.note(|| reason);
+                losses.tell(&reason);
             }
         }
         Ok(item) => {
@@ -79,7 +79,7 @@ fn step(
             }
             load.note(item, &mut input.db).map_err(|text| (offset, text))?;
         }
-        Err(error) => return pass(input, error, losses),
+        Err(error) => return pass(load, input, error, losses),
     }
     Ok(())
 }
@@ -89,39 +89,42 @@ fn insert(load: &Load<'_>, db: DbIndex, record: rdb::Record, arrivals: &mut Arri
     if load.insert_all(db, arrivals).is_err() {
         arrivals.count = 0;
         losses.duplicates += 1;
-        losses.note(|| format!("RDB has duplicated key {} in DB {}", escape(&key), db.0));
+        let key = load.engine.config().for_log(escape(&key));
+        losses.tell(&format!("RDB has duplicated key {key} in DB {}", db.0));
     }
 }
 
 /// Goes on behind a fault, or ends. An input that cannot be read is none that is damaged.
-fn pass(input: &mut Input, error: Error, losses: &mut Losses) -> Result<(), (u64, String)> {
+fn pass(load: &Load<'_>, input: &mut Input, error: Error, losses: &mut Losses) -> Result<(), (u64, String)> {
     if let ErrorKind::Io(_) = error.kind {
-        return Err((error.offset, error.to_string()));
+        return Err((error.offset, load.told(error)));
     }
     let in_record = matches!(error.stage, Stage::Key(_) | Stage::Value(_));
     let passed = in_record.then(|| input.reader.pass_damaged(&error));
-    if let Some(Err(second)) = &passed
+    let goes_on = matches!(passed, Some(Ok(())));
+    if let Some(Err(second)) = passed
         && let ErrorKind::Io(_) = second.kind
     {
-        return Err((second.offset, second.to_string()));
+        return Err((second.offset, load.told(second)));
     }
-    let goes_on = matches!(passed, Some(Ok(())));
-    if !goes_on || losses.records < SHOWN {
-        LOG.warning(&error.to_string());
-    }
-    losses.note(|| error.to_string());
     if goes_on {
         losses.records += 1;
+        losses.tell(&load.told(error));
     } else {
         input.ended = true;
         losses.gave_up_at = (error.stage != Stage::Checksum).then_some(error.item_offset);
+        losses.faults += 1;
+        LOG.warning(&load.told(error));
     }
     Ok(())
 }
 
 impl Losses {
-    fn note(&mut self, text: impl FnOnce() -> String) {
-        self.first.get_or_insert_with(text);
+    fn tell(&mut self, text: &str) {
+        if self.faults < SHOWN {
+            LOG.warning(text);
+        }
+        self.faults += 1;
     }
 
     fn report(&self, load: &Load<'_>) {
@@ -210,5 +213,5 @@ fn aside_name(path: &Path, seconds: i64, attempt: u32) -> PathBuf {
 
 const NAMES: u32 = 100;
 const COPY_LEN: usize = 256 << 10;
-/// Damaged records that the log tells of one by one.
+/// Faults that the log tells of one by one.
 const SHOWN: u64 = 100;

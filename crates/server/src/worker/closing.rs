@@ -121,8 +121,7 @@ impl Worker {
         let client = self.describe(slot);
         let input = self.connections.at(slot).and_then(|connection| connection.input.as_ref());
         let sample = input.map_or(&[][..], |input| &input.bytes[..input.bytes.len().min(SAMPLE_LEN)]);
-        let sample =
-            if self.seat.config.hide_user_data_from_log { "*redacted*".into() } else { escape(sample) };
+        let sample = self.seat.config.for_log(escape(sample));
         let line = format!(
             "Closing client that reached max query buffer length: {client} (qbuf initial bytes: {sample})"
         );
@@ -143,7 +142,7 @@ impl Worker {
     }
 
     pub fn describe(&mut self, slot: Slot) -> String {
-        let now = self.seat.worker.now;
-        self.connections.at(slot).map_or_else(String::new, |connection| connection.describe(now))
+        let (config, now) = (&self.seat.config, self.seat.worker.now);
+        self.connections.at(slot).map_or_else(String::new, |connection| connection.describe(config, now))
     }
 }

@@ -343,6 +343,8 @@ impl Host for TestHost {
         LogFileStatus::default()
     }
 
+    fn reset_counts(&self) {}
+
     fn await_log(&self) {}
 
     fn await_log_turn(&self) {}

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base::alloc::Jemalloc;
-use tools::check_rdb::json::Gathered;
+use tools::check_rdb::json::{Gathered, failure};
 use tools::check_rdb::options::{Options, understand};
 use tools::check_rdb::progress::{Bar, Watched};
 use tools::check_rdb::repair::Repair;
@@ -20,7 +20,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match understand(std::env::args_os().skip(1)) {
-        Invocation::Check(options) => run(&options).unwrap_or_else(|text| refuse(&format!("{text}\n"))),
+        Invocation::Check(options) => run(&options).unwrap_or_else(|text| fail(&options, &text)),
         Invocation::Print(text) => {
             let mut printer = Printer::default();
             printer.print(&text);
@@ -68,6 +68,15 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     }
     let good = checked.is_sound() || repaired.is_some();
     Ok(printer.end(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
+}
+
+/// The file was not checked, or not repaired. Programs hear so in a report as well.
+fn fail(options: &Options, text: &str) -> ExitCode {
+    let mut printer = Printer::default();
+    if options.json {
+        printer.print(&failure(&options.file.display().to_string(), text));
+    }
+    printer.end(refuse(&format!("{text}\n")))
 }
 
 /// What is copied is what is checked, whoever takes the file's name meanwhile.

@@ -70,6 +70,16 @@ impl Run<'_> {
         }
     }
 
+    /// What waits for an answer is shown at once, and in no report for programs.
+    fn ask(&mut self, question: &str) {
+        if self.options.json {
+            eprint!("{question}");
+        } else {
+            self.printer.print(question);
+            self.printer.flush();
+        }
+    }
+
     fn check_all(&mut self) -> Result<(), String> {
         let path = &self.options.file;
         if let Some(text) = manifest_text(path)? {
@@ -205,7 +215,7 @@ impl Run<'_> {
             return Err(format!("Failed to truncate AOF {name} because it is not the last file"));
         }
         let diff = size - whole;
-        self.say(&format!(
+        self.ask(&format!(
             "This will shrink the AOF {name} from {size} bytes, with {diff} bytes, to {whole} bytes\n\
              Continue? [y/N]: "
         ));

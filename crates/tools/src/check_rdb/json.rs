@@ -56,6 +56,11 @@ impl Gathered {
     }
 }
 
+/// The object in place of the report if there is none: whether the file is sound is not known.
+pub fn failure(file: &str, reason: &str) -> String {
+    format!("{{\"file\":{},\"sound\":null,\"reason\":{}}}\n", quote(file), quote(reason))
+}
+
 fn repaired_object(file: &str, size: u64) -> String {
     format!("{{\"file\":{},\"size\":{size}}}", quote(file))
 }

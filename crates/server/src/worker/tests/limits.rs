@@ -73,6 +73,37 @@ fn a_subscriber_that_does_not_read_is_closed() {
     publisher.call(&[b"PUBLISH", b"news", b"x"], ":0\r\n");
 }
 
+/// Redis counts what its clients' own buffers of 16 KB do not take.
+#[test]
+fn a_limit_of_output_lets_small_replies_pass() {
+    let server = Server::start(1, |config| limit(config, ClientClass::Normal, 1000, 0, 0));
+    let mut peer = server.connect();
+    let (small, large) = (pattern(5000, 1), pattern(20_000, 2));
+    peer.call(&[b"MSET", b"small", &small, b"large", &large], "+OK\r\n");
+    peer.call(&[b"GET", b"small"], bulk(&small));
+    peer.send(encode(&[b"GET", b"large"]));
+    peer.expect_end();
+    assert!(server.logged("scheduled to be closed ASAP for overcoming of output buffer limits."));
+}
+
+/// A connection's name is what its client has chosen.
+#[test]
+fn the_log_names_a_client_unless_that_is_hidden() {
+    for hide in [false, true] {
+        let server = Server::start(1, |config| {
+            limit(config, ClientClass::Normal, 1000, 0, 0);
+            config.hide_user_data_from_log = hide;
+        });
+        let mut peer = server.connect();
+        peer.call(&[b"CLIENT", b"SETNAME", b"secret"], "+OK\r\n");
+        peer.call(&[b"SET", b"large", &pattern(20_000, 2)], "+OK\r\n");
+        peer.send(encode(&[b"GET", b"large"]));
+        peer.expect_end();
+        assert_eq!(server.logged(" name=secret "), !hide);
+        assert_eq!(server.logged(" name=*redacted* "), hide);
+    }
+}
+
 #[test]
 fn a_soft_limit_closes_after_its_time() {
     let server = Server::start(1, |config| limit(config, ClientClass::Normal, 0, 100_000, 10));
