@@ -340,7 +340,7 @@ impl Host for LoadHost<'_> {
         self.engine.log_of_script(level, message);
     }
 
-    fn count_error(&mut self, _: &[u8]) {}
+    fn count_error(&mut self, _: &[u8], _: bool) {}
 
     fn must_end(&mut self) -> Option<&'static str> {
         let elapsed = self.engine.host.monotonic_ns().saturating_sub(self.began_ns);

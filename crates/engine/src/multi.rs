@@ -86,9 +86,10 @@ pub fn enqueue(
     Outcome::Done
 }
 
-/// EXEC itself was refused: the transaction ends, and the reply says why.
+/// EXEC itself was refused: the transaction ends, if there is one, and the reply says why.
 pub fn abort_exec(engine: &Engine, session: &mut Session, refusal: &CmdError, reply: &mut Reply) {
     reply.error([b"EXECABORT Transaction discarded because of: ", strip_code(refusal.text())].concat());
+    engine.errors.count("EXECABORT");
     close(engine, session);
 }
 

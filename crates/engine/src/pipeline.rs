@@ -345,16 +345,16 @@ impl Engine {
     ) -> Outcome {
         let stats = &seat.worker.stats;
         stats.error_replies.add(1);
-        self.errors.count(refusal.code());
         if let Some(command) = command {
             stats.commands[command.id as usize].rejected.add(1);
         }
-        if !session.in_multi() {
-            reply.error(refusal.text());
-        } else if command.is_some_and(|command| command.row.name == "exec") {
+        if command.is_some_and(|command| command.row.name == "exec") {
             multi::abort_exec(self, session, refusal, reply);
-        } else {
-            reply.error(refusal.text());
+            return Outcome::Done;
+        }
+        self.errors.count(refusal.code());
+        reply.error(refusal.text());
+        if session.in_multi() {
             multi::mark_aborted(session);
         }
         Outcome::Done

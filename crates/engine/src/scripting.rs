@@ -77,13 +77,21 @@ pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
     engine.scripts.running.begin(worker, call.kind, ctx.worker.clock_ns);
     let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
     let balance = alloc::thread_balance();
-    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared, balance };
+    let failures = Failures::default();
+    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared, balance, failures };
     let result = machine.run(&mut host, &run, &mut reply);
+    let failures = host.failures;
     engine.scripts.running.end(worker);
     *ctx.reply = reply;
     end(ctx, &before);
     match result {
-        Ok(()) => own_error(ctx, start).map_or(Ok(()), |text| Err(CmdError::counted(text))),
+        Ok(()) => match own_error(ctx, start) {
+            Some(text) => Err(CmdError::counted(text)),
+            None => {
+                ctx.worker.stats.commands[ctx.command.id as usize].failed.add(failures.count());
+                Ok(())
+            }
+        },
         Err(failure) if failure.counted => Err(CmdError::counted(failure.text)),
         Err(failure) => Err(CmdError::of_bytes(failure.text)),
     }
@@ -168,6 +176,23 @@ struct ScriptHost<'h, 'a, 's> {
     declared: Option<Vec<&'a [u8]>>,
     /// What this thread had allocated when the script began.
     balance: i64,
+    failures: Failures,
+}
+
+/// Errors among what a script returns.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    /// Those that its commands have met.
+    known: u64,
+    /// There are others.
+    invented: bool,
+}
+
+impl Failures {
+    /// How often the script's own command has failed, as Redis counts: with each of the former, and once.
+    fn count(self) -> u64 {
+        self.known + u64::from(self.invented)
+    }
 }
 
 impl Host for ScriptHost<'_, '_, '_> {
@@ -197,7 +222,12 @@ impl Host for ScriptHost<'_, '_, '_> {
         self.ctx.engine.log_of_script(level, message);
     }
 
-    fn count_error(&mut self, text: &[u8]) {
+    fn count_error(&mut self, text: &[u8], known: bool) {
+        if known {
+            self.failures.known += 1;
+            return;
+        }
+        self.failures.invented = true;
         self.ctx.engine.errors.count_invented(code_of(text));
         self.ctx.worker.stats.error_replies.add(1);
     }
@@ -263,7 +293,7 @@ impl ScriptHost<'_, '_, '_> {
     }
 
     /// After some time the worker hears its other clients.
-    fn attend_others(&self) {
+    fn attend_others(&mut self) {
         let (host, threshold_ms) = (&self.ctx.engine.host, self.ctx.config.busy_reply_threshold_ms);
         if threshold_ms == 0 {
             return;
@@ -283,6 +313,8 @@ impl ScriptHost<'_, '_, '_> {
             host.log(Level::Warning, &text);
         }
         host.attend();
+        // A script that waits for the clock comes to its end.
+        self.ctx.session.script_time_us = None;
     }
 
     /// The command, if a script may run it now.

@@ -93,7 +93,8 @@ pub struct Session {
     pub in_exec: bool,
     /// Runs what a script calls.
     pub in_script: bool,
-    /// Microseconds, wall clock, of the script's first look at it: for the script time stands still.
+    /// Microseconds, wall clock, of the script's first look at it: for the script time stands still, until
+    /// others are heard beside it.
     pub script_time_us: Option<i64>,
     /// The script has said that its effects are not to be logged.
     pub unlogged: bool,

@@ -409,6 +409,43 @@ fn time_stands_still_for_a_script() {
     }
 }
 
+/// A script that waits for the clock ends: past `busy-reply-threshold` the time goes on.
+#[test]
+fn time_goes_on_for_a_slow_script() {
+    let mut test = TestEngine::with_config(|config| config.enable_debug_command = DebugAccess::Yes);
+    assert_eq!(request(&mut test, &["DEBUG", "SET-DISABLE-DENY-SCRIPTS", "1"]), "+OK");
+    let source = "local before = redis.call('time')[1] redis.call('debug', 'sleep', 6) \
+                  local n = 0 repeat n = n + 1 until n > 1e6 return redis.call('time')[1] - before";
+    assert_eq!(eval(&mut test, "EVAL", source, &["0"]), "6");
+}
+
+/// Errors among what a script returns: with each that a command has met EVAL has failed, and once with all
+/// others.
+#[test]
+fn a_script_fails_with_the_errors_it_returns() {
+    let mut test = TestEngine::new();
+    test.run("SET k text");
+    for (source, failed, errors) in [
+        ("return redis.call('incr', 'k')", 1, 1),
+        ("return redis.pcall('incr', 'k')", 1, 1),
+        ("redis.pcall('incr', 'k') return 1", 0, 1),
+        ("local e = redis.pcall('incr', 'k') return {e, {e}}", 2, 1),
+        ("return {redis.pcall('incr', 'k'), redis.pcall('incr', 'k')}", 2, 2),
+        ("return {{err='MINE x'}, {err='MINE y'}}", 1, 2),
+        ("return {{err='MINE x'}, redis.pcall('incr', 'k')}", 2, 2),
+    ] {
+        test.run("CONFIG RESETSTAT");
+        eval(&mut test, "EVAL", source, &["0"]);
+        let calls = format!("rejected_calls=0,failed_calls={failed}");
+        let stats = request(&mut test, &["INFO", "commandstats"]);
+        let eval = stats.split("cmdstat_eval:").nth(1).unwrap_or_default();
+        let eval = eval.split("\\r\\n").next().unwrap_or_default();
+        assert!(eval.ends_with(&calls), "{source}: {eval}");
+        let stats = request(&mut test, &["INFO", "stats"]);
+        assert!(stats.contains(&format!("total_error_replies:{errors}\\r\\n")), "{source}: {stats}");
+    }
+}
+
 #[test]
 fn a_client_asks_for_a_debugger() {
     let mut test = TestEngine::new();

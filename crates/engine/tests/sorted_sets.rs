@@ -226,6 +226,7 @@ const RANGES: Script = &[
     ("ZRANGEBYLEX missing - +", "[]"),
     ("ZRANGE z 0 1 WITHSCORES WITHSCORES REV", "[\"e\" \"5\" \"d\" \"4\"]"),
     ("ZRANGE z 0 1 BYSCORE BYSCORE", "-ERR syntax error"),
+    ("ZRANGE z 0 1 REV REV", "-ERR syntax error"),
     ("ZRANGE z [a [c BYLEX BYSCORE", "-ERR syntax error"),
     ("ZRANGE z 0 1 LIMIT 0 -1", "[\"a\" \"b\"]"),
     (

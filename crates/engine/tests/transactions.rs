@@ -121,6 +121,30 @@ fn a_changed_configuration_holds_for_the_rest_of_a_transaction() {
     );
 }
 
+/// EXEC with a wrong number of arguments ends the transaction, and the watch, even where there is none.
+#[test]
+fn an_exec_that_is_refused_says_so() {
+    let refused = "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+    let mut test = TestEngine::new();
+    check_script(
+        &mut test,
+        &[("EXEC x", refused), ("MULTI", "+OK"), ("EXEC x", refused), ("EXEC", "-ERR EXEC without MULTI")],
+    );
+    let errors = show(&test.run("INFO errorstats"));
+    assert!(errors.contains("errorstat_EXECABORT:count=2\\r\\n"), "{errors}");
+    check_script(
+        &mut test,
+        &[
+            ("WATCH k", "+OK"),
+            ("SET k v", "+OK"),
+            ("EXEC x", refused),
+            ("MULTI", "+OK"),
+            ("GET k", "+QUEUED"),
+            ("EXEC", "[\"v\"]"),
+        ],
+    );
+}
+
 #[test]
 fn exec_lasts_as_long_as_what_it_ran() {
     let mut test = TestEngine::with_config(|config| {

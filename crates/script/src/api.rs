@@ -7,9 +7,9 @@ use resp::reply::Protocol;
 use resp::request::Span;
 
 use crate::debugger::Debugger;
-use crate::lua::{Lua, NUMBER, NativeFunction, STRING, State};
+use crate::lua::{Lua, NUMBER, NativeFunction, STRING, State, up_to_zero};
 use crate::machine::{Shared, of_running, push_function, shared};
-use crate::to_lua::{push_error, push_field, push_reply};
+use crate::to_lua::{Gaps, push_error, push_field, push_reply};
 use crate::{Words, debugger};
 
 /// Pushes the table.
@@ -116,6 +116,7 @@ fn run_command(lua: Lua) -> bool {
     if machine.debugger.is_some() {
         note_reply(machine);
     }
+    let gaps = if machine.resp3 { Gaps::Some } else { Gaps::None };
     let bytes = whole(machine);
     match bytes {
         [b'-', line @ ..] => {
@@ -123,7 +124,7 @@ fn run_command(lua: Lua) -> bool {
             false
         }
         _ => {
-            push_reply(lua, bytes);
+            push_reply(lua, bytes, gaps);
             true
         }
     }
@@ -170,8 +171,7 @@ fn collect_words(lua: Lua, machine: &mut Shared) -> Result<(), &'static [u8]> {
             return Err(b"ERR the command is too long");
         }
         if lua.kind(index) == NUMBER {
-            // Adding nothing takes the sign from zero.
-            write_f64_shortest(&mut machine.input, lua.number(index) + 0.0);
+            write_number(&mut machine.input, lua.number(index));
         } else if is_text {
             machine.input.extend_from_slice(lua.bytes(index).unwrap_or_default());
         } else {
@@ -181,6 +181,15 @@ fn collect_words(lua: Lua, machine: &mut Shared) -> Result<(), &'static [u8]> {
         machine.spans.push(Span { start: start as u32, len: len as u32 });
     }
     Ok(())
+}
+
+/// What 0/0 comes to in C on most machines has a sign, and scripts see it.
+fn write_number(out: &mut Vec<u8>, number: f64) {
+    if number.is_nan() && number.is_sign_negative() {
+        out.push(b'-');
+    }
+    // Adding nothing takes the sign from zero.
+    write_f64_shortest(out, number + 0.0);
 }
 
 /// Bytes of one command: places in it are 32 bits.
@@ -211,18 +220,27 @@ unsafe extern "C-unwind" fn error_reply(state: State) -> c_int {
         return 1;
     }
     let given = lua.bytes(1).unwrap_or_default();
-    let text = given.strip_prefix(b"-").unwrap_or(given);
+    let given = up_to_zero(given.strip_prefix(b"-").unwrap_or(given));
+    // Without a space the whole is the text, and the code the usual one.
+    let (code, text) = match given.iter().position(|&byte| byte == b' ') {
+        Some(end) => (&given[..end], &given[end + 1..]),
+        None => (&b"ERR"[..], given),
+    };
     let machine = shared(lua);
     machine.text.clear();
-    machine.make_room(lua, text.len() + 4);
-    // Without a space the whole is the text, and the code the usual one.
-    if !text.contains(&b' ') {
-        machine.text.extend_from_slice(b"ERR ");
+    machine.make_room(lua, code.len() + 1 + text.len());
+    for part in [code, b" ", without_line_ends(text)] {
+        machine.text.extend_from_slice(part);
     }
-    machine.text.extend_from_slice(text);
-    let trimmed = machine.text.trim_ascii_end();
-    push_field(lua, "err", trimmed);
+    push_field(lua, "err", &machine.text);
     1
+}
+
+fn without_line_ends(text: &[u8]) -> &[u8] {
+    let is_kept = |byte: &u8| !matches!(byte, b'\r' | b'\n');
+    let start = text.iter().position(is_kept).unwrap_or(text.len());
+    let end = text.iter().rposition(is_kept).map_or(start, |last| last + 1);
+    &text[start..end]
 }
 
 unsafe extern "C-unwind" fn status_reply(state: State) -> c_int {

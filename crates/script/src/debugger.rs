@@ -10,7 +10,7 @@ use mlua_sys as ffi;
 use resp::request::{Limits, Parser, Progress, Span};
 
 use crate::lua::{HookEvery, Lua, REGISTRY, State, TABLE};
-use crate::machine::{HOOK_INSTRUCTIONS, end_if_told, hook as plain_hook, is_bytecode, of_running};
+use crate::machine::{HOOK_INSTRUCTIONS, end_if_told, hook as plain_hook, of_running};
 use crate::to_lua::push_field;
 use crate::{Host, api};
 
@@ -598,7 +598,7 @@ unsafe extern "C-unwind" fn evaluate_text(state: State) -> c_int {
     if lua.compile(expression, EVALUATED).is_err() {
         lua.pop(1);
         let statements = &expression[RETURN.len()..];
-        if is_bytecode(statements) || lua.compile(statements, EVALUATED).is_err() {
+        if lua.compile(statements, EVALUATED).is_err() {
             lua.raise()
         }
     }

@@ -3,7 +3,7 @@
 
 use resp::reply::{Mark, Reply};
 
-use crate::lua::{BOOLEAN, Lua, NIL, NUMBER, STRING, TABLE};
+use crate::lua::{BOOLEAN, Lua, NIL, NUMBER, STRING, TABLE, up_to_zero};
 
 /// How replies are written.
 pub(crate) struct Shape<'a> {
@@ -11,8 +11,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) resp3: bool,
     /// Bytes that a reply may have.
     pub(crate) len_max: usize,
-    /// Told of each error that nobody has counted.
-    pub(crate) count_error: &'a mut dyn FnMut(&[u8]),
+    /// Told of each error, and whether somebody has counted it.
+    pub(crate) count_error: &'a mut dyn FnMut(&[u8], bool),
 }
 
 /// An aggregate that is being written.
@@ -143,12 +143,10 @@ fn write_error(lua: Lua, reply: &mut Reply, shape: &mut Shape<'_>) -> bool {
     lua.raw_get_field(table, "err");
     let is_error = lua.kind(-1) == STRING;
     if is_error {
-        let text = lua.bytes(-1).unwrap_or_default();
+        let text = up_to_zero(lua.bytes(-1).unwrap_or_default());
         reply.error(text);
         lua.raw_get_field(table, COUNTED);
-        if !lua.boolean(-1) {
-            (shape.count_error)(text);
-        }
+        (shape.count_error)(text, lua.boolean(-1));
     }
     lua.set_top(table);
     is_error
@@ -164,7 +162,7 @@ type WriteLeaf = fn(Lua, &mut Reply) -> bool;
 const LEAVES: &[(&str, i32, WriteLeaf)] = &[
     ("ok", STRING, |lua, reply| {
         reply.raw(b"+");
-        write_line(reply, lua.bytes(-1).unwrap_or_default());
+        write_line(reply, up_to_zero(lua.bytes(-1).unwrap_or_default()));
         true
     }),
     ("double", NUMBER, |lua, reply| {

@@ -4,6 +4,7 @@
 
 mod api;
 mod bits;
+mod chance;
 mod debugger;
 mod from_lua;
 mod json;
@@ -32,8 +33,8 @@ pub trait Host {
     fn set_logged(&mut self, logged: bool);
     /// `redis.log`, with Redis' levels 0 to 3.
     fn log(&mut self, level: u8, message: &[u8]);
-    /// The script returns an error that no command of it has met.
-    fn count_error(&mut self, text: &[u8]);
+    /// The script returns an error; statistics know it already if a command of the script has met it.
+    fn count_error(&mut self, text: &[u8], known: bool);
     /// Asked every now and then: whether the script must end, and with which error.
     fn must_end(&mut self) -> Option<&'static str>;
     /// Seconds, of any clock that only goes forward.

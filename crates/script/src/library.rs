@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
 
 use crate::lua::{ErrorKind, FUNCTION, Lua, NIL, STRING, State, TABLE, upvalue};
-use crate::machine::{
-    Function, Machine, NO_BYTECODE, OUT_OF_MEMORY, Shared, is_bytecode, push_function, shared,
-};
+use crate::machine::{Function, Machine, OUT_OF_MEMORY, Shared, push_function, shared};
 use crate::{Host, api, sandbox};
 
 /// A function that a library has registered.
@@ -110,10 +108,6 @@ pub(crate) unsafe extern "C-unwind" fn load(state: State) -> c_int {
     let lua = Lua(state);
     // SAFETY: `Machine::load` passes its frame and waits for the return.
     let frame = unsafe { &mut *lua.pointer(1).cast::<LoadFrame<'_>>() };
-    if is_bytecode(frame.source) {
-        frame.error = Some([b"Error compiling function: ", NO_BYTECODE.to_bytes()].concat());
-        return 0;
-    }
     if let Err(kind) = lua.compile(frame.source, c"@user_function") {
         frame.ran_out = kind == ErrorKind::Memory;
         frame.error = Some([b"Error compiling function: ", lua.bytes(-1).unwrap_or_default()].concat());

@@ -293,12 +293,16 @@ impl Lua {
 
     /// Compiles source text; on an error the message is on top in the function's place. `name` is C text, and
     /// on the stack while Lua reads: the parser keeps it without telling the collector.
+    ///
+    /// What begins with Lua's mark of a compiled script is text too: those can do anything.
     pub(crate) fn compile(self, source: &[u8], name: &CStr) -> Result<(), ErrorKind> {
-        // SAFETY: as said above the block.
+        let mark = ffi::LUA_SIGNATURE[0];
+        let before: &[u8] = if source.first() == Some(&mark) { b" " } else { b"" };
+        let mut pieces = [before, source];
+        // SAFETY: as said above the block; the pieces outlive the call.
         let status = unsafe {
             ffi::lua_pushstring_(self.0, name.as_ptr());
-            let start = source.as_ptr().cast();
-            let status = ffi::luaL_loadbuffer(self.0, start, source.len(), name.as_ptr());
+            let status = ffi::lua_load(self.0, read_pieces, (&raw mut pieces).cast(), name.as_ptr());
             ffi::lua_remove(self.0, -2);
             status
         };
@@ -507,6 +511,20 @@ impl Lua {
         self.push_text(name);
         self.call(1, 0);
     }
+}
+
+/// Gives `Lua::compile`'s pieces to Lua, which takes an empty one for the end.
+unsafe extern "C-unwind" fn read_pieces(_: State, pieces: *mut c_void, len: *mut usize) -> *const c_char {
+    // SAFETY: `compile` passes its pieces and waits for the return; Lua takes the length from where it says.
+    let (pieces, len) = unsafe { (&mut *pieces.cast::<[&[u8]; 2]>(), &mut *len) };
+    let next = pieces.iter_mut().find(|piece| !piece.is_empty()).map(std::mem::take).unwrap_or_default();
+    *len = next.len();
+    next.as_ptr().cast()
+}
+
+/// What C sees of a text.
+pub(crate) fn up_to_zero(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// A place in a script.

@@ -7,16 +7,17 @@ use std::io::Write;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use base::random::Rng;
 use mlua_sys as ffi;
 use resp::reply::{Protocol, Reply};
 use resp::request::Span;
 
+use crate::chance::Chance;
 use crate::debugger::Debugger;
 use crate::from_lua::{COUNTED, Frame, Shape, write_reply};
 use crate::library::Loading;
 use crate::lua::{
-    BOOLEAN, ErrorKind, HookEvery, Lua, NIL, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE, upvalue,
+    BOOLEAN, ErrorKind, HookEvery, Lua, NIL, NUMBER, NativeFunction, REGISTRY, STRING, State, TABLE,
+    up_to_zero, upvalue,
 };
 use crate::memory::{Meter, Pool, allocate};
 use crate::{Host, debugger, json, library, msgpack, sandbox};
@@ -95,7 +96,7 @@ pub(crate) struct Shared {
     /// How often coroutines were resumed since the host was last asked.
     resumes: u32,
     pub(crate) resp3: bool,
-    pub(crate) rng: Rng,
+    pub(crate) chance: Chance,
     /// The command that is being called.
     pub(crate) input: Vec<u8>,
     pub(crate) spans: Vec<Span>,
@@ -116,7 +117,7 @@ pub(crate) struct Shared {
     pub(crate) levels: Vec<msgpack::Level>,
     /// The library that is being loaded.
     pub(crate) loading: Option<Loading>,
-    /// The environment of scripts, in the registry, and the names of its KEYS and ARGV.
+    /// What scripts see as their globals, in the registry, and the names of its KEYS and ARGV.
     pub(crate) globals: c_int,
     word_names: [c_int; 2],
     pub(crate) debugger: Option<Box<Debugger>>,
@@ -412,7 +413,7 @@ impl Machine {
         }
     }
 
-    /// Takes KEYS and ARGV from the environment. Nothing new is stored: this cannot fail.
+    /// Takes KEYS and ARGV from the globals. Nothing new is stored: this cannot fail.
     fn drop_words(&mut self) {
         let lua = self.lua;
         let Shared { globals, word_names, .. } = *self.shared_mut();
@@ -480,7 +481,7 @@ impl Shared {
             ended: None,
             resumes: 0,
             resp3: false,
-            rng: Rng::from_seed(seed),
+            chance: Chance::from_seed(seed as u32),
             input: Vec::new(),
             spans: Vec::new(),
             reply: Reply::new(Protocol::Resp2),
@@ -524,6 +525,7 @@ unsafe extern "C-unwind" fn set_up(state: State) -> c_int {
     lua.insert(-5);
     lua.push_native(library::load, 5);
     entries.load = lua.keep();
+    lua.set_top(GLOBALS_PLACE);
     let globals = lua.keep();
     let word_names = ["KEYS", "ARGV"].map(|name| {
         lua.push_text(name);
@@ -552,7 +554,10 @@ unsafe extern "C-unwind" fn set_up(state: State) -> c_int {
     0
 }
 
-/// Its own values: the machine, the environment, "KEYS" and "ARGV".
+/// Where `sandbox::build` has left the globals, behind the pair.
+const GLOBALS_PLACE: c_int = 2;
+
+/// Its own values: the machine, the globals, "KEYS" and "ARGV".
 unsafe extern "C-unwind" fn run(state: State) -> c_int {
     let lua = Lua(state);
     // SAFETY: `Machine::run` passes its frame and waits for the return.
@@ -569,10 +574,10 @@ unsafe extern "C-unwind" fn run(state: State) -> c_int {
     }
     let shared = shared(lua);
     let host = shared.host;
-    let mut count_error = |text: &[u8]| {
+    let mut count_error = |text: &[u8], known| {
         if let Some(mut host) = host {
             // SAFETY: as in `Shared::host`; writing a reply calls nothing else of the host's.
-            unsafe { host.as_mut() }.count_error(text);
+            unsafe { host.as_mut() }.count_error(text, known);
         }
     };
     let mut shape = Shape { resp3: shared.resp3, len_max: frame.len_max, count_error: &mut count_error };
@@ -603,9 +608,7 @@ unsafe extern "C-unwind" fn compile(state: State) -> c_int {
     let lua = Lua(state);
     // SAFETY: `Machine::compile` passes its frame and waits for the return.
     let frame = unsafe { &mut *lua.pointer(1).cast::<CompileFrame<'_>>() };
-    if is_bytecode(frame.source) {
-        frame.message.extend_from_slice(NO_BYTECODE.to_bytes());
-    } else if let Err(kind) = lua.compile(frame.source, frame.name) {
+    if let Err(kind) = lua.compile(frame.source, frame.name) {
         frame.ran_out = kind == ErrorKind::Memory;
         frame.message.extend_from_slice(lua.bytes(-1).unwrap_or_default());
     } else {
@@ -618,13 +621,6 @@ unsafe extern "C-unwind" fn collect(state: State) -> c_int {
     Lua(state).collect_garbage();
     0
 }
-
-/// Whether Lua would take a text for a compiled one: those can do anything.
-pub(crate) fn is_bytecode(source: &[u8]) -> bool {
-    source.first() == Some(&0x1b)
-}
-
-pub(crate) const NO_BYTECODE: &CStr = c"compiled scripts are not accepted";
 
 /// What becomes of an error where it was raised: a table of ours with its text and place. One that the
 /// script has made may be anybody's.
@@ -675,7 +671,7 @@ unsafe extern "C-unwind" fn explain(state: State) -> c_int {
     for name in ["err", "source", "line", COUNTED] {
         lua.raw_get_field(1, name);
     }
-    frame.text.extend_from_slice(lua.bytes(3).unwrap_or(b"ERR unknown error"));
+    frame.text.extend_from_slice(up_to_zero(lua.bytes(3).unwrap_or(b"ERR unknown error")));
     if let (Some(source), Some(line)) = (lua.bytes(4), lua.bytes(5)) {
         for part in [b" script: ", frame.name, b", on ", source, b":", line, b"."] {
             frame.text.extend_from_slice(part);

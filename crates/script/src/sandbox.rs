@@ -5,11 +5,12 @@ use std::ffi::{CStr, c_int, c_void};
 
 use mlua_sys as ffi;
 
-use crate::lua::{FUNCTION, GLOBALS, Lua, NIL, NativeFunction, STRING, State, TABLE, upvalue};
-use crate::machine::{NO_BYTECODE, Shared, is_bytecode, push_function, shared};
+use crate::chance::Chance;
+use crate::lua::{FUNCTION, GLOBALS, Lua, NIL, NativeFunction, STRING, State, TABLE, up_to_zero, upvalue};
+use crate::machine::{Shared, push_function, shared};
 use crate::{api, bits, json, library, msgpack, patterns, structs};
 
-/// Pushes the environment of scripts, and after it what the loading of libraries needs.
+/// Pushes the globals first, which scripts see through a door, and last what the loading of libraries needs.
 pub(crate) fn build(lua: Lua, machine: *mut c_void) {
     for (library, name) in OWN_LIBRARIES {
         lua.open(*library, name);
@@ -239,7 +240,8 @@ fn push_guarded(lua: Lua) -> bool {
 unsafe extern "C-unwind" fn guarded_call(state: State) -> c_int {
     let lua = Lua(state);
     if push_guarded(lua) {
-        lua.fail(READ_ONLY);
+        lua.push_bytes(READ_ONLY.to_bytes());
+        lua.raise();
     }
     let function = lua.native(REPLACED_FUNCTION).expect("the replaced functions are native");
     // SAFETY: it finds its arguments as Lua would pass them.
@@ -411,12 +413,20 @@ unsafe extern "C-unwind" fn load(state: State) -> c_int {
     let (mut count, mut len) = (0, 0);
     loop {
         lua.push_value(1);
-        lua.call(0, 1);
+        if lua.protected_call(0, 1, 0).is_some() {
+            stop_if_ended(lua);
+            return fail_loading(lua);
+        }
         match lua.kind(-1) {
             NIL => break,
             STRING if lua.len(-1) == 0 => break,
             STRING => (count, len) = (count + 1, len + lua.len(-1)),
-            _ => lua.fail(c"reader function must return a string"),
+            _ => {
+                lua.push_place(1);
+                lua.push_text("reader function must return a string");
+                lua.concat(2);
+                return fail_loading(lua);
+            }
         }
         // A function that never ends would go on with the same piece.
         if len > shared(lua).text_max {
@@ -444,14 +454,16 @@ unsafe extern "C-unwind" fn load(state: State) -> c_int {
     load_source(lua, 3)
 }
 
+/// What there is in place of a function: nothing, and the error on top.
+fn fail_loading(lua: Lua) -> c_int {
+    lua.push_nil();
+    lua.insert(-2);
+    2
+}
+
 /// Compiles the text at a place under the name at 2, or by default its own.
 fn load_source(lua: Lua, place: c_int) -> c_int {
     let source = lua.bytes(place).unwrap_or_default();
-    if is_bytecode(source) {
-        lua.push_nil();
-        lua.push_bytes(NO_BYTECODE.to_bytes());
-        return 2;
-    }
     if lua.kind(2) <= NIL {
         lua.set_top(1.max(place));
         lua.push_value(place);
@@ -460,16 +472,13 @@ fn load_source(lua: Lua, place: c_int) -> c_int {
         lua.push_value(2);
     }
     let name = lua.bytes(-1).unwrap_or_default();
-    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
     // A copy that ends with a zero byte stays on the stack while it is used.
-    lua.push_bytes(&name[..end]);
+    lua.push_bytes(up_to_zero(name));
     let name = lua.c_text(-1);
     if lua.compile(source, name).is_ok() {
         return 1;
     }
-    lua.push_nil();
-    lua.insert(-2);
-    2
+    fail_loading(lua)
 }
 
 unsafe extern "C-unwind" fn unpack(state: State) -> c_int {
@@ -552,9 +561,10 @@ unsafe extern "C-unwind" fn rep(state: State) -> c_int {
 
 unsafe extern "C-unwind" fn random(state: State) -> c_int {
     let lua = Lua(state);
+    let share = shared(lua).chance.next();
     let (low, high) = match lua.top() {
         0 => {
-            lua.push_number(shared(lua).rng.unit());
+            lua.push_number(share);
             return 1;
         }
         1 => (1, to_int(lua.check_integer(1))),
@@ -564,15 +574,15 @@ unsafe extern "C-unwind" fn random(state: State) -> c_int {
     if low > high {
         lua.fail_argument(lua.top(), c"interval is empty");
     }
-    let span = (i64::from(high) - i64::from(low) + 1) as u64;
-    lua.push_number(f64::from(low) + shared(lua).rng.below(span) as f64);
+    let span = f64::from(high) - f64::from(low) + 1.0;
+    lua.push_number((share * span).floor() + f64::from(low));
     1
 }
 
 unsafe extern "C-unwind" fn randomseed(state: State) -> c_int {
     let lua = Lua(state);
     let seed = lua.check_integer(1);
-    shared(lua).rng = base::random::Rng::from_seed(seed as u64);
+    shared(lua).chance = Chance::from_seed(seed as u32);
     0
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use crate::from_lua::to_integer;
-use crate::lua::{Lua, NativeFunction, STRING, State};
+use crate::lua::{Lua, NativeFunction, STRING, State, up_to_zero};
 use crate::machine::{Shared, push_function, shared};
 
 pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
@@ -25,6 +25,8 @@ struct Format<'a> {
     align: usize,
     /// Letters that mean nothing are no error: so `struct.size` takes it.
     passes_unknown: bool,
+    /// Bytes of the data that are unpacked: even an item without any has to lie within them.
+    data_len: usize,
 }
 
 /// One item of a format.
@@ -38,8 +40,14 @@ struct Item {
 
 impl<'a> Format<'a> {
     fn new(text: &'a [u8]) -> Format<'a> {
-        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-        Format { text: &text[..end], at: 0, big_endian: false, align: 1, passes_unknown: false }
+        Format {
+            text: up_to_zero(text),
+            at: 0,
+            big_endian: false,
+            align: 1,
+            passes_unknown: false,
+            data_len: usize::MAX,
+        }
     }
 
     /// The next item that stands for bytes, if it is to begin at `position`.
@@ -55,6 +63,7 @@ impl<'a> Format<'a> {
                 b'c' => self.number(lua, 1),
                 b's' => 0,
                 _ => {
+                    need(lua, self.data_len, position, 0);
                     self.control(lua, code);
                     continue;
                 }
@@ -198,6 +207,7 @@ unsafe extern "C-unwind" fn unpack(state: State) -> c_int {
     let lua = Lua(state);
     let mut format = Format::new(lua.check_bytes(1));
     let data = lua.check_bytes(2);
+    format.data_len = data.len();
     let from = lua.optional_integer(3, 1);
     if from <= 0 {
         lua.fail_argument(3, c"offset must be 1 or greater");
@@ -205,7 +215,7 @@ unsafe extern "C-unwind" fn unpack(state: State) -> c_int {
     let (mut at, mut results) = (from as usize - 1, 0);
     while let Some(item) = format.next(lua, at) {
         at += item.padding;
-        need(lua, data, at, item.len);
+        need(lua, data.len(), at, item.len);
         // The value, the position after the last one, and an error's place and text.
         if !lua.has_room(4) {
             lua.fail_alone(c"too many results");
@@ -236,7 +246,7 @@ fn unpack_one(
             }
             let len = lua.number(-1);
             let len = if (0.0..data.len() as f64 + 1.0).contains(&len) { len as usize } else { usize::MAX };
-            need(lua, data, at, len);
+            need(lua, data.len(), at, len);
             lua.pop(1);
             *results -= 1;
             lua.push_bytes(&data[at..at + len]);
@@ -269,8 +279,8 @@ fn unpack_integer(format: &Format<'_>, bytes: &[u8], signed: bool) -> f64 {
     }
 }
 
-fn need(lua: Lua, data: &[u8], at: usize, len: usize) {
-    if len > data.len() || at > data.len() - len {
+fn need(lua: Lua, data_len: usize, at: usize, len: usize) {
+    if len > data_len || at > data_len - len {
         lua.fail_argument(2, c"data string too short");
     }
 }

@@ -3,9 +3,17 @@
 use crate::from_lua::COUNTED;
 use crate::lua::Lua;
 
+/// Whether arrays may have nil among their elements, as in RESP3. How long Lua finds such a table depends on
+/// how it grew: element by element, as scripts know it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gaps {
+    None,
+    Some,
+}
+
 /// Pushes the reply that `bytes` begin with; returns what follows it. Nesting is that of our own commands'
 /// replies, so it may recurse.
-pub(crate) fn push_reply(lua: Lua, bytes: &[u8]) -> &[u8] {
+pub(crate) fn push_reply(lua: Lua, bytes: &[u8], gaps: Gaps) -> &[u8] {
     let (&marker, rest) = bytes.split_first().expect("a command that ran has written a reply");
     if !lua.has_room(6) {
         lua.fail(c"reached lua stack limit");
@@ -18,15 +26,15 @@ pub(crate) fn push_reply(lua: Lua, bytes: &[u8]) -> &[u8] {
         b'+' => push_field(lua, "ok", line),
         b'-' => push_error(lua, line),
         b'*' if line[0] == b'-' => lua.push_bool(false),
-        b'*' | b'>' => return push_array(lua, integer(line) as usize, rest),
-        b'%' => return push_map(lua, integer(line) as usize, rest),
-        b'~' => return push_set(lua, integer(line) as usize, rest),
+        b'*' | b'>' => return push_array(lua, integer(line) as usize, rest, gaps),
+        b'%' => return push_map(lua, integer(line) as usize, rest, gaps),
+        b'~' => return push_set(lua, integer(line) as usize, rest, gaps),
         b'_' => lua.push_nil(),
         b'#' => lua.push_bool(line == b"t"),
         b',' => push_double(lua, line),
         b'(' => push_field(lua, "big_number", line),
         b'=' => return push_verbatim(lua, integer(line) as usize, rest),
-        b'|' => return push_reply(lua, skip(rest, 2 * integer(line) as usize)),
+        b'|' => return push_reply(lua, skip(rest, 2 * integer(line) as usize), gaps),
         _ => unreachable!("commands write RESP"),
     }
     rest
@@ -52,34 +60,34 @@ fn push_bulk(lua: Lua, len: usize, rest: &[u8]) -> &[u8] {
     &rest[len + 2..]
 }
 
-fn push_array(lua: Lua, count: usize, mut rest: &[u8]) -> &[u8] {
-    lua.new_table(count, 0);
+fn push_array(lua: Lua, count: usize, mut rest: &[u8], gaps: Gaps) -> &[u8] {
+    lua.new_table(if gaps == Gaps::None { count } else { 0 }, 0);
     for index in 1..=count {
-        rest = push_reply(lua, rest);
+        rest = push_reply(lua, rest, gaps);
         lua.raw_set_at(-2, index as i32);
     }
     rest
 }
 
-fn push_map(lua: Lua, pairs: usize, mut rest: &[u8]) -> &[u8] {
+fn push_map(lua: Lua, pairs: usize, mut rest: &[u8], gaps: Gaps) -> &[u8] {
     lua.new_table(0, 1);
     lua.push_text("map");
     lua.new_table(0, pairs);
     for _ in 0..pairs {
-        rest = push_reply(lua, rest);
-        rest = push_reply(lua, rest);
+        rest = push_reply(lua, rest, gaps);
+        rest = push_reply(lua, rest, gaps);
         lua.raw_set(-3);
     }
     lua.raw_set(-3);
     rest
 }
 
-fn push_set(lua: Lua, count: usize, mut rest: &[u8]) -> &[u8] {
+fn push_set(lua: Lua, count: usize, mut rest: &[u8], gaps: Gaps) -> &[u8] {
     lua.new_table(0, 1);
     lua.push_text("set");
     lua.new_table(0, count);
     for _ in 0..count {
-        rest = push_reply(lua, rest);
+        rest = push_reply(lua, rest, gaps);
         lua.push_bool(true);
         lua.raw_set(-3);
     }

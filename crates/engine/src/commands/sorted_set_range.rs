@@ -170,7 +170,7 @@ impl<'a> Request<'a> {
                     (offset, limit) = (args.integer(index + 1)?, args.integer(index + 2)?);
                     index += 2;
                 }
-                () if fixed.direction.is_none() && args.is(index, "rev") => {
+                () if direction.is_none() && args.is(index, "rev") => {
                     direction = Some(Direction::Descending);
                 }
                 () if by.is_none() && args.is(index, "bylex") => by = Some(By::Lex),
