@@ -32,8 +32,8 @@ impl<'a> SharedRef<'a> {
     /// Another owner of the same block.
     pub fn to_arc(self) -> Arc<Vec<u8>> {
         let raw = std::ptr::from_ref(self.0);
-        // SAFETY: the reference comes from Arc::into_raw (whoever makes a SharedRef takes it from an entry, or from the `Arc` in a paged text), and
-        // the entry's own count keeps the block alive meanwhile.
+        // SAFETY: an `Arc` owns what the reference points to (`EntryRef` makes them only, of a boxed or a
+        // paged string), and the entry's own count keeps the block alive meanwhile.
         unsafe {
             Arc::increment_strong_count(raw);
             Arc::from_raw(raw)
