@@ -2,21 +2,10 @@
 const { FlowProducer, Queue, QueueEvents, Worker } = require("bullmq");
 const Redis = require("ioredis");
 const Redlock = require("redlock");
+const { check, conclude, run } = require("./lib/check");
 
 const port = Number(process.env.ONEFOLD_PORT);
 const connection = { host: "127.0.0.1", port, maxRetriesPerRequest: null };
-let passed = 0;
-let failed = 0;
-
-function check(name, got, expected) {
-  const [a, b] = [JSON.stringify(got), JSON.stringify(expected)];
-  if (a === b) {
-    passed += 1;
-  } else {
-    failed += 1;
-    console.log(`FAILED ${name}: got ${a}, expected ${b}`);
-  }
-}
 
 async function until(name, reached) {
   for (let i = 0; i < 1500; i += 1) {
@@ -88,15 +77,4 @@ async function locks() {
   redis.disconnect();
 }
 
-(async () => {
-  for (const part of [queues, retriesAndDelays, flows, locks]) {
-    try {
-      await part();
-    } catch (error) {
-      failed += 1;
-      console.log(`FAILED ${part.name}: ${error}`);
-    }
-  }
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
-})();
+run([queues, retriesAndDelays, flows, locks]).then(conclude);

@@ -1,19 +1,8 @@
 // ioredis as an application uses it: pipelines, transactions, scans, pub/sub, buffers.
 const Redis = require("ioredis");
+const { check, conclude, run } = require("./lib/check");
 
 const port = Number(process.env.ONEFOLD_PORT);
-let passed = 0;
-let failed = 0;
-
-function check(name, got, expected) {
-  const [a, b] = [JSON.stringify(got), JSON.stringify(expected)];
-  if (a === b) {
-    passed += 1;
-  } else {
-    failed += 1;
-    console.log(`FAILED ${name}: got ${a}, expected ${b}`);
-  }
-}
 
 async function stringsAndHashes(redis) {
   await redis.flushall();
@@ -61,16 +50,8 @@ async function messages(redis) {
 
 (async () => {
   const redis = new Redis(port, "127.0.0.1");
-  for (const part of [stringsAndHashes, pipelines, messages]) {
-    try {
-      await part(redis);
-    } catch (error) {
-      failed += 1;
-      console.log(`FAILED ${part.name}: ${error}`);
-    }
-  }
+  await run([stringsAndHashes, pipelines, messages], redis);
   check("ready check", (await redis.info()).includes("redis_version:7.2.4"), true);
   redis.disconnect();
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
+  conclude();
 })();

@@ -51,7 +51,7 @@ impl Waits {
 impl std::fmt::Display for Waits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Waits { count, over, longest } = self;
-        write!(f, "{count} times PING, at most {longest:?}, {over} times over {WAIT_MOST:?}")
+        write!(f, "{count} times, at most {longest:?}, {over} times over {WAIT_MOST:?}")
     }
 }
 
@@ -90,6 +90,7 @@ fn variable(name: &str, otherwise: u64) -> u64 {
 impl<'a> Mix<'a> {
     fn run<'s>(&'s self, scope: &'s Scope<'s, '_>) {
         let pings = scope.spawn(|| self.ping());
+        let control = scope.spawn(|| self.sleep_shortly());
         for swell in [
             Self::save,
             Self::read_nothing,
@@ -112,7 +113,8 @@ impl<'a> Mix<'a> {
         self.write();
         drop(end);
         let waits = pings.join().expect("PING is always answered");
-        println!("{waits}");
+        println!("PING: {waits}");
+        println!("control: {}", control.join().expect("it only sleeps"));
     }
 
     fn goes_on(&self) -> bool {
@@ -265,6 +267,17 @@ impl<'a> Mix<'a> {
                 assert_eq!(client.run("PING"), Value::Simple(b"PONG".to_vec()));
                 waits.add(begin.elapsed());
             }
+        }
+        waits
+    }
+
+    /// By how much a thread wakes up too late that only sleeps: what of a wait is not the server's.
+    fn sleep_shortly(&self) -> Waits {
+        let (mut waits, nap) = (Waits::default(), Duration::from_millis(1));
+        while self.goes_on() {
+            let begin = Instant::now();
+            thread::park_timeout(nap);
+            waits.add(begin.elapsed().saturating_sub(nap));
         }
         waits
     }

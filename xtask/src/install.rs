@@ -96,8 +96,8 @@ fn has_tcl() -> bool {
     find_program("tclsh").is_some()
 }
 
-fn has_suite() -> bool {
-    process::is_program(&peers_home().join("redis-7.0.15/runtest"))
+fn in_peers(path: &str) -> bool {
+    process::is_program(&peers_home().join(path))
 }
 
 /// The allocator is built from C by its own makefile.
@@ -157,8 +157,20 @@ const NEEDS: &[Need] = &[
     Need {
         what: "the Tcl suite of Redis 7.0.15",
         lost: "the public Tcl suites",
-        present: has_suite,
+        present: || in_peers("redis-7.0.15/runtest"),
         install: || peers(&["redis-suite"]),
+    },
+    Need {
+        what: "Valkey 9",
+        lost: "differences of the command table to Valkey, files exchanged with it",
+        present: || in_peers("valkey/valkey-server"),
+        install: || peers(&["valkey"]),
+    },
+    Need {
+        what: "the Tcl suite of Valkey 9",
+        lost: "the public Tcl suite of Valkey",
+        present: || in_peers("valkey-source/runtest"),
+        install: || peers(&["valkey-suite"]),
     },
     Need {
         what: "redis-py",

@@ -24,15 +24,20 @@ pub fn everything(settings: &Settings) -> Outcome {
     if settings.strict {
         report.step("install", || Step::Counted(Count { passed: 0, failed: missing.len() }));
     }
-    run_steps(&mut report, settings);
+    let left_out = run_steps(&mut report, settings);
+    if settings.strict {
+        report.step("left out", || Step::Counted(Count { passed: 0, failed: left_out.len() }));
+    }
     report.print();
     install::announce(&missing);
+    left_out.iter().for_each(|test| println!("!!!! NOT TESTED: {test}"));
     let Count { passed, failed } = report.total();
     println!("{passed} passed, {failed} failed");
     if failed == 0 { Ok(()) } else { Err(String::new()) }
 }
 
-fn run_steps(report: &mut Report, settings: &Settings) {
+/// Returns what tests left out.
+fn run_steps(report: &mut Report, settings: &Settings) -> Vec<String> {
     let command = |words: &[&str]| with_environment(cargo(words), settings);
     report.step("format", || single(process::run(&mut command(&["fmt", "--all", "--check"]), BUILD_LIMIT)));
     report.step("tidy", || single(tidy::check_files()));
@@ -44,13 +49,15 @@ fn run_steps(report: &mut Report, settings: &Settings) {
     });
     let server = server.as_deref().ok();
     report.step("docs", || with_server(server, |server| single(docs::check(server))));
-    report.step("cargo", || cargo_tests(command(TESTS), server).into());
+    let mut left_out = Vec::new();
+    report.step("cargo", || cargo_tests(command(TESTS), server, &mut left_out).into());
     for (name, words) in SCHEDULES {
-        report.step(name, || cargo_tests(command(words), server).into());
+        report.step(name, || cargo_tests(command(words), server, &mut left_out).into());
     }
     report.step("fuzz", fuzz::step);
     report.step("clients", || with_server(server, clients::step));
     report.step("tcl", || with_server(server, tcl::step));
+    left_out
 }
 
 fn with_environment(mut command: Command, settings: &Settings) -> Command {
@@ -66,20 +73,62 @@ fn with_server(server: Option<&Path>, work: impl FnOnce(&Path) -> Step) -> Step 
     server.map_or_else(|| Step::Broken("there is no server to test".into()), work)
 }
 
-/// Runs cargo's tests and adds up their result lines; a crate that does not compile is one failure.
-fn cargo_tests(mut command: Command, server: Option<&Path>) -> Result<Count, String> {
+/// Runs cargo's tests and adds up their result lines; a crate that does not compile is one failure. What they
+/// could not test is added to `left_out`.
+fn cargo_tests(
+    mut command: Command,
+    server: Option<&Path>,
+    left_out: &mut Vec<String>,
+) -> Result<Count, String> {
     if let Some(server) = server {
         command.env("ONEFOLD_SERVER", server);
     }
-    let mut total = Count::default();
+    let mut said = Said::default();
+    command.args(["--", "--show-output"]);
     let ended_well = process::lines(&mut command, BUILD_LIMIT, |line| {
-        println!("{line}");
-        total.add(parse_result(line).unwrap_or_default());
+        if said.line(line) {
+            println!("{line}");
+        }
     })?;
-    if !ended_well && total.failed == 0 {
-        total.failed = 1;
+    left_out.append(&mut said.left_out);
+    if !ended_well && said.total.failed == 0 {
+        said.total.failed = 1;
     }
-    Ok(total)
+    Ok(said.total)
+}
+
+/// What the harness has said so far.
+#[derive(Default)]
+struct Said {
+    total: Count,
+    left_out: Vec<String>,
+    /// It tells what tests that passed have printed, now that of this one.
+    of_passed: bool,
+    test: String,
+}
+
+impl Said {
+    /// Takes a line; whether somebody wants to read it.
+    fn line(&mut self, line: &str) -> bool {
+        self.total.add(parse_result(line).unwrap_or_default());
+        match line {
+            "successes:" => self.of_passed = true,
+            "failures:" => self.of_passed = false,
+            _ if line.starts_with("test result: ") => self.of_passed = false,
+            _ => {}
+        }
+        if !self.of_passed {
+            return true;
+        }
+        let name = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
+        if let Some(name) = name {
+            self.test = name.to_owned();
+        }
+        if let Some(reason) = line.strip_prefix("SKIPPED: ") {
+            self.left_out.push(format!("{}: {reason}", self.test));
+        }
+        false
+    }
 }
 
 /// `test result: ok. 12 passed; 0 failed; ...`
@@ -123,5 +172,23 @@ mod tests {
         check("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured", Some((3, 2)));
         check("test a::b ... ok", None);
         check("test result: odd", None);
+    }
+
+    #[test]
+    fn what_passed_without_a_test_is_told() {
+        let mut said = Said::default();
+        let lines = [
+            ("test a::b ... ok", true),
+            ("successes:", false),
+            ("---- a::b stdout ----", false),
+            ("a figure", false),
+            ("SKIPPED: there is no peer", false),
+            ("failures:", true),
+            ("---- a::c stdout ----", true),
+            ("test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured", true),
+        ];
+        lines.into_iter().for_each(|(line, shown)| assert_eq!(said.line(line), shown, "{line}"));
+        assert_eq!(said.left_out, ["a::b: there is no peer"]);
+        assert_eq!(said.total, Count { passed: 1, failed: 1 });
     }
 }

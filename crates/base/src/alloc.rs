@@ -292,6 +292,23 @@ pub fn thread_cache_off() -> bool {
     mallctl_write(c"thread.tcache.enabled", false)
 }
 
+/// This thread allocates from now on where most small blocks are, as of the last [`stats`]: what it moves
+/// fills the free slots there. In an arena of its own it would begin new slabs, and all that it moves would
+/// be there twice before the first old slab is empty.
+pub fn join_fullest_arena() -> bool {
+    fullest_arena().is_some_and(|arena| mallctl_write(c"thread.arena", arena))
+}
+
+fn fullest_arena() -> Option<u32> {
+    let arenas = 0..mallctl_read::<u32>(c"arenas.narenas").unwrap_or(0);
+    arenas.filter(|&arena| segment_arena() != Some(arena)).max_by_key(|&arena| small_bytes(arena))
+}
+
+/// Bytes of small blocks in an arena.
+fn small_bytes(arena: u32) -> usize {
+    mallctl_read(&stats_control(arena, "small.allocated")).unwrap_or(0)
+}
+
 /// The slabs of one size of slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slabs {
@@ -680,6 +697,28 @@ mod tests {
         assert_eq!(thread_balance() - before, LEN as i64);
         drop(block);
         assert_eq!(thread_balance(), before);
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn who_joins_an_arena_fills_its_slabs() {
+        const COUNT: usize = 200_000;
+        let fill = || (0..COUNT).map(|_| Box::new([1u64; 16])).collect::<Vec<_>>();
+        let held = std::thread::spawn(fill).join().expect("memory for it");
+        let grown = std::thread::spawn(move || {
+            assert!(thread_cache_off());
+            stats();
+            let arena = fullest_arena().expect("there is one");
+            let before = small_bytes(arena);
+            assert!(join_fullest_arena());
+            let more = fill();
+            stats();
+            let grown = small_bytes(arena).saturating_sub(before);
+            drop(more);
+            grown
+        });
+        let grown = grown.join().expect("memory for it");
+        assert!(grown >= size_of_val(&*held[0]) * held.len() / 2, "{grown} bytes more");
     }
 
     #[test]

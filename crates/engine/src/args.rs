@@ -171,9 +171,13 @@ impl OwnedArgv {
 
     /// Bytes it holds.
     pub fn memory(&self) -> usize {
-        let big: usize = self.big.iter().map(shared_size).sum();
         let big_list = self.big.capacity() * size_of::<Arc<Vec<u8>>>();
         let lists = [self.input.capacity(), self.spans.capacity() * size_of::<Span>(), big_list];
-        big + lists.into_iter().map(size_class).sum::<usize>()
+        self.big_memory() + lists.into_iter().map(size_class).sum::<usize>()
+    }
+
+    /// Bytes of its big arguments.
+    pub fn big_memory(&self) -> usize {
+        self.big.iter().map(shared_size).sum()
     }
 }

@@ -206,7 +206,7 @@ impl Client {
     }
 
     fn may_be_evicted(&self) -> bool {
-        !self.no_evict.load(Ordering::Relaxed) && !self.has_flag(flag::MONITOR)
+        !self.no_evict.load(Ordering::Relaxed)
     }
 
     /// All flags that hold now.

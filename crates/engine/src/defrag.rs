@@ -21,6 +21,8 @@ pub struct Defrag {
     percent: AtomicU64,
     /// Less memory should be occupied.
     hurried: AtomicBool,
+    /// Until then somebody waits for pages, on the monotonic clock.
+    pressed_until_ns: AtomicU64,
     /// Bytes that may come free by what it does now.
     gain: AtomicU64,
     counts: Counts,
@@ -86,10 +88,11 @@ impl Defrag {
             return IDLE_NS;
         }
         let mut work = self.work.lock();
-        let is_hurried = self.hurried.load(Ordering::Relaxed);
-        if work.look(now, if is_hurried { IDLE_NS } else { LOOK_EVERY_NS }) {
+        let haste = self.haste(now);
+        if work.look(now, haste.look_every_ns()) {
+            alloc::join_fullest_arena();
             let is_active = self.percent.load(Ordering::Relaxed) > 0;
-            let percent = work.judge(&config, is_active, is_hurried, now);
+            let percent = work.judge(&config, is_active, haste, now);
             self.set_percent(percent, now);
             self.gain.store(if percent > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
         }
@@ -97,6 +100,7 @@ impl Defrag {
         if percent == 0 {
             return IDLE_NS;
         }
+        let percent = if haste == Haste::Pressed { percent.max(PRESSED_PERCENT) } else { percent };
         let slice_ns = (config.active_defrag_cycle_us.max(1) as u64) * 1000;
         self.work_on(&mut work, engine, &config, slice_ns);
         let end = engine.host.monotonic_ns();
@@ -119,6 +123,20 @@ impl Defrag {
     /// as much time as it may.
     pub fn hurry(&self, hurried: bool) {
         self.hurried.store(hurried, Ordering::Relaxed);
+    }
+
+    /// Somebody waits for the pages of what gave way: for a moment it takes much more time. True if nobody
+    /// did before.
+    pub fn press(&self, now_ns: u64) -> bool {
+        self.pressed_until_ns.swap(now_ns + PRESSED_NS, Ordering::Relaxed) < now_ns
+    }
+
+    fn haste(&self, now_ns: u64) -> Haste {
+        match self.pressed_until_ns.load(Ordering::Relaxed) {
+            until if now_ns < until => Haste::Pressed,
+            _ if self.hurried.load(Ordering::Relaxed) => Haste::Hurried,
+            _ => Haste::None,
+        }
     }
 
     /// Bytes that may come free by what it does now; 0 while it rests.
@@ -191,6 +209,26 @@ impl Defrag {
     }
 }
 
+/// What depends on its work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Haste {
+    None,
+    /// The process occupies more than it may.
+    Hurried,
+    /// And a client waits.
+    Pressed,
+}
+
+impl Haste {
+    fn look_every_ns(self) -> u64 {
+        match self {
+            Haste::None => LOOK_EVERY_NS,
+            Haste::Hurried => IDLE_NS,
+            Haste::Pressed => PRESSED_NS,
+        }
+    }
+}
+
 impl Work {
     /// Learns which slabs are sparse, if the last time is long ago.
     fn look(&mut self, now: u64, every_ns: u64) -> bool {
@@ -204,7 +242,8 @@ impl Work {
     }
 
     /// Per cent of the time to be taken.
-    fn judge(&mut self, config: &Config, is_active: bool, is_hurried: bool, now: u64) -> u64 {
+    fn judge(&mut self, config: &Config, is_active: bool, haste: Haste, now: u64) -> u64 {
+        let is_hurried = haste != Haste::None;
         let wasted_percent = (self.wasted * 100 / self.used.max(1)) as i64;
         let lower = config.active_defrag_threshold_lower;
         // Once begun it goes on for a while, not to begin again at once.
@@ -282,6 +321,9 @@ fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
 /// How often it looks whether there is something to do; and at the slabs, while less should be occupied.
 const IDLE_NS: u64 = 100_000_000;
+/// For so long it is pressed when somebody says so, and then it looks as often; and so much time it takes.
+const PRESSED_NS: u64 = 20_000_000;
+const PRESSED_PERCENT: u64 = 50;
 /// A rest ends early when so many times what was left is wasted.
 const GROWN_FACTOR: usize = 2;
 /// It stops when this part of what it needs to begin is left.
@@ -319,17 +361,30 @@ mod tests {
     #[test]
     fn it_begins_earlier_and_takes_more_when_less_should_be_occupied() {
         let config = Config { active_defrag_ignore_bytes: 4000, ..Config::default() };
-        let check = |wasted, is_active, is_hurried, percent| {
+        let check = |wasted, is_active, haste, percent| {
             let mut work = Work { wasted, used: 100_000, ..Work::default() };
-            assert_eq!(work.judge(&config, is_active, is_hurried, 0), percent, "{wasted}");
+            assert_eq!(work.judge(&config, is_active, haste, 0), percent, "{wasted}");
         };
-        check(5000, false, false, 1);
-        check(4999, false, false, 0);
-        check(2000, true, false, 1);
-        check(1000, true, false, 0);
-        check(2000, false, true, 5);
-        check(1000, false, true, 0);
-        check(100_000, false, false, 5);
+        check(5000, false, Haste::None, 1);
+        check(4999, false, Haste::None, 0);
+        check(2000, true, Haste::None, 1);
+        check(1000, true, Haste::None, 0);
+        check(2000, false, Haste::Hurried, 5);
+        check(1000, false, Haste::Hurried, 0);
+        check(2000, false, Haste::Pressed, 5);
+        check(100_000, false, Haste::None, 5);
+    }
+
+    #[test]
+    fn it_is_pressed_for_a_moment() {
+        let defrag = Defrag::default();
+        assert!(defrag.press(1) && !defrag.press(2));
+        assert!(
+            defrag.haste(PRESSED_NS + 1) == Haste::Pressed && defrag.haste(PRESSED_NS + 2) == Haste::None
+        );
+        defrag.hurry(true);
+        assert!(defrag.haste(PRESSED_NS + 1) == Haste::Pressed);
+        assert!(defrag.haste(PRESSED_NS + 2) == Haste::Hurried && defrag.press(PRESSED_NS + 3));
     }
 
     #[test]
@@ -339,7 +394,7 @@ mod tests {
         assert!(work.end_round(0), "nothing moved");
         for (wasted, rests) in [(20_000, true), (40_000, true), (40_001, false), (20_000, false)] {
             work.wasted = wasted;
-            assert_eq!(work.judge(&config, true, false, 1) == 0, rests, "{wasted}");
+            assert_eq!(work.judge(&config, true, Haste::None, 1) == 0, rests, "{wasted}");
         }
     }
 

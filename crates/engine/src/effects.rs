@@ -113,6 +113,12 @@ impl Effects {
     }
 
     /// Appends the effects as requests: expiries, then what was named, or else the command as it came.
+    /// Bytes that `write` adds, or a few more.
+    pub fn len_max(&self, argv: &Argv<'_>) -> usize {
+        let own = if self.is_own_effect() { argv.iter().map(|word| word.len() + HEAD_MAX).sum() } else { 0 };
+        self.expiries.len() + self.named.len() + HEAD_MAX + own
+    }
+
     pub fn write(&self, argv: &Argv<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.expiries);
         out.extend_from_slice(&self.named);
@@ -121,6 +127,9 @@ impl Effects {
         }
     }
 }
+
+/// What surrounds a word or a list of words: two marks, a number and ends of lines.
+const HEAD_MAX: usize = 32;
 
 /// Appends a request of RESP bulks.
 pub fn write_command<'a>(out: &mut Vec<u8>, words: impl ExactSizeIterator<Item = &'a [u8]>) {

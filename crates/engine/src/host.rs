@@ -205,6 +205,32 @@ pub struct LoadStatus {
     pub keys_expired: u64,
 }
 
+/// What becomes of a key or a library that is loaded and is there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtDuplicate {
+    /// The load fails.
+    Refuse,
+    /// It takes the other's place.
+    Replace,
+}
+
+/// Why data was not loaded again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotReloaded {
+    /// A load is under way.
+    Loading,
+    /// A script has been running for too long.
+    Busy,
+    /// The log says why.
+    Failed,
+}
+
+impl From<Busy> for NotReloaded {
+    fn from(_: Busy) -> NotReloaded {
+        NotReloaded::Busy
+    }
+}
+
 pub trait Host: Send + Sync {
     /// Writes a line to the log.
     fn log(&self, level: Level, message: &str);
@@ -223,18 +249,23 @@ pub trait Host: Send + Sync {
     fn log_file_status(&self) -> LogFileStatus;
     /// Waits until the append-only file has for certain what is in the log now.
     fn await_log(&self);
+    /// Waits until the append-only file's disk works for nobody.
+    fn await_log_turn(&self);
     /// Waits while the append-only file is too far behind for more to be added.
     fn await_log_room(&self);
     /// Starts to rewrite the append-only file, or has it done later: when a save has ended, or if the caller
     /// sits on shards (EXEC) when it lets go.
     fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused>;
     /// Loads the append-only file in place of what is in memory (DEBUG LOADAOF): `empty` empties the keyspace
-    /// when all that was logged is in the file.
-    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy>;
+    /// when all that was logged is in the file, and nobody changes anything any more.
+    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded>;
     fn load_status(&self) -> LoadStatus;
-    /// Loads the dump file again in place of what is in memory (DEBUG RELOAD): the caller emptied the
-    /// keyspace.
-    fn reload(&self) -> Result<(), String>;
+    /// Loads the dump file (DEBUG RELOAD) when nobody changes anything any more and `prepare` has ended.
+    fn reload(
+        &self,
+        at_duplicate: AtDuplicate,
+        prepare: &dyn Fn() -> Result<(), Busy>,
+    ) -> Result<(), NotReloaded>;
     /// Ends the process. Returns only if it did not come to that: the reply's error text.
     fn shutdown(&self, how: Shutdown) -> Result<(), String>;
     fn cancel_shutdown(&self) -> bool;

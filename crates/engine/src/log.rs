@@ -33,6 +33,8 @@ pub struct Log {
     file: AtomicU8,
     /// Nobody is answered before the file has for certain what is in memory.
     strict: AtomicBool,
+    /// How long the file's last sync took.
+    sync_ns: AtomicU64,
     /// The file is so far behind that whoever writes has to wait.
     behind: AtomicBool,
     state: Mutex<LogState>,
@@ -71,6 +73,7 @@ impl Log {
             released: AtomicU64::new(0),
             file: AtomicU8::new(FileState::None as u8),
             strict: AtomicBool::new(false),
+            sync_ns: AtomicU64::new(0),
             behind: AtomicBool::new(false),
             state: Mutex::new(state),
         }
@@ -136,6 +139,15 @@ impl Log {
 
     pub fn set_strict(&self, on: bool) {
         self.strict.store(on, Ordering::Relaxed);
+    }
+
+    /// How long the file's last sync took.
+    pub fn sync_ns(&self) -> u64 {
+        self.sync_ns.load(Ordering::Relaxed)
+    }
+
+    pub fn note_sync(&self, ns: u64) {
+        self.sync_ns.store(ns, Ordering::Relaxed);
     }
 
     pub fn set_behind(&self, on: bool) {

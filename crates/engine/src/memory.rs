@@ -23,6 +23,8 @@ pub struct Memory {
     /// What the process occupied at the last look.
     resident: AtomicU64,
     is_swollen: AtomicBool,
+    /// Of these bytes, those that were coming free.
+    returning: AtomicU64,
     over: AtomicBool,
     /// When it became too much, on the monotonic clock; 0: it is not.
     over_since_ns: AtomicU64,
@@ -37,7 +39,8 @@ pub struct Look {
     pub allocated: usize,
     /// What the process occupies, less what any small server does.
     pub resident: usize,
-    /// Of these bytes, those that defragmentation is about to give back.
+    /// Of these bytes, those that are about to be given back: by defragmentation, and pages that hold
+    /// nothing.
     pub returning: usize,
     /// Of the allocated bytes, those of values that are out of the keyspace and wait to be freed.
     pub waiting: usize,
@@ -57,8 +60,9 @@ const FOLLOW_MOST_PART: u64 = 256;
 const CORRECTED_PART: i64 = 8;
 /// Before keys have to go for what is occupied, defragmentation gives back what it can, but the limit is not
 /// exceeded by more than this part of it meanwhile.
-const PATIENCE_PART: u64 = 128;
-/// What is occupied swings about the limit by less than this part of it.
+const PATIENCE_PART: u64 = 48;
+/// What is occupied swings about the limit by less than this part of it. It is less than the one above: what
+/// waits until pages come free gives them the time.
 const SWOLLEN_PART: u64 = 64;
 /// Whatever is within one of so many parts of the ceiling is near it.
 const NEAR_PART: u64 = 8;
@@ -85,6 +89,7 @@ impl Memory {
     pub fn refresh(&self, look: Look, now_ns: u64) {
         let changed = self.limit.swap(look.limit, Ordering::Relaxed) != look.limit;
         self.resident.store(look.resident as u64, Ordering::Relaxed);
+        self.returning.store(look.returning as u64, Ordering::Relaxed);
         let bearable = look.most() + look.most() / SWOLLEN_PART;
         self.is_swollen.store(look.resident as u64 > bearable, Ordering::Relaxed);
         let mut ceiling = if changed { look.limit } else { self.ceiling.load(Ordering::Relaxed) };
@@ -160,6 +165,11 @@ impl Memory {
     /// At the last look the process occupied so much more than it may that what can wait should.
     pub fn is_swollen(&self) -> bool {
         self.is_limited() && self.is_swollen.load(Ordering::Relaxed)
+    }
+
+    /// The same, and some of it comes free for those who wait.
+    pub fn comes_free(&self) -> bool {
+        self.is_swollen() && self.returning.load(Ordering::Relaxed) > 0
     }
 
     /// It may soon be too much: whoever takes much more should have it looked at first.
@@ -343,7 +353,7 @@ mod tests {
         };
         check(limit + 1000, 0, false);
         check(limit + 1000, 1000, true);
-        check(limit + limit / 128, limit, true);
-        check(limit + limit / 128 + 1000, limit, false);
+        check(limit + limit / 48, limit, true);
+        check(limit + limit / 48 + 1000, limit, false);
     }
 }

@@ -245,7 +245,20 @@ impl TransactionLog {
         }
         self.dbs = Some((first, db));
         self.count += effects.count();
+        self.make_room(effects, argv);
         effects.write(argv, &mut self.bytes);
+    }
+
+    /// A large one grows by a quarter, where a list would double.
+    fn make_room(&mut self, effects: &Effects, argv: &Argv<'_>) {
+        let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
+        if capacity < DOUBLED_MAX {
+            return;
+        }
+        let wanted = effects.len_max(argv);
+        if wanted > capacity - len {
+            self.bytes.reserve_exact(wanted.max(capacity / 4));
+        }
     }
 
     /// One request alone is a transaction without being wrapped as one. Returns where the log is behind it.
@@ -259,6 +272,8 @@ impl TransactionLog {
     }
 }
 
+/// Bytes up to which it doubles.
+const DOUBLED_MAX: usize = 1 << 20;
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 

@@ -204,12 +204,13 @@ impl Engine {
         }
     }
 
-    /// All was flushed: where save points are set, a save of what there was is ended and what there is now is
-    /// saved. The log says how that went; the client is told of its command only.
+    /// All was flushed: a save of what there was is ended, for its dump would bring that back. Where save
+    /// points are set, what there is now is saved. The log says how that went; the client is told of its
+    /// command only.
     #[cold]
     fn replace_dump(&self, config: &Config) {
+        self.host.cancel_save(Wait::ForEnd);
         if !config.save.is_empty() {
-            self.host.cancel_save(Wait::ForEnd);
             self.host.save_now().ok();
         }
     }

@@ -121,6 +121,8 @@ pub struct WorkerStats {
     pub command_ns: Counter,
     /// Batches with writes that waited for a snapshot, and for how long together.
     pub snapshot_delays: Counter,
+    /// Looks at what each client holds, to end the largest.
+    pub client_weighings: Counter,
     pub snapshot_delay_us: Counter,
     pub evicted_clients: Counter,
     /// What it keeps from one tick to the next, as of the last timers.
@@ -155,6 +157,7 @@ impl Default for WorkerStats {
             tick_ns: Counter::default(),
             command_ns: Counter::default(),
             snapshot_delays: Counter::default(),
+            client_weighings: Counter::default(),
             snapshot_delay_us: Counter::default(),
             evicted_clients: Counter::default(),
             buffer_bytes: Counter::default(),

@@ -28,8 +28,8 @@ use crate::config::Config;
 use crate::cycle::Cycle;
 use crate::engine::{Busy, Engine, WorkerSeat};
 use crate::host::{
-    Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
-    SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
+    AtDuplicate, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded, ProcessFacts,
+    ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use crate::log::{LogReader, Offset};
 use crate::notify::parse_classes;
@@ -533,6 +533,8 @@ impl Host for TestHost {
 
     fn await_log(&self) {}
 
+    fn await_log_turn(&self) {}
+
     fn await_log_room(&self) {}
 
     fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused> {
@@ -543,17 +545,23 @@ impl Host for TestHost {
         }
     }
 
-    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy> {
+    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded> {
         empty()?;
-        Ok(if self.0.call("reload log") { Ok(()) } else { Err("refused".to_owned()) })
+        if self.0.call("reload log") { Ok(()) } else { Err(NotReloaded::Failed) }
     }
 
     fn load_status(&self) -> LoadStatus {
         LoadStatus::default()
     }
 
-    fn reload(&self) -> Result<(), String> {
-        if self.0.call("reload") { Ok(()) } else { Err("refused".to_owned()) }
+    fn reload(
+        &self,
+        at_duplicate: AtDuplicate,
+        prepare: &dyn Fn() -> Result<(), Busy>,
+    ) -> Result<(), NotReloaded> {
+        prepare()?;
+        let call = format!("reload, at duplicates {at_duplicate:?}");
+        if self.0.call(&call) { Ok(()) } else { Err(NotReloaded::Failed) }
     }
 
     fn shutdown(&self, how: Shutdown) -> Result<(), String> {

@@ -80,9 +80,13 @@ const COMMANDS: &[(&[u8], &[u8], Action)] = &[
 
 impl Said {
     fn line(&mut self, text: &[u8]) {
-        if self.lines.len() + text.len() > SAID_MAX {
-            return;
+        let room = SAID_MAX.saturating_sub(self.lines.len());
+        if room > 0 {
+            self.add(&text[..text.len().min(room)]);
         }
+    }
+
+    fn add(&mut self, text: &[u8]) {
         self.count += 1;
         self.lines.push(b'+');
         let is_end = |byte| byte == b'\r' || byte == b'\n';
@@ -140,7 +144,8 @@ impl Debugger {
 
     /// The script has ended: what has not been shown yet, and that it was the last.
     pub(crate) fn end(&mut self, host: &mut dyn Host) {
-        self.said.line(b"<endsession>");
+        // Whatever was too much to be said, this is not.
+        self.said.add(b"<endsession>");
         self.said.send(host);
     }
 
@@ -158,7 +163,7 @@ impl Debugger {
         self.text.extend_from_slice(b"<redis>");
         for span in spans.iter().take(WORDS_SHOWN) {
             self.text.push(b' ');
-            self.text.extend_from_slice(span.of(input));
+            show::cut(span.of(input), &mut self.text, SAID_MAX);
         }
         if spans.len() > WORDS_SHOWN {
             let more = format!(" ... ({} more)", spans.len() - WORDS_SHOWN);
@@ -175,11 +180,12 @@ impl Debugger {
         self.text.clear();
         if let [b'-', line @ ..] = reply {
             self.text.extend_from_slice(b"<error> ");
-            self.text.extend_from_slice(line.trim_ascii_end());
+            show::cut(line.trim_ascii_end(), &mut self.text, SAID_MAX);
             return self.said.line(&self.text);
         }
         self.text.extend_from_slice(b"<reply> ");
-        show::reply(reply, &mut self.text);
+        let len_max = self.text.len() + self.said.room();
+        show::reply(reply, &mut self.text, len_max);
         self.said.short_line(&mut self.text);
     }
 
@@ -578,7 +584,7 @@ fn evaluate(lua: Lua) {
         let debugger = of(lua);
         debugger.text.clear();
         debugger.text.extend_from_slice(b"<error> ");
-        debugger.text.extend_from_slice(lua.bytes(-1).unwrap_or(b"(null)"));
+        show::cut(lua.bytes(-1).unwrap_or(b"(null)"), &mut debugger.text, SAID_MAX);
         debugger.said.line(&debugger.text);
         lua.pop(1);
     }

@@ -823,6 +823,25 @@ fn a_debugger_runs_code_and_commands() {
     );
 }
 
+#[test]
+fn what_is_too_much_for_a_debugger_is_cut() {
+    const ALL: usize = 4 << 20;
+    let begin = "<debug> line 1: \"";
+    let cut = format!("{begin}{}", "x".repeat(ALL - begin.len()));
+    check_debugged(
+        "redis.debug(string.rep('x', 5000000))\nredis.debug('more')\n",
+        &[
+            (
+                "",
+                &["* Stopped at 1, stop reason = step over", "-> 1   redis.debug(string.rep('x', 5000000))"],
+            ),
+            ("c", &[]),
+            ("", &[&cut, "<endsession>"]),
+        ],
+        "$-1",
+    );
+}
+
 fn nested(depth: usize) -> String {
     let (open, close) = ("{[\"t\"]=".repeat(depth), "}".repeat(depth));
     format!("<retval> {open}{{[\"t\"]=<max recursion level reached! Nested table?>}}{close}")

@@ -18,7 +18,7 @@ use aof::Manifest;
 use arc_swap::ArcSwapOption;
 use base::time::UnixMs;
 use engine::config::{AppendSync, Config};
-use engine::host::LogFileStatus;
+use engine::host::{LogFileStatus, SaveStatus};
 use engine::log::{FileState, ReaderId};
 use parking_lot::{Condvar, Mutex};
 use store::Plan;
@@ -36,6 +36,9 @@ pub use loading::{Found, load};
 
 pub struct Aof {
     disk: AnyDisk,
+    /// The files there are, known since the first use. Locked by whoever works on them, for as long as the disk
+    /// takes: nobody waits for it who holds the state, and of the workers only one that turns the file on or off.
+    parts: Mutex<Option<Parts>>,
     state: Mutex<State>,
     /// Saves the bases of rewrites.
     saver: Saver,
@@ -44,19 +47,20 @@ pub struct Aof {
     /// A rewrite has ended.
     rewritten: Condvar,
     /// That of the line, for whoever must not wait for the rest.
-    queue: ArcSwapOption<Queue>,
+    writer: ArcSwapOption<Writer>,
 }
 
 /// How long the end of the process waits for a rewrite that was told to end: only a disk that hangs uses it.
 const REWRITE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whoever holds shards may lock it, but nobody who holds it locks shards.
+/// Whoever holds shards may lock it, but nobody who holds it locks shards or waits for a disk.
 struct State {
+    /// As `epoch`, it changes only while the parts are locked too.
     mode: Mode,
     /// Ascends whenever it is turned off.
     epoch: u64,
-    /// Known since the first use.
-    parts: Option<Parts>,
+    /// Bytes of the base, and of the increments before the last one.
+    settled_len: u64,
     line: Option<Line>,
     rewriting: bool,
     scheduled: bool,
@@ -68,15 +72,13 @@ struct State {
 struct Parts {
     folder: Folder,
     manifest: Manifest,
-    /// Bytes of the base, and of the increments before the last one.
-    settled_len: u64,
 }
 
 /// What is at work while there is a file.
 struct Line {
     queue: Arc<Queue>,
     reader: ReaderId,
-    writer: JoinHandle<()>,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,7 +94,7 @@ impl Aof {
         let state = State {
             mode: Mode::Off,
             epoch: 0,
-            parts: None,
+            settled_len: 0,
             line: None,
             rewriting: false,
             scheduled: false,
@@ -102,11 +104,12 @@ impl Aof {
         let saver = Saver::new(disk, now);
         Aof {
             disk,
+            parts: Mutex::default(),
             state: Mutex::new(state),
             saver,
             closed: AtomicBool::new(false),
             rewritten: Condvar::new(),
-            queue: ArcSwapOption::empty(),
+            writer: ArcSwapOption::empty(),
         }
     }
 
@@ -123,6 +126,11 @@ impl Aof {
             status.last_write_ok = !queue.is_stuck.load(Ordering::Relaxed) && !queue.is_distrusted();
         }
         status
+    }
+
+    /// Of the base that is being written.
+    pub fn base_status(&self) -> SaveStatus {
+        self.saver.status()
     }
 
     pub fn is_rewriting(&self) -> bool {
@@ -154,19 +162,21 @@ impl Aof {
         LOG.notice(&format!("{word} AOF incr file {} on server start", String::from_utf8_lossy(&name)));
         let sizes = folder.sizes(&manifest)?;
         let queue = Arc::new(Queue::new(&config));
-        let writer = self.start_writer(process, &queue, Some((file, len)))?;
+        let (writer, thread) = self.start_writer(process, &queue, Some((file, len)))?;
         let guard = engine.store.lock(&Plan::All);
         let reader = self.attach(process, &queue);
         drop(guard);
-        let mut state = self.state.lock();
-        state.status.base_size = sizes.first().copied().filter(|_| manifest.base.is_some()).unwrap_or(0);
-        let settled_len = sizes.iter().sum::<u64>() - len;
-        self.queue.store(Some(Arc::clone(&queue)));
-        state.line = Some(Line { queue, reader, writer });
         if !config.aof_disable_auto_gc {
             folder.remove_history(&mut manifest);
         }
-        state.parts = Some(Parts { folder, manifest, settled_len });
+        let has_base = manifest.base.is_some();
+        let mut parts = self.parts.lock();
+        *parts = Some(Parts { folder, manifest });
+        let mut state = self.state.lock();
+        state.status.base_size = sizes.first().copied().filter(|_| has_base).unwrap_or(0);
+        state.settled_len = sizes.iter().sum::<u64>() - len;
+        self.writer.store(Some(writer));
+        state.line = Some(Line { queue, reader, thread });
         state.mode = Mode::On;
         engine.log.set_file(FileState::Whole);
         Ok(())
@@ -184,73 +194,117 @@ impl Aof {
         process: &Arc<Process>,
         queue: &Arc<Queue>,
         file: Option<(std::fs::File, u64)>,
-    ) -> Result<JoinHandle<()>, String> {
+    ) -> Result<(Arc<Writer>, JoinHandle<()>), String> {
         let writer = Writer::new(self.disk, Arc::clone(queue), Arc::clone(process.engine()), file);
-        let spawned = thread::Builder::new().name("aof".into()).spawn(move || writer.run());
-        spawned.map_err(|error| format!("Can't start the thread of the append-only file: {error}"))
+        let writer = Arc::new(writer);
+        let own = Arc::clone(&writer);
+        let spawned = thread::Builder::new().name("aof".into()).spawn(move || own.run());
+        let thread =
+            spawned.map_err(|error| format!("Can't start the thread of the append-only file: {error}"))?;
+        Ok((writer, thread))
     }
 
     /// A directive has changed.
     pub fn configure(&self, process: &Arc<Process>, config: &Config) -> Result<(), String> {
-        let mut state = self.state.lock();
-        match (config.appendonly, state.mode) {
-            (true, Mode::Off) => {
-                let ready = self.parts(&mut state, config).and_then(|parts| parts.folder.create());
-                ready.map_err(|why| {
-                    LOG.warning(&why);
-                    "Unable to turn on AOF. Check server logs.".to_owned()
-                })?;
-                (state.mode, state.scheduled) = (Mode::AwaitsBase, true);
-                process.engine().log.set_file(FileState::WithoutBase);
-                if !state.rewriting && !process.saver.status().in_progress {
-                    // Else, and if it fails, the timer does.
-                    self.start_rewrite(process, &mut state).ok();
-                }
+        let is_on = || self.state.lock().mode != Mode::Off;
+        if config.appendonly != is_on() {
+            let mut parts = self.parts.lock();
+            match (config.appendonly, is_on()) {
+                (true, false) => self.turn_on(process, config, &mut parts)?,
+                (false, true) => self.turn_off(process),
+                _ => {}
             }
-            (false, Mode::On | Mode::AwaitsBase) => self.turn_off(process, &mut state),
-            _ => {}
         }
+        let state = self.state.lock();
         if let Some(Line { queue, .. }) = &state.line {
             queue.configure(config);
             process.engine().log.set_strict(queue.policy() == AppendSync::Always);
         }
+        let rewriting = state.rewriting;
+        drop(state);
+        // Whoever works on the parts sees to it himself.
         if !config.aof_disable_auto_gc
-            && !state.rewriting
-            && let Some(parts) = &mut state.parts
+            && !rewriting
+            && let Some(Some(Parts { folder, manifest })) = self.parts.try_lock().as_deref_mut()
         {
-            parts.folder.remove_history(&mut parts.manifest);
+            folder.remove_history(manifest);
         }
         Ok(())
     }
 
-    /// All that was logged is in the file; from here on nothing is.
-    fn turn_off(&self, process: &Process, state: &mut State) {
+    fn turn_on(
+        &self,
+        process: &Arc<Process>,
+        config: &Config,
+        parts: &mut Option<Parts>,
+    ) -> Result<(), String> {
+        let ready = self.known(parts, config).and_then(|parts| parts.folder.create());
+        ready.map_err(|why| {
+            LOG.warning(&why);
+            "Unable to turn on AOF. Check server logs.".to_owned()
+        })?;
+        let mut state = self.state.lock();
+        (state.mode, state.scheduled) = (Mode::AwaitsBase, true);
+        process.engine().log.set_file(FileState::WithoutBase);
+        if !state.rewriting && !process.saver.status().in_progress {
+            // Else, and if it fails, the timer does.
+            self.start_rewrite(process, &mut state).ok();
+        }
+        Ok(())
+    }
+
+    /// All that was logged is in the file; from here on nothing is. The caller has locked the parts.
+    fn turn_off(&self, process: &Process) {
+        let mut state = self.state.lock();
         if state.rewriting {
             LOG.notice("Killing the running AOF rewrite, which is a thread and no child process");
             self.saver.cancel_base();
         }
         (state.mode, state.scheduled) = (Mode::Off, false);
         state.epoch += 1;
+        let line = state.line.take();
+        drop(state);
         process.engine().log.set_file(FileState::None);
         process.engine().post_file_waits();
-        if let Some(line) = state.line.take() {
-            self.queue.store(None);
-            end_line(process, line);
+        self.end_line(process, line);
+    }
+
+    /// Nothing more is logged; what was goes to the disk. The caller has locked the parts.
+    fn end_line(&self, process: &Process, line: Option<Line>) {
+        let Some(line) = line else { return };
+        let engine = process.engine();
+        engine.log.detach(line.reader);
+        line.queue.order(Orders { sync: true, stop: true });
+        line.thread.join().ok();
+        engine.log.set_strict(false);
+        engine.log.set_behind(false);
+        engine.log_fault.clear();
+        self.writer.store(None);
+    }
+
+    /// Sees to it that what is in the log now may be answered.
+    pub fn await_durable(&self, process: &Process) {
+        let log = &process.engine().log;
+        let end = log.offset();
+        while log.holds_reply_at(end)
+            && let Some(writer) = self.writer.load_full()
+        {
+            writer.commit(end);
         }
     }
 
-    /// Waits until what is in the log now may be answered.
-    pub fn await_durable(&self, process: &Process) {
-        let log = &process.engine().log;
-        let offset = log.offset();
-        let Some(queue) = self.queue.load_full() else { return };
-        queue.wait_until(|| !log.holds_reply_at(offset));
+    /// Waits until the disk works for nobody.
+    pub fn await_turn(&self) {
+        if let Some(writer) = self.writer.load_full() {
+            writer.await_turn();
+        }
     }
 
     /// Waits while too much waits already. A file that cannot be written holds up nobody: writes are refused.
     pub fn await_room(&self, process: &Process) {
         let engine = process.engine();
-        let Some(queue) = self.queue.load_full() else { return engine.log.set_behind(false) };
+        let Some(writer) = self.writer.load_full() else { return engine.log.set_behind(false) };
+        let queue = &writer.queue;
         queue.delays.fetch_add(1, Ordering::Relaxed);
         let goes_on =
             || !queue.is_behind() || engine.log_fault.is_on() || process.stopping.load(Ordering::Relaxed);
@@ -260,17 +314,17 @@ impl Aof {
 
     /// Writes out and syncs all there is; false if the file does not take it.
     pub fn flush(&self, process: &Process) -> bool {
-        let Some(queue) = self.queue.load_full() else { return true };
-        let engine = process.engine();
-        let offset = engine.log.offset();
-        queue.order(Orders { sync: true, stop: false });
-        queue.wait_until(|| engine.log.durable() >= offset || engine.log_fault.is_on());
-        engine.log.durable() >= offset
+        let Some(writer) = self.writer.load_full() else { return true };
+        let log = &process.engine().log;
+        let end = log.offset();
+        writer.flush();
+        log.durable() >= end
     }
 
     /// The timer's part.
     pub fn tick(&self, process: &Arc<Process>, config: &Config) {
-        if let Some(queue) = self.queue.load_full() {
+        if let Some(writer) = self.writer.load_full() {
+            let queue = &writer.queue;
             let busy = self.is_rewriting() || process.saver.status().in_progress;
             if queue.policy() != config.appendfsync {
                 queue.configure(config);
@@ -297,7 +351,7 @@ impl Aof {
             self.saver.close();
             self.await_rewrite();
         }
-        if self.queue.load_full().is_some() {
+        if self.writer.load().is_some() {
             LOG.notice("Calling fsync() on the AOF file.");
             if !self.flush(process) {
                 LOG.warning("Fail to fsync the AOF file.");
@@ -315,18 +369,6 @@ impl Aof {
 
 impl State {
     fn current_size(&self) -> u64 {
-        let settled = self.parts.as_ref().map_or(0, |parts| parts.settled_len);
-        settled + self.line.as_ref().map_or(0, |line| line.queue.written_len())
+        self.settled_len + self.line.as_ref().map_or(0, |line| line.queue.written_len())
     }
-}
-
-/// Nothing more is logged; what was goes to the disk.
-fn end_line(process: &Process, line: Line) {
-    let engine = process.engine();
-    engine.log.detach(line.reader);
-    line.queue.order(Orders { sync: true, stop: true });
-    line.writer.join().ok();
-    engine.log.set_strict(false);
-    engine.log.set_behind(false);
-    engine.log_fault.clear();
 }

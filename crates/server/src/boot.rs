@@ -1,7 +1,7 @@
 //! The order in which the process comes up and goes down: one function for each. What the steps do is
 //! elsewhere.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::process::exit;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engine::config::Config;
-use engine::host::{Event, Shutdown, ShutdownSave, Wait, WorkerId};
+use engine::host::{AtDuplicate, Event, Shutdown, ShutdownSave, Wait, WorkerId};
 use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -207,7 +207,8 @@ fn load_dump(process: &Arc<Process>, begin: Instant, serve: &mut dyn FnMut()) {
     let file = path(&engine.config().dbfilename);
     let at_damage = if process.launch.recover { AtDamage::Recover } else { AtDamage::Refuse };
     let beyond = engine.config().load_beyond_maxmemory;
-    let dump = Dump { disk: process.disk, path: &file, at_damage, beyond };
+    let at_duplicate = AtDuplicate::Refuse;
+    let dump = Dump { disk: process.disk, path: &file, at_damage, at_duplicate, beyond };
     match load::load(engine, dump, &process.load, process.now(), serve) {
         Ok(Loaded::Yes) => {
             let seconds = begin.elapsed().as_secs_f64();
@@ -337,8 +338,25 @@ pub fn admit_clients(config: &Config) -> Result<(), String> {
     ))
 }
 
-/// The limit of descriptors, raised to `wanted` or as far as it goes.
+/// The limit of descriptors, raised to `wanted` or as far as it goes; the table of them has room then.
 fn raise_descriptors(wanted: u64) -> u64 {
+    let limit = raise_limit(wanted);
+    make_table(wanted.min(limit).min(TABLE_MOST));
+    limit
+}
+
+/// Has the kernel make its table of descriptors for so many: where a process has threads, whoever needs a
+/// larger one waits for tens of milliseconds, and a worker would while it accepts.
+fn make_table(count: u64) {
+    let Ok(any) = File::open("/dev/null") else { return };
+    // Closed at once; the table stays.
+    rustix::io::fcntl_dupfd_cloexec(any, count.saturating_sub(1) as i32).ok();
+}
+
+/// Descriptors for which there is room in advance: half a megabyte of the kernel's memory.
+const TABLE_MOST: u64 = 65_536;
+
+fn raise_limit(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);
     if current >= wanted {

@@ -28,6 +28,8 @@ pub struct Connection {
     pub output: Output,
     /// A request waits for the end of CLIENT PAUSE.
     pub paused: bool,
+    /// A request waits for room among what waits for the snapshots' threads.
+    pub stalled: bool,
     /// Nothing is read any more; closed once the output is written.
     pub closing: bool,
     /// Readable, as far as is known.
@@ -70,8 +72,10 @@ pub struct Filling {
     pub len: usize,
     /// There was no room for it: what comes of it is dropped, so many bytes up to now.
     pub dropped: Option<usize>,
-    /// Until then it waits for unused pages to go back to the system, on the monotonic clock; 0: it does not.
-    waits_until_ns: u64,
+    /// How long it has waited for unused pages to go back to the system; and since when it does so now, on
+    /// the monotonic clock.
+    waited_ns: u64,
+    waits_since_ns: Option<u64>,
 }
 
 /// Whether what waits for a client may stay.
@@ -87,8 +91,14 @@ impl Filling {
         let room = (arrived.len() * FILLING_FACTOR).clamp(FILLING_LEAST, FILLING_MOST);
         let mut bytes = Vec::with_capacity(len.min(room).max(arrived.len()));
         bytes.extend_from_slice(arrived);
-        let mut filling =
-            Filling { bytes, reserve: Reserve::default(), len, dropped: None, waits_until_ns: 0 };
+        let mut filling = Filling {
+            bytes,
+            reserve: Reserve::default(),
+            len,
+            dropped: None,
+            waited_ns: 0,
+            waits_since_ns: None,
+        };
         filling.count();
         filling
     }
@@ -116,12 +126,16 @@ impl Filling {
         self.len < RESERVED_LEAST
     }
 
-    /// Whether it has waited for pages for long enough to go on without them; it begins to wait if not.
-    pub fn has_waited(&mut self, now_ns: u64) -> bool {
-        if self.waits_until_ns == 0 {
-            self.waits_until_ns = now_ns + PAGES_PATIENCE_NS;
-        }
-        now_ns >= self.waits_until_ns
+    /// Goes on waiting for pages, or begins to; false if it has waited for long enough to go on without them.
+    pub fn wait(&mut self, now_ns: u64) -> bool {
+        let since = self.waits_since_ns.replace(now_ns).unwrap_or(now_ns);
+        self.waited_ns += now_ns.saturating_sub(since);
+        self.waited_ns < PAGES_PATIENCE_NS
+    }
+
+    /// It need not wait now.
+    pub fn go_on(&mut self) {
+        self.waits_since_ns = None;
     }
 
     /// Brings the reserve up to date.
@@ -179,16 +193,17 @@ const RESERVED_LEAST: usize = 512 * 1024;
 
 impl Input {
     pub fn memory(&self) -> usize {
-        let held: usize = self.held.iter().map(OwnedArgv::memory).sum();
+        let held: usize = self.held.iter().map(|argv| argv.memory() - argv.big_memory()).sum();
         let spans = self.spans.capacity() * size_of::<Span>();
         let own = [size_of::<Input>(), self.bytes.capacity(), spans];
         own.into_iter().map(size_class).sum::<usize>() + self.big_memory() + held
     }
 
-    /// Of its big arguments.
+    /// Of its big arguments, those of requests that wait among them.
     fn big_memory(&self) -> usize {
         let filling = self.filling.as_ref().map_or(0, Filling::memory);
-        filling + self.big.iter().map(shared_size).sum::<usize>()
+        let held = self.held.iter().map(OwnedArgv::big_memory).sum::<usize>();
+        filling + held + self.big.iter().map(shared_size).sum::<usize>()
     }
 
     /// Bytes of the request being read. As in Redis the lengths in front of large arguments are not among
@@ -214,6 +229,7 @@ impl Connection {
             input: None,
             output: Output::default(),
             paused: false,
+            stalled: false,
             closing: false,
             unread: false,
             ended: false,
@@ -231,10 +247,11 @@ impl Connection {
         self.session.client.set_flag(flag::BLOCKED, on);
     }
 
-    /// Its requests wait: for the end of a pause, for room in its output, or behind others that wait.
+    /// Its requests wait: for the end of a pause, for a snapshot, for room in its output, or behind others that wait.
     #[inline]
     pub fn holds(&self) -> bool {
         self.paused
+            || self.stalled
             || self.session.blocked.is_some()
             || self.session.long_reply.is_some()
             || self.output_is_full()
@@ -322,7 +339,7 @@ impl Connection {
     /// Nothing has come or gone for so long that `timeout` closes it.
     pub fn is_idle(&self, timeout_seconds: i64, now: UnixMs) -> bool {
         let exempt = self.session.monitor || self.session.subscriptions() > 0 || self.paused;
-        let exempt = exempt || self.session.blocked.is_some();
+        let exempt = exempt || self.stalled || self.session.blocked.is_some();
         let last = UnixMs(self.session.client.last_interaction_ms.load(Ordering::Relaxed));
         timeout_seconds > 0 && !exempt && now.since(last) / 1000 > timeout_seconds
     }

@@ -2,17 +2,27 @@
 //! when, the engine says.
 
 use std::io;
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::host::Process;
 
 pub fn start_thread(process: &Arc<Process>) -> io::Result<()> {
     let process = Arc::clone(process);
-    thread::Builder::new().name("defrag".into()).spawn(move || run(&process))?;
+    let handle = thread::Builder::new().name("defrag".into()).spawn(move || run(&process))?;
+    THREAD.get_or_init(|| handle.thread().clone());
     Ok(())
 }
+
+/// Whatever it waits for, it looks now whether there is something to do.
+pub fn wake() {
+    if let Some(thread) = THREAD.get() {
+        thread.unpark();
+    }
+}
+
+static THREAD: OnceLock<Thread> = OnceLock::new();
 
 /// Runs until the process ends.
 fn run(process: &Process) {
@@ -25,7 +35,7 @@ fn run(process: &Process) {
             base::alloc::purge_due();
             purged = Instant::now();
         }
-        thread::sleep(rest);
+        thread::park_timeout(rest);
     }
 }
 

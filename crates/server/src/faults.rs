@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use engine::Engine;
 use engine::config::{Config, DebugAccess, SavePoint};
 use engine::host::WorkerId;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rdb::{Item, ReadOptions, Reader};
 use testkit::client::{error, ok};
 use testkit::{Client, Value};
@@ -107,6 +107,8 @@ struct Met {
 struct FaultyDisk {
     folder: PathBuf,
     plan: Mutex<Plan>,
+    /// A step that hung goes on.
+    goes_on: Condvar,
     /// What would be left without power, while a test asks.
     power: Mutex<Option<Power>>,
 }
@@ -116,6 +118,9 @@ struct Plan {
     faults: Vec<Fault>,
     met: Vec<Met>,
     steps: usize,
+    /// The step of this number hangs until that is changed; and whether it does by now.
+    hangs_at: Option<usize>,
+    is_hanging: bool,
     /// Steps of this kind fail always, and the caller has another way.
     never: Option<(Step, i32)>,
     /// Bytes that a write or a read takes at most; 0: no limit.
@@ -132,7 +137,12 @@ impl FaultyDisk {
         let name = format!("onefold-faults-{name}-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).expect("a temporary folder");
-        Box::leak(Box::new(FaultyDisk { folder, plan: Mutex::default(), power: Mutex::default() }))
+        Box::leak(Box::new(FaultyDisk {
+            folder,
+            plan: Mutex::default(),
+            goes_on: Condvar::new(),
+            power: Mutex::default(),
+        }))
     }
 
     fn plan(&self, faults: &[Fault]) {
@@ -144,10 +154,27 @@ impl FaultyDisk {
         std::mem::take(&mut *self.plan.lock()).met
     }
 
+    fn hang_at(&self, index: usize) {
+        *self.plan.lock() = Plan { hangs_at: Some(index), ..Plan::default() };
+    }
+
+    fn is_hanging(&self) -> bool {
+        self.plan.lock().is_hanging
+    }
+
+    fn go_on(&self) {
+        *self.plan.lock() = Plan::default();
+        self.goes_on.notify_all();
+    }
+
     fn step(&self, step: Step) -> io::Result<()> {
         let mut plan = self.plan.lock();
         let index = plan.steps;
         plan.steps += 1;
+        if plan.hangs_at == Some(index) {
+            plan.is_hanging = true;
+            self.goes_on.wait_while(&mut plan, |plan| plan.hangs_at.is_some());
+        }
         if let Some((_, error)) = plan.never.filter(|(never, _)| *never == step) {
             // A fault meant for this step changes nothing.
             let meant = plan.faults.contains(&Fault::At(index, 0));
@@ -323,7 +350,7 @@ impl Disk for FaultyDisk {
 }
 
 /// Calls `attempt` with each fault there can be, step after step, until no step is left. It returns what it
-/// met. Returns all that was met.
+/// met. Returns all that was met, which is not nothing.
 fn with_each_fault(mut attempt: impl FnMut(Fault) -> Option<Met>) -> Vec<Met> {
     let mut all = Vec::new();
     for index in 0.. {
@@ -331,6 +358,7 @@ fn with_each_fault(mut attempt: impl FnMut(Fault) -> Option<Met>) -> Vec<Met> {
             let Some(met) = attempt(Fault::At(index, way)) else {
                 // One way more than the step has, or one step more than there are.
                 if way == 0 {
+                    assert!(index > 0, "nothing came to the disk");
                     return all;
                 }
                 break;

@@ -67,10 +67,11 @@ fn look_around(engine: &Engine, limit: u64, pages: Pages, _turn: &MutexGuard<'_,
         (stats, resident) = (alloc::stats(), self::resident(engine));
     }
     engine.defrag.hurry(resident as u64 > most);
+    let unused = if stats.unused > PURGE_LEAST { stats.unused } else { 0 };
     let look = Look {
         allocated: stats.allocated,
         resident,
-        returning: engine.defrag.gain() as usize,
+        returning: engine.defrag.gain() as usize + unused,
         waiting: engine.host.reclaim_counts().waiting_bytes as usize,
         reserved,
         limit,

@@ -14,8 +14,8 @@ use engine::Engine;
 use engine::config::{BeyondMemory, Config};
 use engine::engine::Busy;
 use engine::host::{
-    Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
-    SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
+    AtDuplicate, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded, ProcessFacts,
+    ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
 use store::Garbage;
@@ -25,7 +25,6 @@ use crate::arguments::Launch;
 use crate::disk::AnyDisk;
 use crate::inbox::{Inbox, Message};
 use crate::lazyfree::Reclaimer;
-use crate::listener::Listener;
 use crate::load::{self, AtDamage, Dump, Loaded, Progress};
 use crate::log::{LOG, path, reason};
 use crate::oom_score::OomScore;
@@ -141,11 +140,17 @@ impl Process {
     }
 
     /// Opens the listening sockets again, as another configuration asks for.
-    fn listen(&self, config: &Config, bind: Bind) -> Result<(), String> {
+    fn listen(&self, config: &Config) -> Result<(), String> {
         let wanted = Listening::of(config);
-        if *self.listening.lock() == wanted {
-            return Ok(());
-        }
+        let port = {
+            let listening = self.listening.lock();
+            if *listening == wanted {
+                return Ok(());
+            }
+            listening.port
+        };
+        // Only a port that is this process' own is shared, and not one where another process listens.
+        let bind = if port == config.port { listener::rebind_tcp } else { listener::bind_tcp };
         let listeners = bind(config).map_err(|error| {
             LOG.warning(&error.to_string());
             "Unable to listen on this port. Check server logs.".to_string()
@@ -155,9 +160,6 @@ impl Process {
         Ok(())
     }
 }
-
-/// Opens the TCP sockets of a configuration.
-type Bind = fn(&Config) -> io::Result<Vec<Listener>>;
 
 pub fn unix_now() -> UnixMs {
     UnixMs(unix_us() / 1000)
@@ -199,8 +201,14 @@ impl Host for ServerHost {
         self.0.saver.cancel(&self.0, wait)
     }
 
+    /// How far a snapshot is, is told of the base of an append-only file as well.
     fn save_status(&self) -> SaveStatus {
-        self.0.saver.status()
+        let (own, base) = (self.0.saver.status(), self.0.aof.base_status());
+        if own.in_progress {
+            return own;
+        }
+        let SaveStatus { keys_done, keys_total, snapshot_bytes, .. } = base;
+        SaveStatus { keys_done, keys_total, snapshot_bytes, ..own }
     }
 
     fn log_file_status(&self) -> LogFileStatus {
@@ -211,6 +219,10 @@ impl Host for ServerHost {
         self.0.aof.await_durable(&self.0);
     }
 
+    fn await_log_turn(&self) {
+        self.0.aof.await_turn();
+    }
+
     fn await_log_room(&self) {
         self.0.aof.await_room(&self.0);
     }
@@ -219,37 +231,39 @@ impl Host for ServerHost {
         self.0.aof.rewrite(&self.0, later)
     }
 
-    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy> {
-        let engine = self.0.engine();
-        engine.loading.store(true, Ordering::Relaxed);
+    fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded> {
+        let _loading = Loading::begin(self.0.engine())?;
         self.0.aof.flush(&self.0);
-        let loaded = empty().map(|()| aof::load(&self.0, &mut worker::attend));
-        engine.loading.store(false, Ordering::Relaxed);
-        let loaded = loaded?.and_then(|found| match found {
-            Found::Yes => Ok(()),
-            Found::Absent => Err("There is no append-only file".to_owned()),
-        });
-        Ok(loaded.inspect_err(|error| LOG.warning(error)))
+        empty()?;
+        match aof::load(&self.0, &mut worker::attend) {
+            Ok(Found::Yes) => Ok(()),
+            Ok(Found::Absent) => Err(not_reloaded("There is no append-only file")),
+            Err(error) => Err(not_reloaded(&error)),
+        }
     }
 
     fn load_status(&self) -> LoadStatus {
         self.0.load.status()
     }
 
-    fn reload(&self) -> Result<(), String> {
+    fn reload(
+        &self,
+        at_duplicate: AtDuplicate,
+        prepare: &dyn Fn() -> Result<(), Busy>,
+    ) -> Result<(), NotReloaded> {
         let engine = self.0.engine();
-        engine.loading.store(true, Ordering::Relaxed);
+        let _loading = Loading::begin(engine)?;
+        prepare()?;
         let name = path(&engine.config().dbfilename);
         // What was there a moment ago comes back whole.
         let beyond = BeyondMemory::Load;
-        let dump = Dump { disk: self.0.disk, path: &name, at_damage: AtDamage::Refuse, beyond };
-        let loaded = load::load(engine, dump, &self.0.load, unix_now(), &mut worker::attend);
-        engine.loading.store(false, Ordering::Relaxed);
-        let loaded = loaded.and_then(|loaded| match loaded {
-            Loaded::Yes => Ok(()),
-            Loaded::Absent => Err(format!("There is no file {}", name.display())),
-        });
-        loaded.inspect_err(|error| LOG.warning(error))
+        let at_damage = AtDamage::Refuse;
+        let dump = Dump { disk: self.0.disk, path: &name, at_damage, at_duplicate, beyond };
+        match load::load(engine, dump, &self.0.load, unix_now(), &mut worker::attend) {
+            Ok(Loaded::Yes) => Ok(()),
+            Ok(Loaded::Absent) => Err(not_reloaded(&format!("There is no file {}", name.display()))),
+            Err(error) => Err(not_reloaded(&error)),
+        }
     }
 
     fn shutdown(&self, how: Shutdown) -> Result<(), String> {
@@ -266,8 +280,7 @@ impl Host for ServerHost {
 
     fn apply(&self, directive: &str, config: &Config) -> Result<(), String> {
         match directive {
-            "port" => self.0.listen(config, listener::bind_tcp),
-            "bind" => self.0.listen(config, listener::rebind_tcp),
+            "port" | "bind" => self.0.listen(config),
             "logfile" | "loglevel" | "syslog-enabled" | "syslog-ident" | "syslog-facility" => {
                 LOG.configure(config).map_err(|error| format!("Can't open the log file: {}", reason(&error)))
             }
@@ -401,6 +414,29 @@ fn write_synced(temporary: &Path, model: &Path, text: &str) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// As long as it lives, commands learn that data is being loaded.
+struct Loading<'a>(&'a Engine);
+
+impl<'a> Loading<'a> {
+    fn begin(engine: &'a Engine) -> Result<Loading<'a>, NotReloaded> {
+        match engine.loading.swap(true, Ordering::Relaxed) {
+            true => Err(NotReloaded::Loading),
+            false => Ok(Loading(engine)),
+        }
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.loading.store(false, Ordering::Relaxed);
+    }
+}
+
+fn not_reloaded(why: &str) -> NotReloaded {
+    LOG.warning(why);
+    NotReloaded::Failed
 }
 
 #[cfg(test)]

@@ -156,9 +156,23 @@ fn accepted_tcp(socket: OwnedFd) -> io::Result<NewConnection> {
     Ok(NewConnection { socket, peer: peer.to_string(), local: local.to_string(), unix: false, loopback })
 }
 
+/// Binds to the first of an address' places that can be had.
 fn bind_address(config: &Config, address: &str, sharing: Sharing) -> io::Result<Listener> {
-    let port = config.port as u16;
-    let target = resolve(address, port)?;
+    bind_any(config, &resolve(address, config.port as u16)?, sharing)
+}
+
+fn bind_any(config: &Config, targets: &[SocketAddr], sharing: Sharing) -> io::Result<Listener> {
+    let mut bound = Err(unknown());
+    for target in targets {
+        bound = bind_to(config, *target, sharing);
+        if bound.is_ok() {
+            break;
+        }
+    }
+    bound
+}
+
+fn bind_to(config: &Config, target: SocketAddr, sharing: Sharing) -> io::Result<Listener> {
     let domain = if target.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
     let socket = Socket::new(domain, Type::STREAM, None)?;
     if target.is_ipv6() {
@@ -176,16 +190,27 @@ fn bind_address(config: &Config, address: &str, sharing: Sharing) -> io::Result<
     Ok(Listener { socket: socket.into(), place: Place::Tcp })
 }
 
-/// An address as `bind` takes it: a number, `*`, `::*`, or a name.
-fn resolve(address: &str, port: u16) -> io::Result<SocketAddr> {
+/// The places of an address as `bind` takes it: a number, `*`, `::*`, or a name.
+fn resolve(address: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let address = match address {
         "*" => "0.0.0.0",
         "::*" => "::",
         other => other,
     };
     let found = std::net::ToSocketAddrs::to_socket_addrs(&(address, port));
-    let unknown = || io::Error::other("Name or service not known");
-    found.map_err(|_| unknown())?.next().ok_or_else(unknown)
+    Ok(of_one_protocol(found.map_err(|_| unknown())?.collect()))
+}
+
+fn unknown() -> io::Error {
+    io::Error::other("Name or service not known")
+}
+
+/// A name that has places in both protocols means those that clients try first.
+fn of_one_protocol(mut found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if found.iter().any(SocketAddr::is_ipv4) {
+        found.retain(SocketAddr::is_ipv4);
+    }
+    found
 }
 
 /// An address that the machine does not have, if it is optional; a protocol that it does not speak, in any
@@ -337,6 +362,31 @@ mod tests {
             &["no.such.name.invalid"],
             Err("TCP listening socket no.such.name.invalid:PORT: Name or service not known"),
         );
+    }
+
+    #[test]
+    fn places_of_a_name() {
+        let check = |found: &[&str], expected: &[&str]| {
+            let parse = |texts: &[&str]| -> Vec<SocketAddr> {
+                texts.iter().map(|text| text.parse().expect("an address")).collect()
+            };
+            assert_eq!(of_one_protocol(parse(found)), parse(expected), "{found:?}");
+        };
+        check(&["[::1]:1", "127.0.0.1:1", "127.0.0.2:1"], &["127.0.0.1:1", "127.0.0.2:1"]);
+        check(&["[::1]:1", "[::2]:1"], &["[::1]:1", "[::2]:1"]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn the_first_place_that_can_be_had_is_taken() {
+        let port = free_port();
+        let places = ["192.0.2.1", "127.0.0.1", "127.0.0.2"]
+            .map(|address| SocketAddr::new(address.parse().expect("an address"), port));
+        let bound = bind_any(&config(&[], port), &places, Sharing::Refused).expect("the second is free");
+        let local = rustix::net::getsockname(&bound).expect("it is bound");
+        assert_eq!(SocketAddr::try_from(local).expect("it is no path"), places[1]);
+        let error = bind_any(&config(&[], port), &places[..1], Sharing::Refused).err().expect("no other");
+        assert_eq!(error.to_string(), "bind: Cannot assign requested address");
     }
 
     #[test]

@@ -27,11 +27,11 @@ use engine::access::Access;
 use engine::config::{BeyondMemory, Config, SanitizePayload};
 use engine::engine::thresholds;
 use engine::functions::LoadTime;
-use engine::host::LoadStatus;
+use engine::host::{AtDuplicate, LoadStatus};
 use parking_lot::Mutex;
 use rdb::{Attributes, Batch, HashObject, Item, Object, RawValue, ReadOptions, Reader};
 use rustix::process::{Resource, getrlimit};
-use store::{DbIndex, Entry, Key, Plan, ShardId};
+use store::{DbIndex, Entry, Garbage, Key, Plan, ShardId};
 
 use crate::disk::{AnyDisk, FileReader};
 use crate::governor;
@@ -134,11 +134,12 @@ pub struct Dump<'a> {
     pub disk: AnyDisk,
     pub path: &'a Path,
     pub at_damage: AtDamage,
+    pub at_duplicate: AtDuplicate,
     /// What becomes of it if it is larger than `maxmemory`.
     pub beyond: BeyondMemory,
 }
 
-/// Loads a dump into the keyspace, which holds none of its keys. The error says what is wrong, and where.
+/// Loads a dump into the keyspace. The error says what is wrong, and where.
 /// If it takes long enough for somebody to notice, `takes_long` is called, again and again.
 pub fn load(
     engine: &Engine,
@@ -153,7 +154,8 @@ pub fn load(
         Err(error) => return Err(reason(&error)),
     };
     progress.begin(now, file.metadata().map_or(0, |metadata| metadata.len()));
-    let load = Load::new(engine, FileReader { disk: dump.disk, file }, dump.beyond, progress, now)?;
+    let mut load = Load::new(engine, FileReader { disk: dump.disk, file }, dump.beyond, progress, now)?;
+    load.at_duplicate = dump.at_duplicate;
     match dump.at_damage {
         AtDamage::Refuse => load.run_on_threads(takes_long),
         AtDamage::Recover => {
@@ -165,7 +167,7 @@ pub fn load(
 }
 
 /// As `load`, for a dump at the beginning of a file that others may stand behind. Returns where it ends. No
-/// key gives way: what stands behind it builds on each of them.
+/// key gives way, and none is left out because it has expired: what stands behind it builds on each of them.
 pub fn load_file(
     engine: &Engine,
     disk: AnyDisk,
@@ -179,6 +181,7 @@ pub fn load_file(
         _ => BeyondMemory::Load,
     };
     let load = Load::new(engine, FileReader { disk, file }, beyond, progress, now)?;
+    let load = Load { expired_by: UnixMs(i64::MIN), ..load };
     load.run_on_threads(takes_long);
     load.end()
 }
@@ -208,9 +211,12 @@ struct Load<'a> {
     engine: &'a Engine,
     progress: &'a Progress,
     now: UnixMs,
+    /// What expired by then is left out.
+    expired_by: UnixMs,
     /// For keys' access clocks: of what the dump tells nothing, that was used last now.
     access: Access,
     key_delay: i64,
+    at_duplicate: AtDuplicate,
     beyond: BeyondMemory,
     /// Keys evicted before it began.
     evicted_before: u64,
@@ -259,8 +265,10 @@ impl<'a> Load<'a> {
             engine,
             progress,
             now,
+            expired_by: now,
             access: Access::at(now, &config, 0),
             key_delay: config.key_load_delay_us,
+            at_duplicate: AtDuplicate::Refuse,
             beyond,
             evicted_before: engine.evicted_keys.load(Ordering::Relaxed),
             input: Mutex::new(Input { reader, db: DbIndex(0), ended: false }),
@@ -369,9 +377,9 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// A library that is in the file takes the place of one that is there.
     fn load_library(&self, code: &[u8]) -> Result<(), String> {
-        let loaded = self.engine.functions.load(self.engine, code, true, LoadTime::Unlimited);
+        let replace = self.at_duplicate == AtDuplicate::Replace;
+        let loaded = self.engine.functions.load(self.engine, code, replace, LoadTime::Unlimited);
         match loaded {
             Ok(_) => Ok(()),
             Err(reason) => {
@@ -440,7 +448,7 @@ impl<'a> Load<'a> {
     /// Makes an entry of a key that has not expired, with its last field if it is a hash.
     fn arrive(&self, key: &[u8], attributes: Attributes, value: RawValue<'_>, arrivals: &mut Arrivals) {
         let Attributes { expires_at, idle_s, freq } = attributes;
-        if expires_at.is_some_and(|at| at <= self.now.0) || self.has_no_field_left(&value) {
+        if expires_at.is_some_and(|at| at <= self.expired_by.0) || self.has_no_field_left(&value) {
             arrivals.expired += 1;
             return;
         }
@@ -462,8 +470,8 @@ impl<'a> Load<'a> {
         // Most tables answer this without a look at their fields.
         let all_may_expire = fields.expiring_count() == fields.len();
         all_may_expire
-            && fields.next_expiry() <= self.now.0
-            && fields.iter().all(|field| field.is_expired(self.now.0))
+            && fields.next_expiry() <= self.expired_by.0
+            && fields.iter().all(|field| field.is_expired(self.expired_by.0))
     }
 
     /// Puts what has arrived into its tables; gives back one whose key was there already.
@@ -488,13 +496,21 @@ impl<'a> Load<'a> {
             let begin = arrivals.len().saturating_sub(GROUP);
             arrivals[begin..].iter().for_each(|(hash, _)| table.table().prefetch_line(*hash));
             for (hash, entry) in arrivals.drain(begin..) {
-                if table.find(Key { bytes: entry.view().key(), hash }).is_some() {
-                    return Err(entry);
+                match table.find(Key { bytes: entry.view().key(), hash }) {
+                    None => drop(table.insert(hash, entry)),
+                    Some(_) if self.at_duplicate == AtDuplicate::Refuse => return Err(entry),
+                    Some(slot) => self.discard(table.replace(slot, entry)),
                 }
-                table.insert(hash, entry);
             }
         }
         Ok(())
+    }
+
+    /// What was in the place of an entry of the file.
+    fn discard(&self, entry: Entry) {
+        if let Some(entry) = self.engine.readings.leave(entry) {
+            self.engine.host.reclaim(Garbage::Entry(entry));
+        }
     }
 
     /// The other of the two may come behind in the file: what is certain is that both have been read.

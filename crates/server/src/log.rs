@@ -32,6 +32,8 @@ struct Target {
 }
 
 struct Syslog {
+    /// Where the system's log listens.
+    place: PathBuf,
     socket: Option<UnixDatagram>,
     ident: String,
     facility: u8,
@@ -49,7 +51,7 @@ impl Log {
             // Later failures would go unseen.
             OpenOptions::new().create(true).append(true).open(file)?;
         }
-        let syslog = config.syslog_enabled.then(|| Syslog::new(config));
+        let syslog = config.syslog_enabled.then(|| Syslog::new(config, "/dev/log".into()));
         *self.target.lock() = Target { file, syslog };
         self.threshold.store(level(config.loglevel) as u8, Ordering::Relaxed);
         Ok(())
@@ -128,23 +130,29 @@ fn append(path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Syslog {
-    fn new(config: &Config) -> Syslog {
-        let socket =
-            UnixDatagram::unbound().and_then(|socket| socket.connect("/dev/log").map(|()| socket)).ok();
+    fn new(config: &Config, place: PathBuf) -> Syslog {
         let ident = String::from_utf8_lossy(&config.syslog_ident).into_owned();
-        Syslog { socket, ident, facility: facility_code(config.syslog_facility) }
+        Syslog { socket: None, place, ident, facility: facility_code(config.syslog_facility) }
     }
 
     /// One message in the form of RFC 3164.
     fn send(&mut self, unix_s: i64, level: Level, message: &str) {
-        let Some(socket) = &self.socket else { return };
         let severity = [7, 6, 5, 4][level as usize];
         let (priority, time) = (self.facility * 8 + severity, local_time(unix_s));
         let (month, day) = (month(time.month), time.day);
         let clock = format!("{:02}:{:02}:{:02}", time.hour, time.minute, time.second);
         let (ident, pid) = (&self.ident, std::process::id());
         let datagram = format!("<{priority}>{month} {day:2} {clock} {ident}[{pid}]: {message}");
-        socket.send(datagram.as_bytes()).ok();
+        let sent = self.socket.as_ref().is_some_and(|socket| socket.send(datagram.as_bytes()).is_ok());
+        if !sent {
+            // Whoever listens there may have been started again.
+            self.socket = self.connect().ok().inspect(|socket| drop(socket.send(datagram.as_bytes())));
+        }
+    }
+
+    fn connect(&self) -> io::Result<UnixDatagram> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(&self.place).map(|()| socket)
     }
 }
 
@@ -213,6 +221,26 @@ mod tests {
         let pid = std::process::id();
         assert!(line.starts_with(&format!("{pid}:M 1")), "{line}");
         assert!(line.ends_with(".007 * Ready\n") && line.contains(" Nov 2023 "), "{line}");
+    }
+
+    #[test]
+    fn the_systems_log_may_be_started_again() {
+        let place = std::env::temp_dir().join(format!("onefold-syslog-{}", std::process::id()));
+        let mut syslog = Syslog::new(&Config::default(), place.clone());
+        syslog.send(0, Level::Notice, "nobody listens yet");
+        for text in ["first", "second"] {
+            let listens = UnixDatagram::bind(&place).expect("the name is free");
+            syslog.send(0, Level::Notice, text);
+            syslog.send(0, Level::Notice, "another");
+            for expected in [text, "another"] {
+                let mut datagram = [0; 200];
+                listens.set_nonblocking(true).expect("an option");
+                let len = listens.recv(&mut datagram).expect("a line has come");
+                let line = String::from_utf8_lossy(&datagram[..len]);
+                assert!(line.starts_with("<133>") && line.ends_with(&format!(": {expected}")), "{line}");
+            }
+            std::fs::remove_file(&place).expect("it is there");
+        }
     }
 
     #[test]

@@ -236,11 +236,13 @@ impl Saver {
             let waited = state.last_try.map_or(i64::MAX, |last| now.since(last));
             (state.status.clone(), state.status.last_ok || waited > RETRY_AFTER.as_millis() as i64)
         };
-        let full = process.engine().store.snapshots_are_full();
-        if status.in_progress || !rested || full || process.aof.is_rewriting() {
+        let engine = process.engine();
+        // A script that runs for long may hold all shards: the timer does not wait for it.
+        let away = engine.store.snapshots_are_full() || engine.scripts.running.is_busy();
+        if status.in_progress || !rested || away || process.aof.is_rewriting() {
             return;
         }
-        let changes = process.engine().changes_since_save();
+        let changes = engine.changes_since_save();
         let seconds = now.seconds() - status.last_save.seconds();
         let reached =
             |point: &&engine::config::SavePoint| changes >= point.changes as u64 && seconds > point.seconds;
@@ -333,7 +335,8 @@ impl Saver {
         self.note_cut(&cut);
         let written = self.write(process.engine(), cut, Target::Base { path, temporary });
         let status = &mut self.state.lock().status;
-        status.last_snapshot_bytes = std::mem::take(&mut status.snapshot_bytes);
+        status.last_snapshot_bytes = status.snapshot_bytes;
+        (status.keys_done, status.keys_total, status.snapshot_bytes) = (0, 0, 0);
         written
     }
 

@@ -12,10 +12,11 @@ mod intake;
 mod meanwhile;
 mod pieces;
 mod pools;
+mod stalled;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ use closing::CLOSES;
 use intake::Arena;
 use meanwhile::Meanwhile;
 pub use meanwhile::{attend, hear, say};
+use pools::VainLook;
+use stalled::{STALL_MS, Stalled};
 
 /// What a worker is given.
 pub struct WorkerContext {
@@ -77,7 +80,10 @@ struct Worker {
     news: Vec<Ready>,
     /// So many of them have been looked at in this tick.
     served: usize,
-    messages: Vec<Message>,
+    /// What others have sent and this worker has not heard yet, in its order.
+    messages: VecDeque<Message>,
+    /// Room for what is taken out of the inbox.
+    mailbag: Vec<Message>,
     meanwhile: Meanwhile,
     /// Connections to be read in the next tick although nothing is reported: their last read may have left
     /// something.
@@ -91,6 +97,7 @@ struct Worker {
     drained: usize,
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,
+    stalled: Stalled,
     /// Connections whose reply goes out in pieces.
     unfinished: Vec<Slot>,
     /// Connections that wait for keys until some time.
@@ -104,6 +111,7 @@ struct Worker {
     /// The next slot that the timers look at.
     sweep: Slot,
     peaks: Peaks,
+    vain_look: VainLook,
     /// Bytes taken since memory was looked at.
     unlooked: usize,
     http_warned: UnixMs,
@@ -130,6 +138,9 @@ const DRAIN_LEAST: usize = 64 << 10;
 /// How long an argument waits for pages before it is looked at again.
 const CRAMPED_MS: i64 = 1;
 
+/// How long requests are collected at most, for one sync.
+const GATHER_NS_MOST: u64 = 1_000_000;
+
 /// How long a worker waits for its clients before it looks whether another one's script has ended.
 const QUIET_WAIT: Duration = Duration::from_millis(5);
 
@@ -152,7 +163,8 @@ impl Worker {
             replies: Replies::default(),
             news: Vec::new(),
             served: 0,
-            messages: Vec::new(),
+            messages: VecDeque::new(),
+            mailbag: Vec::new(),
             meanwhile: Meanwhile::default(),
             again: Vec::new(),
             cramped: Vec::new(),
@@ -160,6 +172,7 @@ impl Worker {
             closes: CLOSES,
             drained: 0,
             paused: Vec::new(),
+            stalled: Stalled::default(),
             unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
             ageing: BTreeSet::new(),
@@ -168,6 +181,7 @@ impl Worker {
             timers_ran: UnixMs(0),
             sweep: 0,
             peaks: Peaks::default(),
+            vain_look: VainLook::default(),
             unlooked: 0,
             http_warned: UnixMs(0),
         })
@@ -180,27 +194,17 @@ impl Worker {
         let timeout = self.timeout();
         self.collect_news(timeout)?;
         let began_ns = self.begin_tick();
-        // First, so that nobody is answered before it has heard what it was sent earlier.
-        if self.news.iter().any(|news| news.key == WAKE) {
-            self.take_messages(arena);
-            // Who has too much waiting for it goes before others hear of it.
-            self.drain_touched();
-            self.relieve_pools();
+        self.take_news(arena);
+        while self.expects_more(began_ns)? {
+            self.take_news(arena);
         }
-        if !self.meanwhile.is_empty() {
-            self.catch_up(arena);
-        }
-        while let Some(news) = self.next_news() {
-            self.serve(arena, &news);
-        }
-        self.run_arena(arena);
         // Before anybody learns that a request has run which may have lowered a limit.
         self.relieve_pools();
         self.flush();
         self.close_leaving();
         self.accept();
         self.run_timers(arena);
-        self.drain_touched();
+        self.drain_touched(arena);
         self.continue_replies(arena);
         self.flush();
         self.relieve_pools();
@@ -213,6 +217,45 @@ impl Worker {
         self.seat.worker.clock_ns = ended_ns;
         self.seat.worker.refresh_clock(&*self.engine.host);
         Ok(())
+    }
+
+    /// Whether replies that wait for the disk wait for requests too that have come meanwhile: the sync before
+    /// them is for all. Not for longer than it takes, by the last one.
+    fn expects_more(&mut self, began_ns: u64) -> io::Result<bool> {
+        let log = &self.engine.log;
+        if !log.holds_replies() || self.stopped || self.engine.scripts.running.is_busy() {
+            return Ok(false);
+        }
+        let ns = self.engine.host.monotonic_ns().saturating_sub(began_ns);
+        if ns > log.sync_ns().min(GATHER_NS_MOST) {
+            return Ok(false);
+        }
+        self.collect_news(Duration::ZERO)?;
+        if self.news.is_empty() {
+            // While the disk works for others, more may come.
+            self.engine.host.await_log_turn();
+            if self.engine.log.holds_replies() {
+                self.collect_news(Duration::ZERO)?;
+            }
+        }
+        Ok(!self.news.is_empty())
+    }
+
+    fn take_news(&mut self, arena: &mut Arena) {
+        // First, so that nobody is answered before it has heard what it was sent earlier.
+        if !self.messages.is_empty() || self.news.iter().any(|news| news.key == WAKE) {
+            self.take_messages(arena);
+            // Who has too much waiting for it goes before others hear of it.
+            self.drain_touched(arena);
+            self.relieve_pools();
+        }
+        if !self.meanwhile.is_empty() {
+            self.catch_up(arena);
+        }
+        while let Some(news) = self.next_news() {
+            self.serve(arena, &news);
+        }
+        self.run_arena(arena);
     }
 
     /// The connections that are to be read again, then the news: who waits longer is served first.
@@ -236,6 +279,7 @@ impl Worker {
     fn timeout(&mut self) -> Duration {
         if !self.again.is_empty()
             || !self.leaving.is_empty()
+            || !self.messages.is_empty()
             || !self.meanwhile.is_empty()
             || self.has_pieces()
             || self.acceptor.is_waiting(self.seat.worker.now)
@@ -245,6 +289,7 @@ impl Worker {
         let pause = self.engine.pause.current(self.seat.worker.now).filter(|_| !self.paused.is_empty());
         let due = pause.map_or(TIMERS_MS, |(until, _)| until.since(self.seat.worker.now).clamp(1, TIMERS_MS));
         let due = if self.cramped.is_empty() { due } else { CRAMPED_MS };
+        let due = if self.stalled.is_empty() { due } else { due.min(STALL_MS) };
         Duration::from_millis(self.until_deadline().min(due) as u64)
     }
 
@@ -273,7 +318,8 @@ impl Worker {
         if news.broken && unserved {
             return self.close_logged(slot, "Client closed connection");
         }
-        if news.ended && connection.session.blocked.is_some() {
+        // It may have ended before its request began to wait: then the end was told earlier.
+        if connection.ended && connection.session.blocked.is_some() {
             return self.close_logged(slot, "Client closed connection");
         }
         if news.writable && writes {
@@ -284,7 +330,7 @@ impl Worker {
         }
     }
 
-    /// The socket takes more of what waits. Requests that waited for that go on.
+    /// The socket may take more of what waits. Requests that waited for that go on.
     fn write_more(&mut self, arena: &mut Arena, slot: Slot) {
         self.drain(slot);
         let Some(connection) = self.connections.at(slot) else { return };
@@ -315,20 +361,27 @@ impl Worker {
     }
 
     fn take_messages(&mut self, arena: &mut Arena) {
-        let mut messages = std::mem::take(&mut self.messages);
-        self.inbox.take(&mut messages);
-        for message in messages.drain(..) {
+        self.collect_messages();
+        // A script that one of them lets run may add others to the end.
+        while let Some(message) = self.messages.pop_front() {
             self.take_message(arena, message);
         }
-        messages.shrink_to(MESSAGES_KEPT);
-        self.messages = messages;
+        self.messages.shrink_to(MESSAGES_KEPT);
     }
 
-    /// Writes what messages and timers have appended.
-    fn drain_touched(&mut self) {
+    /// Puts what is in the inbox behind what has not been heard yet.
+    fn collect_messages(&mut self) {
+        self.inbox.take(&mut self.mailbag);
+        self.messages.extend(self.mailbag.drain(..));
+        self.mailbag.shrink_to(MESSAGES_KEPT);
+    }
+
+    /// Writes what messages and timers have appended. If the socket takes all of it at once, nothing else
+    /// tells that requests which waited for room can go on.
+    fn drain_touched(&mut self, arena: &mut Arena) {
         let mut touched = std::mem::take(&mut self.touched);
         for slot in touched.drain(..) {
-            self.drain(slot);
+            self.write_more(arena, slot);
         }
         self.touched = touched;
     }
@@ -457,6 +510,7 @@ impl Worker {
     fn run_timers(&mut self, arena: &mut Arena) {
         let now = self.seat.worker.now;
         self.end_overdue(arena);
+        self.resume_stalled(arena);
         let pause = &self.engine.pause;
         if !self.paused.is_empty() && pause.current(now).is_none() && !pause.is_ending() {
             self.resume_paused(arena);

@@ -56,6 +56,15 @@ fn a_connection_costs_what_has_arrived_of_its_request() {
 }
 
 #[test]
+fn there_is_room_for_descriptors_before_they_come() {
+    let server = start(&["--maxclients", "5000"]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse::<usize>().ok());
+    let possible = getrlimit(Resource::Nofile).maximum.map_or(5000, |most| most.min(5000)) as usize;
+    assert!(size.is_some_and(|size| size >= possible), "room for {size:?} of {possible}");
+}
+
+#[test]
 fn without_descriptors_the_server_waits_and_goes_on() {
     let server = start(&[]);
     let mut control = server.client();

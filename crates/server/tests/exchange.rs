@@ -75,7 +75,7 @@ fn hand_over(from: &Server, to: &Server) {
 #[test]
 fn redis_loads_our_dump_and_we_load_its() {
     let Some(redis) = testkit::redis() else {
-        println!("skipped: redis-server is not installed");
+        println!("SKIPPED: redis-server is not installed");
         return;
     };
     let ours = start(&["--save", "1000 1"]);

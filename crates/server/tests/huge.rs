@@ -164,7 +164,7 @@ fn check(arguments: &[&str], meanwhile: impl Fn(&mut Client) + Sync) {
     assert!(most < 4 * LIMIT, "{most} bytes waited in memory");
     let dump = server.dir().join("dump.rdb");
     assert_eq!(loaded_by(start(&[]), &dump), expected, "loaded by ourselves");
-    let Some(redis) = testkit::redis() else { return println!("skipped: redis-server is not installed") };
+    let Some(redis) = testkit::redis() else { return println!("SKIPPED: redis-server is not installed") };
     let redis = Server::start(redis, &["--save", "", "--enable-debug-command", "yes"]);
     assert_eq!(loaded_by(redis, &dump), expected, "loaded by Redis");
 }

@@ -10,7 +10,7 @@ use base::crc::crc64;
 use common::{info, refusal, start, wait_for_info};
 use rdb::{ValueRef, WriteOptions, write_record, write_resize_db, write_select_db};
 use resp::Value;
-use testkit::client::ok;
+use testkit::client::{error, ok};
 use testkit::{Client, Server};
 
 const PLAIN: WriteOptions = WriteOptions { compress: false };
@@ -296,4 +296,38 @@ fn keys_stay_as_old_and_as_often_used_as_they_were() {
     };
     check("allkeys-lfu", [b"FREQ", b"200"], "FREQ", 190..=200);
     check("volatile-lru", [b"IDLETIME", b"1000"], "IDLETIME", 1000..=1100);
+}
+
+/// DEBUG RELOAD as a load on top of what is there.
+#[test]
+fn what_is_there_already_is_refused_or_replaced() {
+    let server = start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    let library = |number| {
+        format!("#!lua name=l{number}\nredis.register_function('f{number}', function() return {number} end)")
+    };
+    let load = |client: &mut Client, number| client.call(&["FUNCTION", "LOAD", &library(number)]);
+    ok(client.run("SET a saved"));
+    ok(client.run("SET b saved"));
+    client.run("RPUSH list 1 2 3");
+    load(&mut client, 1);
+    ok(client.run("SAVE"));
+    ok(client.run("SET a later"));
+    ok(client.run("SET c later"));
+    client.run("DEL list");
+    client.run("SADD list member");
+    load(&mut client, 2);
+    let refused = error(client.run("DEBUG RELOAD NOSAVE NOFLUSH"));
+    assert!(refused.starts_with("ERR Error trying to load the RDB dump"), "{refused}");
+    assert_eq!(info(&mut client, "loading"), "0");
+    ok(client.run("DEBUG RELOAD NOSAVE NOFLUSH MERGE"));
+    assert_eq!(client.run("GET a"), Value::from("saved"));
+    assert_eq!(client.run("GET c"), Value::from("later"));
+    assert_eq!(client.run("LRANGE list 1 1"), Value::Array(Some(vec![Value::from("2")])));
+    assert_eq!(client.run("DBSIZE"), Value::Integer(4));
+    for number in [1, 2] {
+        assert_eq!(client.run(&format!("FCALL f{number} 0")), Value::Integer(number));
+    }
+    ok(client.run("DEBUG RELOAD NOSAVE"));
+    assert_eq!(client.run("DBSIZE"), Value::Integer(3));
 }

@@ -123,6 +123,12 @@ fn the_port_can_change() {
     let taken = other.port().to_string();
     let text = error(client.call(&["CONFIG", "SET", "port", &taken]));
     assert!(text.contains("Unable to listen on this port. Check server logs."), "{text}");
+    // Addresses may be opened beside this server's own, and never beside another's.
+    for address in ["127.0.0.1", "*"] {
+        for order in [["bind", address, "port", &taken], ["port", &taken, "bind", address]] {
+            error(client.call(&[&["CONFIG", "SET"], &order[..]].concat()));
+        }
+    }
     assert_eq!(server.client().run("PING"), Value::Simple(b"PONG".to_vec()));
     drop(other);
     ok(client.call(&["CONFIG", "SET", "port", &taken]));

@@ -184,14 +184,31 @@ fn a_flush_during_a_save_is_not_in_the_file() {
     let mut client = server.client();
     write_version(&mut client, 7);
     client.run("BGSAVE");
-    ok(client.run("FLUSHALL ASYNC"));
+    ok(client.run("FLUSHDB ASYNC"));
     ok(client.run("SET new 1"));
     wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
     assert_eq!(version_of(&read_dump(&server.dir().join("dump.rdb")).expect("whole")), 7);
     assert_eq!(client.run("DBSIZE"), Value::Integer(1));
 }
 
-/// A dump must not bring back what was flushed.
+/// A dump must not bring back what was flushed: the save ends, and the file before it is left.
+#[test]
+fn a_flush_of_all_ends_a_save() {
+    let server = start(&[]);
+    let mut client = server.client();
+    write_version(&mut client, 7);
+    ok(client.run("SAVE"));
+    ok(client.run("CONFIG SET rdb-key-save-delay 10000000"));
+    for request in ["FLUSHALL", "FLUSHALL ASYNC"] {
+        write_version(&mut client, 8);
+        client.run("BGSAVE");
+        assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1");
+        ok(client.run(request));
+        assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "0", "{request}");
+        assert_eq!(version_of(&read_dump(&server.dir().join("dump.rdb")).expect("whole")), 7);
+    }
+}
+
 #[test]
 fn with_save_points_a_flush_of_all_is_on_the_disk_when_it_is_answered() {
     let server = start(&["--save", "100000 100000", "--rdb-key-save-delay", "100"]);
@@ -299,6 +316,24 @@ fn info_follows_a_save_and_forgets_it() {
         &mut client,
         &[("rdb_last_cow_size", &held), ("rdb_last_bgsave_status", "err"), ("rdb_saves", "4")],
     );
+}
+
+/// The base of an append-only file is a snapshot too.
+#[test]
+fn info_follows_a_rewrite_and_forgets_it() {
+    let server = start(&["--appendonly", "yes", "--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    write_version(&mut client, 1);
+    client.run("BGREWRITEAOF");
+    wait_for_info(&mut client, "current_save_keys_total", "1000");
+    wait_for_field(&mut client, "current_save_keys_processed", |keys| keys > 0);
+    assert_ne!(info(&mut client, "current_fork_perc"), "0.00");
+    ok(client.run("CONFIG SET rdb-key-save-delay 0"));
+    ok(client.run("CONFIG SET appendonly no"));
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    for field in ["current_save_keys_processed", "current_save_keys_total", "current_cow_size"] {
+        assert_eq!(info(&mut client, field), "0", "{field}");
+    }
 }
 
 /// Asks until a number of INFO is as wanted.

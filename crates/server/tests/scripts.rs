@@ -122,6 +122,20 @@ fn check_all_heard(server: &Server, caller: &mut Client, others: &mut [Client]) 
 }
 
 /// A worker that waits for shards before a script is known to run for too long stops waiting then.
+/// What was sent before others were attended to is heard before what was sent later.
+#[test]
+fn messages_of_a_long_script_keep_their_order() {
+    let server = start("1");
+    let (mut subscriber, mut caller) = (server.client(), server.client());
+    subscriber.run("SUBSCRIBE c");
+    let script = "local function spin() local e = os.clock() + 0.02 while os.clock() < e do end end
+                  for i = 1, 5 do spin() redis.call('PUBLISH', 'c', i) end spin()";
+    assert_eq!(caller.call(&["EVAL", script, "0"]), Value::Bulk(None));
+    for number in 1..=5 {
+        assert_eq!(subscriber.read_value(), array(&["message", "c", &number.to_string()]));
+    }
+}
+
 #[test]
 fn nobody_waits_for_a_long_script() {
     let scripts = [ENDLESS, "#!lua flags=declared-keys\nwhile true do end"];

@@ -1,6 +1,8 @@
 //! DEBUG: tools of tests and of people who look for faults, allowed by `enable-debug-command`. Whatever it
 //! breaks is what was asked for; it never reads or writes what the other commands cannot.
 
+mod reload;
+
 use std::ffi::CString;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,17 +17,16 @@ use rdb::WriteOptions;
 use resp::reply::Protocol;
 use store::snapshot::value_ref;
 use store::text::{Incoming, entry};
-use store::{DbIndex, EntryRef, Garbage, Guard, Key, Kind, List, Payload, Plan, Type};
+use store::{DbIndex, EntryRef, Guard, Key, Kind, List, Payload, Plan, Type};
 
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, command, flag};
 use crate::commands::config;
 use crate::commands::object::encoding_name;
-use crate::commands::save::refusal;
 use crate::config::Config;
 use crate::consumers::CONSUMERS;
 use crate::ctx::Ctx;
 use crate::digest;
-use crate::engine::{Busy, Engine, hex_id};
+use crate::engine::{Engine, hex_id};
 use crate::error::CmdError;
 use crate::host::Level;
 use crate::info::InfoInput;
@@ -110,7 +111,7 @@ static TOOLS: &[Tool] = &[
         "LOADAOF",
         2..=2,
         Locks::None,
-        load_aof,
+        reload::log,
         &["Write out the append-only file, empty the data set and load the file."],
     ),
     tool("LOG <message>", 3..=3, Locks::None, log, &["Write a message to the log."]),
@@ -169,8 +170,11 @@ static TOOLS: &[Tool] = &[
         "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
         2..=usize::MAX,
         Locks::None,
-        reload,
-        &["Save the data set (not with NOSAVE), empty it (not with NOFLUSH) and load it again."],
+        reload::dump,
+        &[
+            "Save the data set (not with NOSAVE), empty it (not with NOFLUSH) and load it again.",
+            "With MERGE what is loaded takes the place of what is there under the same name.",
+        ],
     ),
     tool("RESTART [<milliseconds>]", 2..=3, Locks::None, restart, &["Save, and start again after a delay."]),
     tool("SEGFAULT", 2..=2, Locks::None, crash, &["Fail by an access to memory that is not there."]),
@@ -506,61 +510,6 @@ fn filler(number: u64, size: usize) -> Vec<u8> {
     value
 }
 
-fn reload(ctx: &mut Ctx) -> CmdResult {
-    let is = |word| ctx.args.from(2).any(|given| given.eq_ignore_ascii_case(word));
-    let known = |given: &[u8]| {
-        [&b"merge"[..], b"noflush", b"nosave"].iter().any(|word| given.eq_ignore_ascii_case(word))
-    };
-    if !ctx.args.from(2).all(known) {
-        return Err(CmdError::new("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
-    }
-    if ctx.session.in_exec {
-        return Err(CmdError::new("ERR DEBUG RELOAD would wait for its own transaction"));
-    }
-    if ctx.engine.is_loading() {
-        return Err(CmdError::LOADING);
-    }
-    if !is(b"nosave") {
-        ctx.engine.host.save_now().map_err(|why| refusal(ctx, why))?;
-    }
-    if !is(b"noflush") {
-        empty(ctx.engine).map_err(|_| ctx.engine.scripts.running.busy_error())?;
-    }
-    ctx.engine.host.reload().map_err(|_| CmdError::new("ERR Error trying to load the RDB dump"))?;
-    ctx.keys.invalidate_all();
-    ctx.engine.host.log(Level::Warning, "DB reloaded by DEBUG RELOAD");
-    accept(ctx)
-}
-
-fn load_aof(ctx: &mut Ctx) -> CmdResult {
-    if ctx.session.in_exec {
-        return Err(CmdError::new("ERR DEBUG LOADAOF would wait for its own transaction"));
-    }
-    if ctx.engine.is_loading() {
-        return Err(CmdError::LOADING);
-    }
-    let engine = ctx.engine;
-    let loaded =
-        engine.host.reload_log(&|| empty(engine)).map_err(|_| engine.scripts.running.busy_error())?;
-    loaded.map_err(|_| CmdError::new("ERR Error trying to load the AOF files, check server logs."))?;
-    ctx.keys.invalidate_all();
-    engine.host.log(Level::Notice, "Append Only File loaded by DEBUG LOADAOF");
-    accept(ctx)
-}
-
-/// Only outside of a transaction: the command itself holds no shard.
-fn empty(engine: &Engine) -> Result<(), Busy> {
-    let mut guard = engine.lock_unless_busy(&Plan::All)?;
-    let databases = engine.store.databases();
-    engine.readings.leave_all(&mut guard, |_| true);
-    engine.functions.flush();
-    for (_, shard) in guard.shards() {
-        let tables = (0..databases).filter_map(|db| shard.flush(DbIndex(db)));
-        tables.for_each(|table| engine.host.reclaim(Garbage::Table(table)));
-    }
-    Ok(())
-}
-
 fn protocol(ctx: &mut Ctx) -> CmdResult {
     let name = ctx.text(2).to_lowercase();
     let reply = &mut *ctx.reply;
@@ -791,7 +740,14 @@ mod tests {
         );
         assert_eq!(
             test.host.calls.lock().as_slice(),
-            ["save", "reload", "reload", "reload log", "crash segfault", "crash restart"]
+            [
+                "save",
+                "reload, at duplicates Refuse",
+                "reload, at duplicates Replace",
+                "reload log",
+                "crash segfault",
+                "crash restart"
+            ]
         );
         assert!(!test.engine.debug.active_expire.load(Ordering::Relaxed));
         assert_ne!(test.engine.log.replication_id(), id);

@@ -88,7 +88,6 @@ pub struct Chunk {
 pub struct Taken {
     pub chunks: VecDeque<Chunk>,
     pub end: Offset,
-    pub orders: Orders,
 }
 
 /// So long the disk may lack what was acknowledged with `everysec`, before writers wait.
@@ -200,9 +199,9 @@ impl Queue {
         }
     }
 
-    /// The writer's part: all there is. Waits for it, at most until then. `used` is what was taken last: its
-    /// memory serves again.
-    pub fn take(&self, used: Option<Vec<u8>>, until: Option<Instant>) -> Taken {
+    /// The part of the writer's thread: waits until there is something to do, at most until then. What nobody
+    /// has ordered may wait a little longer: it ends there.
+    pub fn await_work(&self, until: Option<Instant>) -> (Orders, Option<Offset>) {
         let mut state = self.state.lock();
         while state.chunks.is_empty() && state.orders == Orders::default() {
             state.writer_sleeps = true;
@@ -213,12 +212,22 @@ impl Queue {
             }
         }
         state.writer_sleeps = false;
+        let orders = std::mem::take(&mut state.orders);
+        let may_wait = orders == Orders::default()
+            && !state.chunks.is_empty()
+            && state.chunks.iter().all(|chunk| chunk.begins.is_none());
+        (orders, may_wait.then_some(Offset(state.end)))
+    }
+
+    /// All there is. `used` is what was taken last: its memory serves again.
+    pub fn take(&self, used: Option<Vec<u8>>) -> Taken {
+        let mut state = self.state.lock();
         let chunks = std::mem::take(&mut state.chunks);
         if let Some(mut bytes) = used.filter(|bytes| bytes.capacity() <= CAPACITY_KEPT) {
             bytes.clear();
             state.spare = bytes;
         }
-        Taken { chunks, end: Offset(state.end), orders: std::mem::take(&mut state.orders) }
+        Taken { chunks, end: Offset(state.end) }
     }
 
     /// The writer has written so many bytes, or has given them up.
@@ -244,6 +253,11 @@ impl Queue {
         state.orders.stop |= orders.stop;
         state.writer_sleeps = false;
         self.work.notify_one();
+    }
+
+    /// Waits until the writer has come further, or a moment.
+    pub fn wait_a_moment(&self) {
+        self.progress.wait_for(&mut self.state.lock(), LOOK);
     }
 
     /// Waits until `done`, which must not take the queue's state; looks whenever the writer has come further.

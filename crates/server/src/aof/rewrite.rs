@@ -15,7 +15,8 @@ use engine::log::FileState;
 use super::commands::Source;
 use super::folder::Folder;
 use super::queue::{Orders, Queue};
-use super::{Aof, Line, Mode, Parts, State, end_line};
+use super::writer::Writer;
+use super::{Aof, Line, Mode, Parts, State};
 use crate::host::Process;
 use crate::log::{LOG, reason};
 
@@ -77,7 +78,7 @@ struct Prepared {
     /// Its number; what came before it is history when the base is there.
     kept_from: u64,
     /// For an increment that is the first one.
-    line: Option<(Arc<Queue>, JoinHandle<()>)>,
+    line: Option<(Arc<Writer>, JoinHandle<()>)>,
 }
 
 impl Aof {
@@ -141,11 +142,11 @@ impl Aof {
         // Of this thread alone, as with saves.
         rustix::process::setpriority_process(None, crate::persist::SAVE_NICENESS).ok();
         let made = self.prepare(process, epoch, form).and_then(|prepared| self.make_base(process, prepared));
-        let mut state = self.state.lock();
         match &made {
             Ok(()) => LOG.notice("Background AOF rewrite finished successfully"),
             Err(why) => LOG.warning(&format!("Background AOF rewrite terminated with error: {why}")),
         }
+        let mut state = self.state.lock();
         state.rewriting = false;
         self.rewritten.notify_all();
         // Turning it off ends a rewrite, which then has not failed.
@@ -164,25 +165,34 @@ impl Aof {
     }
 
     /// The files there are, read when they are needed first.
-    pub(super) fn parts<'s>(&self, state: &'s mut State, config: &Config) -> Result<&'s mut Parts, String> {
-        if state.parts.is_none() {
+    pub(super) fn known<'p>(
+        &self,
+        parts: &'p mut Option<Parts>,
+        config: &Config,
+    ) -> Result<&'p mut Parts, String> {
+        if parts.is_none() {
             let folder = Folder::of(self.disk, config);
             let manifest = folder.manifest()?;
-            state.parts = Some(Parts { folder, manifest, settled_len: 0 });
+            *parts = Some(Parts { folder, manifest });
         }
-        Ok(state.parts.as_mut().expect("it was just made"))
+        Ok(parts.as_mut().expect("it was just made"))
+    }
+
+    fn mode_and_epoch(&self) -> (Mode, u64) {
+        let state = self.state.lock();
+        (state.mode, state.epoch)
     }
 
     /// The increment that is to begin. While there is a file already it is in the manifest before anything is
     /// in it.
     fn prepare(&self, process: &Arc<Process>, epoch: u64, form: BaseForm) -> Result<Prepared, String> {
         let config = process.engine().config();
-        let mut state = self.state.lock();
-        let mode = state.mode;
-        if state.epoch != epoch {
+        let mut parts = self.parts.lock();
+        let (mode, current) = self.mode_and_epoch();
+        if current != epoch {
             return Err(TURNED.to_owned());
         }
-        let Parts { folder, manifest, .. } = self.parts(&mut state, &config)?;
+        let Parts { folder, manifest } = self.known(&mut parts, &config)?;
         folder.create()?;
         let (folder, base) = (folder.clone(), folder.next_base(manifest, form));
         let mut prepared =
@@ -202,8 +212,7 @@ impl Aof {
             Mode::AwaitsBase => {
                 prepared.file = Some(folder.create_increment(&folder.temporary_increment())?);
                 let queue = Arc::new(Queue::new(&config));
-                let writer = self.start_writer(process, &queue, None)?;
-                prepared.line = Some((queue, writer));
+                prepared.line = Some(self.start_writer(process, &queue, None)?);
             }
         }
         Ok(prepared)
@@ -259,10 +268,11 @@ impl Aof {
             return false;
         }
         let log = &process.engine().log;
-        if let Some((queue, writer)) = prepared.line.take() {
+        if let Some((writer, thread)) = prepared.line.take() {
+            let queue = Arc::clone(&writer.queue);
             let reader = self.attach(process, &queue);
-            self.queue.store(Some(Arc::clone(&queue)));
-            state.line = Some(Line { queue, reader, writer });
+            self.writer.store(Some(writer));
+            state.line = Some(Line { queue, reader, thread });
         }
         if let (Some(file), Some(line)) = (prepared.file.take(), &state.line) {
             line.queue.begin_file(file, log.begin_part());
@@ -272,12 +282,11 @@ impl Aof {
 
     /// The base is whole: the manifest names it.
     fn put_in_place(&self, process: &Process, prepared: &Prepared, len: u64) -> Result<(), String> {
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        if (state.mode, state.epoch) != (prepared.mode, prepared.epoch) {
+        let mut parts = self.parts.lock();
+        if self.mode_and_epoch() != (prepared.mode, prepared.epoch) {
             return Err(TURNED.to_owned());
         }
-        let Parts { folder, manifest, settled_len } = state.parts.as_mut().expect("it was prepared");
+        let Parts { folder, manifest } = parts.as_mut().expect("it was prepared");
         let mut next = manifest.clone();
         next.replace_base(prepared.base.clone(), prepared.kept_from);
         if prepared.mode == Mode::AwaitsBase {
@@ -288,67 +297,67 @@ impl Aof {
         if !is_in_force(manifest, &prepared.base) {
             return stored;
         }
-        *settled_len = len;
-        if let Some(Line { queue, .. }) = &state.line {
-            queue.ended_len.store(0, Ordering::Relaxed);
-        }
-        state.mode = if prepared.mode == Mode::AwaitsBase { Mode::On } else { prepared.mode };
-        state.status.base_size = state.current_size();
-        if let (Err(why), Some(Line { queue, .. }), Mode::AwaitsBase) = (&stored, &state.line, prepared.mode)
-        {
-            // After a loss of power the old parts may be in force, and they end before this began.
-            queue.doubt();
-            process.engine().log_fault.set(why.clone());
-        }
+        self.settle(process, len, &stored);
         stored?;
-        self.settle(process, state);
+        if !process.engine().config().aof_disable_auto_gc {
+            folder.remove_history(manifest);
+        }
         Ok(())
     }
 
-    /// The new parts are in force for certain.
-    fn settle(&self, process: &Process, state: &mut State) {
-        if let Some(Line { queue, .. }) = &state.line {
-            process.engine().log.set_file(FileState::Whole);
-            process.engine().post_file_waits();
-            queue.settle_doubts();
-            let good = !queue.is_distrusted() && !queue.is_stuck.load(Ordering::Relaxed);
-            let fault = &process.engine().log_fault;
-            if good && fault.is_on() {
-                LOG.warning("AOF write error looks solved, Redis can write again.");
-                fault.clear();
-            }
+    /// The new parts are in force, for certain if they were `stored`.
+    fn settle(&self, process: &Process, len: u64, stored: &Result<(), String>) {
+        let (mut state, engine) = (self.state.lock(), process.engine());
+        let was_awaited = state.mode == Mode::AwaitsBase;
+        if was_awaited {
+            state.mode = Mode::On;
         }
-        if !process.engine().config().aof_disable_auto_gc
-            && let Some(Parts { folder, manifest, .. }) = &mut state.parts
-        {
-            folder.remove_history(manifest);
+        state.settled_len = len;
+        if let Some(Line { queue, .. }) = &state.line {
+            queue.ended_len.store(0, Ordering::Relaxed);
+        }
+        state.status.base_size = state.current_size();
+        let Some(Line { queue, .. }) = &state.line else { return };
+        let fault = &engine.log_fault;
+        if let Err(why) = stored {
+            if was_awaited {
+                // After a loss of power the old parts may be in force, and they end before this began.
+                queue.doubt();
+                fault.set(why.clone());
+            }
+            return;
+        }
+        engine.log.set_file(FileState::Whole);
+        engine.post_file_waits();
+        queue.settle_doubts();
+        let good = !queue.is_distrusted() && !queue.is_stuck.load(Ordering::Relaxed);
+        if good && fault.is_on() {
+            LOG.warning("AOF write error looks solved, Redis can write again.");
+            fault.clear();
         }
     }
 
     /// The old parts stay in force, with the increment that was begun.
     fn give_up_rewrite(&self, process: &Process, prepared: Prepared) {
         let Prepared { folder, base, line, mode, epoch, .. } = prepared;
-        let in_force =
-            |state: &State| state.parts.as_ref().is_some_and(|own| is_in_force(&own.manifest, &base));
-        if in_force(&self.state.lock()) {
+        let parts = self.parts.lock();
+        if parts.as_ref().is_some_and(|parts| is_in_force(&parts.manifest, &base)) {
             return;
         }
         folder.remove(&base);
-        if let Some((queue, writer)) = line {
-            queue.order(Orders { sync: false, stop: true });
-            writer.join().ok();
+        if let Some((writer, thread)) = line {
+            writer.queue.order(Orders { sync: false, stop: true });
+            thread.join().ok();
         }
         if mode != Mode::AwaitsBase {
             return;
         }
         let mut state = self.state.lock();
-        if state.epoch == epoch
-            && let Some(line) = state.line.take()
-        {
-            self.queue.store(None);
-            end_line(process, line);
-        }
-        if state.line.is_none() {
+        let line = if state.epoch == epoch { state.line.take() } else { None };
+        let is_alone = state.line.is_none();
+        drop(state);
+        self.end_line(process, line);
+        if is_alone {
             folder.remove(&folder.temporary_increment());
         }
     }

@@ -1,5 +1,6 @@
-//! The thread that writes increments and forces them to the disk. One step at a time, each of which may fail:
-//! what was not written is tried again; of what was not synced nothing is taken for granted any more.
+//! Writes increments and forces them to the disk: a thread does, and whoever waits for the disk does it for
+//! all who wait. One step at a time, each of which may fail: what was not written is tried again; of what was
+//! not synced nothing is taken for granted any more.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,15 +15,24 @@ use engine::Engine;
 use engine::config::AppendSync;
 use engine::log::Offset;
 use engine::memory::Meter;
+use parking_lot::Mutex;
 
 use super::queue::{Chunk, Queue, Taken};
 use crate::disk::{AnyDisk, write_all_at};
 use crate::log::{LOG, reason};
 
 pub struct Writer {
-    pub disk: AnyDisk,
     pub queue: Arc<Queue>,
-    pub engine: Arc<Engine>,
+    engine: Arc<Engine>,
+    /// Locked while the disk works. Whoever holds shards must not wait for it.
+    increment: Mutex<Increment>,
+}
+
+/// What is being written.
+struct Increment {
+    disk: AnyDisk,
+    queue: Arc<Queue>,
+    engine: Arc<Engine>,
     /// The increment, and its bytes that are written.
     file: Option<(File, u64)>,
     /// Taken, not written yet.
@@ -36,7 +46,6 @@ pub struct Writer {
     last_sync: Instant,
     /// A write failed; it is tried again then.
     retry_at: Option<Instant>,
-    meter: Meter,
 }
 
 /// What comes within this time is written together, unless somebody waits for it.
@@ -49,10 +58,10 @@ impl Writer {
         queue.increment_len.store(file.as_ref().map_or(0, |(_, len)| *len), Ordering::Relaxed);
         let end = engine.log.offset();
         engine.log.set_durable(end);
-        Writer {
+        let increment = Increment {
             disk,
-            queue,
-            engine,
+            queue: Arc::clone(&queue),
+            engine: Arc::clone(&engine),
             file,
             backlog: VecDeque::new(),
             end,
@@ -60,39 +69,83 @@ impl Writer {
             unsynced_since: None,
             last_sync: Instant::now(),
             retry_at: None,
-            meter: Meter::default(),
+        };
+        Writer { queue, engine, increment: Mutex::new(increment) }
+    }
+
+    /// The thread: works until it is ordered to end.
+    pub fn run(&self) {
+        let (mut due, mut meter) = (None, Meter::default());
+        loop {
+            let (orders, came) = self.queue.await_work(due);
+            if came.is_some() {
+                thread::sleep(PACE);
+            }
+            // Whoever waits for it may see to it meanwhile.
+            let is_done = || came.is_some_and(|end| self.engine.log.durable() >= end);
+            if is_done() {
+                continue;
+            }
+            let mut increment = self.increment.lock();
+            if !is_done() {
+                increment.step(orders.sync);
+            }
+            meter.report(&self.engine.memory);
+            if orders.stop {
+                increment.drop_backlog();
+                return self.queue.set_undurable_since(None);
+            }
+            due = increment.next_due();
         }
     }
 
-    /// Works until it is ordered to end.
-    pub fn run(mut self) {
-        loop {
-            let Taken { chunks, end, orders } = self.queue.take(self.used.take(), self.next_due());
-            let came = Instant::now();
-            if !chunks.is_empty() && self.unsynced_since.is_none() {
-                self.unsynced_since = Some(came);
-                self.queue.set_undurable_since(self.unsynced_since);
-            }
-            self.backlog.extend(chunks);
-            self.end = end;
-            if self.retry_at.is_none_or(|at| at <= came || orders.sync) {
-                self.write_out();
-            }
-            self.shed();
-            if self.backlog.is_empty() && self.wants_sync(orders.sync) {
-                self.sync(orders.sync);
-            }
-            let taken = self.backlog.iter().map(|chunk| &chunk.bytes).chain(&self.used).map(Vec::capacity);
-            self.queue.taken_memory.store(taken.sum(), Ordering::Relaxed);
-            self.queue.announce();
-            self.meter.report(&self.engine.memory);
-            if orders.stop {
-                return self.drop_backlog();
-            }
-            if self.queue.policy() != AppendSync::Always && !orders.sync {
-                thread::sleep(PACE);
-            }
+    /// Writes and syncs what was logged up to there, unless somebody else does it first. Whoever comes while
+    /// the disk works waits for the next turn, which is for all who have come by then.
+    pub fn commit(&self, end: Offset) {
+        let log = &self.engine.log;
+        let mut increment = self.increment.lock();
+        if log.holds_reply_at(end) {
+            increment.step(false);
         }
+        drop(increment);
+        // A disk that has failed, which the thread tries again, or a policy that is about to change.
+        if log.holds_reply_at(end) {
+            self.queue.wait_a_moment();
+        }
+    }
+
+    /// Waits until nobody writes.
+    pub fn await_turn(&self) {
+        drop(self.increment.lock());
+    }
+
+    /// Writes and syncs all there is.
+    pub fn flush(&self) {
+        self.increment.lock().step(true);
+    }
+}
+
+impl Increment {
+    /// Writes all there is, and syncs it if that is due. `ordered`: however it stands, it is tried now.
+    fn step(&mut self, ordered: bool) {
+        let Taken { chunks, end } = self.queue.take(self.used.take());
+        let came = Instant::now();
+        if !chunks.is_empty() && self.unsynced_since.is_none() {
+            self.unsynced_since = Some(came);
+            self.queue.set_undurable_since(self.unsynced_since);
+        }
+        self.backlog.extend(chunks);
+        self.end = end;
+        if self.retry_at.is_none_or(|at| at <= came || ordered) {
+            self.write_out();
+        }
+        self.shed();
+        if self.backlog.is_empty() && self.wants_sync(ordered) {
+            self.sync(ordered);
+        }
+        let taken = self.backlog.iter().map(|chunk| &chunk.bytes).chain(&self.used).map(Vec::capacity);
+        self.queue.taken_memory.store(taken.sum(), Ordering::Relaxed);
+        self.queue.announce();
     }
 
     /// When something is to be done although nothing comes.
@@ -224,9 +277,11 @@ impl Writer {
     /// False if it failed: then nobody knows what the disk has.
     fn sync_file(&mut self) -> bool {
         let Some((file, _)) = &self.file else { return true };
+        let begun = Instant::now();
         self.queue.is_syncing.store(true, Ordering::Relaxed);
         let synced = self.disk.sync_data(file);
         self.queue.is_syncing.store(false, Ordering::Relaxed);
+        self.engine.log.note_sync(begun.elapsed().as_nanos() as u64);
         let Err(error) = synced else { return true };
         let why = reason(&error);
         if self.queue.policy() == AppendSync::Always {

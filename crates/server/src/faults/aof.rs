@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use testkit::{Client, Value};
 
@@ -106,6 +106,74 @@ fn check_failing_rewrites(preamble: &str) {
     }
     ok(running.client.run("CONFIG SET appendonly no"));
 }
+
+#[test]
+fn a_rewrite_on_a_disk_that_hangs_holds_up_nobody() {
+    let mut running = started("hang");
+    running.client.set_timeout(Some(HANGS));
+    let mut hung = 0;
+    for index in 0.. {
+        running.disk.hang_at(index);
+        running.client.run("BGREWRITEAOF");
+        let mut rewriting = Some(true);
+        while rewriting == Some(true) && !running.disk.is_hanging() {
+            rewriting = is_rewriting(&mut running.client);
+        }
+        let (is_hanging, mut answered) = (running.disk.is_hanging(), rewriting.is_some());
+        for request in [&["SET", "written", "meanwhile"][..], &["INFO", "persistence"]] {
+            answered = answered && running.client.try_call(request).is_ok();
+        }
+        running.disk.go_on();
+        assert!(answered, "step {index} holds up the worker");
+        wait_for_rewrite(&running);
+        if !is_hanging {
+            break;
+        }
+        hung += 1;
+    }
+    assert!(hung > 10, "only {hung} steps");
+    running.client.set_timeout(Some(PATIENCE));
+    check_good(&mut running);
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+/// So long a disk hangs if somebody waits for it.
+const HANGS: Duration = Duration::from_secs(20);
+
+/// What INFO says, if it says anything.
+fn is_rewriting(client: &mut Client) -> Option<bool> {
+    let text = client.try_call(&["INFO", "persistence"]).ok()?.as_text()?;
+    Some(text.contains("aof_rewrite_in_progress:1"))
+}
+
+#[test]
+fn what_comes_while_the_disk_works_is_synced_together() {
+    let mut running = started("group");
+    ok(running.client.run("CONFIG SET appendfsync always"));
+    let socket = running.disk.path(SOCKET);
+    let mut clients: Vec<_> = (0..TOGETHER).map(|_| Client::connect_unix(&socket)).collect();
+    clients.iter_mut().for_each(|client| ok(client.run("SET before together")));
+    assert!(running.process.aof.flush(&running.process));
+    // Behind the write, the sync.
+    running.disk.hang_at(1);
+    running.client.send(&["SET", "first", "1"]);
+    let begin = Instant::now();
+    while !running.disk.is_hanging() {
+        assert!(begin.elapsed() < PATIENCE, "nothing is synced");
+        thread::yield_now();
+    }
+    clients.iter_mut().for_each(|client| client.send(&["INCR", "counter"]));
+    running.disk.go_on();
+    clients.iter_mut().for_each(|client| assert!(matches!(client.read_value(), Value::Integer(_))));
+    ok(running.client.read_value());
+    let steps = running.disk.plan.lock().steps;
+    assert!(steps <= 2 * SYNCS_TOGETHER, "{steps} writes and syncs");
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+const TOGETHER: usize = 40;
+/// One is enough; another may come from the thread that looks after what nobody waits for.
+const SYNCS_TOGETHER: usize = 4;
 
 #[test]
 fn what_cannot_be_written_is_refused_and_written_when_the_disk_is_back() {

@@ -5,6 +5,7 @@
 use std::fs;
 
 use engine::config::BeyondMemory;
+use engine::host::AtDuplicate;
 
 use super::{Fault, Running, Step, error, ok, with_each_fault};
 use crate::host::unix_now;
@@ -26,7 +27,8 @@ fn started(name: &str) -> Running {
 /// Loads the dump into the emptied keyspace, and tells how many keys came.
 fn load(running: &mut Running, at_damage: AtDamage) -> Result<u64, String> {
     ok(running.client.run("FLUSHALL"));
-    let dump = Dump { disk: running.disk, path: "dump.rdb".as_ref(), at_damage, beyond: BeyondMemory::Load };
+    let (disk, path, beyond) = (running.disk, "dump.rdb".as_ref(), BeyondMemory::Load);
+    let dump = Dump { disk, path, at_damage, at_duplicate: AtDuplicate::Refuse, beyond };
     let progress = Progress::default();
     let loaded = load::load(running.process.engine(), dump, &progress, unix_now(), &mut || {})?;
     assert_eq!(loaded, Loaded::Yes);

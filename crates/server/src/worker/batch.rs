@@ -13,6 +13,7 @@ use resp::request::Span;
 use store::{Wanted, WantedPart};
 
 use super::Worker;
+use super::stalled::SNAPSHOT_FULL;
 use crate::conn::{OutputVerdict, Slot, add};
 use crate::output::Stretch;
 
@@ -31,11 +32,7 @@ const SPANS_KEPT: usize = 64 * 1024;
 /// hardly longer than without a save, and still what waits in memory stops growing.
 const SNAPSHOT_DELAY_US: u64 = 200;
 const SNAPSHOT_DELAYS: usize = 2;
-/// With one of so many parts of the limit filled nothing is added any more; the rest is for what the file
-/// system has not written yet. But a disk that hangs does not hold up a client for ever: five seconds at
-/// most.
-const SNAPSHOT_FULL: usize = 2;
-const SNAPSHOT_DELAYS_MOST: usize = 25_000;
+const SNAPSHOT_QUARTERS: usize = 4;
 
 /// Whole requests that have not run.
 #[derive(Default)]
@@ -221,10 +218,6 @@ impl Worker {
             self.put_scripts_last(&mut batch);
         }
         for request in &batch.requests {
-            let full = self.engine.store.snapshot_limit() / SNAPSHOT_FULL;
-            if self.engine.store.snapshot_backlog() > full && !quiet {
-                self.wait_for_room(request);
-            }
             let argv = request.argv(input, &batch.spans, big);
             if self.run_request(request.slot, &request.prepared, &argv) == Ran::NotYet {
                 self.hold(request.slot, &argv);
@@ -266,7 +259,7 @@ impl Worker {
     #[inline]
     fn wait_for_snapshot(&mut self, batch: &Batch) {
         let store = &self.engine.store;
-        let bearable = store.snapshot_limit() / 4;
+        let bearable = store.snapshot_limit() / SNAPSHOT_QUARTERS;
         if store.snapshot_backlog() <= bearable {
             return;
         }
@@ -277,8 +270,19 @@ impl Worker {
 
     #[cold]
     fn delay_writers(&mut self, bearable: usize) {
-        let times = self.engine.store.snapshot_backlog() / bearable.max(1);
-        self.sleep_until_below(bearable, times * times * SNAPSHOT_DELAYS);
+        let (store, host) = (&self.engine.store, &self.engine.host);
+        let begin_ns = host.monotonic_ns();
+        // With more than that each writer waits, whatever others do.
+        let times = (store.snapshot_backlog() / bearable.max(1)).min(SNAPSHOT_QUARTERS / SNAPSHOT_FULL);
+        for _ in 0..times * times * SNAPSHOT_DELAYS {
+            if store.snapshot_backlog() <= bearable {
+                break;
+            }
+            host.sleep_us(SNAPSHOT_DELAY_US);
+        }
+        let stats = &self.seat.worker.stats;
+        stats.snapshot_delays.add(1);
+        stats.snapshot_delay_us.add(host.monotonic_ns().saturating_sub(begin_ns) / 1000);
     }
 
     /// Delays writers while the append-only file is too far behind, before they take a lock.
@@ -299,33 +303,12 @@ impl Worker {
         }
     }
 
-    /// As much waits as may: a request that would add to it waits too, until some of it is on the disk.
-    #[cold]
-    fn wait_for_room(&mut self, request: &Request) {
-        if request.prepared.command.is_some_and(may_write) {
-            let full = self.engine.store.snapshot_limit() / SNAPSHOT_FULL;
-            self.sleep_until_below(full, SNAPSHOT_DELAYS_MOST);
-            self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
-        }
-    }
-
-    fn sleep_until_below(&mut self, backlog: usize, most: usize) {
-        let (store, host) = (&self.engine.store, &self.engine.host);
-        let begin_ns = host.monotonic_ns();
-        for _ in 0..most.min(SNAPSHOT_DELAYS_MOST) {
-            if store.snapshot_backlog() <= backlog {
-                break;
-            }
-            host.sleep_us(SNAPSHOT_DELAY_US);
-        }
-        let stats = &self.seat.worker.stats;
-        stats.snapshot_delays.add(1);
-        stats.snapshot_delay_us.add(host.monotonic_ns().saturating_sub(begin_ns) / 1000);
-    }
-
     /// Runs one request of a connection that may be gone, closing, or held up.
     #[inline]
     pub fn run_request(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> Ran {
+        if self.is_snapshot_full() && self.must_stall(slot, prepared) {
+            return Ran::NotYet;
+        }
         let Some(connection) = self.connections.at(slot) else { return Ran::Done };
         // Of a client that CLIENT KILL has named, nothing runs any more: the order to close it is on its way.
         if connection.closing || connection.session.client.killed.load(Ordering::Relaxed) {
@@ -376,6 +359,8 @@ impl Worker {
     fn hold(&mut self, slot: Slot, argv: &Argv<'_>) {
         if let Some(connection) = self.connections.at(slot) {
             connection.input.get_or_insert_default().held.push_back(argv.to_owned());
+            connection.settle_input();
+            self.count_memory(slot);
         }
     }
 
@@ -428,7 +413,7 @@ impl Worker {
         };
         let stats = &self.seat.worker.stats;
         stats.output_bytes.add(written as u64);
-        stats.writes.add(1);
+        stats.writes.add(u64::from(written > 0));
         add(&connection.session.client.total_output, written as u64);
         let grown = connection.output.len().saturating_sub(waited);
         if connection.output.len() != waited {

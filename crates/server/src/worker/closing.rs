@@ -25,6 +25,9 @@ impl Worker {
     pub fn close(&mut self, slot: Slot) {
         let Some(mut connection) = self.connections.remove(slot) else { return };
         self.forget_deadline(slot, &connection);
+        if connection.stalled {
+            self.stalled.forget(slot);
+        }
         if connection.paused {
             self.paused.retain(|other| *other != slot);
         }

@@ -17,11 +17,13 @@ use rustix::io::Errno;
 use super::Worker;
 use super::batch::{BATCH, Ran};
 use crate::conn::{Connection, Filling, Input, Slot, add};
+use crate::defrag;
 
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
 
-/// Bytes of a big argument that are read at once where memory is short.
+/// Bytes of a big argument that are read at once: a socket's buffer has megabytes, and to copy them into new
+/// pages takes milliseconds.
 const LITTLE: usize = 256 * 1024;
 
 /// A half-read request up to this length is put in front of the next read; a longer one grows in its own
@@ -130,6 +132,7 @@ impl Worker {
         if rest.from == stretch.len() && big.is_empty() {
             if connection.session.client.input_bytes.load(std::sync::atomic::Ordering::Relaxed) != 0 {
                 connection.settle_input();
+                self.count_memory(slot);
             }
             return;
         }
@@ -187,13 +190,7 @@ impl Worker {
             }
             Room::Nothing => filling.refuse(),
         }
-        let (read, space) = match self.engine.memory.is_near() {
-            true => read_little(&connection.socket, &mut filling.bytes),
-            false => {
-                let space = filling.bytes.capacity() - filling.bytes.len();
-                (rustix::io::read(&connection.socket, spare_capacity(&mut filling.bytes)), space)
-            }
-        };
+        let (read, space) = read_little(&connection.socket, &mut filling.bytes);
         filling.settle();
         let more = finish_big(connection, &mut input);
         connection.input = Some(input);
@@ -211,9 +208,16 @@ impl Worker {
         if filling.dropped.is_some() || filling.is_small() {
             return false;
         }
-        let comes_free = self.engine.memory.is_swollen() && self.engine.defrag.gain() > 0;
-        let waits = self.is_look_due() || comes_free;
-        waits && !filling.has_waited(self.engine.host.monotonic_ns())
+        let waits = self.is_look_due() || self.engine.memory.comes_free();
+        let now_ns = self.engine.host.monotonic_ns();
+        if !waits || !filling.wait(now_ns) {
+            filling.go_on();
+            return false;
+        }
+        if self.engine.defrag.press(now_ns) {
+            defrag::wake();
+        }
+        true
     }
 
     /// Parses and runs what lies in a connection's own buffer.
@@ -241,7 +245,10 @@ impl Worker {
 
     /// Runs the batch although spans of a half-read request follow it, and keeps those.
     fn run_whole(&mut self, input: &[u8], first: usize) {
-        let half: Vec<Span> = self.batch.spans[first..].to_vec();
+        if self.batch.is_empty() {
+            return;
+        }
+        let half = self.batch.spans.split_off(first);
         self.run_batch(input, &[]);
         self.batch.spans = half;
     }
@@ -418,8 +425,11 @@ impl Worker {
         self.replies.of(slot).error(&text);
         if self.logs(Level::Verbose) {
             let reason = text.strip_prefix("ERR Protocol error: ").unwrap_or(&text);
-            let line =
-                format!("Protocol error ({reason}) from client: {}. {}", self.describe(slot), dump(sample));
+            let sample = match self.seat.config.hide_user_data_from_log {
+                true => "Query buffer during protocol error: '*redacted*'".to_owned(),
+                false => dump(sample),
+            };
+            let line = format!("Protocol error ({reason}) from client: {}. {sample}", self.describe(slot));
             self.engine.host.log(Level::Verbose, &line);
         }
     }
@@ -427,8 +437,9 @@ impl Worker {
     /// Goes on with a connection whose requests had to wait.
     pub fn resume(&mut self, arena: &mut Arena, slot: Slot) {
         self.run_arena(arena);
-        if !self.run_held(slot) {
-            return;
+        let goes_on = self.run_held(slot);
+        if !goes_on {
+            return self.look_for_end(slot);
         }
         let Some(connection) = self.connections.at(slot) else { return };
         connection.settle_input();
@@ -436,6 +447,14 @@ impl Worker {
             self.parse_own(arena, slot);
         }
         if self.connections.at(slot).is_some_and(|connection| connection.unread) {
+            self.again.push(slot);
+        }
+    }
+
+    /// A request that waited may wait for keys now, and its client may have gone meanwhile.
+    #[cold]
+    fn look_for_end(&mut self, slot: Slot) {
+        if self.connections.at(slot).is_some_and(|connection| connection.ended) {
             self.again.push(slot);
         }
     }
@@ -473,8 +492,8 @@ fn note(list: &mut Vec<Slot>, slot: Slot) {
     }
 }
 
-/// A read of which the result and the most it could be are told: a socket's buffer has megabytes, and where
-/// memory is short each one has to be made room for.
+/// A read of which the result and the most it could be are told: others want their turn, and where memory is
+/// short each piece has to be made room for.
 fn read_little(socket: &OwnedFd, bytes: &mut Vec<u8>) -> (rustix::io::Result<usize>, usize) {
     let (len, space) = (bytes.len(), (bytes.capacity() - bytes.len()).min(LITTLE));
     bytes.resize(len + space, 0);
@@ -500,7 +519,7 @@ fn finish_big(connection: &mut Connection, input: &mut Input) -> bool {
 
 /// Tells the parser that its half-read request now begins the input.
 fn rebase(connection: &mut Connection, by: usize) {
-    if connection.parser.is_idle() {
+    if connection.parser.is_idle() || by == 0 {
         return;
     }
     if let Some(input) = &mut connection.input {

@@ -46,13 +46,12 @@ pub struct Meanwhile {
     pub parsing: Option<Slot>,
     ready: Vec<Ready>,
     news: BTreeMap<Key, Ready>,
-    messages: Vec<Message>,
 }
 
 impl Meanwhile {
-    /// Nothing was left for later.
+    /// No news was left for later.
     pub fn is_empty(&self) -> bool {
-        self.news.is_empty() && self.messages.is_empty()
+        self.news.is_empty()
     }
 
     /// However often a descriptor has news, it is one thing to come back to.
@@ -174,6 +173,10 @@ impl Worker {
                 return;
             }
             is_ready(socket, PollFlags::OUT);
+            // The others do not wait for a client that reads slowly.
+            if self.engine.scripts.running.is_busy() {
+                self.attend();
+            }
         }
         self.meanwhile.is_deaf = true;
     }
@@ -242,24 +245,20 @@ impl Worker {
 
     /// New connections are welcome; other messages can wait.
     fn sort_messages(&mut self) {
-        let mut messages = std::mem::take(&mut self.messages);
-        self.inbox.take(&mut messages);
-        for message in messages.drain(..) {
+        let first = self.messages.len();
+        self.collect_messages();
+        for message in self.messages.split_off(first) {
             match message {
                 Message::Connection(connection) => self.begin(connection),
                 Message::Stop => self.stopped = true,
-                other => self.meanwhile.messages.push(other),
+                other => self.messages.push_back(other),
             }
         }
-        self.messages = messages;
     }
 
-    /// After a script: what was left for later.
+    /// After a script: the news that were left for later.
     #[cold]
     pub fn catch_up(&mut self, arena: &mut Arena) {
-        for message in std::mem::take(&mut self.meanwhile.messages) {
-            self.take_message(arena, message);
-        }
         for news in std::mem::take(&mut self.meanwhile.news).into_values() {
             self.serve(arena, &news);
         }

@@ -2,6 +2,7 @@
 //! changes, and whoever holds most has to go when a limit is reached.
 
 use base::alloc::size_class;
+use base::time::UnixMs;
 use engine::clients::{Client, Held};
 use engine::evict::Room;
 use engine::host::{Event, Level};
@@ -13,6 +14,26 @@ use crate::poll::Ready;
 
 /// Bytes that a worker takes between two looks at memory.
 const LOOK_EVERY: usize = 1 << 20;
+
+/// A look at all clients that found nobody who may go: what is over a limit is held by clients that must not
+/// be evicted, or by some that are about to end.
+#[derive(Default)]
+pub struct VainLook {
+    /// Bytes that all held then.
+    held: u64,
+    at: UnixMs,
+}
+
+impl VainLook {
+    /// Whether another look would find the same.
+    fn holds(&self, held: u64, now: UnixMs) -> bool {
+        held <= self.held + self.held / GROWTH_SEEN && (0..LOOK_AGAIN_MS).contains(&now.since(self.at))
+    }
+}
+
+/// Clients are weighed again when they hold so great a part more, or after this time.
+const GROWTH_SEEN: u64 = 64;
+const LOOK_AGAIN_MS: i64 = 100;
 
 impl Worker {
     /// Brings the sums up to date with one connection.
@@ -51,6 +72,9 @@ impl Worker {
         }
         let clients = self.engine.sum(|stats| stats.clients_bytes.value());
         let arguments = self.engine.sum(|stats| stats.arguments_bytes.value());
+        if self.vain_look.holds(clients + arguments, self.seat.worker.now) {
+            return;
+        }
         if of_arguments == 0 {
             if limit > 0 && clients + arguments >= limit {
                 self.evict_clients(limit, |client| client.held().sum());
@@ -67,7 +91,13 @@ impl Worker {
 
     #[cold]
     fn evict_clients(&mut self, limit: u64, weigh: fn(&Client) -> usize) {
-        for client in self.engine.clients.doom_largest(limit, weigh) {
+        self.seat.worker.stats.client_weighings.add(1);
+        let doomed = self.engine.clients.doom_largest(limit, weigh);
+        if doomed.is_empty() {
+            let held = self.engine.sum(|stats| stats.clients_bytes.value() + stats.arguments_bytes.value());
+            self.vain_look = VainLook { held, at: self.seat.worker.now };
+        }
+        for client in doomed {
             self.seat.worker.stats.evicted_clients.add(1);
             let slot = self.connections.find(client.id);
             // While a script runs, its end is left for later: what it was reading may be locked.

@@ -25,8 +25,8 @@ use engine::clients::Client;
 use engine::config::{Config, LogLevel};
 use engine::engine::Busy;
 use engine::host::{
-    Event, Heard, Host, Level, LoadStatus, LogFileStatus, ProcessFacts, ReclaimCounts, SaveRefused,
-    SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
+    AtDuplicate, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded, ProcessFacts,
+    ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::Mutex;
 use store::Garbage;
@@ -51,7 +51,7 @@ struct Server {
 #[derive(Default)]
 struct HostState {
     lines: Mutex<Vec<String>>,
-    /// Added to the time of day.
+    /// Added to both clocks.
     ahead_us: AtomicI64,
 }
 
@@ -345,22 +345,24 @@ impl Host for TestHost {
 
     fn await_log(&self) {}
 
+    fn await_log_turn(&self) {}
+
     fn await_log_room(&self) {}
 
     fn rewrite_log(&self, _: bool) -> Result<SaveStarted, SaveRefused> {
         Err("ERR there are no files here")
     }
 
-    fn reload_log(&self, _: &dyn Fn() -> Result<(), Busy>) -> Result<Result<(), String>, Busy> {
-        Ok(Err("there are no files here".to_owned()))
+    fn reload_log(&self, _: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded> {
+        Err(NotReloaded::Failed)
     }
 
     fn load_status(&self) -> LoadStatus {
         LoadStatus::default()
     }
 
-    fn reload(&self) -> Result<(), String> {
-        Ok(())
+    fn reload(&self, _: AtDuplicate, _: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded> {
+        Err(NotReloaded::Failed)
     }
 
     fn shutdown(&self, _: Shutdown) -> Result<(), String> {
@@ -393,7 +395,8 @@ impl Host for TestHost {
     }
 
     fn monotonic_ns(&self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
+        let ahead = self.state.ahead_us.load(Ordering::Relaxed) as u64 * 1000;
+        self.origin.elapsed().as_nanos() as u64 + ahead
     }
 
     fn attend(&self) {}

@@ -123,11 +123,10 @@ fn a_request_over_its_limit_is_not_read_to_the_end() {
 fn strangers_are_kept_out_of_an_unprotected_server() {
     // An address of this machine that is not the loopback; without one there is nothing to test.
     let probe = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    let Ok(()) = probe.connect("192.0.2.1:9") else { return };
-    let own = probe.local_addr().expect("an address").ip();
-    if own.is_loopback() {
-        return;
-    }
+    let own = probe.connect("192.0.2.1:9").and_then(|()| probe.local_addr()).map(|own| own.ip());
+    let Some(own) = own.ok().filter(|own| !own.is_loopback()) else {
+        return println!("SKIPPED: this machine has no other address");
+    };
     let server = Server::start(1, |config| config.bind = vec![b"*".to_vec()]);
     let stream = TcpStream::connect((own, server.address.port())).expect("the server listens everywhere");
     let mut peer = Peer { stream: Stream::Tcp(stream) };

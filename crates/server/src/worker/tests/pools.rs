@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use engine::clients::Client;
+use engine::clients::{Client, flag};
 use engine::config::Amount;
 use engine::memory::Look;
 
@@ -199,6 +199,29 @@ fn an_argument_without_room_is_not_kept() {
 }
 
 #[test]
+fn an_argument_waits_while_pages_come_free() {
+    const LIMIT: usize = 1 << 30;
+    let server = Server::one();
+    let mut peer = server.connect();
+    peer.call(&[b"PING"], "+PONG\r\n");
+    let resident = LIMIT + LIMIT / 60;
+    let look = Look { allocated: 1, resident, returning: LIMIT, limit: LIMIT as u64, ..Look::default() };
+    server.engine.memory.refresh(look, 0);
+    let request = encode(&[b"SET", b"key", &pattern(900_000, 9)]);
+    let (first, rest) = request.split_at(100_000);
+    peer.send(first);
+    let (client, ticks) = (server.newest(), || server.engine.sum(|stats| stats.ticks.value()));
+    let read = || client.total_input.load(Ordering::Relaxed);
+    server.wait_until("its beginning", || read() > 1000);
+    let begin = ticks();
+    server.wait_until("it to wait", || ticks() > begin + 5);
+    assert!(read() < 100_000, "{} bytes were read", read());
+    server.engine.memory.refresh(Look { resident: 1, ..look }, 0);
+    peer.send(rest);
+    peer.expect("+OK\r\n");
+}
+
+#[test]
 fn a_limit_set_too_low_can_be_raised_again() {
     let server = Server::start(1, |config| config.maxmemory = Amount::Bytes(100));
     let mut peer = server.connect();
@@ -206,4 +229,59 @@ fn a_limit_set_too_low_can_be_raised_again() {
     peer.call(&[b"CONFIG", b"SET", b"maxmemory", b"0"], "+OK\r\n");
     peer.call(&[b"SET", b"key", b"value"], "+OK\r\n");
     assert_eq!(evicted(&server), 0);
+}
+
+#[test]
+fn a_monitor_that_does_not_read_goes() {
+    let server = small(1);
+    let (mut monitor, mut other) = (server.connect(), server.connect());
+    monitor.call(&[b"MONITOR"], "+OK\r\n");
+    let value = pattern(30_000, 1);
+    let gone = (0..10_000).any(|_| {
+        other.call(&[b"SET", b"key", &value], "+OK\r\n");
+        evicted(&server) > 0
+    });
+    assert!(gone, "what waits for it counts");
+    server.wait_for_clients(1);
+    other.call(&[b"PING"], "+PONG\r\n");
+    assert_eq!(evicted(&server), 1);
+}
+
+/// Large arguments have a limit of their own, whole or not.
+#[test]
+fn an_argument_that_waits_to_run_is_no_clients_memory() {
+    let server = small(1);
+    let (mut peer, mut control) = (server.connect(), server.connect());
+    control.call(&[b"CLIENT", b"PAUSE", b"1000000", b"ALL"], "+OK\r\n");
+    let value = pattern(1_500_000, 1);
+    peer.send(encode(&[b"SET", b"key", &value]));
+    let client = server.oldest();
+    server.wait_until("the request to be held", || client.has_flag(flag::BLOCKED));
+    control.call(&[b"CLIENT", b"UNPAUSE"], "+OK\r\n");
+    peer.expect("+OK\r\n");
+    peer.call(&[b"STRLEN", b"key"], ":1500000\r\n");
+    assert_eq!(evicted(&server), 0);
+}
+
+#[test]
+fn who_must_not_be_evicted_is_not_weighed_again_and_again() {
+    let server = small(1);
+    let (mut peer, mut other) = (server.connect(), server.connect());
+    for peer in [&mut peer, &mut other] {
+        peer.call(&[b"CLIENT", b"NO-EVICT", b"on"], "+OK\r\n");
+    }
+    peer.call(&[b"MULTI"], "+OK\r\n");
+    for _ in 0..2 {
+        peer.call(&[b"SET", b"key", &pattern(1_500_000, 1)], "+QUEUED\r\n");
+    }
+    let weighings = || server.engine.sum(|stats| stats.client_weighings.value());
+    let ticks = || server.engine.sum(|stats| stats.ticks.value());
+    let (before, ticks_before) = (weighings(), ticks());
+    for _ in 0..2_000 {
+        other.call(&[b"PING"], "+PONG\r\n");
+    }
+    let (looks, ticks) = (weighings() - before, ticks() - ticks_before);
+    assert!(looks * 10 < ticks, "{looks} looks in {ticks} ticks");
+    let _third = server.connect();
+    server.wait_until("whoever may go to go", || evicted(&server) == 1);
 }

@@ -67,6 +67,16 @@ fn big_arguments_come_through() {
 }
 
 #[test]
+fn a_big_argument_comes_in_turns() {
+    const LEN: usize = 16 << 20;
+    let server = Server::one();
+    let mut peer = server.connect();
+    peer.call(&[b"SET", b"key", &pattern(LEN, 1)], "+OK\r\n");
+    let reads = server.engine.sum(|stats| stats.reads.value());
+    assert!(reads >= (LEN / (256 << 10)) as u64, "{reads} reads");
+}
+
+#[test]
 fn many_big_arguments_in_one_request() {
     let server = Server::one();
     let values: Vec<Vec<u8>> = (0..20).map(|index| pattern(20_000 * index + 7, index)).collect();
@@ -305,4 +315,31 @@ fn the_last_replies_leave_before_the_end() {
     server.inboxes[0].post(Message::Stop);
     peer.expect(bulk(&pattern(100_000, 3)));
     peer.expect_end();
+}
+
+#[test]
+fn what_was_sent_stays_out_of_the_log_if_that_is_asked_for() {
+    let server = Server::start(1, |config| config.hide_user_data_from_log = true);
+    let mut peer = server.connect();
+    peer.send(b"*2\r\n$3\r\nGET\r\nsecret\r\n");
+    peer.expect("-ERR Protocol error: expected '$', got 's'\r\n");
+    peer.expect_end();
+    assert!(server.logged("Query buffer during protocol error: '*redacted*'"));
+    assert!(!server.logged("secret"));
+}
+
+#[test]
+fn writes_are_those_that_took_place() {
+    let server = Server::one();
+    let mut peer = server.connect();
+    peer.call(&[b"PING"], "+PONG\r\n");
+    peer.send(encode(&[b"CLIENT", b"REPLY", b"OFF"]));
+    let client = server.newest();
+    for number in 1..=10 {
+        peer.send(encode(&[b"SET", b"key", b"value"]));
+        let commands = || client.total_commands.load(Ordering::Relaxed);
+        server.wait_until("the request to run", || commands() == number + 2);
+    }
+    peer.call(&[b"CLIENT", b"REPLY", b"ON"], "+OK\r\n");
+    assert_eq!(server.engine.sum(|stats| stats.writes.value()), 2);
 }

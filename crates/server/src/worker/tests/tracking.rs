@@ -16,7 +16,7 @@ fn caching(server: &Server, request: &[&[u8]]) -> Peer {
     peer
 }
 
-fn skip_to(peer: &mut Peer, end: &[u8]) {
+pub fn skip_to(peer: &mut Peer, end: &[u8]) {
     let (mut seen, mut byte) = (Vec::new(), [0]);
     while !seen.ends_with(end) {
         assert_eq!(peer.read(&mut byte).expect("a reply"), 1);
