@@ -129,7 +129,7 @@ pub fn needs_memory(session: &Session, command: &Registered) -> bool {
 /// A transaction's queue must not grow either, whatever is queued.
 fn would_be_queued(session: &Session, command: &Registered) -> bool {
     let ends = ["exec", "discard", "quit", "reset"].contains(&command.row.name);
-    session.in_multi() && !ends
+    session.in_multi() && !(command.parent.is_none() && ends)
 }
 
 /// Whether the command has the flag, or is an EXEC with such a command in its queue.
@@ -205,7 +205,8 @@ fn subscribed(request: &Request<'_>) -> Result<(), CmdError> {
         "quit",
         "reset",
     ];
-    if allowed.contains(&name) {
+    // SLOWLOG and LATENCY have a RESET of their own.
+    if request.command.parent.is_none() && allowed.contains(&name) {
         return Ok(());
     }
     Err(CmdError::new(format!(

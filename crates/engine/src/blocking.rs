@@ -599,13 +599,15 @@ impl Engine {
     pub fn serve_again(&self, seat: &mut WorkerSeat, ticket: &Arc<Ticket>) {
         let plan = Plan::of(ticket.keys.iter().map(|key| key.shard));
         let Ok(mut guard) = self.lock_unless_busy(&plan) else { return };
-        if self.pause.is_ending() {
+        // Whatever is served writes.
+        if self.pause.stops_expiry() {
             return;
         }
         self.serve(seat, &mut guard, ticket);
         self.serve_ready(seat, &mut guard);
         drop(guard);
         self.serve_deferred(seat);
+        self.send_messages(&mut seat.effects.invalidated, None);
     }
 
     /// Serves what was left for later.

@@ -8,12 +8,12 @@ use base::limits;
 use base::random::Rng;
 use base::time::UnixMs;
 use store::expire::ExpireCursor;
-use store::{Key, Plan};
+use store::{DbIndex, Key, Plan};
 
 use crate::access::Access;
 use crate::config::Config;
 use crate::effects::Effects;
-use crate::engine::Engine;
+use crate::engine::{Busy, Engine};
 use crate::keys::Keys;
 use crate::tracking::NOBODY;
 
@@ -60,7 +60,8 @@ impl Cycle {
         let mut round = 0;
         (self.seen, self.found) = (0, 0);
         loop {
-            let more = self.expire_batch(engine, now);
+            // A script has locked the shard: the next run goes on there.
+            let Ok(more) = self.expire_batch(engine, now) else { return };
             let databases = engine.store.databases();
             if !more && self.cursor.advance(databases, engine.store.shard_count()) {
                 round += 1;
@@ -99,18 +100,26 @@ impl Cycle {
         engine.cycle.expired_stale_permille.add(permille);
     }
 
-    /// One batch under one shard's lock; true if there may be more in this place.
-    fn expire_batch(&mut self, engine: &Engine, now: UnixMs) -> bool {
-        let (shard, db) = self.cursor.place();
-        let mut guard = engine.store.lock(&Plan::One(shard));
+    /// One batch under one shard's lock, from the cursor's place on; true if there may be more where it is
+    /// then.
+    fn expire_batch(&mut self, engine: &Engine, now: UnixMs) -> Result<bool, Busy> {
+        let (shard, first) = self.cursor.place();
+        let mut guard = engine.lock_unless_busy(&Plan::One(shard))?;
+        // Databases in which nothing expires are passed over under the same lock.
+        let expires = |db: &DbIndex| guard.shard(shard).db(*db).table().expiring_count() > 0;
+        let Some(db) = (first.0..engine.store.databases()).map(DbIndex).find(expires) else {
+            self.cursor.db = engine.store.databases() - 1;
+            self.due.clear();
+            return Ok(false);
+        };
+        if db != first {
+            self.due.clear();
+            self.cursor.go_to(db);
+        }
         let config = engine.config();
         self.effects.begin(engine.log.is_active(), db);
         let mut budget = EXPIRE_BATCH;
         let part = guard.shard(shard).db(db);
-        if part.table().expiring_count() == 0 {
-            self.due.clear();
-            return false;
-        }
         // Hashes with further fields that are due come first.
         if self.due.is_empty() {
             while let Some(slot) = part.next_due(&mut self.cursor.position, now.0, &mut budget) {
@@ -146,7 +155,7 @@ impl Cycle {
         drop(guard);
         engine.post_ready(&mut self.effects.ready);
         engine.send_invalidations(&mut self.effects.invalidated);
-        budget == 0 || !self.due.is_empty()
+        Ok(budget == 0 || !self.due.is_empty())
     }
 }
 

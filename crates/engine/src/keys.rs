@@ -191,7 +191,8 @@ impl<'a, 's> Keys<'a, 's> {
         let db = self.part(key);
         let old = db.view(slot);
         let clock = access.changed(old.clock());
-        if old.kind() == Type::String {
+        // Much of a string is freed elsewhere.
+        if old.kind() == Type::String && old.free_effort() <= base::limits::LAZY_FREE_EFFORT {
             db.edit(slot, |entry| text::overwrite(entry, value, expiry, clock));
         } else {
             let expires_at = expiry.apply(old.expires_at());

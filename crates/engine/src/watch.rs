@@ -69,12 +69,13 @@ impl Watches {
 
     /// The caller holds the key's shard.
     pub fn add(&self, watched: &mut Watched, key: WatchedKey) {
-        if watched.keys.iter().any(|old| old.db == key.db && old.key == key.key) {
-            return;
-        }
         let watcher = Watcher { dirty: Arc::clone(&watched.dirty), stale: key.was_expired };
         let mut shard = self.shards[key.shard.0 as usize].lock();
-        shard.entry((key.db, key.key.clone())).or_default().push(watcher);
+        let watchers = shard.entry((key.db, key.key.clone())).or_default();
+        if watchers.iter().any(|watcher| Arc::ptr_eq(&watcher.dirty, &watched.dirty)) {
+            return;
+        }
+        watchers.push(watcher);
         self.count.fetch_add(1, Ordering::Relaxed);
         watched.bytes += 2 * size_class(key.key.len()) + WATCHED_BYTES;
         watched.keys.push(key);

@@ -8,6 +8,7 @@ use base::random::Rng;
 use engine::args::OwnedArgv;
 use engine::blocking::ReadyKey;
 use engine::config::EvictionPolicy;
+use engine::cycle::Cycle;
 use engine::evict::Room;
 use engine::host::WorkerId;
 use engine::memory::Look;
@@ -53,6 +54,20 @@ fn keys_give_way_later() {
     assert_eq!(engine.evicted_keys.load(Ordering::Relaxed), 0);
     assert_eq!(make_room(engine, seat), Room::Nothing, "all of them are too little");
     assert_eq!(engine.evicted_keys.load(Ordering::Relaxed), 100);
+}
+
+/// The timer does not wait for the script either.
+#[test]
+fn what_is_due_goes_later() {
+    let mut test = TestEngine::new();
+    (0..100).for_each(|number| drop(test.run(&format!("SET k{number} v PX 100"))));
+    test.advance_ms(200);
+    let now = test.now();
+    let mut cycle = Cycle::default();
+    while_busy(&mut test, |engine, _, _| cycle.expire(engine, now, u64::MAX));
+    assert_eq!(test.engine.cycle.expired_keys.value(), 0);
+    cycle.expire(&test.engine, now, u64::MAX);
+    assert_eq!(test.engine.cycle.expired_keys.value(), 100);
 }
 
 /// A set of many members, of which the first client reads the beginning.

@@ -562,3 +562,14 @@ fn a_pause_hides_what_expires_and_keeps_it() {
     ];
     check(&mut test, &hidden);
 }
+
+/// Only what these names mean on their own is allowed.
+#[test]
+fn a_subscriber_may_not_reset_logs() {
+    let mut test = TestEngine::new();
+    test.run("SUBSCRIBE news");
+    for line in ["SLOWLOG RESET", "LATENCY RESET"] {
+        let reply = show(&test.run(line));
+        assert!(reply.starts_with("-ERR Can't execute '"), "{line}: {reply}");
+    }
+}

@@ -443,3 +443,14 @@ fn lcs_refuses_what_would_take_too_much_memory() {
     let reply = show(&test.run("LCS a b LEN"));
     assert_eq!(reply, "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
 }
+
+/// A large value is not freed by whoever puts another in its place.
+#[test]
+fn a_large_value_that_is_overwritten_is_freed_elsewhere() {
+    let mut test = TestEngine::new();
+    let large = vec![b'x'; 16 << 20];
+    for (value, freed) in [(&large[..], 0), (&large[1..], 1), (b"small", 2), (b"other", 2)] {
+        assert_eq!(show(&test.run_words(&[b"SET", &b"key"[..], value])), "+OK");
+        assert_eq!(test.engine.host.reclaim_counts().freed, freed);
+    }
+}

@@ -317,7 +317,8 @@ impl Connection {
         config.output_limit(class)
     }
 
-    /// Judges the output when `more` bytes are added to it: what waits, and what is in memory for what follows.
+    /// Judges the output when `more` bytes are added to it: what waits, and what is in memory for the rest of
+    /// its reply.
     pub fn judge_output(&mut self, more: usize, config: &Config, now: UnixMs) -> OutputVerdict {
         let limit = self.output_limit(config);
         let behind = self.behind_reply.as_ref().map_or(0, |behind| behind.len());

@@ -10,7 +10,7 @@ use base::random::Rng;
 use engine::Engine;
 use engine::config::{Config, LogLevel};
 use engine::cycle::{Cycle, runs_per_second};
-use engine::engine::Rates;
+use engine::engine::{Busy, Rates};
 use engine::evict::Evictor;
 use engine::host::{Event, Shutdown, ShutdownSave};
 use store::{DbIndex, Plan};
@@ -121,7 +121,8 @@ impl<'a> Timer<'a> {
         self.last_report = Instant::now();
         let engine = self.process.engine();
         for db in (0..engine.store.databases()).map(DbIndex) {
-            let (keys, expires) = count_keys(engine, db);
+            // What a script has locked is not counted this time.
+            let Ok((keys, expires)) = count_keys(engine, db) else { return };
             if keys > 0 {
                 LOG.verbose(&format!("DB {}: {keys} keys ({expires} volatile).", db.0));
             }
@@ -132,13 +133,12 @@ impl<'a> Timer<'a> {
 }
 
 /// Keys, and those with a time of expiry, shard by shard.
-fn count_keys(engine: &Engine, db: DbIndex) -> (usize, usize) {
-    let count = |id| {
-        let mut guard = engine.store.lock(&Plan::One(id));
+fn count_keys(engine: &Engine, db: DbIndex) -> Result<(usize, usize), Busy> {
+    engine.store.ids().try_fold((0, 0), |(keys, expires), id| {
+        let mut guard = engine.lock_unless_busy(&Plan::One(id))?;
         let part = guard.shard(id).db(db);
-        (part.len(), part.table().expiring_count())
-    };
-    engine.store.ids().map(count).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+        Ok((keys + part.len(), expires + part.table().expiring_count()))
+    })
 }
 
 fn expire_budget_ns(config: &Config, period: Duration) -> u64 {

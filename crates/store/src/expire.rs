@@ -28,6 +28,11 @@ impl ExpireCursor {
         (ShardId(self.shard), DbIndex(self.db))
     }
 
+    /// On to another database of the same shard.
+    pub fn go_to(&mut self, db: DbIndex) {
+        (self.db, self.position) = (db.0, DuePosition::default());
+    }
+
     /// On to the next database, then to the next shard; true when it has gone round.
     pub fn advance(&mut self, databases: u16, shards: usize) -> bool {
         self.position = DuePosition::default();

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use base::random::Rng;
+use base::sparse::shrink_sparse;
 use ds::field::Field;
 use ds::{SlotId, Table};
 use smallvec::SmallVec;
@@ -118,6 +119,7 @@ impl TrackedKeys {
         if let Some(crowd) = self.crowds.remove(parts.field) {
             self.totals.bytes -= crowd_len(parts.field, crowd.len());
             holders.extend(crowd);
+            shrink_sparse(&mut self.crowds);
         }
         if self.table.is_empty() {
             // Its directory goes too.
@@ -180,6 +182,7 @@ mod tests {
         }
         assert_eq!(tracked.totals, Totals::default());
         assert!(tracked.remove_any(&mut rng).is_none() && tracked.crowds.is_empty());
+        assert!(tracked.crowds.capacity() < 50, "room of a burst is given back");
     }
 
     #[test]
@@ -187,5 +190,6 @@ mod tests {
         check(3, 200, 5000);
         check(ROW_IDS as u64 + 1, 5, 5000);
         check(500, 3, 5000);
+        check(ROW_IDS as u64 + 10, 200, 30_000);
     }
 }

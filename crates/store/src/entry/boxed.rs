@@ -32,8 +32,8 @@ impl<'a> SharedRef<'a> {
     /// Another owner of the same block.
     pub fn to_arc(self) -> Arc<Vec<u8>> {
         let raw = std::ptr::from_ref(self.0);
-        // SAFETY: the reference comes from Arc::into_raw (only `EntryRef::boxed` makes a SharedRef), and
-        // the entry's own count keeps the block alive meanwhile.
+        // SAFETY: an `Arc` owns what the reference points to (`EntryRef` makes them only, of a boxed or a
+        // paged string), and the entry's own count keeps the block alive meanwhile.
         unsafe {
             Arc::increment_strong_count(raw);
             Arc::from_raw(raw)
@@ -277,6 +277,9 @@ impl NewPayload<'_> {
         match self {
             NewPayload::Shared(text) => {
                 mover.shared(text);
+                if let Some(bytes) = Arc::get_mut(text) {
+                    mover.vec(bytes);
+                }
                 false
             }
             NewPayload::Nodes(list) => move_boxed(list, position, mover),
@@ -360,4 +363,21 @@ unsafe fn point_to<T>(at: *mut u8, to: *const T) {
 pub(super) unsafe fn pointed<'a, T>(at: *const u8) -> &'a T {
     // SAFETY: by the contract above.
     unsafe { &*at.cast::<*const T>().read_unaligned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_moves_with_its_bytes() {
+        let text = || NewPayload::Shared(Arc::new(vec![b'x'; 20_000]));
+        let mut entry = Entry::new(b"key", Type::String, text(), None, 0);
+        let mut mover = Mover::of_everything();
+        mover.begin(1000);
+        assert!(!entry.move_on(&mut MovePosition::default(), &mut mover));
+        assert_eq!(mover.moved, 2, "the block that counts its owners, and the bytes");
+        let same = Entry::new(b"key", Type::String, text(), None, 0);
+        assert_eq!(entry.view().memory(), same.view().memory());
+    }
 }
