@@ -46,21 +46,17 @@ fn who_left_before_its_request_began_to_wait_takes_nothing() {
     other.call(&[b"PING"], "+PONG\r\n");
     let (wait, ping) = (encode(&[b"BLPOP", b"l", b"0"]), encode(&[b"PING"]));
     for paused in [false, true] {
+        // Those that are not there yet do not count as having left.
+        let mut peers: Vec<Peer> = (0..12).map(|_| server.connect()).collect();
+        peers.iter_mut().for_each(|peer| peer.call(&[b"PING"], "+PONG\r\n"));
         if paused {
             other.call(&[b"CLIENT", b"PAUSE", b"1000000", b"ALL"], "+OK\r\n");
         }
         let scripts = [wait.clone(), [&wait[..], &ping].concat(), [&ping[..], &wait, &wait].concat()];
-        let peers: Vec<Peer> = scripts
-            .iter()
-            .cycle()
-            .take(12)
-            .map(|script| {
-                let mut peer = server.connect();
-                peer.send(script);
-                peer.finish();
-                peer
-            })
-            .collect();
+        for (peer, script) in peers.iter_mut().zip(scripts.iter().cycle()) {
+            peer.send(script);
+            peer.finish();
+        }
         if paused {
             server.wait_until("all to be paused", || {
                 let clients = server.engine.clients.all();
