@@ -67,8 +67,8 @@ fn who_leaves_is_passed_over() {
     assert_eq!(show(&test.run("EXISTS list")), "0");
 }
 
-/// To take over what others have not confirmed is a write: it waits for the end of a pause, however old it is.
-/// What the look finds to have expired is told to those who hold copies.
+/// To take over what others have not confirmed is a write: it waits for the end of a pause, however old that
+/// is. What the look finds to have expired is told to those who hold copies.
 #[test]
 fn who_claims_waits_for_the_end_of_a_pause() {
     let mut test = TestEngine::new();
