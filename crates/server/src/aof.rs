@@ -28,7 +28,7 @@ use crate::host::Process;
 use crate::log::LOG;
 use crate::persist::Saver;
 use folder::Folder;
-use queue::{Feed, Orders, Queue};
+use queue::{Feed, Orders, Queue, Rules};
 use rewrite::Tries;
 use writer::Writer;
 
@@ -63,6 +63,8 @@ struct State {
     /// Bytes of the base, and of the increments before the last one.
     settled_len: u64,
     line: Option<Line>,
+    /// Those that were asked for last: the configuration has them a little later.
+    rules: Option<Rules>,
     rewriting: bool,
     scheduled: bool,
     tries: Tries,
@@ -97,6 +99,7 @@ impl Aof {
             epoch: 0,
             settled_len: 0,
             line: None,
+            rules: None,
             rewriting: false,
             scheduled: false,
             tries: Tries::default(),
@@ -207,6 +210,8 @@ impl Aof {
 
     /// A directive has changed.
     pub fn configure(&self, process: &Arc<Process>, config: &Config) -> Result<(), String> {
+        let rules = Rules::of(config);
+        self.state.lock().rules = Some(rules);
         let is_on = || self.state.lock().mode != Mode::Off;
         if config.appendonly != is_on() {
             let mut parts = self.parts.lock();
@@ -218,7 +223,7 @@ impl Aof {
         }
         let state = self.state.lock();
         if let Some(Line { queue, .. }) = &state.line {
-            queue.configure(config);
+            queue.obey(rules);
             process.engine().log.set_strict(queue.policy() == AppendSync::Always);
         }
         let rewriting = state.rewriting;
@@ -327,10 +332,6 @@ impl Aof {
         if let Some(writer) = self.writer.load_full() {
             let queue = &writer.queue;
             let busy = self.is_rewriting() || process.saver.status().in_progress;
-            if queue.policy() != config.appendfsync {
-                queue.configure(config);
-                process.engine().log.set_strict(config.appendfsync == AppendSync::Always);
-            }
             queue.bound(config);
             queue.spares_disk.store(busy && config.no_appendfsync_on_rewrite, Ordering::Relaxed);
             process.engine().log.set_behind(queue.is_behind() && !process.engine().log_fault.is_on());

@@ -68,6 +68,20 @@ struct State {
     orders: Orders,
 }
 
+/// What it goes by.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    policy: AppendSync,
+    /// Seconds are noted between the requests.
+    stamps: bool,
+}
+
+impl Rules {
+    pub fn of(config: &Config) -> Rules {
+        Rules { policy: config.appendfsync, stamps: config.aof_timestamp_enabled }
+    }
+}
+
 /// What the writer is asked for beside the usual.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Orders {
@@ -120,16 +134,16 @@ impl Queue {
             undurable_since: Mutex::default(),
             doubts: Doubts::default(),
         };
-        queue.configure(config);
+        queue.obey(Rules::of(config));
+        queue.bound(config);
         queue
     }
 
-    pub fn configure(&self, config: &Config) {
-        let old = self.policy.swap(config.appendfsync as usize, Ordering::Relaxed);
-        self.stamps.store(config.aof_timestamp_enabled, Ordering::Relaxed);
-        self.bound(config);
+    pub fn obey(&self, Rules { policy, stamps }: Rules) {
+        let old = self.policy.swap(policy as usize, Ordering::Relaxed);
+        self.stamps.store(stamps, Ordering::Relaxed);
         // A stricter policy is owed what a laxer one has left.
-        if config.appendfsync as usize != old && config.appendfsync != AppendSync::No {
+        if policy as usize != old && policy != AppendSync::No {
             self.order(Orders { sync: true, stop: false });
         }
     }

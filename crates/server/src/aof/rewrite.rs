@@ -278,6 +278,9 @@ impl Aof {
         let log = &process.engine().log;
         if let Some((writer, thread)) = prepared.line.take() {
             let queue = Arc::clone(&writer.queue);
+            if let Some(rules) = state.rules {
+                queue.obey(rules);
+            }
             let reader = self.attach(process, &queue);
             self.writer.store(Some(writer));
             state.line = Some(Line { queue, reader, thread });

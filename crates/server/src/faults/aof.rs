@@ -147,6 +147,24 @@ fn is_rewriting(client: &mut Client) -> Option<bool> {
 }
 
 #[test]
+fn always_holds_from_the_moment_it_is_asked_for() {
+    let mut running = Running::start("policy");
+    let stale = running.process.engine().config();
+    ok(running.client.run("CONFIG SET appendonly yes appendfsync always"));
+    wait_for_rewrite(&running);
+    let log = &Arc::clone(running.process.engine()).log;
+    for _ in 0..5 {
+        // The timer has seen the configuration some time ago.
+        running.process.aof.tick(&running.process, &stale);
+        ok(running.client.run("SET key value"));
+        assert!(log.durable() >= log.offset(), "it was answered too early");
+        ok(running.client.run("CONFIG SET appendfsync everysec"));
+        ok(running.client.run("CONFIG SET appendfsync always"));
+    }
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+#[test]
 fn what_comes_while_the_disk_works_is_synced_together() {
     let mut running = started("group");
     ok(running.client.run("CONFIG SET appendfsync always"));
