@@ -92,7 +92,7 @@ impl PubSub {
 }
 
 /// Memory of a subscription beyond its name, which is held twice: nodes and lists.
-const SUBSCRIPTION_LEN: usize = 200;
+const SUBSCRIPTION_LEN: usize = 168;
 
 fn subscription_len(name: &[u8]) -> usize {
     2 * size_class(name.len()) + SUBSCRIPTION_LEN

@@ -31,7 +31,7 @@ pub(super) fn dump(ctx: &mut Ctx) -> CmdResult {
     }
     let at_duplicate = if is(b"merge") { AtDuplicate::Replace } else { AtDuplicate::Refuse };
     let loaded = engine.host.reload(at_duplicate, &|| if keeps { Ok(()) } else { empty(engine) });
-    end(ctx, loaded, "ERR Error trying to load the RDB dump, check server logs.")?;
+    end(ctx, loaded, "ERR Error trying to load the RDB dump")?;
     engine.host.log(Level::Warning, "DB reloaded by DEBUG RELOAD");
     accept(ctx)
 }
