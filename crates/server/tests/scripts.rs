@@ -52,11 +52,12 @@ fn an_endless_script_is_ended_from_any_connection() {
             // Its turn comes when the script has ended.
             caller.send(&["PING"]);
             let mut late = server.client();
-            for line in
-                ["GET k", "INFO", "DBSIZE", "EVAL 'return 1' 0", "EXEC", "SHUTDOWN", "FLUSHALL", "SCAN 0"]
-            {
+            for line in ["GET k", "INFO", "DBSIZE", "EVAL 'return 1' 0", "SHUTDOWN", "FLUSHALL", "SCAN 0"] {
                 assert_eq!(error(late.run(line)), BUSY, "{line}");
             }
+            // Redis says so without a transaction too.
+            let aborted = format!("EXECABORT Transaction discarded because of: {BUSY}");
+            assert_eq!(error(late.run("EXEC")), aborted);
             ok(late.run("MULTI"));
             assert_eq!(error(late.run("SET k v")), BUSY);
             ok(late.run("DISCARD"));
