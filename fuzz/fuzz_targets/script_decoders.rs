@@ -24,7 +24,7 @@ impl Host for Nothing {
 
     fn log(&mut self, _: u8, _: &[u8]) {}
 
-    fn count_error(&mut self, _: &[u8]) {}
+    fn count_error(&mut self, _: &[u8], _: bool) {}
 
     fn must_end(&mut self) -> Option<&'static str> {
         self.looks += 1;

@@ -323,7 +323,7 @@ impl Connection {
         let limit = self.output_limit(config);
         let behind = self.behind_reply.as_ref().map_or(0, |behind| behind.len());
         let len = self.output.len() + behind + self.session.reading_bytes() + more;
-        let len = len.saturating_sub(OUTPUT_ALLOWED) as u64;
+        let len = if len <= OUTPUT_ALLOWED { 0 } else { len as u64 };
         if limit.hard_bytes > 0 && len >= limit.hard_bytes {
             return OutputVerdict::TooMuch;
         }
@@ -361,7 +361,7 @@ impl Connection {
     }
 }
 
-/// Bytes of output that no limit counts: Redis leaves out what lies in a client's own buffer.
+/// Bytes of output that are below every limit: Redis does not count what lies in a client's own buffer.
 const OUTPUT_ALLOWED: usize = 16 << 10;
 
 /// While more than this waits for a client, its requests wait too: who does not read cannot make memory grow.

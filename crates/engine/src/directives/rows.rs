@@ -960,7 +960,7 @@ pub static DIRECTIVES: &[Directive] = &[
         |c, v| c.client_output_limits = v.limits(),
         "For each class of clients - normal, replica, pubsub - the amount of unread replies at which a client \
          is disconnected: at once at the hard limit, and at the soft limit if it stays above it for so many \
-         seconds. The first 16 KB do not count, as in Redis. 0 is no limit.",
+         seconds. Up to 16 KB never count, as in Redis. 0 is no limit.",
     ),
     served(
         "maxmemory-clients",
