@@ -202,7 +202,9 @@ impl Grammar {
         }
         let mut words = Vec::new();
         self.expand(template, &mut words);
-        if self.rng.below(12) == 0 && mistakes::may_err(&words) {
+        // The members of some have one score, whatever mistakes there are.
+        let is_apart = words.get(1).is_some_and(|key| key.starts_with(b"y"));
+        if self.rng.below(12) == 0 && !is_apart && mistakes::may_err(&words) {
             mistakes::make(&mut self.rng, &mut words);
         }
         match words[0].as_slice() {

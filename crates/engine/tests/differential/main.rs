@@ -163,7 +163,9 @@ fn request(rng: &mut Rng, families: &[Templates]) -> Request {
     let template = family[rng.below(family.len() as u64) as usize];
     let mut words = Vec::new();
     template.split(' ').for_each(|word| draw(rng, word, &mut words));
-    if rng.below(12) == 0 && mistakes::may_err(&words) {
+    // The members of some have one score, whatever mistakes there are.
+    let is_apart = words.get(1).is_some_and(|key| key.starts_with('n'));
+    if rng.below(12) == 0 && !is_apart && mistakes::may_err(&words) {
         mistakes::make(rng, &mut words);
     }
     words
