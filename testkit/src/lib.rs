@@ -5,6 +5,7 @@ pub mod caches;
 pub mod client;
 pub mod group;
 pub mod memory;
+pub mod mistakes;
 pub mod server;
 
 pub use client::Client;

@@ -4,11 +4,13 @@ mod bits;
 mod geo;
 mod hyperloglog;
 mod list;
+mod script;
 mod set;
 mod sorted_set;
 mod stream;
 
 use base::random::Rng;
+use testkit::mistakes;
 
 /// Databases the stream uses.
 pub const DATABASES: u64 = 3;
@@ -131,6 +133,28 @@ const TEMPLATES: &[&str] = &[
     "LASTSAVE {v}",
     "TIME {v}",
     "WAIT",
+    "HELLO 1|4|x [SETNAME {f}] [AUTH]",
+    "CLIENT NO-EVICT|REPLY on|x",
+    "CLIENT TRACKING OFF",
+    "CLIENT TRACKINGINFO",
+    "CLIENT GETREDIR",
+    "CLIENT CACHING YES|NO|x",
+    "CLIENT UNBLOCK 0 [ERROR|TIMEOUT|x]",
+    "CLIENT KILL x",
+    "CLIENT UNPAUSE",
+    "CLIENT LIST TYPE|ID x",
+    "CONFIG SET nosuch 1",
+    "CONFIG GET nosuch|maxmemory",
+    "CONFIG RESETSTAT {v}",
+    "COMMAND INFO nosuch",
+    "COMMAND GETKEYSANDFLAGS SET|GETDEL|COPY {k} {v}",
+    "MEMORY DOCTOR|NOSUCH {v}",
+    "SLOWLOG RESET|LEN|NOSUCH {v}",
+    "LATENCY RESET|HISTORY|NOSUCH {f}",
+    "SUBSCRIBE|PSUBSCRIBE|SSUBSCRIBE",
+    "RANDOMKEY {v}",
+    "LOLWUT VERSION x",
+    "SAVE|MONITOR|ROLE {v} {v}",
 ];
 
 /// The templates of every family.
@@ -140,6 +164,7 @@ const FAMILIES: &[&[&str]] = &[
     geo::TEMPLATES,
     hyperloglog::TEMPLATES,
     list::TEMPLATES,
+    script::TEMPLATES,
     set::TEMPLATES,
     sorted_set::TEMPLATES,
     stream::TEMPLATES,
@@ -149,8 +174,16 @@ const FAMILIES: &[&[&str]] = &[
 type Word = fn(&mut Rng, &str) -> Option<Vec<u8>>;
 
 /// The words in braces of the families.
-const WORDS: &[Word] =
-    &[bits::word, geo::word, hyperloglog::word, list::word, set::word, sorted_set::word, stream::word];
+const WORDS: &[Word] = &[
+    bits::word,
+    geo::word,
+    hyperloglog::word,
+    list::word,
+    script::word,
+    set::word,
+    sorted_set::word,
+    stream::word,
+];
 
 /// Names of keys: few, so that requests meet.
 const KEYS: u64 = 12;
@@ -169,6 +202,11 @@ impl Grammar {
         }
         let mut words = Vec::new();
         self.expand(template, &mut words);
+        // The members of some have one score, whatever mistakes there are.
+        let is_apart = words.get(1).is_some_and(|key| key.starts_with(b"y"));
+        if self.rng.below(12) == 0 && !is_apart && mistakes::may_err(&words) {
+            mistakes::make(&mut self.rng, &mut words);
+        }
         match words[0].as_slice() {
             b"MULTI" => self.multi = true,
             b"EXEC" | b"DISCARD" => self.multi = false,

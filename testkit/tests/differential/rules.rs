@@ -77,7 +77,8 @@ pub fn normalized(words: &[Vec<u8>], value: Value) -> Value {
     let name = words[0].to_ascii_uppercase();
     match (name.as_slice(), value) {
         (
-            b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP",
+            b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP"
+            | b"FUNCTION",
             Value::Array(Some(items)),
         ) => Value::Array(Some(sorted(items))),
         (_, Value::Set(items)) => Value::Set(sorted(items)),

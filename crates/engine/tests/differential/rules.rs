@@ -78,7 +78,7 @@ pub fn is_choice(request: &Request) -> bool {
 
 /// All that was chosen is there, and no more than was asked for; nothing twice if that was not allowed.
 pub fn check_choice(test: &mut TestEngine, request: &Request, reply: &Value) {
-    let key = request[1].as_str();
+    let Some(key) = request.get(1).map(String::as_str) else { return };
     let all = match (request[0].as_str(), request.len()) {
         ("SRANDMEMBER", _) => vec!["SMEMBERS", key],
         ("HRANDFIELD", 4) => vec!["HGETALL", key],
@@ -175,9 +175,11 @@ fn as_before(text: &str) -> String {
     }
 }
 
-/// A long fraction in one form: Redis 7.0 shows all its digits, later versions as few as are the same number.
+/// A long fraction in one form: Redis 7.0 shows all its digits, later versions as few as are the same number,
+/// and seven of them behind the point only with an exponent.
 fn short_number(text: &str) -> Cow<'_, str> {
-    let number = if text.len() > 15 { parse_f64(text.as_bytes()) } else { None };
+    let is_long = text.len() > if text.contains('.') { 12 } else { 15 };
+    let number = if is_long { parse_f64(text.as_bytes()) } else { None };
     number.map_or(Cow::Borrowed(text), |number| Cow::Owned(format!("{number:e}")))
 }
 
