@@ -1,4 +1,4 @@
-//! Configuration files and command lines: any text is read or refused with a reason.
+//! Configuration files and command lines: any bytes are read or refused with a reason.
 #![no_main]
 
 use engine::config::Config;
@@ -9,8 +9,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let mut choices = Choices::new(data);
     let options = String::from_utf8_lossy(choices.bytes(100)).into_owned();
-    let included = String::from_utf8_lossy(choices.bytes(200)).into_owned();
-    let text = String::from_utf8_lossy(choices.rest()).into_owned();
+    let included = choices.bytes(200).to_vec();
+    let text = choices.rest();
     let words: Vec<String> = options.split_whitespace().map(str::to_owned).collect();
     let line = command_line(&words);
     let mut include = |path: &str| match path.len() {
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
         8..12 => Ok(Vec::new()),
         _ => Err("there is no such file".to_owned()),
     };
-    let loaded = load(&text, "test.conf", &line.options, Config::default(), &mut include);
+    let loaded = load(text, "test.conf", &line.options, Config::default(), &mut include);
     match loaded {
         Ok(loaded) => assert!(loaded.warnings.iter().all(|warning| !warning.is_empty())),
         Err(reason) => assert!(!reason.is_empty()),
