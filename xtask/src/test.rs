@@ -2,8 +2,10 @@
 //! Must never stop at the first failure, and never pass in silence over what it could not test.
 
 use crate::report::{Count, Report, Step};
-use crate::workspace::{BUILD_LIMIT, Profile, build_server, cargo};
+use crate::workspace::{BUILD_LIMIT, Profile, build_server, cargo, peers_home};
 use crate::{Outcome, clients, docs, fuzz, install, process, tcl, tidy};
+use std::env;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -83,6 +85,9 @@ fn cargo_tests(
     if let Some(server) = server {
         command.env("ONEFOLD_SERVER", server);
     }
+    if let Some(path) = path_with_peers() {
+        command.env("PATH", path);
+    }
     let mut said = Said::default();
     command.args(["--", "--show-output"]);
     let ended_well = process::lines(&mut command, BUILD_LIMIT, |line| {
@@ -95,6 +100,12 @@ fn cargo_tests(
         said.total.failed = 1;
     }
     Ok(said.total)
+}
+
+/// Valkey is unpacked beside the programs that are installed, and found behind them.
+fn path_with_peers() -> Option<OsString> {
+    let path = env::var_os("PATH")?;
+    env::join_paths(env::split_paths(&path).chain([peers_home().join("valkey")])).ok()
 }
 
 /// What the harness has said so far.
