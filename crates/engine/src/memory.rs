@@ -60,7 +60,7 @@ const FOLLOW_MOST_PART: u64 = 256;
 const CORRECTED_PART: i64 = 8;
 /// Before keys have to go for what is occupied, defragmentation gives back what it can, but the limit is not
 /// exceeded by more than this part of it meanwhile.
-const PATIENCE_PART: u64 = 48;
+const PATIENCE_PART: u64 = 60;
 /// What is occupied swings about the limit by less than this part of it. It is less than the one above: what
 /// waits until pages come free gives them the time.
 const SWOLLEN_PART: u64 = 64;
@@ -366,7 +366,7 @@ mod tests {
         };
         check(limit + 1000, 0, false);
         check(limit + 1000, 1000, true);
-        check(limit + limit / 48, limit, true);
-        check(limit + limit / 48 + 1000, limit, false);
+        check(limit + limit / 60, limit, true);
+        check(limit + limit / 60 + 1000, limit, false);
     }
 }
