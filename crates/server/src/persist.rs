@@ -58,6 +58,13 @@ struct State {
     number: u64,
 }
 
+/// What becomes of a save while as many snapshots are taken as may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtFull {
+    Refuse,
+    Schedule,
+}
+
 /// Who waits for a save, which decides what a failure means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -125,7 +132,7 @@ impl Saver {
         LOG.notice(&format!("Background saving started by pid {}", std::process::id()));
         let cut = match schedule {
             true => None,
-            false => Some(self.cut(process)?),
+            false => Some(self.cut(process, AtFull::Refuse)?),
         };
         self.send(Job::Save(cut));
         Ok(SaveStarted::Started)
@@ -137,10 +144,10 @@ impl Saver {
     }
 
     /// The cut of a save that was claimed.
-    fn cut(&self, process: &Process) -> Result<Cut, SaveRefused> {
+    fn cut(&self, process: &Process, at_full: AtFull) -> Result<Cut, SaveRefused> {
         let engine = process.engine();
         let cut = Cut::make(engine, &|| self.check_patience(engine));
-        cut.map_err(|error| self.refuse(process, &error))
+        cut.map_err(|error| self.refuse(process, &error, at_full))
     }
 
     /// Starts the thread that writes background saves.
@@ -162,13 +169,11 @@ impl Saver {
     fn work(&self, process: &Process, job: Job) {
         let cut = match job {
             Job::Save(Some(cut)) => Ok(cut),
-            Job::Save(None) => self.cut(process),
+            Job::Save(None) => self.cut(process, AtFull::Schedule),
             Job::GiveUp(snapshot) => return snapshot.cancel(&process.engine().store),
         };
-        match cut {
-            Ok(cut) => drop(self.run(process, cut, Kind::Background)),
-            Err(TOO_MANY) => self.state.lock().status.scheduled = true,
-            Err(_) => {}
+        if let Ok(cut) = cut {
+            drop(self.run(process, cut, Kind::Background));
         }
     }
 
@@ -197,15 +202,20 @@ impl Saver {
         if !self.claim(process.now(), Kind::Foreground) {
             return Err(IN_PROGRESS);
         }
-        let cut = self.cut(process)?;
+        let cut = self.cut(process, AtFull::Refuse)?;
         self.run(process, cut, Kind::Foreground).map_err(|error| refusal(&error))
     }
 
     /// A save that was claimed cannot begin: nothing has failed, and it may be tried again.
-    fn refuse(&self, process: &Process, error: &SaveError) -> SaveRefused {
+    fn refuse(&self, process: &Process, error: &SaveError, at_full: AtFull) -> SaveRefused {
         LOG.warning(&error.to_string());
+        let refusal = refusal(error);
+        // First: nobody sees it ended and not put off.
+        if refusal == TOO_MANY && at_full == AtFull::Schedule {
+            self.state.lock().status.scheduled = true;
+        }
         self.settle(process.now(), Kind::Foreground, false, false);
-        refusal(error)
+        refusal
     }
 
     /// Ends a running or scheduled background save; false if there was none. Who sits on shards (EXEC) must
