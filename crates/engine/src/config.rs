@@ -389,10 +389,10 @@ impl Config {
     }
 }
 
-/// As Redis has it.
 /// What the log shows in the place of users' data.
 pub const REDACTED: &str = "*redacted*";
 
+/// As Redis has it.
 const LEAST_FOR_CLIENTS: u64 = 128 << 10;
 
 impl Default for Config {

@@ -286,7 +286,7 @@ fn nearest(name: &[u8]) -> Option<&'static str> {
         return None;
     }
     let known = DIRECTIVES.iter().filter(|row| !row.hidden).flat_map(Directive::names);
-    let known = known.chain(STATEMENTS.map(|(name, _)| name));
+    let known = known.chain(STATEMENTS.iter().map(|statement| statement.name));
     let (distance, nearest) = known.map(|known| (distance(name, known.as_bytes()), known)).min()?;
     (distance <= 1 + name.len() / 4).then_some(nearest)
 }
@@ -309,24 +309,50 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 const BAD_DIRECTIVE: &str = "Bad directive or wrong number of arguments";
 const BLANKS: &[u8] = b" \t\r\n";
 
-/// What may stand in a file and is no directive, with what becomes of it.
-pub const STATEMENTS: [(&str, &str); 8] = [
-    (
-        "include",
-        "Served: another file is read in this place. With wildcards all that match are read, in the order of \
-         their names; there may be none. CONFIG REWRITE writes none of them.",
-    ),
-    ("rename-command", "Refused: commands cannot be renamed."),
-    (
-        "user",
-        "Refused: users and their rights are not served. Only a default user without a password, and with every \
-         right, is accepted: the line that CONFIG REWRITE of Redis writes where nobody defined users.",
-    ),
-    ("loadmodule", "Refused: modules cannot be loaded. So is each name with a dot, the setting of a module."),
-    ("sentinel", "Refused: Sentinel is not served."),
-    ("list-max-ziplist-entries", "Accepted without effect, as in Redis."),
-    ("list-max-ziplist-value", "Accepted without effect, as in Redis."),
-    ("lua-replicate-commands", "Accepted without effect, as in Redis: scripts are logged by their effects."),
+/// What may stand in a file and is no directive.
+pub struct Statement {
+    pub name: &'static str,
+    /// CONFIG REWRITE leaves it where it stands; others it takes for unknown words, as Redis does.
+    pub is_kept: bool,
+    /// What becomes of it.
+    pub doc: &'static str,
+}
+
+pub const STATEMENTS: [Statement; 8] = [
+    Statement {
+        name: "include",
+        is_kept: true,
+        doc: "Served: another file is read in this place. With wildcards all that match are read, in the order of \
+              their names; there may be none. CONFIG REWRITE writes none of them.",
+    },
+    Statement { name: "rename-command", is_kept: true, doc: "Refused: commands cannot be renamed." },
+    Statement {
+        name: "user",
+        is_kept: true,
+        doc: "Refused: users and their rights are not served. Only a default user without a password, and with \
+              every right, is accepted: the line that CONFIG REWRITE of Redis writes where nobody defined users.",
+    },
+    Statement {
+        name: "loadmodule",
+        is_kept: true,
+        doc: "Refused: modules cannot be loaded. So is each name with a dot, the setting of a module.",
+    },
+    Statement { name: "sentinel", is_kept: true, doc: "Refused: Sentinel is not served." },
+    Statement {
+        name: "list-max-ziplist-entries",
+        is_kept: false,
+        doc: "Accepted without effect, as in Redis.",
+    },
+    Statement {
+        name: "list-max-ziplist-value",
+        is_kept: false,
+        doc: "Accepted without effect, as in Redis.",
+    },
+    Statement {
+        name: "lua-replicate-commands",
+        is_kept: false,
+        doc: "Accepted without effect, as in Redis: scripts are logged by their effects.",
+    },
 ];
 const UNRESTRICTED: [&[u8]; 7] =
     [b"on", b"nopass", b"sanitize-payload", b"~*", b"&*", b"+@all", b"allcommands"];
@@ -438,7 +464,7 @@ mod tests {
 
     #[test]
     fn statements_are_told_of_as_they_are() {
-        for (name, doc) in STATEMENTS {
+        for Statement { name, doc, .. } in STATEMENTS {
             let arguments = if name == "rename-command" { "a b" } else { "a" };
             let text = format!("{name} {arguments}");
             let read = parse(&text, "test.conf", Config::default(), &mut |_: &str| Ok(Vec::new()));

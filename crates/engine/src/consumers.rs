@@ -33,7 +33,7 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("lua.caches", |i| i.engine.scripts.heap() + i.engine.scripts.memory()),
     consumer("functions.caches", |i| i.engine.functions.heap() + i.engine.functions.memory()),
     consumer("tracking.keys", |i| i.engine.tracking.memory()),
-    consumer("snapshot.buffers", |i| i.engine.store.snapshot_backlog()),
+    consumer("snapshot.buffers", |i| i.engine.store.snapshot_memory()),
     consumer("lazyfree.waiting", |i| i.engine.host.reclaim_counts().waiting_bytes as usize),
     consumer("workers.buffers", |i| i.sum(|stats| stats.buffer_bytes.value()) as usize),
     consumer("command.statistics", |i| i.engine.stats.iter().map(|stats| stats.histogram_bytes()).sum()),

@@ -113,13 +113,13 @@ impl Effects {
         !self.named_any && !self.muted && self.dirty > 0
     }
 
-    /// Appends the effects as requests: expiries, then what was named, or else the command as it came.
     /// Bytes that `write` adds, or a few more.
     pub fn len_max(&self, argv: &Argv<'_>) -> usize {
         let own = if self.is_own_effect() { argv.iter().map(|word| word.len() + HEAD_MAX).sum() } else { 0 };
         self.expiries.len() + self.named.len() + HEAD_MAX + own
     }
 
+    /// Appends the effects as requests: expiries, then what was named, or else the command as it came.
     pub fn write(&self, argv: &Argv<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.expiries);
         out.extend_from_slice(&self.named);

@@ -121,10 +121,10 @@ pub struct WorkerStats {
     pub command_ns: Counter,
     /// Batches with writes that waited for a snapshot, and for how long together.
     pub snapshot_delays: Counter,
-    /// Looks at what each client holds, to end the largest.
-    pub client_weighings: Counter,
     pub snapshot_delay_us: Counter,
     pub evicted_clients: Counter,
+    /// Looks at what each client holds, to end the largest.
+    pub client_weighings: Counter,
     /// What it keeps from one tick to the next, as of the last timers.
     pub buffer_bytes: Counter,
     /// What its connections hold now, as in `Held`.
@@ -157,9 +157,9 @@ impl Default for WorkerStats {
             tick_ns: Counter::default(),
             command_ns: Counter::default(),
             snapshot_delays: Counter::default(),
-            client_weighings: Counter::default(),
             snapshot_delay_us: Counter::default(),
             evicted_clients: Counter::default(),
+            client_weighings: Counter::default(),
             buffer_bytes: Counter::default(),
             clients_bytes: Counter::default(),
             arguments_bytes: Counter::default(),

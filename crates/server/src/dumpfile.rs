@@ -265,7 +265,9 @@ impl DumpFile {
         }
         let finished = self.disk.finish_write_out(&self.file, range.start, range.end - range.start);
         written_out(finished).map_err(failed("sync_file_range"))?;
-        self.drop_cache(range.start, range.end - range.start);
+        // The page in which the range before ended is whole only now: a part of one stays in the cache.
+        let start = range.start - range.start % PAGE_LEN;
+        self.drop_cache(start, range.end - start);
         Ok(())
     }
 

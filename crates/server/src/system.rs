@@ -1,12 +1,12 @@
 //! The few services of the C library and the kernel that have no safe form elsewhere: local time, processor
-//! times, writing out a file's range, the process's title. Each is one small safe function; nothing here
-//! keeps state.
+//! times, reads into memory that nobody has filled, writing out a file's range, the process's title. Each is
+//! one small safe function; nothing here keeps state.
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use base::time::{Civil, civil};
 
@@ -52,6 +52,17 @@ pub fn process_times() -> ProcessorTimes {
 
 fn seconds(time: libc::timeval) -> f64 {
     time.tv_sec as f64 + time.tv_usec as f64 / 1e6
+}
+
+/// One read behind what `bytes` holds: of `most` bytes, and of no more than it has room for.
+pub fn read_at_most(from: impl AsFd, bytes: &mut Vec<u8>, most: usize) -> rustix::io::Result<usize> {
+    let spare = bytes.spare_capacity_mut();
+    let most = most.min(spare.len());
+    let (read, _) = rustix::io::read(from, &mut spare[..most])?;
+    let read = read.len();
+    // SAFETY: the bytes behind the vector's end, of its own capacity, were filled by the call above.
+    unsafe { bytes.set_len(bytes.len() + read) };
+    Ok(read)
 }
 
 /// Begins to write a range of a file to the disk, without waiting.

@@ -78,6 +78,11 @@ impl Store {
         self.snapshots.backlog.load(Ordering::Relaxed)
     }
 
+    /// Bytes that the running snapshots hold: what waits, and room for what is to come.
+    pub fn snapshot_memory(&self) -> usize {
+        self.snapshot_backlog() + self.snapshots.spare.load(Ordering::Relaxed)
+    }
+
     /// As many snapshots run as may.
     pub fn snapshots_are_full(&self) -> bool {
         self.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST

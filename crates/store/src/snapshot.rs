@@ -57,7 +57,7 @@ impl Output {
     /// Bytes that are free again when it is written.
     fn memory(&self) -> usize {
         match self {
-            Output::Entries(block) => block.memory,
+            Output::Entries(block) => block.memory(),
             Output::Opening(opening) => opening.head.len(),
             Output::Piece(piece) => piece.memory(),
             Output::Closing(_) | Output::Garbage(_) | Output::Wait => 0,
@@ -82,8 +82,8 @@ pub struct Block {
     uses: Option<Uses>,
     bytes: Vec<u8>,
     shared: VecDeque<SharedString>,
-    /// Bytes of memory it holds that nobody else does.
-    memory: usize,
+    /// Bytes that only it holds, beside `bytes`.
+    apart: usize,
     /// Bytes of strings that are the keyspace's too, until they are overwritten there.
     shared_len: usize,
 }
@@ -103,15 +103,24 @@ const RECORD_HEAD_LEN: usize = 1 + size_of::<u64>();
 impl Block {
     fn new(db: DbIndex, uses: Option<Uses>) -> Block {
         let (version, shared) = (rdb::format::VERSION_PLAIN, VecDeque::new());
-        Block { db, keys: 0, version, uses, bytes: Vec::new(), shared, memory: 0, shared_len: 0 }
+        Block { db, keys: 0, version, uses, bytes: Vec::new(), shared, apart: 0, shared_len: 0 }
+    }
+
+    /// Bytes of entries that only it holds.
+    fn len(&self) -> usize {
+        self.bytes.len() + self.apart
+    }
+
+    /// Bytes of memory that only it holds.
+    fn memory(&self) -> usize {
+        self.bytes.capacity() + self.apart
     }
 
     fn push(&mut self, entry: EntryRef<'_>) {
         self.keys += 1;
-        let before = self.bytes.len();
         match entry.payload() {
             Payload::Shared(value) => {
-                self.memory += entry.key().len() + size_of::<SharedString>();
+                self.apart += entry.key().len() + size_of::<SharedString>();
                 self.shared_len += value.bytes().len();
                 self.shared.push_back(SharedString {
                     key: entry.key().into(),
@@ -131,18 +140,19 @@ impl Block {
                 self.bytes.extend_from_slice(image);
             }
         }
-        self.memory += self.bytes.len() - before;
     }
 
-    /// No entry follows: gives back the room that was made for more, which is not counted.
+    /// No entry follows: gives back the room that was made for more, if it is much.
     fn trim(&mut self) {
-        self.bytes.shrink_to_fit();
+        if self.bytes.len() < self.bytes.capacity() / 2 {
+            self.bytes.shrink_to_fit();
+        }
     }
 
     /// As `push`, for an entry that is about to change: from then on a large string is the block's alone.
     fn push_pre_image(&mut self, entry: EntryRef<'_>) {
         self.push(entry);
-        self.memory += std::mem::take(&mut self.shared_len);
+        self.apart += std::mem::take(&mut self.shared_len);
     }
 
     /// A large collection: its record is made here, under the shard's lock, in the plain form.
@@ -247,14 +257,17 @@ impl Capture {
     pub(crate) fn pre_image(&mut self, entry: EntryRef<'_>) {
         // A little more than a block's length would take a block of the next size.
         let len = entry.image().map_or(0, |image| RECORD_HEAD_LEN + image.len());
-        if self.block.memory + len > self.sink.block_len {
+        if self.block.len() + len > self.sink.block_len {
             self.hand_over();
         }
-        let before = self.block.memory;
+        let before = self.block.memory();
+        if len > 0 && self.block.bytes.capacity() == 0 {
+            self.block.bytes = self.sink.take_room();
+        }
         self.block.push_pre_image(entry);
-        self.sink.grow(self.block.memory - before);
+        self.sink.grow(self.block.memory() - before);
         self.sink.pre_images.fetch_add(1, Ordering::Relaxed);
-        if self.block.memory >= self.sink.block_len {
+        if self.block.len() >= self.sink.block_len {
             self.hand_over();
         }
     }
@@ -263,7 +276,9 @@ impl Capture {
         if self.block.keys > 0 {
             let mut block =
                 std::mem::replace(&mut self.block, Block::new(self.at_cut, self.sink.uses.clone()));
+            let before = block.memory();
             block.trim();
+            self.sink.shrink(before - block.memory());
             self.sink.push(Output::Entries(block));
         }
     }
@@ -428,6 +443,9 @@ impl Snapshot {
     /// The output's memory is free again.
     pub fn written(&self, output: Output) {
         self.sink.shrink(output.memory());
+        if let Output::Entries(block) = output {
+            self.sink.keep_room(block.bytes);
+        }
     }
 
     /// Goes on with a value that is out of the keyspace: they come first, as the end frees them.
@@ -503,7 +521,7 @@ impl Snapshot {
             return None;
         }
         block.trim();
-        self.sink.grow(block.memory);
+        self.sink.grow(block.memory());
         Some(Output::Entries(block))
     }
 
@@ -536,7 +554,7 @@ impl Snapshot {
 
     fn release(&self, db: &mut Db) {
         if let Some(capture) = db.release(self.sink.number) {
-            self.sink.shrink(capture.block.memory);
+            self.sink.shrink(capture.block.memory());
         }
     }
 }
@@ -584,7 +602,7 @@ fn walk_db(db: &mut Db, sink: &Arc<Sink>, at_cut: DbIndex, from: WalkPosition) -
             return ControlFlow::Break(());
         }
         block.push(entry);
-        if block.memory + block.shared_len >= limits::SNAPSHOT_BLOCK_LEN {
+        if block.len() + block.shared_len >= limits::SNAPSHOT_BLOCK_LEN {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

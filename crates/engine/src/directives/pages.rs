@@ -1,7 +1,7 @@
 //! Texts for people made from the rows: the shipped configuration file and the page of the documentation.
 //! Holds nothing about a single directive; that stands in its row.
 
-use crate::config_file::STATEMENTS;
+use crate::config_file::{STATEMENTS, Statement};
 
 use super::{Change, DIRECTIVES, Directive, Section, Shape, Status};
 
@@ -27,7 +27,7 @@ pub fn reference_page() -> String {
         }
     }
     text += STATEMENTS_HEADER;
-    for (name, doc) in STATEMENTS {
+    for Statement { name, doc, .. } in STATEMENTS {
         text += &format!("\n### {name}\n\n{doc}\n");
     }
     text

@@ -260,7 +260,7 @@ pub(super) const MEMORY: &[Field] = &[
     value("mem_allocator", |_| text(ALLOCATOR), "The allocator and its version."),
     value(
         "mem_snapshot_buffer",
-        |i| text(i.engine.store.snapshot_backlog()),
+        |i| text(i.engine.store.snapshot_memory()),
         "Bytes that the running snapshot holds.",
     ),
     value(
@@ -286,7 +286,7 @@ pub(super) const PERSISTENCE: &[Field] = &[
     ),
     value(
         "current_cow_size",
-        |i| text(i.engine.store.snapshot_backlog()),
+        |i| text(i.engine.store.snapshot_memory()),
         "Bytes that the running snapshot holds.",
     ),
     value("current_cow_size_age", |_| text(0), "Always 0: `current_cow_size` is that of this moment."),

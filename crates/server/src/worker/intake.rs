@@ -4,7 +4,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use engine::Argv;
@@ -17,13 +16,13 @@ use rustix::io::Errno;
 use super::Worker;
 use super::batch::{BATCH, Ran};
 use crate::conn::{Connection, Filling, Input, Slot, add};
-use crate::defrag;
+use crate::{defrag, system};
 
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
 
 /// Bytes of a big argument that are read at once: a socket's buffer has megabytes, and to copy them into new
-/// pages takes milliseconds.
+/// pages takes milliseconds. Others want their turn, and where memory is short each piece needs room.
 const LITTLE: usize = 256 * 1024;
 
 /// A half-read request up to this length is put in front of the next read; a longer one grows in its own
@@ -189,7 +188,8 @@ impl Worker {
             }
             Room::Nothing => filling.refuse(),
         }
-        let (read, space) = read_little(&connection.socket, &mut filling.bytes);
+        let space = (filling.bytes.capacity() - filling.bytes.len()).min(LITTLE);
+        let read = system::read_at_most(&connection.socket, &mut filling.bytes, space);
         filling.settle();
         let more = finish_big(connection, &mut input);
         connection.input = Some(input);
@@ -489,16 +489,6 @@ fn note(list: &mut Vec<Slot>, slot: Slot) {
     if !list.contains(&slot) {
         list.push(slot);
     }
-}
-
-/// A read of which the result and the most it could be are told: others want their turn, and where memory is
-/// short each piece has to be made room for.
-fn read_little(socket: &OwnedFd, bytes: &mut Vec<u8>) -> (rustix::io::Result<usize>, usize) {
-    let (len, space) = (bytes.len(), (bytes.capacity() - bytes.len()).min(LITTLE));
-    bytes.resize(len + space, 0);
-    let read = rustix::io::read(socket, &mut bytes[len..]);
-    bytes.truncate(len + read.unwrap_or(0));
-    (read, space)
 }
 
 /// A big argument that is whole joins the others. Bytes behind it, if there are any, return to the input.

@@ -22,6 +22,8 @@ pub(crate) struct Snapshots {
     pub count: AtomicUsize,
     /// Bytes that they hold in memory: above their limit writers are delayed before they lock.
     pub backlog: AtomicUsize,
+    /// Bytes that they keep for blocks to come.
+    pub spare: AtomicUsize,
     /// Databases that are not in the keyspace any more, and not saved by all.
     flushed: Mutex<Vec<Weak<Mutex<Db>>>>,
 }
@@ -40,6 +42,9 @@ impl Snapshots {
 
 pub(crate) struct Sink {
     queue: Mutex<VecDeque<Output>>,
+    /// The memory of blocks that were written, for those to come: freed and allocated anew it would lie
+    /// unused in the allocator as well, which gives pages back later.
+    spare: Mutex<Vec<Vec<u8>>>,
     adopted: Mutex<VecDeque<Adopted>>,
     left: Mutex<VecDeque<Left>>,
     /// The snapshot's.
@@ -82,6 +87,7 @@ impl Sink {
         let limit = store.snapshot_limit();
         Arc::new(Sink {
             queue: Mutex::default(),
+            spare: Mutex::default(),
             adopted: Mutex::default(),
             left: Mutex::default(),
             number,
@@ -108,6 +114,23 @@ impl Sink {
             self.shrink(output.memory());
         }
         wanted
+    }
+
+    /// Memory for a capture's block.
+    pub fn take_room(&self) -> Vec<u8> {
+        let spare = self.spare.lock().pop();
+        let Some(room) = spare else { return Vec::with_capacity(self.block_len) };
+        self.common.spare.fetch_sub(room.capacity(), Ordering::Relaxed);
+        room
+    }
+
+    /// Takes back a block's memory. There are never more than once waited to be written.
+    pub fn keep_room(&self, mut room: Vec<u8>) {
+        if room.capacity() == self.block_len {
+            room.clear();
+            self.common.spare.fetch_add(room.capacity(), Ordering::Relaxed);
+            self.spare.lock().push(room);
+        }
     }
 
     pub fn has_output(&self) -> bool {
@@ -180,6 +203,13 @@ impl Sink {
     /// A piece is handed over when it has so many bytes.
     pub fn piece_len(&self) -> usize {
         share(self.limit, self.jobs.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        let spare = self.spare.lock().iter().map(Vec::capacity).sum();
+        self.common.spare.fetch_sub(spare, Ordering::Relaxed);
     }
 }
 
