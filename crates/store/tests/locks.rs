@@ -129,7 +129,7 @@ fn snapshots_beside_writers_are_exact() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert_eq!(store.snapshot_backlog(), 0);
+    assert_eq!(store.snapshot_memory(), 0);
 }
 
 fn change_one(store: &Store, model: &[parking_lot::Mutex<common::Model>], rng: &mut Rng) {

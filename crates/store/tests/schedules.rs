@@ -123,7 +123,7 @@ fn check_snapshot(
         let threads: Vec<_> = changes.into_iter().map(writer).chain(others.iter().map(other)).collect();
         world.check_snapshot();
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        assert_eq!(world.store.snapshot_backlog(), 0);
+        assert_eq!(world.store.snapshot_memory(), 0);
     };
     shuttle::check_random(schedule, SCHEDULES);
 }

@@ -142,7 +142,7 @@ fn large_values_are_saved_in_pieces_as_they_were_at_the_cut() {
         });
         (0..250).for_each(|_| world.step());
         world.finish();
-        assert_eq!(world.store.snapshot_backlog(), 0, "seed {seed}");
+        assert_eq!(world.store.snapshot_memory(), 0, "seed {seed}");
         world.limbo.clear();
         world.parked.clear();
         let contents = world.contents();
@@ -176,7 +176,7 @@ fn the_file_is_the_state_at_the_cut() {
         world.finish();
         assert!(world.finished > 0, "seed {seed} saw no snapshot to its end");
         assert!(world.pre_images > 0, "seed {seed} changed nothing before it was read");
-        assert_eq!(world.store.snapshot_backlog(), 0, "seed {seed}");
+        assert_eq!(world.store.snapshot_memory(), 0, "seed {seed}");
         let contents = world.contents();
         check_equal(&contents, &world.model, &format!("seed {seed}, at the end"));
     }
@@ -198,7 +198,7 @@ fn a_cut_of_many_keys_outlives_all_of_them() {
             destroy(&mut world);
             world.finish();
             assert_eq!(world.finished, count);
-            assert_eq!(world.store.snapshot_backlog(), 0);
+            assert_eq!(world.store.snapshot_memory(), 0);
         }
     }
 }
@@ -248,7 +248,7 @@ fn large_pre_images_count_and_do_not_wait() {
     snapshot.written(first);
     assert!(store.snapshot_backlog() < 100 * LARGE);
     snapshot.cancel(&store);
-    assert_eq!(store.snapshot_backlog(), 0);
+    assert_eq!(store.snapshot_memory(), 0);
 }
 
 /// What the walk has in hand is the snapshot's alone once it is overwritten: it is never much.

@@ -71,7 +71,7 @@ fn taken_at_once(pending: u64) -> (Vec<usize>, usize) {
         before = store.snapshot_backlog();
     }
     assert!(written > pending * (25 + 16), "all of it comes: {written}");
-    assert_eq!(store.snapshot_backlog(), 0);
+    assert_eq!(store.snapshot_memory(), 0);
     (taken.to_vec(), most)
 }
 
