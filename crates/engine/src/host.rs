@@ -47,6 +47,8 @@ pub enum Event {
     Line { client: ClientId, line: Arc<Vec<u8>> },
     /// End the connection; nothing more is read or written.
     Kill { client: ClientId },
+    /// The same, because more waits for it than may.
+    Overwhelmed { client: ClientId },
     /// Run again what CLIENT PAUSE held back.
     Resume,
     /// The reply to a request that waited, if the client still waits with that ticket.
