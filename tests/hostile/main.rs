@@ -7,7 +7,8 @@
 //! HOSTILE_CONNECTIONS how many are open. The longest wait for an answer is printed; a client may wait for
 //! another one's script.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ const MEGABYTES: u64 = 256;
 const CONNECTIONS: u64 = 500;
 const SECONDS: u64 = 8;
 const VALUE_LENS: [usize; 6] = [64, 256, 40, 1000, 4000, 150];
+/// Subscribers that do not listen: so few that each of them comes to its own limit, and so many that all
+/// come to the one of all clients first.
+const DEAF: [u64; 2] = [20, 100];
 const WAIT_MOST: Duration = Duration::from_millis(10);
 
 struct Mix<'a> {
@@ -29,6 +33,9 @@ struct Mix<'a> {
     limit: u64,
     lasts: Duration,
     over: AtomicBool,
+    /// What came of attacks of which INFO has no count.
+    invalidations: AtomicU64,
+    failed_scripts: AtomicU64,
 }
 
 /// How long answers took.
@@ -71,13 +78,17 @@ fn maxmemory_holds_for_the_process_whatever_clients_do() {
     let enter = group.as_ref().map(Group::enter).unwrap_or_else(|| "true".into());
     let limit_text = limit.to_string();
     let policy = ["--maxmemory-policy", "allkeys-lru", "--maxmemory-clients", "10%", "--io-threads", "2"];
+    let deaf_most = format!("pubsub {} 0 0", limit / 20 / DEAF[0]);
     let others = ["--save", "", "--enable-debug-command", "yes", "--maxmemory", &limit_text];
-    let server = Server::start_after(onefold(), &[&policy[..], &others].concat(), &enter);
+    let limits = ["--client-output-buffer-limit", &deaf_most];
+    let server = Server::start_after(onefold(), &[&policy[..], &others, &limits].concat(), &enter);
     let mix = Mix {
         server: &server,
         limit,
         lasts: Duration::from_secs(variable("HOSTILE_SECONDS", SECONDS)),
         over: AtomicBool::new(false),
+        invalidations: AtomicU64::new(0),
+        failed_scripts: AtomicU64::new(0),
     };
     thread::scope(|scope| mix.run(scope));
     mix.check();
@@ -194,11 +205,19 @@ impl<'a> Mix<'a> {
 
     fn track(&self) {
         self.again(|client, rng| {
-            client.try_call(&["CLIENT", "TRACKING", "ON"])?;
+            let mut told = Client::try_connect(("127.0.0.1", self.server.port()))?;
+            let id = told.try_call(&["CLIENT", "ID"])?.as_i64().expect("a number").to_string();
+            told.try_call(&["SUBSCRIBE", "__redis__:invalidate"])?;
+            client.try_call(&["CLIENT", "TRACKING", "ON", "REDIRECT", &id])?;
             for _ in 0..1000 {
                 client.try_call(&["GET", &format!("key:{}", rng.below(4_000_000))])?;
             }
-            Ok(())
+            // What came until then, with the answer behind it.
+            told.try_send_raw(b"PING\r\n")?;
+            while !is_pong(&told.try_read_value()?) {
+                self.invalidations.fetch_add(1, Ordering::Relaxed);
+            }
+            client.try_call(&["CLIENT", "TRACKING", "OFF"]).map(drop)
         });
     }
 
@@ -215,8 +234,9 @@ impl<'a> Mix<'a> {
 
     fn publish(&self) {
         let message = "z".repeat(10_000);
-        self.again(|client, _| {
-            let deaf = (0..50).map(|_| {
+        self.again(|client, rng| {
+            let count = DEAF[rng.below(2) as usize];
+            let deaf = (0..count).map(|_| {
                 let mut deaf = Client::try_connect(("127.0.0.1", self.server.port()))?;
                 deaf.try_send_raw(b"SUBSCRIBE news\r\n").map(|()| deaf)
             });
@@ -234,7 +254,9 @@ impl<'a> Mix<'a> {
         ];
         self.again(|client, rng| {
             let bomb = bombs[rng.below(bombs.len() as u64) as usize];
-            client.try_call(&["EVAL", bomb, "0"]).map(drop)
+            let failed = client.try_call(&["EVAL", bomb, "0"])?.is_error();
+            self.failed_scripts.fetch_add(u64::from(failed), Ordering::Relaxed);
+            Ok(())
         });
     }
 
@@ -282,8 +304,26 @@ impl<'a> Mix<'a> {
         waits
     }
 
+    /// An attack that did not take place has shown nothing.
+    fn check_attacks(&self, client: &mut Client) {
+        let counts = [
+            "rdb_saves",
+            "evicted_keys",
+            "evicted_clients",
+            "evicted_scripts",
+            "client_output_buffer_limit_disconnections",
+        ];
+        let own = [("invalidations", &self.invalidations), ("scripts out of memory", &self.failed_scripts)];
+        let own = own.map(|(name, count)| (name, count.load(Ordering::Relaxed)));
+        for (name, count) in counts.map(|name| (name, info(client, name))).into_iter().chain(own) {
+            println!("{name}: {count}");
+            assert!(count > 0, "{name}: nothing of it took place");
+        }
+    }
+
     fn check(&self) {
         let mut client = self.server.client();
+        self.check_attacks(&mut client);
         // The program's text is a file's.
         let peak = self.server.status_bytes("VmHWM") - self.server.status_bytes("RssFile");
         let over = peak.saturating_sub(FIXED) as f64 / self.limit as f64;
@@ -302,7 +342,16 @@ impl<'a> Mix<'a> {
 /// dozen of them would otherwise be what an answer waits for.
 fn stand_back() {
     // Without it the figures are worse, no more.
-    rustix::process::setpriority_process(None, 19).ok();
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let arguments = ["--idle", "--pid", "0", &thread];
+    let idle = Command::new("chrt").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !idle.is_ok_and(|status| status.success()) {
+        rustix::process::setpriority_process(None, 19).ok();
+    }
+}
+
+fn is_pong(value: &Value) -> bool {
+    matches!(value, Value::Array(Some(items)) if items.first() == Some(&Value::from("pong")))
 }
 
 /// Its replies are not read; it sends nothing more either.

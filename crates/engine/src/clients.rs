@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::blocking::Ticket;
 use crate::host::WorkerId;
 use crate::tracking::ClientTracking;
+use crate::weights::Weights;
 
 /// Ascends over the life of the process; 0 is nobody.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -218,7 +219,7 @@ impl Client {
         self.set_flag(flag::NO_EVICT, on);
     }
 
-    fn may_be_evicted(&self) -> bool {
+    pub(crate) fn may_be_evicted(&self) -> bool {
         !self.no_evict.load(Ordering::Relaxed)
     }
 
@@ -281,6 +282,7 @@ const ENTRY_BYTES: usize = 256;
 #[derive(Default)]
 pub struct Clients {
     by_id: RwLock<BTreeMap<ClientId, Arc<Client>>>,
+    pub weights: Weights,
     next_id: AtomicU64,
 }
 
@@ -306,23 +308,6 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Those that have to go so that all others together hold no more than `limit`, by what `weigh` says:
-    /// the largest first. They are marked as killed; the caller ends them.
-    pub fn doom_largest(&self, limit: u64, weigh: impl Fn(&Client) -> usize) -> Vec<Arc<Client>> {
-        let all = self.all().into_iter().filter(|client| !client.killed.load(Ordering::Relaxed));
-        let mut weighed: Vec<(usize, Arc<Client>)> = all.map(|client| (weigh(&client), client)).collect();
-        let mut sum: u64 = weighed.iter().map(|(bytes, _)| *bytes as u64).sum();
-        weighed.retain(|(_, client)| client.may_be_evicted());
-        weighed.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        let doomed = weighed.into_iter().take_while(|(bytes, _)| {
-            let goes = sum >= limit && *bytes > 0;
-            sum -= if goes { *bytes as u64 } else { 0 };
-            goes
-        });
-        let doomed = doomed.map(|(_, client)| client);
-        doomed.inspect(|client| client.killed.store(true, Ordering::Relaxed)).collect()
     }
 
     /// Those present at some moment during the call.

@@ -47,6 +47,8 @@ pub enum Event {
     Line { client: ClientId, line: Arc<Vec<u8>> },
     /// End the connection; nothing more is read or written.
     Kill { client: ClientId },
+    /// The same, because more waits for it than may.
+    Overwhelmed { client: ClientId },
     /// Run again what CLIENT PAUSE held back.
     Resume,
     /// The reply to a request that waited, if the client still waits with that ticket.
@@ -239,6 +241,8 @@ pub trait Host: Send + Sync {
     /// Frees what nobody can reach any more, on another thread.
     fn reclaim(&self, garbage: Garbage);
     fn reclaim_counts(&self) -> ReclaimCounts;
+    /// Has whoever defragments memory look now whether there is something to do.
+    fn wake_defragmenter(&self);
     /// Starts a background save (the reply has the error text if it cannot).
     fn save_in_background(&self, schedule: bool) -> Result<SaveStarted, SaveRefused>;
     /// Saves and returns when the file is in place.

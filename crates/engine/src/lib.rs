@@ -55,6 +55,7 @@ pub mod stats;
 pub mod testing;
 pub mod tracking;
 pub mod watch;
+pub mod weights;
 
 mod elements;
 pub mod engine;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::clients::{Client, flag};
 use crate::config::{ClientClass, Config};
 use crate::engine::Engine;
-use crate::host::{Event, Level};
+use crate::host::Event;
 
 impl Engine {
     /// Sends a message outside of request and reply.
@@ -31,15 +31,7 @@ impl Engine {
     #[cold]
     fn end_overwhelmed(&self, client: &Client) {
         if !client.killed.swap(true, Ordering::Relaxed) {
-            let (id, peer) = (client.id.0, &client.peer);
-            self.host.log(
-                Level::Warning,
-                &format!(
-                    "Client id={id} addr={peer} scheduled to be closed ASAP for overcoming of output buffer \
-                     limits."
-                ),
-            );
-            self.host.post(client.worker, Event::Kill { client: client.id });
+            self.host.post(client.worker, Event::Overwhelmed { client: client.id });
         }
     }
 }

@@ -493,6 +493,8 @@ impl Host for TestHost {
         }
     }
 
+    fn wake_defragmenter(&self) {}
+
     fn reclaim_counts(&self) -> ReclaimCounts {
         ReclaimCounts { freed: self.0.reclaimed.load(Ordering::Relaxed), ..ReclaimCounts::default() }
     }

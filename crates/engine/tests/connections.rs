@@ -46,6 +46,7 @@ fn describe(event: &Event) -> String {
         Event::Invalidate { client, keys, .. } => format!("{} invalid {}", client.0, show_all(keys)),
         Event::Line { client, line } => format!("{} {}", client.0, String::from_utf8_lossy(line).trim_end()),
         Event::Kill { client } => format!("{} killed", client.0),
+        Event::Overwhelmed { client } => format!("{} overwhelmed", client.0),
         Event::Resume => "resume".to_owned(),
         Event::Unblocked { client, reply, .. } => format!("{} {}", client.0, show_all(reply)),
         Event::FileReached => "file reached".to_owned(),

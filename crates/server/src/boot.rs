@@ -25,7 +25,7 @@ use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::supervise::{self, Supervision};
 use crate::worker::{self, WorkerContext};
-use crate::{crash, defrag, facts, governor, signals, system, timer};
+use crate::{crash, facts, governor, signals, system, timer};
 
 /// Why the process cannot start; printed before it ends.
 pub struct Fatal(pub String);
@@ -63,7 +63,7 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     let own = Arc::clone(&process);
     thread::Builder::new().name("stopwatch".into()).spawn(move || own.stopwatch.calibrate())?;
     Saver::start_thread(&process)?;
-    defrag::start_thread(&process)?;
+    process.defragmenter.start(&process)?;
     LOG.notice("Server initialized");
     load_data(&process, listeners);
     log_ready(&process);

@@ -130,7 +130,7 @@ impl Filling {
     pub fn wait(&mut self, now_ns: u64) -> bool {
         let since = self.waits_since_ns.replace(now_ns).unwrap_or(now_ns);
         self.waited_ns += now_ns.saturating_sub(since);
-        self.waited_ns < PAGES_PATIENCE_NS
+        self.waited_ns < PAGES_PATIENCE_NS + self.len as u64 * PAGES_PATIENCE_NS_PER_BYTE
     }
 
     /// It need not wait now.
@@ -180,6 +180,8 @@ impl Filling {
 /// So long an argument waits in all while the process occupies too much: what gave way to it may lie among
 /// what stays, and then pages come free as fast as memory is defragmented.
 const PAGES_PATIENCE_NS: u64 = 1_000_000_000;
+/// And so long for each byte: small entries come free by tens of megabytes in a second.
+const PAGES_PATIENCE_NS_PER_BYTE: u64 = 50;
 
 /// Bytes of an argument without room that are read at once.
 const DROPPED_AT_ONCE: usize = 64 * 1024;
@@ -438,5 +440,23 @@ impl Connections {
 
     pub fn recycle(&mut self) {
         self.free.append(&mut self.given_up);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_longer_argument_waits_longer_for_pages() {
+        let check = |len, seconds: u64, waits| {
+            let mut filling = Filling::begin(len, b"");
+            assert!(filling.wait(1), "it has not waited yet");
+            assert_eq!(filling.wait(1 + seconds * 1_000_000_000), waits, "{len} bytes for {seconds} s");
+        };
+        check(1 << 20, 1, true);
+        check(1 << 20, 2, false);
+        check(100 << 20, 6, true);
+        check(100 << 20, 7, false);
     }
 }

@@ -8,21 +8,25 @@ use std::time::{Duration, Instant};
 
 use crate::host::Process;
 
-pub fn start_thread(process: &Arc<Process>) -> io::Result<()> {
-    let process = Arc::clone(process);
-    let handle = thread::Builder::new().name("defrag".into()).spawn(move || run(&process))?;
-    THREAD.get_or_init(|| handle.thread().clone());
-    Ok(())
-}
+/// The thread, once it runs.
+#[derive(Default)]
+pub struct Defragmenter(OnceLock<Thread>);
 
-/// Whatever it waits for, it looks now whether there is something to do.
-pub fn wake() {
-    if let Some(thread) = THREAD.get() {
-        thread.unpark();
+impl Defragmenter {
+    pub fn start(&self, process: &Arc<Process>) -> io::Result<()> {
+        let process = Arc::clone(process);
+        let handle = thread::Builder::new().name("defrag".into()).spawn(move || run(&process))?;
+        self.0.get_or_init(|| handle.thread().clone());
+        Ok(())
+    }
+
+    /// Whatever it waits for, it looks now whether there is something to do.
+    pub fn wake(&self) {
+        if let Some(thread) = self.0.get() {
+            thread.unpark();
+        }
     }
 }
-
-static THREAD: OnceLock<Thread> = OnceLock::new();
 
 /// Runs until the process ends.
 fn run(process: &Process) {

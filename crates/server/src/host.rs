@@ -22,6 +22,7 @@ use store::Garbage;
 
 use crate::aof::{self, Aof, Found};
 use crate::arguments::Launch;
+use crate::defrag::Defragmenter;
 use crate::disk::AnyDisk;
 use crate::inbox::{Inbox, Message};
 use crate::lazyfree::Reclaimer;
@@ -42,6 +43,7 @@ pub struct Process {
     pub aof: Aof,
     pub load: Progress,
     pub reclaimer: Reclaimer,
+    pub defragmenter: Defragmenter,
     pub inboxes: Arc<[Arc<Inbox>]>,
     /// Workers that have not returned.
     pub workers: Workers,
@@ -109,6 +111,7 @@ impl Process {
             aof: Aof::new(disk, unix_now()),
             load: Progress::default(),
             reclaimer: Reclaimer::start()?,
+            defragmenter: Defragmenter::default(),
             inboxes,
             workers: Workers::default(),
             stopping: AtomicBool::new(false),
@@ -187,6 +190,10 @@ impl Host for ServerHost {
 
     fn reclaim_counts(&self) -> ReclaimCounts {
         self.0.reclaimer.counts()
+    }
+
+    fn wake_defragmenter(&self) {
+        self.0.defragmenter.wake();
     }
 
     fn save_in_background(&self, schedule: bool) -> Result<SaveStarted, SaveRefused> {

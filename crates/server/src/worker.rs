@@ -393,7 +393,10 @@ impl Worker {
                 self.invalidate(client, origin, &keys)
             }
             Message::Event(Event::Line { client, line }) => self.push_line(client, &line),
-            Message::Event(Event::Kill { client }) => self.kill(client),
+            Message::Event(Event::Kill { client }) => self.end_client(client, Self::close),
+            Message::Event(Event::Overwhelmed { client }) => {
+                self.end_client(client, Self::close_over_limit);
+            }
             Message::Event(Event::Resume) => self.resume_paused(arena),
             Message::Event(Event::Unblocked { client, ticket, reply }) => {
                 self.unblock(arena, client, ticket, &reply);
@@ -478,9 +481,9 @@ impl Worker {
         self.note_bytes(message.len());
     }
 
-    fn kill(&mut self, client: ClientId) {
+    fn end_client(&mut self, client: ClientId, close: fn(&mut Worker, Slot)) {
         if let Some(slot) = self.connections.find(client) {
-            self.close(slot);
+            close(self, slot);
         }
     }
 

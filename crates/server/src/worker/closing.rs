@@ -43,7 +43,7 @@ impl Worker {
             self.engine.host.reclaim(Garbage::Other(input, bytes));
         }
         self.seat.worker.stats.connections.add(u64::MAX);
-        self.recount(connection.counted, Held::default());
+        self.recount(&connection.session.client, connection.counted, Held::default());
         self.inbox.connection_left();
     }
 

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::Worker;
 use super::batch::{BATCH, Ran};
 use crate::conn::{Connection, Filling, Input, Slot, add};
-use crate::{defrag, system};
+use crate::system;
 
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
@@ -214,7 +214,7 @@ impl Worker {
             return false;
         }
         if self.engine.defrag.press(now_ns) {
-            defrag::wake();
+            self.engine.host.wake_defragmenter();
         }
         true
     }

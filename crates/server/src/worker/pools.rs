@@ -1,11 +1,14 @@
 //! What connections hold in memory, in all and against their limits: the sums are kept as each of them
 //! changes, and whoever holds most has to go when a limit is reached.
 
+use std::sync::Arc;
+
 use base::alloc::size_class;
 use base::time::UnixMs;
 use engine::clients::{Client, Held};
 use engine::evict::Room;
 use engine::host::{Event, Level};
+use engine::weights::Pool;
 
 use super::Worker;
 use crate::conn::Slot;
@@ -15,7 +18,7 @@ use crate::poll::Ready;
 /// Bytes that a worker takes between two looks at memory.
 const LOOK_EVERY: usize = 1 << 20;
 
-/// A look at all clients that found nobody who may go: what is over a limit is held by clients that must not
+/// A look that found nobody who may go: what is over a limit is held by clients that must not
 /// be evicted, or by some that are about to end.
 #[derive(Default)]
 pub struct VainLook {
@@ -43,12 +46,14 @@ impl Worker {
         let now = connection.session.client.held();
         if now != connection.counted {
             let before = std::mem::replace(&mut connection.counted, now);
-            self.recount(before, now);
+            let client = Arc::clone(&connection.session.client);
+            self.recount(&client, before, now);
         }
     }
 
-    /// One connection held `before`, and holds `now`.
-    pub fn recount(&self, before: Held, now: Held) {
+    /// One connection held `before`, and holds `now`; nothing once it is closed.
+    pub fn recount(&self, client: &Arc<Client>, before: Held, now: Held) {
+        self.engine.clients.weights.reweigh(client, before, now);
         let stats = &self.seat.worker.stats;
         stats.clients_bytes.add((now.client as u64).wrapping_sub(before.client as u64));
         stats.arguments_bytes.add((now.arguments as u64).wrapping_sub(before.arguments as u64));
@@ -77,22 +82,22 @@ impl Worker {
         }
         if of_arguments == 0 {
             if limit > 0 && clients + arguments >= limit {
-                self.evict_clients(limit, |client| client.held().sum());
+                self.evict_clients(clients + arguments, limit, Pool::Both);
             }
             return;
         }
         if arguments >= of_arguments {
-            self.evict_clients(of_arguments, |client| client.held().arguments);
+            self.evict_clients(arguments, of_arguments, Pool::Arguments);
         }
         if limit > 0 && clients >= limit {
-            self.evict_clients(limit, |client| client.held().client);
+            self.evict_clients(clients, limit, Pool::Clients);
         }
     }
 
     #[cold]
-    fn evict_clients(&mut self, limit: u64, weigh: fn(&Client) -> usize) {
+    fn evict_clients(&mut self, held: u64, limit: u64, pool: Pool) {
         self.seat.worker.stats.client_weighings.add(1);
-        let doomed = self.engine.clients.doom_largest(limit, weigh);
+        let doomed = self.engine.clients.weights.doom_heaviest(held, limit, pool);
         if doomed.is_empty() {
             let held = self.engine.sum(|stats| stats.clients_bytes.value() + stats.arguments_bytes.value());
             self.vain_look = VainLook { held, at: self.seat.worker.now };

@@ -305,6 +305,8 @@ impl Host for TestHost {
         drop(garbage);
     }
 
+    fn wake_defragmenter(&self) {}
+
     fn reclaim_counts(&self) -> ReclaimCounts {
         ReclaimCounts::default()
     }

@@ -195,4 +195,5 @@ fn messages_to_a_worker_that_is_kept_are_bounded() {
     drop(shards);
     server.wait_for_clients(3);
     assert!(server.logged("overcoming of output buffer limits"));
+    assert_eq!(server.engine.sum(|stats| stats.output_limit_closed.value()), 1);
 }
