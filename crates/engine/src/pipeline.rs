@@ -294,7 +294,7 @@ impl Engine {
             return;
         }
         match &mut env.worker.transaction {
-            Some(transaction) => transaction.append(db, env.effects, argv),
+            Some(transaction) => transaction.append(&self.log, db, env.effects, argv),
             None => {
                 let end = self.log.append(db, env.effects, argv);
                 env.session.client.logged.store(end.0, Ordering::Relaxed);
