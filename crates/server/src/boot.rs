@@ -67,6 +67,8 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     LOG.notice("Server initialized");
     load_data(&process, listeners);
     log_ready(&process);
+    base::alloc::forget_thread_cache();
+    system::forget_program_pages();
     timer::run(&process)
 }
 
