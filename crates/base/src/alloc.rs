@@ -286,8 +286,8 @@ pub fn purge_due() -> bool {
     mallctl_call(&arena_control(ALL_ARENAS, "decay"))
 }
 
-/// Gives back what this thread's cache keeps, and pages that nobody uses: for a thread that has done its great
-/// work.
+/// Gives back what this thread's cache keeps, and pages that nobody uses: for a thread that has done its
+/// great work.
 pub fn forget_thread_cache() {
     mallctl_call(c"thread.tcache.flush");
     purge();
