@@ -507,10 +507,15 @@ pub enum Restart {
 
 /// Starts the program again in the place of this process.
 pub fn restart(process: &Arc<Process>, how: Restart) {
+    if process.stopping.swap(true, Ordering::SeqCst) {
+        LOG.warning("Can't restart: the server is shutting down");
+        return;
+    }
     process.saver.cancel(process, Wait::ForEnd);
     let config = process.engine().config();
     if how == Restart::Graceful && !config.save.is_empty() && !save_finally(process) {
         LOG.warning("Can't restart: error preparing for shutdown");
+        process.stopping.store(false, Ordering::SeqCst);
         return;
     }
     io::stdout().flush().ok();
