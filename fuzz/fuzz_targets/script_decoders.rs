@@ -20,6 +20,10 @@ impl Host for Nothing {
         reply.error("ERR there is no server");
     }
 
+    fn knows(&mut self, _: Words<'_>) -> bool {
+        true
+    }
+
     fn set_logged(&mut self, _: bool) {}
 
     fn log(&mut self, _: u8, _: &[u8]) {}

@@ -478,7 +478,7 @@ impl DebugAccess {
 const SNAPSHOT_PART: u64 = 8;
 const LOG_BUFFER_PART: u64 = 16;
 const LUA_PART: u64 = 32;
-const SCRIPTS_PART: u64 = 16;
+const SCRIPTS_PART: u64 = 8;
 const POOL_LEAST: u64 = 1 << 20;
 /// Each worker's machine takes some hundred kilobytes before a script has done anything.
 const LUA_LEAST: u64 = 8 << 20;

@@ -30,6 +30,7 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("clients.arguments", |i| i.clients().argument_bytes),
     consumer("cluster.links", NONE),
     consumer("aof.buffer", |i| i.log_file().buffer_memory as usize),
+    consumer("transactions", |i| i.engine.log.withheld()),
     consumer("lua.caches", |i| i.engine.scripts.heap() + i.engine.scripts.memory()),
     consumer("functions.caches", |i| i.engine.functions.heap() + i.engine.functions.memory()),
     consumer("tracking.keys", |i| i.engine.tracking.memory()),

@@ -334,6 +334,10 @@ impl Host for LoadHost<'_> {
         reply.error("ERR redis.call/pcall can only be called inside a script invocation");
     }
 
+    fn knows(&mut self, _: Words<'_>) -> bool {
+        false
+    }
+
     fn set_logged(&mut self, _: bool) {}
 
     fn log(&mut self, level: u8, message: &[u8]) {

@@ -3,7 +3,7 @@
 //! Effects are appended while their shards are locked, so the order in memory, in a file and on a replica is
 //! the same. Readers are attached; without one, appending is a branch not taken.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use store::DbIndex;
@@ -37,6 +37,8 @@ pub struct Log {
     sync_ns: AtomicU64,
     /// The file is so far behind that whoever writes has to wait.
     behind: AtomicBool,
+    /// Bytes of what transactions that run have done, and append at their end.
+    withheld: AtomicUsize,
     state: Mutex<LogState>,
 }
 
@@ -75,6 +77,7 @@ impl Log {
             strict: AtomicBool::new(false),
             sync_ns: AtomicU64::new(0),
             behind: AtomicBool::new(false),
+            withheld: AtomicUsize::new(0),
             state: Mutex::new(state),
         }
     }
@@ -154,6 +157,20 @@ impl Log {
         self.behind.store(on, Ordering::Relaxed);
     }
 
+    /// A transaction has so much more to append at its end.
+    pub(crate) fn withhold(&self, len: usize) {
+        self.withheld.fetch_add(len, Ordering::Relaxed);
+    }
+
+    /// It has appended it.
+    pub(crate) fn hand_over(&self, len: usize) {
+        self.withheld.fetch_sub(len, Ordering::Relaxed);
+    }
+
+    pub fn withheld(&self) -> usize {
+        self.withheld.load(Ordering::Relaxed)
+    }
+
     pub fn replication_id(&self) -> [u8; 40] {
         self.state.lock().replication_id
     }
@@ -191,7 +208,7 @@ impl Log {
     /// Appends a command's effects, as a transaction if there are several; returns where they end. The caller
     /// holds the command's shards.
     pub fn append(&self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) -> Offset {
-        self.write((db, db), &[], |out| {
+        self.write((db, db), Vec::new(), 0, |out| {
             let several = effects.count() > 1;
             if several {
                 write_command(out, [b"MULTI".as_slice()].into_iter());
@@ -205,20 +222,21 @@ impl Log {
 
     /// Appends effects of no command: each stands for itself.
     pub fn append_apart(&self, db: DbIndex, effects: &Effects) {
-        self.write((db, db), &[], |out| effects.write(&OwnedArgv::default().view(), out));
+        self.write((db, db), Vec::new(), 0, |out| effects.write(&OwnedArgv::default().view(), out));
     }
 
-    /// Appends requests that begin in the first database and leave the second selected; returns where they
-    /// end.
-    pub fn append_requests(&self, (first, last): (DbIndex, DbIndex), requests: &[u8]) -> Offset {
-        self.write((first, last), requests, |_| {})
+    /// Appends requests that begin in the first database and leave the second selected, without so many bytes
+    /// of the first part; returns where they end.
+    pub fn append_requests(&self, dbs: (DbIndex, DbIndex), parts: Vec<Vec<u8>>, skipped: usize) -> Offset {
+        self.write(dbs, parts, skipped, |_| {})
     }
 
-    /// Appends what `write` writes, and `requests` as they are.
+    /// Appends what `write` writes, and the parts, each of which is dropped once the readers have it.
     fn write(
         &self,
         (first, last): (DbIndex, DbIndex),
-        requests: &[u8],
+        parts: Vec<Vec<u8>>,
+        mut skipped: usize,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Offset {
         let mut state = self.state.lock();
@@ -231,9 +249,15 @@ impl Log {
         state.db = Some(last);
         write(&mut state.scratch);
         let mut end = Offset(self.offset.load(Ordering::Relaxed));
-        for bytes in [&state.scratch[..], requests].into_iter().filter(|bytes| !bytes.is_empty()) {
-            state.readers.iter_mut().for_each(|(_, reader)| reader.read(end, bytes));
-            end.0 += bytes.len() as u64;
+        let mut tell = |bytes: &[u8]| {
+            if !bytes.is_empty() {
+                state.readers.iter_mut().for_each(|(_, reader)| reader.read(end, bytes));
+                end.0 += bytes.len() as u64;
+            }
+        };
+        tell(&state.scratch);
+        for part in parts {
+            tell(&part[std::mem::take(&mut skipped)..]);
         }
         self.offset.store(end.0, Ordering::Relaxed);
         end

@@ -17,7 +17,7 @@ use crate::effects::Effects;
 use crate::engine::{Engine, WorkerSeat};
 use crate::error::CmdError;
 use crate::keyspec::{KeySpec, flag as key};
-use crate::log::{Offset, write_select};
+use crate::log::{Log, Offset, write_select};
 use crate::pipeline::{Env, Outcome};
 use crate::registry::Registered;
 use crate::session::{Multi, Origin, Queued, Session};
@@ -227,54 +227,62 @@ fn watched_expired(ctx: &mut Ctx) -> bool {
 /// What a transaction did, kept until EXEC ends so that the log gets it in one piece.
 #[derive(Default)]
 pub struct TransactionLog {
-    /// MULTI and the requests: they may be as large as all that a script writes, and are not copied again.
-    bytes: Vec<u8>,
+    /// MULTI and the requests, in parts of whole requests: they may be as large as all that a script writes,
+    /// and the log takes one part after the other from here.
+    parts: Vec<Vec<u8>>,
     /// Requests in it, SELECT not counted.
     count: usize,
     /// The databases of the first request and of the last.
     dbs: Option<(DbIndex, DbIndex)>,
+    /// Bytes of all parts but the first.
+    withheld: usize,
 }
 
 impl TransactionLog {
-    pub(crate) fn append(&mut self, db: DbIndex, effects: &Effects, argv: &Argv<'_>) {
-        if self.bytes.is_empty() {
-            self.bytes.extend_from_slice(MULTI);
+    pub(crate) fn append(&mut self, log: &Log, db: DbIndex, effects: &Effects, argv: &Argv<'_>) {
+        if self.parts.is_empty() {
+            self.parts.push(MULTI.to_vec());
         }
         let (first, last) = self.dbs.unwrap_or((db, db));
-        if last != db {
-            write_select(&mut self.bytes, db);
-        }
         self.dbs = Some((first, db));
         self.count += effects.count();
-        self.make_room(effects, argv);
-        effects.write(argv, &mut self.bytes);
+        let part = self.part_for(log, effects.len_max(argv));
+        if last != db {
+            write_select(part, db);
+        }
+        effects.write(argv, part);
     }
 
-    /// A large one grows by a quarter, where a list would double.
-    fn make_room(&mut self, effects: &Effects, argv: &Argv<'_>) {
-        let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
-        if capacity < DOUBLED_MAX {
-            return;
+    /// Where a request of so many bytes goes. The first part grows, the others have their room from the
+    /// start: nothing large is ever copied.
+    fn part_for(&mut self, log: &Log, len: usize) -> &mut Vec<u8> {
+        let filled = self.parts.last().map_or(0, Vec::len);
+        if filled + len > PART_LEN {
+            let part = Vec::with_capacity(PART_LEN.max(len + SELECT_LEN));
+            log.withhold(part.capacity());
+            self.withheld += part.capacity();
+            self.parts.push(part);
         }
-        let wanted = effects.len_max(argv);
-        if wanted > capacity - len {
-            self.bytes.reserve_exact(wanted.max(capacity / 4));
-        }
+        self.parts.last_mut().expect("there is one at least")
     }
 
     /// One request alone is a transaction without being wrapped as one. Returns where the log is behind it.
     pub(crate) fn commit(mut self, engine: &Engine) -> Option<Offset> {
         let dbs = self.dbs?;
-        if self.count == 1 {
-            return Some(engine.log.append_requests(dbs, &self.bytes[MULTI.len()..]));
+        let is_alone = self.count == 1;
+        if !is_alone {
+            self.parts.last_mut().expect("there are requests").extend_from_slice(EXEC);
         }
-        self.bytes.extend_from_slice(EXEC);
-        Some(engine.log.append_requests(dbs, &self.bytes))
+        let end = engine.log.append_requests(dbs, self.parts, if is_alone { MULTI.len() } else { 0 });
+        engine.log.hand_over(self.withheld);
+        Some(end)
     }
 }
 
-/// Bytes up to which it doubles.
-const DOUBLED_MAX: usize = 1 << 20;
+/// Bytes of a part, but for one large request.
+const PART_LEN: usize = 256 << 10;
+/// What a request that selects a database takes at most.
+const SELECT_LEN: usize = 64;
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 

@@ -137,8 +137,7 @@ impl Engine {
         if self.pause.holds(&request, seat.worker.now) {
             return Outcome::Paused;
         }
-        let plan = self.plan_at(command, prepared.first_key, argv, session, seat.worker.now);
-        let Some(mut guard) = self.lock(seat, session, &plan) else {
+        let Some(mut guard) = self.lock_planned(seat, session, (command, prepared.first_key), argv) else {
             let refusal = self.scripts.running.busy_error();
             return self.refuse(seat, session, Some(command), &refusal, reply);
         };
@@ -164,6 +163,28 @@ impl Engine {
             self.replace_dump(&seat.config);
         }
         outcome
+    }
+
+    /// The shards that a request needs, if they can be had. A function may have been replaced before they
+    /// were locked: one that needs all of them then gets them.
+    fn lock_planned(
+        &self,
+        seat: &mut WorkerSeat,
+        session: &Session,
+        (command, first_key): (&'static Registered, Option<(usize, u64)>),
+        argv: &Argv<'_>,
+    ) -> Option<Guard<'_>> {
+        let now = seat.worker.now;
+        let plan = self.plan_at(command, first_key, argv, session, now);
+        let guard = self.lock(seat, session, &plan)?;
+        let may_differ = command.row.group == Group::Scripting
+            && matches!(command.row.name, "fcall" | "fcall_ro")
+            && plan != Plan::All;
+        if may_differ && self.plan_at(command, first_key, argv, session, now) == Plan::All {
+            drop(guard);
+            return self.lock(seat, session, &Plan::All);
+        }
+        Some(guard)
     }
 
     /// A request's shards, unless a script has been running for too long. Behind a wait it is later.
@@ -294,7 +315,7 @@ impl Engine {
             return;
         }
         match &mut env.worker.transaction {
-            Some(transaction) => transaction.append(db, env.effects, argv),
+            Some(transaction) => transaction.append(&self.log, db, env.effects, argv),
             None => {
                 let end = self.log.append(db, env.effects, argv);
                 env.session.client.logged.store(end.0, Ordering::Relaxed);

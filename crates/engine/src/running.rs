@@ -154,18 +154,26 @@ impl Running {
     pub fn kill(&self, kind: ScriptKind) -> Result<(), CmdError> {
         let mut busy: Vec<&Place> = self.busy_places().collect();
         busy.sort_by_key(|place| place.since_ns.load(Ordering::Relaxed));
-        let mut refusal = None;
+        let (mut refusal, mut is_ending) = (None, false);
         for place in busy {
             // A script that writes from now on finds that it was killed, and one that wrote before is found
             // out.
             let killed = place.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
-                (state & (WROTE | BUSY) == BUSY && place.kind() == kind).then_some(state | KILLED)
+                (state & (WROTE | BUSY | KILLED) == BUSY && place.kind() == kind).then_some(state | KILLED)
             });
             let Err(state) = killed else { return Ok(()) };
+            // Another may have to end, too.
+            if state & KILLED != 0 {
+                is_ending |= place.kind() == kind;
+                continue;
+            }
             let reason = if state & WROTE != 0 { UNKILLABLE } else { place.kind().busy() };
             refusal.get_or_insert(reason);
         }
-        Err(refusal.unwrap_or(NOT_BUSY))
+        match refusal {
+            None if is_ending => Ok(()),
+            refusal => Err(refusal.unwrap_or(NOT_BUSY)),
+        }
     }
 
     /// The script that has been running for too long, and longest.

@@ -214,6 +214,10 @@ impl Host for ScriptHost<'_, '_, '_> {
         engine.execute(&mut env, command, None, &argv);
     }
 
+    fn knows(&mut self, words: Words<'_>) -> bool {
+        lookup(&Argv::new(words.input, words.spans, &[])).is_some()
+    }
+
     fn set_logged(&mut self, logged: bool) {
         self.ctx.session.unlogged = !logged;
     }

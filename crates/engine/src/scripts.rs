@@ -59,7 +59,7 @@ impl Script {
 
 /// Bytes of a script beside its text: the block, and its places in the table and in a queue, which may be
 /// nearly empty.
-const SCRIPT_LEN: usize = 160;
+const SCRIPT_LEN: usize = 144;
 
 /// The cache, and what the machines share.
 pub struct Scripts {

@@ -43,6 +43,7 @@ const VERSION: &str = "7.2.4";
 const FUNCTIONS: &[(&str, NativeFunction)] = &[
     ("call", call),
     ("pcall", pcall),
+    ("acl_check_cmd", acl_check_cmd),
     ("sha1hex", sha1hex),
     ("error_reply", error_reply),
     ("status_reply", status_reply),
@@ -81,6 +82,26 @@ unsafe extern "C-unwind" fn call(state: State) -> c_int {
 
 unsafe extern "C-unwind" fn pcall(state: State) -> c_int {
     run_command(Lua(state));
+    1
+}
+
+/// Whether the script's client may run a command: without users of their own, every client may run all there
+/// are.
+unsafe extern "C-unwind" fn acl_check_cmd(state: State) -> c_int {
+    let lua = Lua(state);
+    let machine = shared(lua);
+    if let Err(reason) = collect_words(lua, machine) {
+        push_field(lua, "err", reason);
+        lua.raise();
+    }
+    let (input, spans) = (std::mem::take(&mut machine.input), std::mem::take(&mut machine.spans));
+    let known = machine.host().is_some_and(|host| host.knows(Words { input: &input, spans: &spans }));
+    (machine.input, machine.spans) = (input, spans);
+    if !known {
+        push_field(lua, "err", b"ERR Invalid command passed to redis.acl_check_cmd()");
+        lua.raise();
+    }
+    lua.push_bool(true);
     1
 }
 
@@ -294,7 +315,7 @@ unsafe extern "C-unwind" fn setresp(state: State) -> c_int {
     if lua.top() != 1 {
         fail(lua, c"redis.setresp() requires one argument.");
     }
-    let version = lua.number(1);
+    let version = lua.number(1).trunc();
     if version != 2.0 && version != 3.0 {
         fail(lua, c"RESP version must be 2 or 3.");
     }

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 
-use crate::lua::{BOOLEAN, Lua, NIL, NUMBER, NativeFunction, POINTER, STRING, State, TABLE};
+use crate::lua::{BOOLEAN, Lua, NIL, NUMBER, NativeFunction, POINTER, STRING, State, TABLE, upvalue};
 use crate::machine::{Shared, push_function, shared};
 
 mod decode;
@@ -27,6 +27,7 @@ pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
 }
 
 const FUNCTIONS: &[(&str, NativeFunction)] = &[
+    ("new", new),
     ("encode", encode),
     ("decode", decode::decode),
     ("encode_sparse_array", encode_sparse_array),
@@ -83,6 +84,13 @@ pub(crate) enum Frame {
     Array { len: c_int, done: c_int },
     /// On the stack: the table, the last key.
     Object { done: usize },
+}
+
+/// A table of its own that the script may change; the settings are those of the script.
+unsafe extern "C-unwind" fn new(state: State) -> c_int {
+    let lua = Lua(state);
+    push_table(lua, lua.pointer(upvalue(1)));
+    1
 }
 
 unsafe extern "C-unwind" fn encode(state: State) -> c_int {

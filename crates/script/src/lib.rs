@@ -29,6 +29,8 @@ use resp::request::Span;
 pub trait Host {
     /// Runs a command and writes its reply, or why it may not run, in `reply`'s protocol.
     fn call(&mut self, command: Words<'_>, reply: &mut Reply);
+    /// Whether there is such a command.
+    fn knows(&mut self, command: Words<'_>) -> bool;
     /// `redis.set_repl`: whether what follows is logged.
     fn set_logged(&mut self, logged: bool);
     /// `redis.log`, with Redis' levels 0 to 3.

@@ -162,11 +162,13 @@ impl Meter {
     }
 
     /// Lua collects no garbage for the sake of a block that is refused, and on its own begins when there is
-    /// twice as much as it needs: where there is no room for that, when half of the room is used up. And one
-    /// step has to do for a block of any size.
+    /// twice as much as it needs: where there is no room for that, when three quarters of the room are
+    /// used up; an eighth of the rest then has to do for a round. And one step has to do for a block of any
+    /// size.
     fn keep_pace(&mut self, len: usize, used: usize, room: usize) {
-        let pause = (room.saturating_mul(50) / used).clamp(2, 100);
-        let step = (len / 5).clamp(if pause < 100 { STEP_SHORT } else { PACE.step as usize }, STEP_MAX);
+        let pause = (room.saturating_mul(75) / used).clamp(2, 100);
+        let hurried = (used / (room / 800).max(1)).clamp(STEP_SHORT, STEP_MAX);
+        let step = (len / 5).clamp(if pause < 100 { hurried } else { PACE.step as usize }, STEP_MAX);
         let pace = Pace { pause: 100 + pause as c_int, step: step as c_int };
         if let Some(lua) = self.lua.filter(|_| pace != self.pace) {
             lua.set_pace(pace.pause, pace.step);

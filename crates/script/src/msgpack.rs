@@ -21,7 +21,13 @@ pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
 const FUNCTIONS: &[(&str, NativeFunction)] =
     &[("pack", pack), ("unpack", unpack), ("unpack_one", unpack_one), ("unpack_limit", unpack_limit)];
 
-const TEXTS: &[(&str, &str)] = &[("_NAME", "cmsgpack"), ("_VERSION", "lua-cmsgpack 0.4.0")];
+/// The library whose behaviour scripts see says who made it, and so does this one.
+const TEXTS: &[(&str, &str)] = &[
+    ("_NAME", "cmsgpack"),
+    ("_VERSION", "lua-cmsgpack 0.4.0"),
+    ("_COPYRIGHT", "Copyright (C) 2012, Salvatore Sanfilippo"),
+    ("_DESCRIPTION", "MessagePack C implementation for Lua"),
+];
 
 /// Tables inside one another that are packed; what is deeper becomes nil.
 const DEPTH_MAX: usize = 16;

@@ -148,6 +148,8 @@ unsafe extern "C-unwind" fn pack(state: State) -> c_int {
     let mut format = Format::new(lua.check_bytes(1));
     let machine = shared(lua);
     machine.text.clear();
+    // Redis has something behind the arguments, and says so of the first that is missing.
+    lua.push_nil();
     let mut argument = 2;
     while let Some(item) = format.next(lua, machine.text.len()) {
         machine.make_room(lua, item.padding + item.len + 1);

@@ -27,6 +27,10 @@ impl Host for Echo {
         }
     }
 
+    fn knows(&mut self, command: Words<'_>) -> bool {
+        command.spans[0].of(command.input) != b"nosuch"
+    }
+
     fn set_logged(&mut self, _: bool) {}
 
     fn log(&mut self, _: u8, message: &[u8]) {
@@ -678,6 +682,13 @@ fn odd_arguments_are_taken_as_redis_takes_them() {
         ("return {bit.tobit(2^53 + 1), bit.tobit(2^52 + 3), bit.tobit(2^51 + 3)}", "*3 :0 :2 :2 "),
         ("return {bit.tobit(-2^52 - 5), bit.tobit(1e300), bit.tobit(-1)}", "*3 :-20 :-2013235812 :-1 "),
         ("return struct.size('ajb')", ":1 "),
+        ("return {pcall()}", "*2 $-1 $31 attempt to call a boolean value "),
+        ("redis.setresp(2.5) return 1", ":1 "),
+        ("table.sort(redis) return table.remove(redis) == nil", ":1 "),
+        ("return cjson.new().encode({1, 2})", "$5 [1,2] "),
+        ("local json = cjson.new() json.encode = 1 return cjson.encode({1})", "$3 [1] "),
+        ("return {cmsgpack._COPYRIGHT ~= nil, cmsgpack._DESCRIPTION ~= nil}", "*2 :1 :1 "),
+        ("return {redis.acl_check_cmd('get', 'k'), redis.acl_check_cmd('GET')}", "*2 :1 :1 "),
     ];
     let mut machine = machine_of(0);
     for (source, expected) in cases {
@@ -689,6 +700,9 @@ fn odd_arguments_are_taken_as_redis_takes_them() {
         ("return cmsgpack.unpack('\\196\\1x')", "Bad data format in input."),
         ("return struct.pack('!3i', 1)", "alignment 3 is not a power of 2"),
         ("return struct.pack('i33', 1)", "integral size 33 is larger than limit of 32"),
+        ("return struct.pack('i')", "bad argument #2 to 'pack' (number expected, got nil)"),
+        ("return redis.acl_check_cmd('nosuch')", "ERR Invalid command passed to redis.acl_check_cmd()"),
+        ("return redis.acl_check_cmd()", "ERR Please specify at least one argument for this redis lib call"),
         ("return struct.pack('a', 1)", "bad argument #1 to 'pack' (invalid format option 'a')"),
         (
             "return cmsgpack.unpack_one('x', -1)",
@@ -714,6 +728,42 @@ fn odd_arguments_are_taken_as_redis_takes_them() {
         let reply = run_with(&mut machine, source, Protocol::Resp2, &[], 0);
         assert!(reply.starts_with("-ERR ") && reply.contains(expected), "{source}: {reply}");
     }
+}
+
+/// Lua is built with functions of ours for both.
+#[test]
+fn texts_are_told_apart_and_numbers_written() {
+    let cases = [
+        // Equal however they were made, at every length about where the hash changes.
+        (
+            "local t, n = {}, 0 for len = 0, 100 do t[('x'):rep(len)] = len end \
+             for len = 0, 100 do local s = '' for i = 1, len do s = s .. 'x' end n = n + (t[s] == len and 1 or 0) end \
+             return n",
+            ":101 ",
+        ),
+        // Different wherever they differ.
+        (
+            "local t, n, s = {}, 0, ('abcdefgh'):rep(20) \
+             for i = 1, #s do t[s:sub(1, i - 1) .. '!' .. s:sub(i + 1)] = i end \
+             for k, v in pairs(t) do n = n + 1 if k:find('!') ~= v then return -1 end end return n",
+            ":160 ",
+        ),
+        // Garbage that is asked for again before it is collected.
+        (
+            "local n = 0 for i = 1, 200000 do local s = ('y'):rep(40) .. i % 100 n = n + #s end return n",
+            ":8380000 ",
+        ),
+        (
+            "local z = 0 \
+             return {tostring(z), '' .. z * -1, tostring(-1), '' .. 10, '' .. -99999999999999, '' .. 1e13}",
+            "*6 $1 0 $2 -0 $2 -1 $2 10 $15 -99999999999999 $14 10000000000000 ",
+        ),
+        (
+            "return {'' .. 1e14, '' .. -1e14, '' .. 0.5, '' .. 1e300, '' .. 2^53, tostring(1/0), tostring(-1/0)}",
+            "*7 $5 1e+14 $6 -1e+14 $3 0.5 $6 1e+300 $18 9.007199254741e+15 $3 inf $4 -inf ",
+        ),
+    ];
+    check_each(&cases, Protocol::Resp2);
 }
 
 #[test]

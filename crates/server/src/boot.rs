@@ -67,6 +67,8 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     LOG.notice("Server initialized");
     load_data(&process, listeners);
     log_ready(&process);
+    base::alloc::forget_thread_cache();
+    system::forget_program_pages();
     timer::run(&process)
 }
 
@@ -505,10 +507,15 @@ pub enum Restart {
 
 /// Starts the program again in the place of this process.
 pub fn restart(process: &Arc<Process>, how: Restart) {
+    if process.stopping.swap(true, Ordering::SeqCst) {
+        LOG.warning("Can't restart: the server is shutting down");
+        return;
+    }
     process.saver.cancel(process, Wait::ForEnd);
     let config = process.engine().config();
     if how == Restart::Graceful && !config.save.is_empty() && !save_finally(process) {
         LOG.warning("Can't restart: error preparing for shutdown");
+        process.stopping.store(false, Ordering::SeqCst);
         return;
     }
     io::stdout().flush().ok();

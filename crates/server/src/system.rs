@@ -90,6 +90,44 @@ pub fn ignore_file_size_signal() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// Gives back the pages of programs and libraries that were read so far: start-up touches much that is never
+/// needed again. What is needed is there again at the next touch, without reading the disk.
+pub fn forget_program_pages() {
+    // SAFETY: the callback keeps to what it is promised, and the list of objects does not change under it.
+    unsafe { libc::dl_iterate_phdr(Some(forget_object_pages), std::ptr::null_mut()) };
+}
+
+/// Only segments that are never written are as they are in their files.
+unsafe extern "C" fn forget_object_pages(
+    object: *mut libc::dl_phdr_info,
+    _: libc::size_t,
+    _: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: the loader passes an object with as many headers as it says.
+    let (base, headers) = unsafe {
+        let object = &*object;
+        (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)))
+    };
+    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
+        if header.p_flags & libc::PF_W != 0 {
+            continue;
+        }
+        let start = (base + header.p_vaddr).next_multiple_of(PAGE);
+        let end = (base + header.p_vaddr + header.p_memsz) / PAGE * PAGE;
+        if start < end {
+            let (start, len) =
+                (std::ptr::with_exposed_provenance_mut(start as usize), (end - start) as usize);
+            // SAFETY: the range is a private mapping of a file that nobody has written to, and so reads the
+            // same afterwards.
+            unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) };
+        }
+    }
+    0
+}
+
+/// Pages are at least as large; where they are larger, the kernel refuses what is no whole page.
+const PAGE: u64 = 4096;
+
 /// Keeps the C library from reserving 64 MB of address space for each thread: its own allocator serves next
 /// to nothing here.
 pub fn share_library_heap() {

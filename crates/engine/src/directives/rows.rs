@@ -1451,7 +1451,7 @@ pub static DIRECTIVES: &[Directive] = &[
         |c| Value::Bytes(c.script_cache_limit),
         |c, v| c.script_cache_limit = v.bytes(),
         "How much memory the texts of scripts may take that EVAL or SCRIPT LOAD brought. The least recently \
-         used give way, those that were loaded or asked for by EVALSHA last. A sixteenth of \
+         used give way, those that were loaded or asked for by EVALSHA last. An eighth of \
          maxmemory at most. 0 is no limit.",
     ),
     harmless(
