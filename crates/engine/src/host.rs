@@ -257,8 +257,10 @@ pub trait Host: Send + Sync {
     fn await_log(&self);
     /// Waits until the append-only file's disk works for nobody.
     fn await_log_turn(&self);
-    /// Waits while the append-only file is too far behind for more to be added.
-    fn await_log_room(&self);
+    /// Whether the append-only file is still too far behind for more to be added; the log knows it then.
+    fn is_log_behind(&self) -> bool;
+    /// A request has to wait for that.
+    fn note_log_delay(&self);
     /// Starts to rewrite the append-only file, or has it done later: when a save has ended, or if the caller
     /// sits on shards (EXEC) when it lets go.
     fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused>;

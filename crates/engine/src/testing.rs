@@ -541,7 +541,11 @@ impl Host for TestHost {
 
     fn await_log_turn(&self) {}
 
-    fn await_log_room(&self) {}
+    fn is_log_behind(&self) -> bool {
+        false
+    }
+
+    fn note_log_delay(&self) {}
 
     fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused> {
         match self.0.call("rewrite log") {

@@ -5,6 +5,7 @@
 mod commands;
 mod folder;
 mod loading;
+mod notes;
 mod queue;
 mod rewrite;
 mod writer;
@@ -28,6 +29,7 @@ use crate::host::Process;
 use crate::log::LOG;
 use crate::persist::Saver;
 use folder::Folder;
+use notes::{Locked, Notes};
 use queue::{Feed, Orders, Queue, Rules};
 use rewrite::Tries;
 use writer::Writer;
@@ -38,7 +40,7 @@ pub struct Aof {
     disk: AnyDisk,
     /// The files there are, known since the first use. Locked by whoever works on them, for as long as the
     /// disk takes: nobody waits for it who holds the state, and of the workers only one that turns the file
-    /// on or off.
+    /// off.
     parts: Mutex<Option<Parts>>,
     state: Mutex<State>,
     /// Saves the bases of rewrites.
@@ -56,7 +58,7 @@ const REWRITE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whoever holds shards may lock it, but nobody who holds it locks shards or waits for a disk.
 struct State {
-    /// As `epoch`, it changes only while the parts are locked too.
+    /// As `epoch`, it changes only while the parts are locked too; but the file is turned on at any time.
     mode: Mode,
     /// Ascends whenever it is turned off.
     epoch: u64,
@@ -69,6 +71,8 @@ struct State {
     scheduled: bool,
     tries: Tries,
     status: LogFileStatus,
+    /// For the server's log, once this is unlocked.
+    notes: Notes,
 }
 
 /// The files there are.
@@ -104,6 +108,7 @@ impl Aof {
             scheduled: false,
             tries: Tries::default(),
             status: LogFileStatus::default(),
+            notes: Notes::default(),
         };
         let saver = Saver::new(disk, now);
         Aof {
@@ -117,8 +122,12 @@ impl Aof {
         }
     }
 
+    fn state(&self) -> Locked<'_> {
+        Locked::of(&self.state)
+    }
+
     pub fn status(&self) -> LogFileStatus {
-        let state = self.state.lock();
+        let state = self.state();
         let mut status = state.status.clone();
         status.enabled = state.mode != Mode::Off;
         (status.rewriting, status.rewrite_scheduled) = (state.rewriting, state.scheduled);
@@ -138,7 +147,7 @@ impl Aof {
     }
 
     pub fn is_rewriting(&self) -> bool {
-        self.state.lock().rewriting
+        self.state().rewriting
     }
 
     /// The file goes on where it was loaded, or begins with what is in memory. No client is served yet.
@@ -176,7 +185,7 @@ impl Aof {
         let has_base = manifest.base.is_some();
         let mut parts = self.parts.lock();
         *parts = Some(Parts { folder, manifest });
-        let mut state = self.state.lock();
+        let mut state = self.state();
         state.status.base_size = sizes.first().copied().filter(|_| has_base).unwrap_or(0);
         state.settled_len = sizes.iter().sum::<u64>() - len;
         self.writer.store(Some(writer));
@@ -211,17 +220,19 @@ impl Aof {
     /// A directive has changed.
     pub fn configure(&self, process: &Arc<Process>, config: &Config) -> Result<(), String> {
         let rules = Rules::of(config);
-        self.state.lock().rules = Some(rules);
-        let is_on = || self.state.lock().mode != Mode::Off;
-        if config.appendonly != is_on() {
-            let mut parts = self.parts.lock();
-            match (config.appendonly, is_on()) {
-                (true, false) => self.turn_on(process, config, &mut parts)?,
-                (false, true) => self.turn_off(process),
-                _ => {}
+        self.state().rules = Some(rules);
+        let is_on = || self.state().mode != Mode::Off;
+        match config.appendonly {
+            true => self.turn_on(process),
+            false if is_on() => {
+                let _parts = self.parts.lock();
+                if is_on() {
+                    self.turn_off(process);
+                }
             }
+            false => {}
         }
-        let state = self.state.lock();
+        let state = self.state();
         if let Some(Line { queue, .. }) = &state.line {
             queue.obey(rules);
             process.engine().log.set_strict(queue.policy() == AppendSync::Always);
@@ -238,39 +249,34 @@ impl Aof {
         Ok(())
     }
 
-    fn turn_on(
-        &self,
-        process: &Arc<Process>,
-        config: &Config,
-        parts: &mut Option<Parts>,
-    ) -> Result<(), String> {
-        let ready = self.known(parts, config).and_then(|parts| parts.folder.create());
-        ready.map_err(|why| {
-            LOG.warning(&why);
-            "Unable to turn on AOF. Check server logs.".to_owned()
-        })?;
-        let mut state = self.state.lock();
+    /// A rewrite has to make the first base. It sees to the folder too: nobody waits here for the disk.
+    fn turn_on(&self, process: &Arc<Process>) {
+        let mut state = self.state();
+        if state.mode != Mode::Off {
+            return;
+        }
         (state.mode, state.scheduled) = (Mode::AwaitsBase, true);
         process.engine().log.set_file(FileState::WithoutBase);
         if !state.rewriting && !process.saver.status().in_progress {
             // Else, and if it fails, the timer does.
             self.start_rewrite(process, &mut state).ok();
         }
-        Ok(())
     }
 
     /// All that was logged is in the file; from here on nothing is. The caller has locked the parts.
     fn turn_off(&self, process: &Process) {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         if state.rewriting {
-            LOG.notice("Killing the running AOF rewrite, which is a thread and no child process");
+            state
+                .notes
+                .notice("Killing the running AOF rewrite, which is a thread and no child process".into());
             self.saver.cancel_base();
         }
         (state.mode, state.scheduled) = (Mode::Off, false);
         state.epoch += 1;
         let line = state.line.take();
-        drop(state);
         process.engine().log.set_file(FileState::None);
+        drop(state);
         process.engine().post_file_waits();
         self.end_line(process, line);
     }
@@ -306,16 +312,23 @@ impl Aof {
         }
     }
 
-    /// Waits while too much waits already. A file that cannot be written holds up nobody: writes are refused.
-    pub fn await_room(&self, process: &Process) {
+    /// Whether too much waits already, which the log is told. A file that cannot be written holds up nobody:
+    /// writes are refused.
+    pub fn is_behind(&self, process: &Process) -> bool {
         let engine = process.engine();
-        let Some(writer) = self.writer.load_full() else { return engine.log.set_behind(false) };
-        let queue = &writer.queue;
-        queue.delays.fetch_add(1, Ordering::Relaxed);
-        let goes_on =
-            || !queue.is_behind() || engine.log_fault.is_on() || process.stopping.load(Ordering::Relaxed);
-        queue.wait_until(goes_on);
-        engine.log.set_behind(false);
+        let writer = self.writer.load();
+        let behind = writer.as_ref().is_some_and(|writer| writer.queue.is_behind())
+            && !engine.log_fault.is_on()
+            && !process.stopping.load(Ordering::Relaxed);
+        engine.log.set_behind(behind);
+        behind
+    }
+
+    /// A request waits until that is not so.
+    pub fn note_delay(&self) {
+        if let Some(writer) = &*self.writer.load() {
+            writer.queue.delays.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Writes out and syncs all there is; false if the file does not take it.
@@ -334,14 +347,14 @@ impl Aof {
             let busy = self.is_rewriting() || process.saver.status().in_progress;
             queue.bound(config);
             queue.spares_disk.store(busy && config.no_appendfsync_on_rewrite, Ordering::Relaxed);
-            process.engine().log.set_behind(queue.is_behind() && !process.engine().log_fault.is_on());
         }
+        self.is_behind(process);
         self.rewrite_if_due(process, config);
     }
 
     /// What cannot be waited for any longer: whether a first base is missing.
     pub fn is_without_base(&self) -> bool {
-        self.state.lock().mode == Mode::AwaitsBase
+        self.state().mode == Mode::AwaitsBase
     }
 
     /// The end of the process: rewrites end and leave nothing behind, and all that was logged goes to the

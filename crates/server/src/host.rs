@@ -235,8 +235,12 @@ impl Host for ServerHost {
         self.0.aof.await_turn();
     }
 
-    fn await_log_room(&self) {
-        self.0.aof.await_room(&self.0);
+    fn is_log_behind(&self) -> bool {
+        self.0.aof.is_behind(&self.0)
+    }
+
+    fn note_log_delay(&self) {
+        self.0.aof.note_delay();
     }
 
     fn rewrite_log(&self, later: bool) -> Result<SaveStarted, SaveRefused> {

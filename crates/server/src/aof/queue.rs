@@ -274,14 +274,6 @@ impl Queue {
         self.progress.wait_for(&mut self.state.lock(), LOOK);
     }
 
-    /// Waits until `done`, which must not take the queue's state; looks whenever the writer has come further.
-    pub fn wait_until(&self, done: impl Fn() -> bool) {
-        let mut state = self.state.lock();
-        while !done() {
-            self.progress.wait_for(&mut state, LOOK);
-        }
-    }
-
     /// The file may lack something.
     pub fn doubt(&self) {
         self.doubts.all.fetch_add(1, Ordering::Relaxed);

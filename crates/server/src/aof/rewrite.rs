@@ -14,6 +14,7 @@ use engine::log::FileState;
 
 use super::commands::Source;
 use super::folder::Folder;
+use super::notes::Notes;
 use super::queue::{Orders, Queue};
 use super::writer::Writer;
 use super::{Aof, Line, Mode, Parts, State};
@@ -44,7 +45,7 @@ const CANNOT_START: SaveRefused =
 
 impl Tries {
     /// Whether it is too early to try again by oneself.
-    fn are_limited(&mut self, now: UnixMs) -> bool {
+    fn are_limited(&mut self, now: UnixMs, notes: &mut Notes) -> bool {
         if self.failed < FAILURES {
             (self.delay_minutes, self.not_before) = (0, None);
             return false;
@@ -58,7 +59,7 @@ impl Tries {
         }
         self.delay_minutes = (self.delay_minutes * 2).clamp(1, DELAY_MINUTES_MAX);
         self.not_before = Some(UnixMs(now.0 + self.delay_minutes * MINUTE_MS));
-        LOG.warning(&format!(
+        notes.warning(format!(
             "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {} minutes",
             self.delay_minutes
         ));
@@ -84,7 +85,7 @@ struct Prepared {
 impl Aof {
     /// BGREWRITEAOF. `later`: the caller sits on shards.
     pub fn rewrite(&self, process: &Arc<Process>, later: bool) -> Result<SaveStarted, SaveRefused> {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         if state.rewriting {
             return Err(IN_PROGRESS);
         }
@@ -98,7 +99,7 @@ impl Aof {
     }
 
     pub fn reset_counts(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         (state.status.rewrites, state.status.failed_in_a_row, state.tries.failed) = (0, 0, 0);
         if let Some(line) = &state.line {
             line.queue.delays.store(0, Ordering::Relaxed);
@@ -109,19 +110,21 @@ impl Aof {
     pub fn rewrite_if_due(&self, process: &Arc<Process>, config: &Config) {
         let engine = process.engine();
         let away = engine.is_loading() || process.stopping.load(Ordering::Relaxed);
-        let mut state = self.state.lock();
+        let state = &mut *self.state();
         if away || state.rewriting || process.saver.status().in_progress {
             return;
         }
         let distrusted = state.line.as_ref().is_some_and(|line| line.queue.is_distrusted());
         let grown = state.growth_percent(config);
-        if !state.scheduled && !distrusted && grown.is_none() || state.tries.are_limited(process.now()) {
+        if !state.scheduled && !distrusted && grown.is_none()
+            || state.tries.are_limited(process.now(), &mut state.notes)
+        {
             return;
         }
         if let Some(percent) = grown.filter(|_| !state.scheduled && !distrusted) {
-            LOG.notice(&format!("Starting automatic rewriting of AOF on {percent}% growth"));
+            state.notes.notice(format!("Starting automatic rewriting of AOF on {percent}% growth"));
         }
-        self.start_rewrite(process, &mut state).ok();
+        self.start_rewrite(process, state).ok();
     }
 
     pub(super) fn start_rewrite(&self, process: &Arc<Process>, state: &mut State) -> Result<(), SaveRefused> {
@@ -134,11 +137,13 @@ impl Aof {
         let work = move || own.aof.run_rewrite(&own, epoch, form);
         let spawned = thread::Builder::new().name("aof-rewrite".into()).spawn(work);
         if let Err(error) = spawned {
-            LOG.warning(&format!("Can't rewrite append only file in background: {}", reason(&error)));
+            let why = reason(&error);
+            state.notes.warning(format!("Can't rewrite append only file in background: {why}"));
             state.status.last_rewrite_ok = false;
             return Err(CANNOT_START);
         }
-        LOG.notice(&format!("Background append only file rewriting started by pid {}", std::process::id()));
+        let pid = std::process::id();
+        state.notes.notice(format!("Background append only file rewriting started by pid {pid}"));
         (state.rewriting, state.scheduled) = (true, false);
         state.status.rewrites += 1;
         state.status.rewrite_started = Some(process.now());
@@ -154,7 +159,7 @@ impl Aof {
             Ok(()) => LOG.notice("Background AOF rewrite finished successfully"),
             Err(why) => LOG.warning(&format!("Background AOF rewrite terminated with error: {why}")),
         }
-        let mut state = self.state.lock();
+        let mut state = self.state();
         state.rewriting = false;
         self.rewritten.notify_all();
         // Turning it off ends a rewrite, which then has not failed.
@@ -187,7 +192,7 @@ impl Aof {
     }
 
     fn mode_and_epoch(&self) -> (Mode, u64) {
-        let state = self.state.lock();
+        let state = self.state();
         (state.mode, state.epoch)
     }
 
@@ -270,7 +275,7 @@ impl Aof {
 
     /// All shards are held: from here on the new increment is written. False if it is not wanted any more.
     fn change_over(&self, process: &Arc<Process>, prepared: &mut Prepared) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         if (state.mode, state.epoch) != (prepared.mode, prepared.epoch) {
             self.saver.cancel_base();
             return false;
@@ -308,7 +313,7 @@ impl Aof {
         if !is_in_force(manifest, &prepared.base) {
             return stored;
         }
-        self.settle(process, len, &stored);
+        self.settle(process, prepared.mode, len, &stored);
         stored?;
         if !process.engine().config().aof_disable_auto_gc {
             folder.remove_history(manifest);
@@ -316,10 +321,11 @@ impl Aof {
         Ok(())
     }
 
-    /// The new parts are in force, for certain if they were `stored`.
-    fn settle(&self, process: &Process, len: u64, stored: &Result<(), String>) {
-        let (mut state, engine) = (self.state.lock(), process.engine());
-        let was_awaited = state.mode == Mode::AwaitsBase;
+    /// The new parts are in force, for certain if they were `stored`. `mode`: when they were begun.
+    fn settle(&self, process: &Process, mode: Mode, len: u64, stored: &Result<(), String>) {
+        let (mut state, engine) = (self.state(), process.engine());
+        let state = &mut *state;
+        let was_awaited = mode == Mode::AwaitsBase;
         if was_awaited {
             state.mode = Mode::On;
         }
@@ -343,7 +349,7 @@ impl Aof {
         queue.settle_doubts();
         let good = !queue.is_distrusted() && !queue.is_stuck.load(Ordering::Relaxed);
         if good && fault.is_on() {
-            LOG.warning("AOF write error looks solved, Redis can write again.");
+            state.notes.warning("AOF write error looks solved, Redis can write again.".into());
             fault.clear();
         }
     }
@@ -363,7 +369,7 @@ impl Aof {
         if mode != Mode::AwaitsBase {
             return;
         }
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let line = if state.epoch == epoch { state.line.take() } else { None };
         let is_alone = state.line.is_none();
         drop(state);
@@ -398,21 +404,25 @@ impl State {
 mod tests {
     use super::*;
 
+    fn is_limited(tries: &mut Tries, now: i64) -> bool {
+        tries.are_limited(UnixMs(now), &mut Notes::default())
+    }
+
     #[test]
     fn failures_make_the_pauses_longer() {
         let mut tries = Tries { failed: 2, ..Tries::default() };
-        assert!(!tries.are_limited(UnixMs(0)));
+        assert!(!is_limited(&mut tries, 0));
         tries.failed = 3;
         let (mut now, mut pauses) = (0, Vec::new());
         for _ in 0..8 {
             let begin = now;
-            while tries.are_limited(UnixMs(now)) {
+            while is_limited(&mut tries, now) {
                 now += MINUTE_MS;
             }
             pauses.push((now - begin) / MINUTE_MS);
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         tries.failed = 0;
-        assert!(!tries.are_limited(UnixMs(now)));
+        assert!(!is_limited(&mut tries, now));
     }
 }

@@ -256,21 +256,16 @@ fn few_bytes_at_a_time_are_all_there_is_in_the_end() {
 }
 
 #[test]
-fn turning_it_on_fails_as_a_whole_or_is_tried_again() {
+fn turning_it_on_is_tried_again_until_it_succeeds() {
     let mut running = Running::start("turn-on");
     running.fill(RECORDS, 200_000);
     with_each_fault(|fault| {
         ok(running.client.run("SET before on"));
         running.disk.plan(&[fault]);
-        let reply = running.client.run("CONFIG SET appendonly yes");
+        ok(running.client.run("CONFIG SET appendonly yes"));
         wait_for_rewrite(&running);
         let met = running.disk.met().first().copied();
-        if let Value::Error(text) = reply {
-            let text = String::from_utf8_lossy(&text).into_owned();
-            assert!(text.ends_with("Unable to turn on AOF. Check server logs."), "{text}");
-            assert_eq!(running.info("aof_enabled"), "0");
-            ok(running.client.run("CONFIG SET appendonly yes"));
-        }
+        assert_eq!(running.info("aof_enabled"), "1");
         while running.process.aof.is_without_base() {
             tick(&running);
             wait_for_rewrite(&running);
@@ -280,6 +275,70 @@ fn turning_it_on_fails_as_a_whole_or_is_tried_again() {
         fs::remove_dir_all(running.disk.path("appendonlydir")).expect("it is there");
         met
     });
+}
+
+#[test]
+fn turning_it_on_with_a_disk_that_hangs_holds_up_nobody() {
+    let mut running = Running::start("turn-on-hang");
+    running.fill(RECORDS, 200_000);
+    running.client.set_timeout(Some(HANGS));
+    let mut hung = 0;
+    for index in 0.. {
+        running.disk.hang_at(index);
+        let mut answered = running.client.try_call(&["CONFIG", "SET", "appendonly", "yes"]).is_ok();
+        while running.process.aof.is_rewriting() && !running.disk.is_hanging() {
+            thread::yield_now();
+        }
+        let is_hanging = running.disk.is_hanging();
+        for request in [&["SET", "written", "meanwhile"][..], &["INFO", "persistence"]] {
+            answered = answered && running.client.try_call(request).is_ok();
+        }
+        running.disk.go_on();
+        assert!(answered, "step {index} holds up the worker");
+        wait_for_rewrite(&running);
+        check_good(&mut running);
+        ok(running.client.run("CONFIG SET appendonly no"));
+        if !is_hanging {
+            break;
+        }
+        hung += 1;
+    }
+    assert!(hung > 10, "only {hung} steps");
+}
+
+#[test]
+fn who_waits_for_room_in_the_file_holds_up_nobody_else() {
+    let mut running = started("room");
+    let limit = running.process.engine().config().log_buffer_limit() as usize;
+    let mut other = Client::connect_unix(running.disk.path(SOCKET));
+    other.set_timeout(Some(HANGS));
+    running.disk.hang_at(0);
+    let value = "v".repeat(limit / 4);
+    let mut lists = 0;
+    // One more for what the writer has taken, and one that waits.
+    while delays(&mut other) == Some(0) && lists < 8 {
+        lists += 1;
+        running.client.send(&["RPUSH", "list", &value]);
+        let mut taken = Some(0);
+        while taken.is_some_and(|taken| taken < lists) && delays(&mut other) == Some(0) {
+            taken = other.try_call(&["LLEN", "list"]).ok().map(|len| match len {
+                Value::Integer(len) => len,
+                other => panic!("{other:?}"),
+            });
+        }
+    }
+    let seen = (delays(&mut other), other.try_call(&["LLEN", "list"]).ok());
+    running.disk.go_on();
+    assert_eq!(seen, (Some(1), Some(Value::Integer(lists - 1))));
+    (1..=lists).for_each(|len| assert_eq!(running.client.read_value(), Value::Integer(len)));
+    check_good(&mut running);
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+/// How many requests had to wait for the file, if INFO says anything.
+fn delays(client: &mut Client) -> Option<u64> {
+    let text = client.try_call(&["INFO", "persistence"]).ok()?.as_text()?;
+    text.lines().find_map(|line| line.strip_prefix("aof_delayed_fsync:")?.trim().parse().ok())
 }
 
 #[test]

@@ -210,7 +210,6 @@ impl Worker {
         let quiet = self.engine.scripts.running.is_busy();
         if !quiet {
             self.wait_for_snapshot(&batch);
-            self.wait_for_log(&batch);
         }
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
         let waiting = self.meanwhile.waiting.len();
@@ -285,16 +284,6 @@ impl Worker {
         stats.snapshot_delay_us.add(host.monotonic_ns().saturating_sub(begin_ns) / 1000);
     }
 
-    /// Delays writers while the append-only file is too far behind, before they take a lock.
-    #[inline]
-    fn wait_for_log(&mut self, batch: &Batch) {
-        if self.engine.log.is_behind()
-            && batch.requests.iter().any(|request| request.prepared.command.is_some_and(may_write))
-        {
-            self.engine.host.await_log_room();
-        }
-    }
-
     /// Nobody is told what the append-only file does not have for certain, if that was asked for.
     #[inline]
     pub fn wait_until_durable(&mut self) {
@@ -306,7 +295,7 @@ impl Worker {
     /// Runs one request of a connection that may be gone, closing, or held up.
     #[inline]
     pub fn run_request(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> Ran {
-        if self.is_snapshot_full() && self.must_stall(slot, prepared) {
+        if self.is_disk_behind() && self.must_stall(slot, prepared) {
             return Ran::NotYet;
         }
         let Some(connection) = self.connections.at(slot) else { return Ran::Done };

@@ -1,6 +1,6 @@
-//! Connections whose request would add to what waits for the snapshots' threads while that is as much as may
-//! wait: they are held until some of it is on the disk, and others are served meanwhile. A disk that hangs
-//! holds nobody up for ever.
+//! Connections whose request would add to what waits for the disk while that is as much as may wait: for the
+//! snapshots' threads, or for the append-only file. They are held until some of it is on the disk, and others
+//! are served meanwhile. A snapshot whose disk hangs holds nobody up for ever.
 
 use engine::Prepared;
 use engine::pipeline::may_write;
@@ -13,7 +13,7 @@ use crate::conn::{Connection, Slot};
 /// system has not written yet.
 pub const SNAPSHOT_FULL: usize = 2;
 
-/// How long they are held, at most: counted from the first of them.
+/// How long snapshots hold them, at most: counted from the first of them.
 const STALL_MOST_NS: u64 = 5_000_000_000;
 
 /// How often a worker looks whether there is room.
@@ -21,25 +21,37 @@ pub const STALL_MS: i64 = 1;
 
 #[derive(Default)]
 pub struct Stalled {
-    /// Since when each of them waits, on the monotonic clock.
-    since: Vec<(Slot, u64)>,
+    waiting: Vec<Waiting>,
     /// They have waited for as long as may be: in this tick nobody waits.
     is_over: bool,
 }
 
+struct Waiting {
+    slot: Slot,
+    /// Since when, on the monotonic clock.
+    since_ns: u64,
+    /// It began to wait for the append-only file.
+    by_log: bool,
+}
+
 impl Stalled {
     pub fn is_empty(&self) -> bool {
-        self.since.is_empty()
+        self.waiting.is_empty()
     }
 
     pub fn forget(&mut self, slot: Slot) {
-        self.since.retain(|(other, _)| *other != slot);
+        self.waiting.retain(|waiting| waiting.slot != slot);
     }
 }
 
 impl Worker {
     #[inline]
-    pub fn is_snapshot_full(&self) -> bool {
+    pub fn is_disk_behind(&self) -> bool {
+        self.is_snapshot_full() || self.engine.log.is_behind()
+    }
+
+    #[inline]
+    fn is_snapshot_full(&self) -> bool {
         let store = &self.engine.store;
         store.snapshot_backlog() > store.snapshot_limit() / SNAPSHOT_FULL
     }
@@ -49,31 +61,43 @@ impl Worker {
     #[cold]
     pub fn must_stall(&mut self, slot: Slot, prepared: &Prepared) -> bool {
         let writes = prepared.command.is_some_and(may_write);
-        if !writes || self.stalled.is_over || self.engine.scripts.running.is_busy() {
+        if !writes || !self.lacks_room() || self.engine.scripts.running.is_busy() {
             return false;
         }
         let now_ns = self.engine.host.monotonic_ns();
         let free = |connection: &&mut Connection| !connection.closing && !connection.holds();
         let Some(connection) = self.connections.at(slot).filter(free) else { return false };
         connection.stalled = true;
-        self.stalled.since.push((slot, now_ns));
+        let by_log = self.engine.log.is_behind();
+        if by_log {
+            self.engine.host.note_log_delay();
+        }
+        self.stalled.waiting.push(Waiting { slot, since_ns: now_ns, by_log });
         true
+    }
+
+    /// Whether those that write have to wait.
+    fn lacks_room(&self) -> bool {
+        let log_is_behind = self.engine.log.is_behind() && self.engine.host.is_log_behind();
+        log_is_behind || self.is_snapshot_full() && !self.stalled.is_over
     }
 
     /// Lets those go on that have waited, if there is room or they have waited for too long.
     pub fn resume_stalled(&mut self, arena: &mut Arena) {
-        let Some((_, first_ns)) = self.stalled.since.first() else { return };
+        let Some(first) = self.stalled.waiting.first() else { return };
         let now_ns = self.engine.host.monotonic_ns();
-        self.stalled.is_over = now_ns.saturating_sub(*first_ns) >= STALL_MOST_NS;
-        if self.is_snapshot_full() && !self.stalled.is_over {
+        self.stalled.is_over = now_ns.saturating_sub(first.since_ns) >= STALL_MOST_NS;
+        if self.lacks_room() {
             return;
         }
-        for (slot, since_ns) in std::mem::take(&mut self.stalled.since) {
+        for Waiting { slot, since_ns, by_log } in std::mem::take(&mut self.stalled.waiting) {
             let Some(connection) = self.connections.at(slot) else { continue };
             connection.stalled = false;
-            let stats = &self.seat.worker.stats;
-            stats.snapshot_delays.add(1);
-            stats.snapshot_delay_us.add(now_ns.saturating_sub(since_ns) / 1000);
+            if !by_log {
+                let stats = &self.seat.worker.stats;
+                stats.snapshot_delays.add(1);
+                stats.snapshot_delay_us.add(now_ns.saturating_sub(since_ns) / 1000);
+            }
             self.resume(arena, slot);
         }
         self.stalled.is_over = false;
