@@ -40,7 +40,7 @@ pub struct Aof {
     disk: AnyDisk,
     /// The files there are, known since the first use. Locked by whoever works on them, for as long as the
     /// disk takes: nobody waits for it who holds the state, and of the workers only one that turns the file
-    /// off.
+    /// on or off.
     parts: Mutex<Option<Parts>>,
     state: Mutex<State>,
     /// Saves the bases of rewrites.
@@ -223,7 +223,7 @@ impl Aof {
         self.state().rules = Some(rules);
         let is_on = || self.state().mode != Mode::Off;
         match config.appendonly {
-            true => self.turn_on(process),
+            true => self.turn_on(process, config)?,
             false if is_on() => {
                 let _parts = self.parts.lock();
                 if is_on() {
@@ -249,11 +249,23 @@ impl Aof {
         Ok(())
     }
 
-    /// A rewrite has to make the first base. It sees to the folder too: nobody waits here for the disk.
-    fn turn_on(&self, process: &Arc<Process>) {
+    /// Whether there can be a folder is known when this returns, as in Redis; the rest is a rewrite's, which
+    /// makes the first base, and nobody waits for it.
+    fn turn_on(&self, process: &Arc<Process>, config: &Config) -> Result<(), String> {
+        if self.state().mode != Mode::Off {
+            return Ok(());
+        }
+        // Who has the parts now is a rewrite that was given up: it has made the folder.
+        if let Some(mut parts) = self.parts.try_lock() {
+            let ready = self.known(&mut parts, config).and_then(|parts| parts.folder.create());
+            ready.map_err(|why| {
+                LOG.warning(&why);
+                "Unable to turn on AOF. Check server logs.".to_owned()
+            })?;
+        }
         let mut state = self.state();
         if state.mode != Mode::Off {
-            return;
+            return Ok(());
         }
         (state.mode, state.scheduled) = (Mode::AwaitsBase, true);
         process.engine().log.set_file(FileState::WithoutBase);
@@ -261,6 +273,7 @@ impl Aof {
             // Else, and if it fails, the timer does.
             self.start_rewrite(process, &mut state).ok();
         }
+        Ok(())
     }
 
     /// All that was logged is in the file; from here on nothing is. The caller has locked the parts.

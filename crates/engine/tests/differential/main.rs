@@ -98,6 +98,13 @@ fn unsigned(value: Value) -> Value {
 /// here it stays as it was. Nothing can be compared after that.
 const DAMAGED: &str = "-INVALIDOBJ";
 
+/// Where every write of BITFIELD fails, Redis lengthens the string all the same and tells nobody of it; here
+/// who watches the key is told.
+fn lengthens_in_silence(request: &Request, theirs: &Value) -> bool {
+    let Value::Array(Some(answers)) = theirs else { return false };
+    request[0] == "BITFIELD" && answers.contains(&Value::Bulk(None))
+}
+
 /// One fresh engine against an emptied server.
 fn compare(client: &mut Client, name: &str, families: &[Templates], seed: u64, count: usize) {
     let mut rng = Rng::from_seed(seed);
@@ -107,7 +114,7 @@ fn compare(client: &mut Client, name: &str, families: &[Templates], seed: u64, c
     }
     let mut test = engine();
     let sorts = if ["SORT", "all"].contains(&name) { Sorts::Yes } else { Sorts::No };
-    let mut done = 0;
+    let (mut done, mut lengthened) = (0, false);
     while done < count {
         let mut requests = batch(&mut rng, families);
         done += requests.len();
@@ -119,6 +126,10 @@ fn compare(client: &mut Client, name: &str, families: &[Templates], seed: u64, c
                 check_choice(&mut test, request, &ours);
             }
             let same = |value: Value| canonical(request, value, sorts);
+            lengthened |= lengthens_in_silence(request, &theirs);
+            if request[0] == "EXEC" && lengthened && show(&ours) != show(&theirs) && show(&ours) == "nil" {
+                return;
+            }
             let lost_signs = || same(unsigned(ours.clone())) == same(theirs.clone());
             if show(&theirs).contains(LEFT_OVER) && show(&ours) != show(&theirs) {
                 return;
