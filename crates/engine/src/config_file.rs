@@ -322,8 +322,8 @@ pub const STATEMENTS: [Statement; 8] = [
     Statement {
         name: "include",
         is_kept: true,
-        doc: "Served: another file is read in this place. With wildcards all that match are read, in the order of \
-              their names; there may be none. CONFIG REWRITE writes none of them.",
+        doc: "Served: another file is read in this place. With wildcards all that match are read, in the order \
+              of their names; there may be none. CONFIG REWRITE writes none of them.",
     },
     Statement { name: "rename-command", is_kept: true, doc: "Refused: commands cannot be renamed." },
     Statement {
