@@ -329,8 +329,9 @@ pub const STATEMENTS: [Statement; 8] = [
     Statement {
         name: "user",
         is_kept: true,
-        doc: "Refused: users and their rights are not served. Only a default user without a password, and with \
-              every right, is accepted: the line that CONFIG REWRITE of Redis writes where nobody defined users.",
+        doc: "Refused: users and their rights are not served. Only a default user without a password, and \
+              with every right, is accepted: the line that CONFIG REWRITE of Redis writes where nobody \
+              defined users.",
     },
     Statement {
         name: "loadmodule",
