@@ -1,6 +1,6 @@
 //! The few services of the C library and the kernel that have no safe form elsewhere: local time, processor
-//! times, reads into memory that nobody has filled, writing out a file's range, the process's title. Each is
-//! one small safe function; nothing here keeps state.
+//! times, reads into memory that nobody has filled, writing out a file's range, pages of the program that are
+//! given back, the process's title. Each is one small safe function; nothing here keeps state.
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -224,6 +224,35 @@ fn a_flushed_table_of_many_segments_is_read_to_its_end() {
     assert_eq!((found, store.snapshot_backlog()), (keys, 0));
 }
 
+/// What was written leaves its memory to what is to be written next: the snapshot takes no more than once.
+#[test]
+fn the_memory_of_written_blocks_is_used_again() {
+    let (store, keys) = (Store::new(1, 1), 40_000);
+    let write = |keys: std::ops::Range<u32>, byte: u8| {
+        let mut guard = store.lock(&Plan::All);
+        for key in keys {
+            let name = format!("key:{key}");
+            let db = guard.db(DbIndex(0), Key::new(name.as_bytes()).hash);
+            common::put_text(db, name.as_bytes(), &[byte; 100]);
+        }
+    };
+    write(0..keys, b'a');
+    let mut snapshot = Snapshot::begin(&mut store.lock(&Plan::All)).expect("no other runs");
+    let mut peaks = Vec::new();
+    for first in (0..keys).step_by(10_000) {
+        write(first..first + 10_000, b'b');
+        peaks.push(store.snapshot_memory());
+        while snapshot.has_output() {
+            let block = snapshot.next(&store).expect("it has some");
+            snapshot.written(block);
+        }
+        assert!(store.snapshot_memory() > store.snapshot_backlog(), "room for blocks to come is counted");
+    }
+    assert!(peaks.iter().all(|peak| peak.abs_diff(peaks[0]) < peaks[0] / 10), "{peaks:?}");
+    snapshot.cancel(&store);
+    assert_eq!(store.snapshot_memory(), 0);
+}
+
 /// Overwritten large strings live on in the snapshot alone: they count, and they are handed over at once.
 #[test]
 fn large_pre_images_count_and_do_not_wait() {
