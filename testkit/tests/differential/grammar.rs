@@ -9,6 +9,8 @@ mod set;
 mod sorted_set;
 mod stream;
 
+pub use script::ASKS_ENCODING;
+
 use base::random::Rng;
 use testkit::mistakes;
 
@@ -22,12 +24,12 @@ pub struct Grammar {
 }
 
 /// Templates: a word in braces is replaced. `{k}` key, `{h}` key of hashes, `{f}` field, `{v}` value, `{i}`
-/// integer, `{bad}` no time, `{n}` small integer, `{d}` decimal, `{ms}` `{s}` relative times, `{at}` `{atms}`
-/// absolute times, `{p}` pattern, `{db}` database. `[..]` is left out half of the time; `a|b` picks one.
+/// integer, `{span}` one that is no time which ends meanwhile, `{bad}` no time, `{n}` small integer, `{d}`
+/// decimal, `{ms}` `{s}` relative times, `{at}` `{atms}` absolute times, `{p}` pattern, `{db}` database. `[..]` is left out half of the time; `a|b` picks one.
 const TEMPLATES: &[&str] = &[
     "SET {k} {v}",
     "SET {k} {v} [EX {s}] [NX|XX] [GET]",
-    "SET {k} {v} EX {i}",
+    "SET {k} {v} EX {span}",
     "SET {k} {v} PX|EXAT|PXAT {bad}",
     "SET {k} {v} EXAT {at}",
     "SET {k} {v} PXAT {atms}",
@@ -88,7 +90,7 @@ const TEMPLATES: &[&str] = &[
     "PEXPIRE {h} {ms} [NX|XX|GT|LT]",
     "EXPIREAT {k} {at} [NX|XX|GT|LT]",
     "PEXPIREAT {k} {atms}",
-    "EXPIRE {k} {i}",
+    "EXPIRE {k} {span}",
     "TTL {k}",
     "PTTL {k}",
     "EXPIRETIME {k}",
@@ -242,6 +244,7 @@ impl Grammar {
             "{f}" => format!("f{}", below(&mut self.rng, FIELDS)).into_bytes(),
             "{v}" => self.value(),
             "{i}" => self.integer(),
+            "{span}" => self.span(),
             "{bad}" => {
                 self.pick(&["0", "-1", "abc", "", "9223372036854775807", "-9223372036854775808", "1.5"])
             }
@@ -284,6 +287,13 @@ impl Grammar {
             1 => self.pick(&["1.5", "abc", "", " 1", "1 ", "+1", "01", "-0", "1e3", "2147483648"]),
             _ => (self.rng.below(2000) as i64 - 1000).to_string().into_bytes(),
         }
+    }
+
+    /// Seconds that are past, wrong or so many that no key expires between its two servers.
+    fn span(&mut self) -> Vec<u8> {
+        let drawn = self.integer();
+        let is_short = base::num::parse_i64(&drawn).is_some_and(|seconds| (1..1000).contains(&seconds));
+        if is_short { b"1000".to_vec() } else { drawn }
     }
 
     fn decimal(&mut self) -> Vec<u8> {

@@ -2,8 +2,10 @@
 //! wanted differences are listed with their reason.
 
 use base::num::parse_f64;
+use base::sha1::{hex, sha1};
 use resp::decode::Value;
 
+use crate::grammar::ASKS_ENCODING;
 use crate::streams::settled;
 
 /// Milliseconds by which two servers' clocks may differ when a request reaches them one after the other.
@@ -41,21 +43,34 @@ fn is_wanted_difference(name: &[u8], words: &[Vec<u8>], ours_value: &Value, thei
     let newer_text = ours.starts_with("ERR") && theirs.starts_with("ERR");
     // WAIT comes with replication.
     let later = matches!(name, b"WAIT") && newer_text;
+    let encoded = key_of_encoding(name, words);
     // An integer that INCRBYFLOAT arrived at is kept as an integer at once, in Redis only after a reload.
-    let integer = name == b"OBJECT" && ours == "int" && theirs == "embstr";
+    let integer = encoded.is_some() && ours == "int" && theirs == "embstr";
     // Redis 7.2 packs sets, 7.0 does not; and what a difference went through on its way does not stay with
     // it.
-    let set = name == b"OBJECT"
-        && words.last().is_some_and(|key| key.starts_with(b"s"))
+    let set = encoded.is_some_and(|key| key.starts_with(b"s"))
         && (ours == "listpack" || ours == "intset")
         && theirs == "hashtable";
     // A sorted set at a key of another family, which Redis' SORT has unpacked.
-    let is_sorted_sets = words.last().is_some_and(|key| key.starts_with(b"z") || key.starts_with(b"y"));
-    let sorted = name == b"OBJECT" && !is_sorted_sets && ours == "listpack" && theirs == "skiplist";
+    let sorted = encoded.is_some_and(|key| !key.starts_with(b"z") && !key.starts_with(b"y"))
+        && ours == "listpack"
+        && theirs == "skiplist";
     // Since Redis 7.2 a consumer is there from its first request on, before from its first entry on.
     let consumer = name == b"XGROUP" && words.get(1).is_some_and(|word| word == b"CREATECONSUMER");
     let consumer = consumer && matches!((ours_value, theirs_value), (Value::Integer(_), Value::Integer(_)));
     later || consumer || integer || set || sorted || (newer_text && name == b"OBJECT" && words.len() > 1)
+}
+
+/// The key whose encoding a request asks for, itself or by a script.
+fn key_of_encoding<'a>(name: &[u8], words: &'a [Vec<u8>]) -> Option<&'a [u8]> {
+    let script = words.get(1)?;
+    let asks = match name {
+        b"OBJECT" => return words.last().map(Vec::as_slice),
+        b"EVAL" | b"EVAL_RO" => *script == *ASKS_ENCODING.as_bytes(),
+        b"EVALSHA" | b"EVALSHA_RO" => *script == *hex(&sha1(ASKS_ENCODING.as_bytes())).as_bytes(),
+        _ => false,
+    };
+    words.get(3).filter(|_| asks).map(Vec::as_slice)
 }
 
 /// The search for points around a member that is not there: as Valkey does, ours says which it is.

@@ -22,6 +22,9 @@ pub const TEMPLATES: &[&str] = &[
     "FCALL {function} {n} {k} {v}",
 ];
 
+/// A script that asks for a key's encoding, which `rules.rs` knows.
+pub const ASKS_ENCODING: &str = "return redis.pcall('object','encoding',KEYS[1])";
+
 /// What is put where the commands of a script have their replies.
 const SCRIPTS: &[&str] = &[
     "return~redis.call('get',KEYS[1])",
@@ -49,7 +52,7 @@ const SCRIPTS: &[&str] = &[
     "return~redis.pcall('blpop',KEYS[1],0)",
     "return~redis.pcall('blmove',KEYS[1],KEYS[1],'left','right',0)",
     "return~redis.pcall('multi')",
-    "return~redis.pcall('object','encoding',KEYS[1])",
+    ASKS_ENCODING,
     "return~{redis.pcall('type',KEYS[1]),redis.pcall('exists',KEYS[1]),redis.pcall('pexpiretime',KEYS[1])}",
     "#!lua~flags=no-writes\nreturn~redis.pcall('set',KEYS[1],'x')",
     "#!lua\nreturn~redis.call('del',KEYS[1])",
