@@ -8,6 +8,7 @@ mod chunks;
 mod node;
 pub mod packed;
 mod reading;
+mod roomy;
 mod saving;
 
 use std::ops::{ControlFlow, Range};

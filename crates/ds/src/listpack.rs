@@ -578,6 +578,7 @@ impl Code {
 }
 
 /// How `content` is stored: an integer, if it is one as it would be printed, is all code.
+#[inline]
 fn encode(content: &[u8]) -> (Code, &[u8]) {
     match num::parse_i64(content) {
         Some(value) => (Code::int(value), &[]),

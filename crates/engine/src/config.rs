@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use rdb::VersionCheck;
+use rdb::{Thresholds, VersionCheck};
 
 /// One `save <seconds> <changes>` rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,19 +279,9 @@ pub struct Config {
     /// Bits of `notify::class`.
     pub notify_keyspace_events: u32,
 
-    pub hash_max_listpack_entries: usize,
-    pub hash_max_listpack_value: usize,
-    /// Positive: elements in a node; -1 to -5: 4, 8, 16, 32 or 64 KB in a node.
-    pub list_max_listpack_size: i64,
-    pub list_compress_depth: i64,
+    /// Up to which size collections are packed. DEBUG QUICKLIST-PACKED-THRESHOLD sets what no directive does.
+    pub thresholds: Thresholds,
     pub object_encoding_names: EncodingNames,
-    pub set_max_intset_entries: usize,
-    pub set_max_listpack_entries: usize,
-    pub set_max_listpack_value: usize,
-    pub zset_max_listpack_entries: usize,
-    pub zset_max_listpack_value: usize,
-    pub stream_node_max_bytes: usize,
-    pub stream_node_max_entries: usize,
     pub active_defrag: bool,
     pub active_defrag_ignore_bytes: u64,
     /// Per cent of what is in use.
@@ -591,18 +581,8 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     latency_tracking: true,
     latency_tracking_info_percentiles: vec![50.0, 99.0, 99.9],
     notify_keyspace_events: 0,
-    hash_max_listpack_entries: 512,
-    hash_max_listpack_value: 64,
-    list_max_listpack_size: -2,
-    list_compress_depth: 0,
+    thresholds: Thresholds { hash_entries: 512, ..Thresholds::DEFAULT },
     object_encoding_names: EncodingNames::Redis72,
-    set_max_intset_entries: 512,
-    set_max_listpack_entries: 128,
-    set_max_listpack_value: 64,
-    zset_max_listpack_entries: 128,
-    zset_max_listpack_value: 64,
-    stream_node_max_bytes: 4096,
-    stream_node_max_entries: 100,
     active_defrag: true,
     active_defrag_ignore_bytes: 16 << 20,
     active_defrag_threshold_lower: 5,

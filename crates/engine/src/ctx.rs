@@ -1,5 +1,6 @@
 //! What a command may see: its arguments, the keys of its plan, the reply, the client's session.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
 use base::time::UnixMs;
@@ -27,8 +28,8 @@ pub struct Ctx<'a, 's> {
     pub worker: &'a mut Worker,
     /// What the worker does after this command.
     pub outcome: Outcome,
-    /// Hash of the argument at the row's first key, computed when the request was parsed.
-    pub(crate) first_key_hash: Option<(usize, u64)>,
+    /// Of the first key, see `Prepared`.
+    pub(crate) hash: Option<NonZeroU64>,
 }
 
 impl<'a> Ctx<'a, '_> {
@@ -36,8 +37,8 @@ impl<'a> Ctx<'a, '_> {
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
         let bytes = self.args.at(index);
-        match self.first_key_hash {
-            Some((first, hash)) if first == index => Key { bytes, hash },
+        match self.hash {
+            Some(hash) if index == self.command.first_key => Key { bytes, hash: hash.get() },
             _ => Key::new(bytes),
         }
     }

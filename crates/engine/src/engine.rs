@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use base::random::Rng;
 use base::time::UnixMs;
 use parking_lot::Mutex;
-use store::{Garbage, Guard, Plan, Store, Thresholds};
+use store::{Garbage, Guard, Plan, Store};
 
 use crate::blocking::{Deferred, Waiters};
 use crate::clients::Clients;
@@ -90,8 +90,6 @@ pub struct DebugSwitches {
     pub pause_cron: AtomicBool,
     /// How long to wait before each write of the log to its file.
     pub log_delay_us: AtomicU64,
-    /// List elements of this length and more get a node of their own; 0: those too long for a node.
-    pub list_plain_from: AtomicUsize,
 }
 
 /// Counters of the timed cycle.
@@ -232,7 +230,6 @@ impl Engine {
                 skip_checksums: AtomicBool::new(false),
                 pause_cron: AtomicBool::new(false),
                 log_delay_us: AtomicU64::new(0),
-                list_plain_from: AtomicUsize::new(0),
             },
             shutdown_at_ms: AtomicI64::new(0),
             host,
@@ -385,24 +382,5 @@ impl WorkerSeat {
             (self.version, self.config) = (version, engine.config());
             self.reply_limit = self.config.clients_limit() as usize;
         }
-    }
-}
-
-/// The thresholds of packed collections in a configuration.
-#[inline]
-pub fn thresholds(config: &Config) -> Thresholds {
-    Thresholds {
-        hash_entries: config.hash_max_listpack_entries,
-        hash_value: config.hash_max_listpack_value,
-        set_ints: config.set_max_intset_entries,
-        set_entries: config.set_max_listpack_entries,
-        set_value: config.set_max_listpack_value,
-        zset_entries: config.zset_max_listpack_entries,
-        zset_value: config.zset_max_listpack_value,
-        list_node_size: config.list_max_listpack_size,
-        list_compress_depth: config.list_compress_depth as usize,
-        list_plain_from: 0,
-        stream_node_bytes: config.stream_node_max_bytes,
-        stream_node_entries: config.stream_node_max_entries,
     }
 }

@@ -3,8 +3,6 @@
 //! A key whose time has passed is gone before anybody sees it. A change is announced once, by
 //! [`Keys::changed`]: it counts for save points, marks watchers and causes the keyspace event.
 
-use std::sync::atomic::Ordering;
-
 use base::time::UnixMs;
 use ds::table::SlotId;
 use smallvec::SmallVec;
@@ -12,14 +10,14 @@ use store::expire::is_expired;
 use store::reading::readings;
 use store::text::{self, Expiry, Incoming};
 use store::value::Place;
-use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Thresholds, Type};
+use store::{Db, DbIndex, Entry, EntryRef, Garbage, Guard, Hash, Key, Kind, Type};
 
 use crate::access::Access;
 use crate::blocking::ReadyKey;
 use crate::clients::ClientId;
 use crate::config::Config;
 use crate::effects::{Effects, KeyEvent};
-use crate::engine::{Engine, thresholds};
+use crate::engine::Engine;
 use crate::error::CmdError;
 use crate::notify::class;
 use crate::tracking::NOBODY;
@@ -137,27 +135,32 @@ impl<'a, 's> Keys<'a, 's> {
     }
 
     /// The value for changing, if it is there.
+    #[inline(always)]
     pub fn write<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<K::Mut<'_>>, CmdError> {
-        let Some(slot) = self.live(key) else { return Ok(None) };
-        self.check_kind::<K>(key, slot)?;
-        Ok(Some(K::edit(self.place(key, slot))))
+        Ok(self.slot::<K>(key)?.map(|slot| K::edit(self.place(key, slot))))
     }
 
     /// The value for changing; made empty if it is not there. Whoever leaves it empty removes it again.
+    #[inline(always)]
     pub fn write_or_create<K: Kind>(&mut self, key: Key<'_>) -> Result<K::Mut<'_>, CmdError> {
-        let slot = match self.live(key) {
-            Some(slot) => {
-                self.check_kind::<K>(key, slot)?;
-                slot
-            }
-            None => {
-                let clock = self.access.fresh;
-                let slot = K::create(self.part(key), key, clock);
-                self.event(key, (class::NEW, "new"));
-                slot
-            }
-        };
+        let slot = self.slot_or_create::<K>(key)?;
         Ok(K::edit(self.place(key, slot)))
+    }
+
+    fn slot<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<SlotId>, CmdError> {
+        let Some(slot) = self.live(key) else { return Ok(None) };
+        self.check_kind::<K>(key, slot)?;
+        Ok(Some(slot))
+    }
+
+    fn slot_or_create<K: Kind>(&mut self, key: Key<'_>) -> Result<SlotId, CmdError> {
+        if let Some(slot) = self.slot::<K>(key)? {
+            return Ok(slot);
+        }
+        let clock = self.access.fresh;
+        let slot = K::create(self.part(key), key, clock);
+        self.event(key, (class::NEW, "new"));
+        Ok(slot)
     }
 
     /// Puts a whole entry in, over whatever is there. The entry's key is `key`.
@@ -388,9 +391,9 @@ impl<'a, 's> Keys<'a, 's> {
         if self.part(key).view(slot).kind() == K::TYPE { Ok(()) } else { Err(CmdError::WRONG_TYPE) }
     }
 
+    #[inline(always)]
     fn place(&mut self, key: Key<'_>, slot: SlotId) -> Place<'_> {
-        let list_plain_from = self.engine.debug.list_plain_from.load(Ordering::Relaxed);
-        let thresholds = Thresholds { list_plain_from, ..thresholds(self.config) };
+        let thresholds = &self.config.thresholds;
         let (now, access, touch) = (self.field_now(), self.access, !self.no_touch);
         let db = self.part(key);
         if touch {

@@ -1,6 +1,7 @@
 //! The one straight path of every command: from a client, from EXEC, from a log that is replayed.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
 use base::time::UnixMs;
@@ -45,8 +46,8 @@ pub enum Outcome {
 #[derive(Clone, Copy, Default)]
 pub struct Prepared {
     pub command: Option<&'static Registered>,
-    /// The first key's place and hash, if the row has one at a fixed place.
-    pub first_key: Option<(usize, u64)>,
+    /// Of the first key, if the row has one at a fixed place; whoever lacks it hashes the key again.
+    pub hash: Option<NonZeroU64>,
 }
 
 impl Prepared {
@@ -73,11 +74,10 @@ impl Engine {
     #[inline]
     pub fn prepare(&self, argv: &Argv<'_>) -> Prepared {
         let Some(command) = lookup(argv) else { return Prepared::default() };
-        let first_key = match command.row.first_key() {
-            Some(index) if index < argv.len() => Some((index, base::hash::hash(argv.at(index)))),
-            _ => None,
-        };
-        Prepared { command: Some(command), first_key }
+        let index = command.first_key;
+        let has_key = index != 0 && index < argv.len();
+        let hash = if has_key { base::hash::hash(argv.at(index)) } else { 0 };
+        Prepared { command: Some(command), hash: NonZeroU64::new(hash) }
     }
 
     /// Runs one request and writes its reply.
@@ -137,22 +137,25 @@ impl Engine {
         if self.pause.holds(&request, seat.worker.now) {
             return Outcome::Paused;
         }
-        let Some(mut guard) = self.lock_planned(seat, session, (command, prepared.first_key), argv) else {
-            let refusal = self.scripts.running.busy_error();
-            return self.refuse(seat, session, Some(command), &refusal, reply);
+        let outcome = {
+            let mut guard = self.lock_planned(seat, session, (command, prepared.hash), argv);
+            let Some(guard) = &mut guard else {
+                let refusal = self.scripts.running.busy_error();
+                return self.refuse(seat, session, Some(command), &refusal, reply);
+            };
+            // The last save may have begun since, and what it does not hold must not be answered.
+            let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
+            if self.pause.is_ending() && self.pause.holds(&request, seat.worker.now) {
+                return Outcome::Paused;
+            }
+            let WorkerSeat { worker, config, effects, .. } = seat;
+            let mut env = Env { config, worker, effects, guard, session, reply };
+            let outcome = self.execute(&mut env, command, prepared.hash, argv);
+            if !seat.effects.ready.is_empty() {
+                self.serve_ready(seat, guard);
+            }
+            outcome
         };
-        // The last save may have begun since, and what it does not hold must not be answered.
-        let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
-        if self.pause.is_ending() && self.pause.holds(&request, seat.worker.now) {
-            return Outcome::Paused;
-        }
-        let WorkerSeat { worker, config, effects, .. } = seat;
-        let mut env = Env { config, worker, effects, guard: &mut guard, session, reply };
-        let outcome = self.execute(&mut env, command, prepared.first_key, argv);
-        if !seat.effects.ready.is_empty() {
-            self.serve_ready(seat, &mut guard);
-        }
-        drop(guard);
         if !seat.deferred.is_empty() {
             self.serve_deferred(seat);
         }
@@ -165,26 +168,41 @@ impl Engine {
         outcome
     }
 
-    /// The shards that a request needs, if they can be had. A function may have been replaced before they
-    /// were locked: one that needs all of them then gets them.
+    /// The shards that a request needs, if they can be had.
     fn lock_planned(
         &self,
         seat: &mut WorkerSeat,
         session: &Session,
-        (command, first_key): (&'static Registered, Option<(usize, u64)>),
+        (command, hash): (&'static Registered, Option<NonZeroU64>),
+        argv: &Argv<'_>,
+    ) -> Option<Guard<'_>> {
+        let plan = self.plan_at(command, hash, argv, session, seat.worker.now);
+        let is_function =
+            command.row.group == Group::Scripting && matches!(command.row.name, "fcall" | "fcall_ro");
+        if is_function && plan != Plan::All {
+            return self.lock_of_function(seat, session, command, &plan, argv);
+        }
+        self.lock(seat, session, &plan)
+    }
+
+    /// The shards of a function, which may have been replaced before they were locked: one that needs all of
+    /// them then gets them.
+    #[cold]
+    fn lock_of_function(
+        &self,
+        seat: &mut WorkerSeat,
+        session: &Session,
+        command: &'static Registered,
+        plan: &Plan,
         argv: &Argv<'_>,
     ) -> Option<Guard<'_>> {
         let now = seat.worker.now;
-        let plan = self.plan_at(command, first_key, argv, session, now);
-        let guard = self.lock(seat, session, &plan)?;
-        let may_differ = command.row.group == Group::Scripting
-            && matches!(command.row.name, "fcall" | "fcall_ro")
-            && plan != Plan::All;
-        if may_differ && self.plan_at(command, first_key, argv, session, now) == Plan::All {
-            drop(guard);
-            return self.lock(seat, session, &Plan::All);
+        let guard = self.lock(seat, session, plan)?;
+        if self.plan_at(command, None, argv, session, now) != Plan::All {
+            return Some(guard);
         }
-        Some(guard)
+        drop(guard);
+        self.lock(seat, session, &Plan::All)
     }
 
     /// A request's shards, unless a script has been running for too long. Behind a wait it is later.
@@ -194,11 +212,11 @@ impl Engine {
             waited.set(true);
             session.origin == Origin::Client && self.scripts.running.is_busy()
         };
-        let guard = self.store.lock_unless(plan, &give_up)?;
-        if waited.get() {
+        let guard = self.store.lock_unless(plan, &give_up);
+        if waited.get() && guard.is_some() {
             seat.worker.read_clocks(&*self.host);
         }
-        Some(guard)
+        guard
     }
 
     /// More memory is in use than may be: keys give way, whatever the request is. Whether it has to be
@@ -242,7 +260,7 @@ impl Engine {
         &self,
         env: &mut Env<'_, '_>,
         command: &'static Registered,
-        first_key_hash: Option<(usize, u64)>,
+        hash: Option<NonZeroU64>,
         argv: &Argv<'_>,
     ) -> Outcome {
         let (start, began_ns) = (env.reply.len(), env.worker.clock_ns);
@@ -273,7 +291,7 @@ impl Engine {
             config: env.config,
             worker: &mut *env.worker,
             outcome: Outcome::Done,
-            first_key_hash,
+            hash,
         };
         let result = (command.row.run)(&mut ctx);
         let outcome = ctx.outcome;
@@ -328,23 +346,23 @@ impl Engine {
     pub fn plan_at(
         &self,
         command: &'static Registered,
-        first_key: Option<(usize, u64)>,
+        hash: Option<NonZeroU64>,
         argv: &Argv<'_>,
         session: &Session,
         now: UnixMs,
     ) -> Plan {
         match command.row.plan {
-            PlanRule::Keys => self.plan_of_keys(command, first_key, argv),
+            PlanRule::Keys => self.plan_of_keys(command, hash, argv),
             PlanRule::All => Plan::All,
             PlanRule::Custom(rule) => rule(&PlanInput { argv, session, engine: self, now }),
         }
     }
 
     #[inline]
-    fn plan_of_keys(&self, command: &Registered, first_key: Option<(usize, u64)>, argv: &Argv<'_>) -> Plan {
-        match (first_key, command.row.keys) {
+    fn plan_of_keys(&self, command: &Registered, hash: Option<NonZeroU64>, argv: &Argv<'_>) -> Plan {
+        match (hash, command.row.keys) {
             (_, []) => Plan::None,
-            (Some((_, hash)), [spec]) if spec.is_single() => Plan::One(self.store.shard_of(hash)),
+            (Some(hash), [spec]) if spec.is_single() => Plan::One(self.store.shard_of(hash.get())),
             _ => {
                 let mut shards = store::plan::ShardList::new();
                 command.row.visit_keys(argv, &mut |index| {

@@ -18,6 +18,8 @@ pub struct Registered {
     pub parent: Option<u16>,
     /// Subcommands, by their place in `REGISTRY.all`.
     pub children: Vec<u16>,
+    /// Which argument is the first key, where rows name a fixed one; 0 for none.
+    pub first_key: usize,
     /// Which argument names a field or member of the key's value; 0 for none.
     pub part: usize,
     /// See `name_head`.
@@ -97,7 +99,9 @@ impl Registry {
         let head = name_head(row.name.as_bytes());
         let in_head = row.name.len() <= 8 && row.name.bytes().all(|byte| byte.is_ascii_lowercase());
         let part = PARTS.iter().find(|part| part.0 == full_name).map_or(0, |part| part.1);
-        self.all.push(Registered { row, id, full_name, parent, children: Vec::new(), part, head, in_head });
+        let first_key = row.first_key().unwrap_or(0);
+        let children = Vec::new();
+        self.all.push(Registered { row, id, full_name, parent, children, first_key, part, head, in_head });
         id
     }
 

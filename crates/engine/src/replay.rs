@@ -53,7 +53,7 @@ impl<'a> Replay<'a> {
         let db = self.session.db;
         self.wanted.clear();
         self.wanted
-            .extend(requests.filter_map(|request| request.first_key).map(|(_, hash)| Wanted { db, hash }));
+            .extend(requests.filter_map(|request| request.hash).map(|hash| Wanted { db, hash: hash.get() }));
         self.engine.store.look_ahead(&self.wanted, &[]);
     }
 

@@ -93,8 +93,8 @@ const KEYS: usize = 300_000;
 fn large_values_of_every_type_move() {
     let _alone = alone();
     let mut test = TestEngine::with_config(|config| {
-        config.list_max_listpack_size = 5;
-        config.stream_node_max_entries = 5;
+        config.thresholds.list_node_size = 5;
+        config.thresholds.stream_node_entries = 5;
     });
     for element in 0..ELEMENTS {
         for side in ["stays", "goes"] {

@@ -395,7 +395,7 @@ fn events_and_effects() {
 #[test]
 fn both_encodings_answer_the_same() {
     let mut packed = TestEngine::new();
-    let mut table = TestEngine::with_config(|config| config.zset_max_listpack_entries = 0);
+    let mut table = TestEngine::with_config(|config| config.thresholds.zset_entries = 0);
     for test in [&mut packed, &mut table] {
         for index in 0..100 {
             test.run(&format!("GEOADD s {} {} p{index}", index * 37 % 360 - 180, index * 53 % 170 - 85));

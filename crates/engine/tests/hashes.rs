@@ -142,7 +142,7 @@ fn replies_are_the_same_in_a_table() {
     let ordered =
         |line: &str| line.starts_with("HGETALL") || line.starts_with("HKEYS") || line.starts_with("HVALS");
     for script in [FIELDS, NUMBERS, RANDOM] {
-        let mut test = TestEngine::with_config(|config| config.hash_max_listpack_entries = 0);
+        let mut test = TestEngine::with_config(|config| config.thresholds.hash_entries = 0);
         for (line, expected) in
             script.iter().filter(|(line, _)| !line.starts_with("OBJECT") && !ordered(line))
         {

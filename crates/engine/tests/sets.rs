@@ -211,8 +211,8 @@ fn replies_are_the_same_in_every_encoding() {
     for (ints, packed) in [(0, 128), (0, 0)] {
         for script in [MEMBERS, MOVES, CHANCE, TOGETHER, TYPES, SCANS] {
             let mut test = TestEngine::with_config(|config| {
-                config.set_max_intset_entries = ints;
-                config.set_max_listpack_entries = packed;
+                config.thresholds.set_ints = ints;
+                config.thresholds.set_entries = packed;
             });
             let depends = |line: &str| line.starts_with("OBJECT") || line.ends_with("COUNT 1");
             for (line, expected) in script.iter().filter(|(line, _)| !depends(line)) {

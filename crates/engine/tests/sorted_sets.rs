@@ -651,7 +651,7 @@ fn the_encoding_follows_the_thresholds() {
 
 #[test]
 fn thresholds_of_none_make_every_set_a_table() {
-    let mut test = TestEngine::with_config(|config| config.zset_max_listpack_entries = 0);
+    let mut test = TestEngine::with_config(|config| config.thresholds.zset_entries = 0);
     test.run("ZADD z 1 a");
     assert_eq!(test.run("OBJECT ENCODING z"), "skiplist".into());
     assert_eq!(test.run("ZADD z 0 a").as_i64(), Some(0));
@@ -687,7 +687,7 @@ const EITHER_FORM: &[&str] = &[
 #[test]
 fn both_encodings_answer_the_same() {
     let mut packed = TestEngine::new();
-    let mut table = TestEngine::with_config(|config| config.zset_max_listpack_entries = 0);
+    let mut table = TestEngine::with_config(|config| config.thresholds.zset_entries = 0);
     for test in [&mut packed, &mut table] {
         for index in 0..30 {
             test.run(&format!("ZADD z {} m{index}", index * 7 % 20));

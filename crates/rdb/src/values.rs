@@ -116,6 +116,22 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
+    /// Redis' defaults; those of hashes are 7.0's.
+    pub const DEFAULT: Thresholds = Thresholds {
+        hash_entries: 128,
+        hash_value: 64,
+        set_ints: 512,
+        set_entries: 128,
+        set_value: 64,
+        zset_entries: 128,
+        zset_value: 64,
+        list_node_size: -2,
+        list_compress_depth: 0,
+        list_plain_from: 0,
+        stream_node_bytes: 4096,
+        stream_node_entries: 100,
+    };
+
     pub fn list_limits(&self) -> Limits {
         let limits = Limits::new(self.list_node_size, self.list_compress_depth);
         if self.list_plain_from == 0 { limits } else { limits.with_plain_from(self.list_plain_from) }
@@ -123,22 +139,8 @@ impl Thresholds {
 }
 
 impl Default for Thresholds {
-    /// Redis' defaults.
     fn default() -> Self {
-        Thresholds {
-            hash_entries: 128,
-            hash_value: 64,
-            set_ints: 512,
-            set_entries: 128,
-            set_value: 64,
-            zset_entries: 128,
-            zset_value: 64,
-            list_node_size: -2,
-            list_compress_depth: 0,
-            list_plain_from: 0,
-            stream_node_bytes: 4096,
-            stream_node_entries: 100,
-        }
+        Thresholds::DEFAULT
     }
 }
 

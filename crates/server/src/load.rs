@@ -25,7 +25,6 @@ use base::time::UnixMs;
 use engine::Engine;
 use engine::access::Access;
 use engine::config::{BeyondMemory, Config, REDACTED, SanitizePayload};
-use engine::engine::thresholds;
 use engine::functions::LoadTime;
 use engine::host::{AtDuplicate, LoadStatus};
 use parking_lot::Mutex;
@@ -188,7 +187,7 @@ pub fn load_file(
 
 fn read_options(config: &Config) -> ReadOptions {
     ReadOptions {
-        thresholds: thresholds(config),
+        thresholds: config.thresholds,
         verify_checksum: config.rdbchecksum,
         deep_sanitize: config.sanitize_dump_payload == SanitizePayload::Yes,
         version_check: config.rdb_version_check,

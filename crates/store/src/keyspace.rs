@@ -179,16 +179,22 @@ impl Store {
 
     /// As `lock`, but while shards are not to be had it asks every now and then whether to give up: then it
     /// holds none.
-    #[inline]
+    #[inline(never)]
     pub fn lock_unless(&self, plan: &Plan, give_up: &dyn Fn() -> bool) -> Option<Guard<'_>> {
-        let one = |id| self.lock_one_unless(id, give_up).map(|shard| (id, shard));
-        let held = match plan {
-            Plan::None => Held::None,
-            Plan::One(id) => Held::One(*id, self.lock_one_unless(*id, give_up)?),
-            Plan::Some(list) => Held::Many(list.iter().map(|&id| one(id)).collect::<Option<_>>()?),
-            Plan::All => Held::Many(self.lock_all_unless(give_up)?),
-        };
-        Some(Guard { store: self, held })
+        match plan {
+            Plan::None => Some(Guard { store: self, held: Held::None }),
+            Plan::One(id) => {
+                let shard = self.lock_one_unless(*id, give_up)?;
+                Some(Guard { store: self, held: Held::One(*id, shard) })
+            }
+            _ => Some(Guard { store: self, held: Held::Many(self.lock_many_unless(plan, give_up)?) }),
+        }
+    }
+
+    #[inline(never)]
+    fn lock_many_unless(&self, plan: &Plan, give_up: &dyn Fn() -> bool) -> Option<HeldList<'_>> {
+        let Plan::Some(list) = plan else { return self.lock_all_unless(give_up) };
+        list.iter().map(|&id| Some((id, self.lock_one_unless(id, give_up)?))).collect()
     }
 
     #[inline]
@@ -269,7 +275,7 @@ fn wait_unless<'s>(shard: &'s Mutex<Shard>, give_up: &dyn Fn() -> bool) -> Optio
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(2);
 
 /// A key that is about to be looked for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     pub db: DbIndex,
     pub hash: u64,

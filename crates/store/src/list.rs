@@ -52,18 +52,27 @@ impl<'a> ListMut<'a> {
         self.view().is_empty()
     }
 
-    pub fn push(&mut self, end: End, element: &[u8]) {
+    /// How long the list is then.
+    pub fn push(&mut self, end: End, element: &[u8]) -> usize {
         self.make_room(element.len(), 1);
-        self.0.db.edit(self.0.slot, |entry| match entry.nodes_mut() {
-            Some(list) => list.push(end, element),
-            None => packed::push(&mut entry.packed(), end, element),
-        });
+        self.0.db.edit(self.0.slot, |entry| {
+            if let Some(list) = entry.nodes_mut() {
+                list.push(end, element);
+                return list.len();
+            }
+            packed::push(&mut entry.packed(), end, element);
+            view_list(entry.view()).len()
+        })
     }
 
-    /// Pushes one element after the other.
-    pub fn push_all<'e>(&mut self, end: End, elements: impl ExactSizeIterator<Item = &'e [u8]> + Clone) {
+    /// Pushes one element after the other. How long the list is then.
+    pub fn push_all<'e>(
+        &mut self,
+        end: End,
+        mut elements: impl ExactSizeIterator<Item = &'e [u8]> + Clone,
+    ) -> usize {
         if elements.len() == 1 {
-            return elements.for_each(|element| self.push(end, element));
+            return elements.next().map_or(0, |element| self.push(end, element));
         }
         let len = elements.clone().map(<[u8]>::len).sum();
         self.make_room(len, elements.len());
@@ -78,6 +87,7 @@ impl<'a> ListMut<'a> {
             elements.for_each(|element| packed::push(&mut pack, end, element));
             entry.set_payload(NewPayload::Bytes(&pack));
         });
+        self.len()
     }
 
     /// Inserts before the element at `index`, or behind the last one.

@@ -59,7 +59,7 @@ impl<'a> SetMut<'a> {
     /// Up to `count` members will be added, `first` before the others: takes on the form for that at once, as
     /// Redis does.
     pub fn expect(&mut self, first: &[u8], count: usize) {
-        let (most_ints, most_packed) = (int_count_max(&self.0.thresholds), self.0.thresholds.set_entries);
+        let (most_ints, most_packed) = (int_count_max(self.0.thresholds), self.0.thresholds.set_entries);
         match self.view() {
             SetRef::Ints(_) if count <= most_ints && parse_i64(first).is_some() => {}
             SetRef::Ints(ints) if ints.is_empty() && count <= most_packed => self.make_pack(),
@@ -164,7 +164,7 @@ impl<'a> SetMut<'a> {
 
     fn add_int(&mut self, value: i64) -> bool {
         let added = self.0.db.edit(self.0.slot, |entry| intset::insert(&mut entry.packed(), value));
-        if self.len() > int_count_max(&self.0.thresholds) {
+        if self.len() > int_count_max(self.0.thresholds) {
             self.make_table();
         }
         added
@@ -186,7 +186,7 @@ impl<'a> SetMut<'a> {
     /// Whether a pack of `count` members takes one more, being `size` bytes long with it; `longest` is the
     /// length of the longest member that comes in.
     fn packs(&self, count: usize, size: usize, longest: usize) -> bool {
-        let thresholds = &self.0.thresholds;
+        let thresholds = self.0.thresholds;
         count < thresholds.set_entries && longest <= thresholds.set_value && size <= PACKED_SET_LEN_MAX
     }
 

@@ -45,7 +45,7 @@ impl<'a> StreamMut<'a> {
 
     /// When a node is full.
     pub fn node_limits(&self) -> NodeLimits {
-        let thresholds = &self.0.thresholds;
+        let thresholds = self.0.thresholds;
         NodeLimits { bytes: thresholds.stream_node_bytes, entries: thresholds.stream_node_entries as u64 }
     }
 }

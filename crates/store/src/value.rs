@@ -20,7 +20,7 @@ use crate::text::{TextMut, TextRef};
 pub struct Place<'a> {
     pub db: &'a mut Db,
     pub slot: SlotId,
-    pub thresholds: Thresholds,
+    pub thresholds: &'a Thresholds,
     /// Unix milliseconds: fields whose time has passed are not there.
     pub now: i64,
 }

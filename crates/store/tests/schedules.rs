@@ -198,8 +198,8 @@ impl World {
             let mut guard = self.store.lock(&Plan::One(self.store.shard_of(key.hash)));
             let db = guard.db(DB, key.hash);
             let Some(slot) = db.find(key) else { continue };
-            let thresholds = Thresholds { hash_entries: 2, ..Thresholds::default() };
-            let mut hash = Hash::edit(Place { db, slot, thresholds, now: 0 });
+            let thresholds = Thresholds { hash_entries: 2, ..Thresholds::DEFAULT };
+            let mut hash = Hash::edit(Place { db, slot, thresholds: &thresholds, now: 0 });
             let mut model = self.model.lock().expect("no panic");
             let entry = model.get_mut(&(0, name.to_vec())).expect("the store has it");
             let Value::Hash(fields) = &mut entry.value else { panic!("it is a hash") };

@@ -484,8 +484,8 @@ impl World {
                 0 if list.is_empty() => {}
                 0 => list.remove(0, 1),
                 1 if !list.is_empty() => list.replace(index % list.len(), &element),
-                2 => list.push(End::Front, &element),
-                _ => list.push(End::Back, &element),
+                2 => _ = list.push(End::Front, &element),
+                _ => _ = list.push(End::Back, &element),
             }
         });
         if emptied {
@@ -748,7 +748,7 @@ impl World {
         let mut removed = Vec::new();
         self.at(&place, |db, key| {
             let slot = db.find(key).expect("the model has it");
-            let mut hash = Hash::edit(Place { db, slot, thresholds: Thresholds::default(), now });
+            let mut hash = Hash::edit(Place { db, slot, thresholds: &Thresholds::DEFAULT, now });
             hash.remove_due(100, |field| removed.push(field.to_vec()));
         });
         let Some(Entry { value: Value::Hash(fields), .. }) = self.model.get_mut(&place) else { return };
@@ -1041,6 +1041,7 @@ fn list_at<'a>(db: &'a mut Db, key: Key<'_>) -> ListMut<'a> {
 fn edit<'a, K: Kind>(db: &'a mut Db, key: Key<'_>) -> K::Mut<'a> {
     let slot = db.find(key).expect("the model has it");
     // Short nodes under some names, so that lists have many of them.
-    let list_node_size = if key.hash.is_multiple_of(2) { 2 } else { -2 };
-    K::edit(Place { db, slot, thresholds: Thresholds { list_node_size, ..Thresholds::default() }, now: 0 })
+    const SHORT: Thresholds = Thresholds { list_node_size: 2, ..Thresholds::DEFAULT };
+    let thresholds = if key.hash.is_multiple_of(2) { &SHORT } else { &Thresholds::DEFAULT };
+    K::edit(Place { db, slot, thresholds, now: 0 })
 }

@@ -33,7 +33,7 @@ fn change<R>(store: &Store, change: impl FnOnce(&mut ds::stream::Stream) -> R) -
         Stream::create(db, key, 0);
         db.find(key).expect("was made")
     });
-    let place = Place { db, slot, thresholds: Thresholds::default(), now: 0 };
+    let place = Place { db, slot, thresholds: &Thresholds::DEFAULT, now: 0 };
     Stream::edit(place).edit(change)
 }
 

@@ -8,9 +8,10 @@ use std::sync::{Arc, Weak};
 
 use base::{alloc::size_class, defrag::Mover, lzf};
 
+use super::roomy::{BLOCK_LEN_MIN, Roomy};
 use super::{Direction, End, packed};
 use crate::hash::rdb_len;
-use crate::listpack::{self, Buffer, Element, Listpack, Needle};
+use crate::listpack::{self, Element, Listpack, Needle};
 
 /// A node's content, as a reader of the list or an RDB file wants it.
 #[derive(Clone, Copy)]
@@ -206,12 +207,12 @@ impl Node {
     }
 
     pub fn push(&mut self, end: End, content: &[u8]) {
-        packed::push(self, end, content);
+        packed::push(&mut self.edit(), end, content);
         self.note_added(content);
     }
 
     pub fn insert(&mut self, index: usize, content: &[u8]) {
-        packed::insert(self, index, content);
+        packed::insert(&mut self.edit(), index, content);
         self.note_added(content);
     }
 
@@ -219,7 +220,7 @@ impl Node {
     pub fn replace(&mut self, index: usize, content: &[u8]) {
         self.rdb_len -= self.rdb_len_of(index, 1);
         self.rdb_len += rdb_len(content.len()) as u32;
-        packed::replace(self, index, content);
+        packed::replace(&mut self.edit(), index, content);
     }
 
     /// Removes some elements of a listpack, not all.
@@ -227,7 +228,7 @@ impl Node {
         debug_assert!(index + count <= self.count() && count < self.count(), "a node is never empty");
         self.rdb_len -= self.rdb_len_of(index, count);
         self.count -= count as u16;
-        packed::remove(self, index, count);
+        packed::remove(&mut self.edit(), index, count);
         self.give_back();
     }
 
@@ -244,7 +245,7 @@ impl Node {
     /// Removes `count` of the elements that match, of which there are as many, but not all elements.
     pub fn remove_matching(&mut self, needle: &Needle<'_>, count: usize, direction: Direction) {
         debug_assert!(count < self.count(), "a node is never empty");
-        let removed = packed::remove_matching(self, needle, count, direction);
+        let removed = packed::remove_matching(&mut self.edit(), needle, count, direction);
         debug_assert_eq!(removed, count, "the caller has counted them");
         self.rdb_len -= (rdb_len(needle.bytes().len()) * removed as u64) as u32;
         self.count -= removed as u16;
@@ -255,7 +256,7 @@ impl Node {
     pub fn split_off(&mut self, index: usize) -> Node {
         debug_assert!((1..self.count()).contains(&index), "both parts have elements");
         let at = packed::position(Listpack::trusted(self.bytes()), index);
-        let taken = Node::from_pack(listpack::split_off(self, at));
+        let taken = Node::from_pack(listpack::split_off(&mut self.edit(), at));
         self.count -= taken.count;
         self.rdb_len -= taken.rdb_len;
         self.give_back();
@@ -264,7 +265,7 @@ impl Node {
 
     /// Appends all elements of another listpack.
     pub fn append(&mut self, other: &Node) {
-        listpack::append(self, Listpack::trusted(other.bytes()));
+        listpack::append(&mut self.edit(), Listpack::trusted(other.bytes()));
         self.count += other.count;
         self.rdb_len += other.rdb_len;
     }
@@ -294,7 +295,7 @@ impl Node {
     pub fn trim(&mut self) {
         let tight = size_class(self.len as usize);
         if self.form == Form::Packed && tight < self.block.len() {
-            self.reallocate(tight, 0);
+            self.edit().reallocate(tight, 0);
         }
     }
 
@@ -333,120 +334,25 @@ impl Node {
         len as u32
     }
 
-    /// The block, for changes: a copy if a reading holds it too.
+    /// The listpack, for changes: in a copy of the block if a reading holds it too.
     #[inline]
-    fn block_mut(&mut self) -> &mut [u8] {
-        let block: &mut Box<[u8]> = Arc::make_mut(&mut self.block);
-        block
+    fn edit(&mut self) -> Roomy<'_> {
+        debug_assert_eq!(self.form, Form::Packed, "a node is opened before it is edited");
+        Roomy::new(Arc::make_mut(&mut self.block), &mut self.start, &mut self.len)
+    }
+
+    /// Bytes of a listpack.
+    fn bytes(&self) -> &[u8] {
+        debug_assert_eq!(self.form, Form::Packed, "others are not open");
+        &self.block[self.start as usize..][..self.len as usize]
     }
 
     /// Shrinks a block that is three quarters empty.
     fn give_back(&mut self) {
-        let wanted = size_class(BLOCK_LEN_MIN.max(self.len as usize * 2));
         if self.block.len() > BLOCK_LEN_MIN * 2 && self.len as usize * 4 <= self.block.len() {
-            self.reallocate(wanted, (wanted - self.len as usize) / 2);
-        }
-    }
-
-    /// Makes at least `wanted` bytes of room before or behind the listpack, by a larger block if the growth
-    /// of half as much again is not there. Who pushes at one end only gets all of it there.
-    #[cold]
-    fn make_room(&mut self, end: End, wanted: usize) {
-        let (start, len, block_len) = (self.start as usize, self.len as usize, self.block.len());
-        let needed = len + wanted;
-        // Limits are powers of two: beyond the next one the node is not going to grow.
-        let grown = size_class((needed + needed / 2).min(needed.next_power_of_two())).max(block_len);
-        let spare = grown - len;
-        let half = (spare - wanted) / 2;
-        let other = match end {
-            _ if grown == block_len => half,
-            End::Front => half.min(block_len - start - len),
-            End::Back => half.min(start),
-        };
-        let to = if end == End::Front { spare - other } else { other };
-        if grown == block_len {
-            self.block_mut().copy_within(start..start + len, to);
-            self.start = to as u32;
-        } else {
-            self.reallocate(grown, to);
-        }
-    }
-
-    /// Moves the listpack to `start` in another block.
-    fn reallocate(&mut self, block_len: usize, start: usize) {
-        let mut block = vec![0; block_len].into_boxed_slice();
-        block[start..start + self.len as usize].copy_from_slice(self.bytes());
-        self.block = Arc::new(block);
-        self.start = start as u32;
-    }
-
-    /// Makes the `old` bytes at `at` of the listpack `new` bytes, by moving the shorter side.
-    fn resize_at(&mut self, at: usize, old: usize, new: usize) {
-        let tail = self.len as usize - at - old;
-        let end = if at < tail { End::Front } else { End::Back };
-        if new > old {
-            self.grow_at(at, tail, end, new - old);
-        } else {
-            self.shrink_at(at, tail, end, old - new);
-        }
-    }
-
-    fn grow_at(&mut self, at: usize, tail: usize, end: End, added: usize) {
-        let behind = self.block.len() - (self.start + self.len) as usize;
-        let room = if end == End::Front { self.start as usize } else { behind };
-        if room < added {
-            self.make_room(end, added);
-        }
-        let (start, len) = (self.start as usize, self.len as usize);
-        match end {
-            End::Front => {
-                self.block_mut().copy_within(start..start + at, start - added);
-                self.start -= added as u32;
-            }
-            End::Back => {
-                let tail = start + len - tail..start + len;
-                self.block_mut().copy_within(tail.clone(), tail.start + added);
-            }
-        }
-        self.len += added as u32;
-    }
-
-    fn shrink_at(&mut self, at: usize, tail: usize, end: End, removed: usize) {
-        let (start, len) = (self.start as usize, self.len as usize);
-        match end {
-            End::Front => {
-                self.block_mut().copy_within(start..start + at, start + removed);
-                self.start += removed as u32;
-            }
-            End::Back => {
-                let tail = start + len - tail..start + len;
-                self.block_mut().copy_within(tail.clone(), tail.start - removed);
-            }
-        }
-        self.len -= removed as u32;
-    }
-}
-
-/// Edits of the listpack. Only the shorter side of an edit moves: a push or pop at the front moves the
-/// header.
-impl Buffer for Node {
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        debug_assert_eq!(self.form, Form::Packed, "a node is opened before it is edited");
-        &self.block[self.start as usize..][..self.len as usize]
-    }
-
-    #[inline]
-    fn splice(&mut self, at: usize, remove: usize, insert: &[&[u8]]) {
-        let added = insert.iter().map(|piece| piece.len()).sum();
-        if added != remove {
-            self.resize_at(at, remove, added);
-        }
-        let mut to = self.start as usize + at;
-        let block = self.block_mut();
-        for piece in insert {
-            block[to..to + piece.len()].copy_from_slice(piece);
-            to += piece.len();
+            let len = self.len as usize;
+            let wanted = size_class(BLOCK_LEN_MIN.max(len * 2));
+            self.edit().reallocate(wanted, (wanted - len) / 2);
         }
     }
 }
@@ -461,8 +367,6 @@ pub(super) const PACK_LEN_MAX: usize = 64 * 1024;
 
 /// A listpack's frame, an element's lengths.
 const ELEMENT_OVERHEAD: usize = 17;
-
-const BLOCK_LEN_MIN: usize = 64;
 
 /// Redis' bounds: shorter listpacks are not compressed, nor such as would not become shorter by this.
 const COMPRESSED_FROM: usize = 48;

@@ -408,8 +408,8 @@ fn quicklist(entry: EntryRef<'_>, config: &Config) -> String {
     format!(
         " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{size}",
         list.len() as f64 / nodes as f64,
-        config.list_max_listpack_size,
-        u8::from(config.list_compress_depth != 0),
+        config.thresholds.list_node_size,
+        u8::from(config.thresholds.list_compress_depth != 0),
     )
 }
 
@@ -435,7 +435,10 @@ fn set_list_plain_from(ctx: &mut Ctx) -> CmdResult {
     let len = parse_memory(ctx.args.at(2)).ok().filter(|&len| len < LIST_PLAIN_FROM_MAX);
     let len =
         len.ok_or(CmdError::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb"))?;
-    ctx.engine.debug.list_plain_from.store(len as usize, Ordering::Relaxed);
+    let _one_at_a_time = ctx.engine.config_change.lock();
+    let mut config = Config::clone(&ctx.engine.config());
+    config.thresholds.list_plain_from = len as usize;
+    ctx.engine.set_config(config);
     ctx.reply.ok();
     Ok(())
 }

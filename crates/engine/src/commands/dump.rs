@@ -9,7 +9,6 @@ use crate::acl_categories::category;
 use crate::command::{CmdResult, Command, Group, command};
 use crate::config::SanitizePayload;
 use crate::ctx::Ctx;
-use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::host::Level;
 use crate::keyspec::KeySpec;
@@ -121,7 +120,7 @@ fn read_payload(ctx: &Ctx) -> Result<Object, CmdError> {
     };
     let verify_checksum = !ctx.engine.debug.skip_checksums.load(std::sync::atomic::Ordering::Relaxed);
     let options = ReadOptions {
-        thresholds: thresholds(ctx.config),
+        thresholds: ctx.config.thresholds,
         verify_checksum,
         deep_sanitize,
         version_check: ctx.config.rdb_version_check,

@@ -11,7 +11,6 @@ use crate::args::Argv;
 use crate::command::{CmdResult, Command};
 use crate::ctx::Ctx;
 use crate::elements::reply_element;
-use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
@@ -477,7 +476,7 @@ fn run(ctx: &mut Ctx, form: Form) -> CmdResult {
         false => point.item.score,
     };
     let items = found.iter().map(|point| ScoredMember { score: score(point), ..point.item });
-    let made = sorted_set::entry(destination.bytes, items, thresholds(ctx.config), clock);
+    let made = sorted_set::entry(destination.bytes, items, ctx.config.thresholds, clock);
     let entry = made.map_err(|error| CmdError::new(format!("ERR {error}")))?;
     let changes = found.len() as u64;
     store_result(ctx, destination, entry, event(form), changes);

@@ -218,8 +218,8 @@ fn rpush(ctx: &mut Ctx) -> CmdResult {
 
 fn push(ctx: &mut Ctx, end: End) -> CmdResult {
     let key = ctx.key(1);
-    let list = ctx.keys.write_or_create::<List>(key)?;
-    let len = push_arguments(list, &ctx.args, end);
+    let mut list = ctx.keys.write_or_create::<List>(key)?;
+    let len = list.push_all(end, ctx.args.from(2));
     announce_pushed(ctx, key, end, len);
     Ok(())
 }
@@ -234,19 +234,13 @@ fn rpushx(ctx: &mut Ctx) -> CmdResult {
 
 fn push_if_there(ctx: &mut Ctx, end: End) -> CmdResult {
     let key = ctx.key(1);
-    let Some(list) = ctx.keys.write::<List>(key)? else {
+    let Some(mut list) = ctx.keys.write::<List>(key)? else {
         ctx.reply.integer(0);
         return Ok(());
     };
-    let len = push_arguments(list, &ctx.args, end);
+    let len = list.push_all(end, ctx.args.from(2));
     announce_pushed(ctx, key, end, len);
     Ok(())
-}
-
-/// How long the list is then.
-fn push_arguments(mut list: ListMut<'_>, args: &Argv<'_>, end: End) -> usize {
-    list.push_all(end, args.from(2));
-    list.len()
 }
 
 fn announce_pushed(ctx: &mut Ctx, key: Key<'_>, end: End, len: usize) {

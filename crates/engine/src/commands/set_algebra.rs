@@ -14,7 +14,6 @@ use super::set::row;
 use crate::command::{CmdResult, Command};
 use crate::ctx::Ctx;
 use crate::elements::reply_element;
-use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::keys::{Event, Keys};
 use crate::keyspec::{KeySpec, flag as key};
@@ -139,7 +138,7 @@ fn sunionstore(ctx: &mut Ctx) -> CmdResult {
 
 fn store_members(ctx: &mut Ctx, operation: Operation, event: &'static str) -> CmdResult {
     let (destination, keys) = (ctx.key(1), keys(ctx, 2, ctx.args.len() - 2));
-    let mut builder = SetBuilder::new(thresholds(ctx.config));
+    let mut builder = SetBuilder::new(ctx.config.thresholds);
     let sets = read_sets(&mut ctx.keys, &keys)?;
     let mut pushed = Ok(());
     walk(operation, sets, &mut |member| {

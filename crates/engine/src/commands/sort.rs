@@ -15,7 +15,6 @@ use crate::acl_categories::category;
 use crate::args::Argv;
 use crate::command::{CmdResult, Command, Group, PlanInput, PlanRule, Run, command};
 use crate::ctx::Ctx;
-use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::keys::{Event, Keys};
 use crate::keyspec::{KeySpec, flag as key};
@@ -434,7 +433,7 @@ fn for_each_value(
 
 /// Stores the result as a list; an empty one deletes the key.
 fn store(ctx: &mut Ctx, options: &Options<'_>, elements: &Elements, range: Range<usize>, at: usize) {
-    let mut list = PackedList::new(thresholds(ctx.config).list_limits());
+    let mut list = PackedList::new(ctx.config.thresholds.list_limits());
     for_each_value(&mut ctx.keys, options, elements, range, |value| {
         list.push(End::Back, value.unwrap_or_default());
     });

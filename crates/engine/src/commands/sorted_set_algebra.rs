@@ -16,7 +16,6 @@ use super::sorted_set_range::store_result;
 use crate::args::Argv;
 use crate::command::{CmdResult, Command};
 use crate::ctx::Ctx;
-use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::keyspec::{KeySpec, flag as key};
 use crate::notify::class;
@@ -184,7 +183,7 @@ fn stored(ctx: &mut Ctx, destination: Key<'_>, operation: Operation) -> Result<O
     let mut items = collect(operation, sources(&entries, &options.weights), options.aggregate);
     // A table grows fastest in order.
     items.sort_unstable_by(in_order);
-    let made = sorted_set::entry(destination.bytes, items, thresholds(ctx.config), clock);
+    let made = sorted_set::entry(destination.bytes, items, ctx.config.thresholds, clock);
     // Fails only for a payload that was restored unchecked.
     made.map_err(|error| CmdError::new(format!("ERR {error}")))
 }

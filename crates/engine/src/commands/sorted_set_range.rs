@@ -11,7 +11,6 @@ use super::sorted_set::{PairsReply, announce_removed, row};
 use crate::args::Argv;
 use crate::command::{CmdResult, Command};
 use crate::ctx::Ctx;
-use crate::engine::thresholds;
 use crate::error::CmdError;
 use crate::keys::Event;
 use crate::keyspec::{KeySpec, flag as key};
@@ -314,7 +313,7 @@ fn zrangestore(ctx: &mut Ctx) -> CmdResult {
         None => None,
         Some(set) => {
             let items = set.items(request.ranks(set), Direction::Ascending);
-            let made = sorted_set::entry(destination.bytes, items, thresholds(ctx.config), clock);
+            let made = sorted_set::entry(destination.bytes, items, ctx.config.thresholds, clock);
             made.map_err(|error| CmdError::new(format!("ERR {error}")))?
         }
     };

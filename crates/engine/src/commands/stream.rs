@@ -215,7 +215,7 @@ impl<'a> AddOptions<'a> {
             }
             at += 1;
         }
-        let trim = trim.finish(ctx.config.stream_node_max_entries, ctx.session.origin)?;
+        let trim = trim.finish(ctx.config.thresholds.stream_node_entries, ctx.session.origin)?;
         let words = args.len().saturating_sub(at);
         let Some(id) = id.filter(|_| words >= 2 && words % 2 == 0) else {
             return Err(CmdError::arity(ctx.name()));
@@ -520,7 +520,7 @@ fn xtrim(ctx: &mut Ctx) -> CmdResult {
     while at < args.len() {
         at = options.read(&args, at)?.ok_or(CmdError::SYNTAX)?;
     }
-    let request = options.finish(ctx.config.stream_node_max_entries, ctx.session.origin)?;
+    let request = options.finish(ctx.config.thresholds.stream_node_entries, ctx.session.origin)?;
     let request =
         request.ok_or(CmdError::new("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
     let key = ctx.key(1);

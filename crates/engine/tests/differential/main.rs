@@ -33,7 +33,7 @@ fn redis() -> Option<Server> {
 fn engine() -> TestEngine {
     TestEngine::with_config(|config| {
         config.object_encoding_names = EncodingNames::Redis70;
-        config.set_max_listpack_entries = 0;
+        config.thresholds.set_entries = 0;
         config.enable_debug_command = DebugAccess::Yes;
         config.rdbcompression = false;
     })

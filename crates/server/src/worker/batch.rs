@@ -240,16 +240,15 @@ impl Worker {
     /// Fetches what the requests' first keys lead to; of a key that several in a row want, parts too.
     #[inline]
     fn look_ahead(&mut self, batch: &mut Batch, input: &[u8], big: &[Arc<Vec<u8>>]) {
-        let mut last = None;
         for request in &batch.requests {
-            let Some((_, hash)) = request.prepared.first_key else { continue };
+            let Some(hash) = request.prepared.hash else { continue };
             let Some(connection) = self.connections.at(request.slot) else { continue };
-            if last.replace(hash) == Some(hash)
-                && let Some(hash) = request.prepared.part(&request.argv(input, &batch.spans, big))
-            {
-                batch.parts.push(WantedPart { of: batch.wanted.len(), hash });
+            let wanted = Wanted { db: connection.session.db, hash: hash.get() };
+            if batch.wanted.last() != Some(&wanted) {
+                batch.wanted.push(wanted);
+            } else if let Some(hash) = request.prepared.part(&request.argv(input, &batch.spans, big)) {
+                batch.parts.push(WantedPart { of: batch.wanted.len() - 1, hash });
             }
-            batch.wanted.push(Wanted { db: connection.session.db, hash });
         }
         self.engine.store.look_ahead(&batch.wanted, &batch.parts);
     }
