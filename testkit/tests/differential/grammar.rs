@@ -25,8 +25,8 @@ pub struct Grammar {
 
 /// Templates: a word in braces is replaced. `{k}` key, `{h}` key of hashes, `{f}` field, `{v}` value, `{i}`
 /// integer, `{span}` one that is no time which ends meanwhile, `{bad}` no time, `{n}` small integer, `{d}`
-/// decimal, `{ms}` `{s}` relative times, `{at}` `{atms}` absolute times, `{p}` pattern, `{db}` database. `[..]`
-/// is left out half of the time; `a|b` picks one.
+/// decimal, `{ms}` `{s}` relative times, `{at}` `{atms}` absolute times, `{p}` pattern, `{db}` database.
+/// `[..]` is left out half of the time; `a|b` picks one.
 const TEMPLATES: &[&str] = &[
     "SET {k} {v}",
     "SET {k} {v} [EX {s}] [NX|XX] [GET]",
