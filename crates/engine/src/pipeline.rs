@@ -165,8 +165,8 @@ impl Engine {
         outcome
     }
 
-    /// The shards that a request needs, if they can be had. A function may have been replaced before they
-    /// were locked: one that needs all of them then gets them.
+    /// The shards that a request needs, if they can be had. A function that it calls may have been replaced
+    /// before they were locked, or scripts keep to their keys no more: what needs all of them then gets them.
     fn lock_planned(
         &self,
         seat: &mut WorkerSeat,
@@ -177,10 +177,10 @@ impl Engine {
         let now = seat.worker.now;
         let plan = self.plan_at(command, first_key, argv, session, now);
         let guard = self.lock(seat, session, &plan)?;
-        let may_differ = command.row.group == Group::Scripting
-            && matches!(command.row.name, "fcall" | "fcall_ro")
-            && plan != Plan::All;
-        if may_differ && self.plan_at(command, first_key, argv, session, now) == Plan::All {
+        if plan != Plan::All
+            && is_script(command, session)
+            && self.plan_at(command, first_key, argv, session, now) == Plan::All
+        {
             drop(guard);
             return self.lock(seat, session, &Plan::All);
         }

@@ -122,7 +122,6 @@ fn check_all_heard(server: &Server, caller: &mut Client, others: &mut [Client]) 
     others.iter_mut().chain(&mut late).for_each(|client| ok(client.run("SET k v")));
 }
 
-/// A worker that waits for shards before a script is known to run for too long stops waiting then.
 /// What was sent before others were attended to is heard before what was sent later.
 #[test]
 fn messages_of_a_long_script_keep_their_order() {
@@ -137,6 +136,7 @@ fn messages_of_a_long_script_keep_their_order() {
     }
 }
 
+/// A worker that waits for shards before a script is known to run for too long stops waiting then.
 #[test]
 fn nobody_waits_for_a_long_script() {
     let scripts = [ENDLESS, "#!lua flags=declared-keys\nwhile true do end"];
@@ -268,6 +268,43 @@ fn functions_come_and_go_while_they_are_called() {
         (0..40).for_each(|_| drop(loader.read_value()));
     }
     assert_eq!(loader.run("PING"), Value::Simple("PONG".into()));
+}
+
+/// A function that keeps to its keys is replaced by one that does not, between the plan of a call and the
+/// locks: by itself and within a transaction.
+#[test]
+fn a_function_that_is_replaced_gets_its_locks() {
+    let server = start("2");
+    let load = |flags: &str, key: &str| {
+        let code = format!(
+            "#!lua name=lib\nredis.register_function{{function_name='f', flags={{{flags}}}, \
+             callback=function(k) return redis.call('incr', {key}) end}}"
+        );
+        encode(&["FUNCTION", "LOAD", "REPLACE", &code])
+    };
+    let changes = [load("'declared-keys'", "k[1]"), load("", "'other'")].concat();
+    let fcall = encode(&["FCALL", "f", "1", "k"]);
+    let calls = [fcall.repeat(4), encode(&["MULTI"]), fcall.repeat(2), encode(&["EXEC"])].concat();
+    let (mut loader, mut callers) = (server.client(), [(); 5].map(|()| server.client()));
+    loader.send_raw(&changes);
+    (0..2).for_each(|_| drop(loader.read_value()));
+    for _ in 0..100 {
+        loader.send_raw(&changes.repeat(20));
+        callers.iter_mut().for_each(|caller| caller.send_raw(&calls.repeat(10)));
+        for caller in &mut callers {
+            for _ in 0..10 {
+                (0..4).for_each(|_| assert!(matches!(caller.read_value(), Value::Integer(_))));
+                (0..3).for_each(|_| assert!(matches!(caller.read_value(), Value::Simple(_))));
+                let replies = caller.read_value();
+                assert!(
+                    matches!(&replies, Value::Array(Some(replies))
+                    if matches!(replies[..], [Value::Integer(_), Value::Integer(_)])),
+                    "{replies:?}"
+                );
+            }
+        }
+        (0..40).for_each(|_| drop(loader.read_value()));
+    }
 }
 
 /// A library that does not come to its end is refused, however it comes.
