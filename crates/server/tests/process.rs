@@ -379,6 +379,17 @@ fn an_end_without_a_save_does_not_wait_for_one_with() {
     }
 }
 
+#[test]
+fn no_restart_comes_before_an_end() {
+    let (mut server, mut client, mut other) = saving_finally("10000000");
+    client.send(&["DEBUG", "RESTART"]);
+    wait_for_log(&server, "Can't restart: the server is shutting down");
+    other.send(&["SHUTDOWN", "NOSAVE"]);
+    assert!(other.read_to_end().is_empty());
+    assert!(server.wait_for_end());
+    assert_eq!(server.log().matches("Server initialized").count(), 1, "{}", server.log());
+}
+
 /// What is acknowledged while the last save runs would be in no file.
 #[test]
 fn no_client_ends_the_pause_of_the_last_save() {

@@ -351,6 +351,30 @@ fn libraries_and_effects_survive() {
     }
 }
 
+/// Nothing of what waits for the end of a script can give way: one whose effects would take ever more memory
+/// ends, and what it did until then is in the log, all of it.
+#[test]
+fn effects_are_bounded_and_whole() {
+    const LIMIT: u64 = 32 << 20;
+    let limit = LIMIT.to_string();
+    let arguments = ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory", &limit];
+    let mut server = Server::start(env!("CARGO_BIN_EXE_onefold-server"), &arguments);
+    let mut client = server.client();
+    let source = "local v = string.rep('v', 1e6) for i = 1, 1e4 do redis.call('set', 'k', v .. i) end";
+    let refusal = error(client.call(&["EVAL", source, "0"]));
+    assert!(refusal.starts_with("OOM command not allowed"), "{refusal}");
+    let peak: u64 = info(&mut client, "used_memory_peak").parse().expect("a number");
+    assert!(peak < 2 * LIMIT, "{peak} bytes");
+    let (source, last) = ("for i = 1, ARGV[1] do redis.call('incr', 'n') end", client.run("GET k"));
+    assert_eq!(client.call(&["EVAL", source, "0", "20000"]), Value::Bulk(None));
+    server.kill_hard();
+    server.start_again();
+    let mut client = server.client();
+    wait_for_info(&mut client, "loading", "0");
+    assert_eq!(client.run("GET k"), last);
+    assert_eq!(client.run("GET n"), Value::Bulk(Some(b"20000".to_vec())));
+}
+
 fn shown(lines: &[&str]) -> Value {
     Value::Array(Some(lines.iter().map(|line| Value::Simple(line.as_bytes().to_vec())).collect()))
 }
