@@ -694,7 +694,8 @@ fn odd_arguments_are_taken_as_redis_takes_them() {
         ),
         (
             "cjson.decode_max_depth(2) local json = cjson.new() \
-             return {json.decode_max_depth(), json.decode('[[[1]]]')[1][1][1], pcall(cjson.decode, '[[[1]]]') == false}",
+             return {json.decode_max_depth(), json.decode('[[[1]]]')[1][1][1], \
+             pcall(cjson.decode, '[[[1]]]') == false}",
             "*3 :1000 :1 :1 ",
         ),
         ("local json = cjson.new() json.encode_invalid_numbers('null') return json.encode(0/0)", "$4 null "),
