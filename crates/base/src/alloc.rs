@@ -299,6 +299,12 @@ pub fn thread_cache_off() -> bool {
     mallctl_write(c"thread.tcache.enabled", false)
 }
 
+/// This thread allocates from now on where the process's first one does. An arena of its own, which it got
+/// with its first allocation, is left to the next thread.
+pub fn join_first_arena() -> bool {
+    mallctl_write(c"thread.arena", 0u32)
+}
+
 /// This thread allocates from now on where most small blocks are, as of the last [`stats`]: what it moves
 /// fills the free slots there. In an arena of its own it would begin new slabs, and all that it moves would
 /// be there twice before the first old slab is empty.

@@ -177,18 +177,16 @@ impl Engine {
         argv: &Argv<'_>,
     ) -> Option<Guard<'_>> {
         let plan = self.plan_at(command, hash, argv, session, seat.worker.now);
-        let is_function =
-            command.row.group == Group::Scripting && matches!(command.row.name, "fcall" | "fcall_ro");
-        if is_function && plan != Plan::All {
-            return self.lock_of_function(seat, session, command, &plan, argv);
+        if is_script(command, session) && plan != Plan::All {
+            return self.lock_of_script(seat, session, command, &plan, argv);
         }
         self.lock(seat, session, &plan)
     }
 
-    /// The shards of a function, which may have been replaced before they were locked: one that needs all of
-    /// them then gets them.
+    /// A function that it calls may have been replaced before the shards were locked, or scripts keep to
+    /// their keys no more: what needs all of them then gets them.
     #[cold]
-    fn lock_of_function(
+    fn lock_of_script(
         &self,
         seat: &mut WorkerSeat,
         session: &Session,

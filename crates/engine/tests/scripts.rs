@@ -386,6 +386,55 @@ fn the_longest_script_that_has_not_written_is_ended() {
     check(&[(Eval, !WROTE)], Function, Err("BUSY"));
 }
 
+/// Who is told to end once is left to it: the next is told to end then.
+#[test]
+fn each_kill_ends_another_script() {
+    let running = Running::new(3);
+    let killed = || -> Vec<u16> { (0..3).filter(|&index| running.is_killed(WorkerId(index))).collect() };
+    for index in 0..3 {
+        running.begin(WorkerId(index), ScriptKind::Eval, 10 + u64::from(index));
+        let details = || Details { name: Box::default(), command: OwnedArgv::default() };
+        running.set_busy(WorkerId(index), details);
+    }
+    assert!(running.begin_write(WorkerId(1)));
+    for expected in [&[0][..], &[0, 2]] {
+        assert_eq!((running.kill(ScriptKind::Eval), &killed()[..]), (Ok(()), expected));
+    }
+    let refusal = running.kill(ScriptKind::Eval).expect_err("the one that is left has written");
+    assert!(refusal.to_string().starts_with("UNKILLABLE"), "{refusal}");
+    running.end(WorkerId(1));
+    assert_eq!(running.kill(ScriptKind::Eval), Ok(()), "it is on the way");
+    running.end(WorkerId(0));
+    running.end(WorkerId(2));
+    let refusal = running.kill(ScriptKind::Eval).expect_err("all have ended");
+    assert!(refusal.to_string().starts_with("NOTBUSY"), "{refusal}");
+}
+
+/// What a script has written waits in parts until it ends, counted all the while, and comes whole.
+#[test]
+fn many_effects_are_one_transaction() {
+    const KEYS: usize = 3000;
+    let mut test = TestEngine::new();
+    test.collect_effects();
+    let source = "for i = 1, ARGV[1] do redis.call('set', 'k' .. i, ARGV[2]) end
+                  redis.call('select', 1) redis.call('set', 'long', string.rep('l', 1e6))
+                  local stats = redis.call('memory', 'stats')
+                  for i = 1, #stats, 2 do if stats[i] == 'transactions' then return stats[i + 1] end end";
+    let value = "v".repeat(1000);
+    let withheld = eval(&mut test, "EVAL", source, &["0", &KEYS.to_string(), &value]);
+    let (withheld, written): (usize, usize) = (withheld.parse().expect("a number"), KEYS * 1000 + 1_000_000);
+    let most = written + KEYS * 64 + (1 << 20);
+    assert!((written - (1 << 20)..most).contains(&withheld), "{withheld} of {written} bytes");
+    assert_eq!(test.engine.log.withheld(), 0);
+    let lines = test.take_effect_lines();
+    assert_eq!(lines.len(), KEYS + 3);
+    assert_eq!((&lines[0][..], &lines[KEYS + 2][..]), ("MULTI", "EXEC"));
+    for (index, line) in lines[1..=KEYS].iter().enumerate() {
+        assert_eq!(*line, format!("set k{} {value}", index + 1));
+    }
+    assert!(lines[KEYS + 1].starts_with("set long llll"), "{}", &lines[KEYS + 1][..20]);
+}
+
 /// The time stands still for a script: what has not expired when it begins does not while it runs.
 #[test]
 fn nothing_expires_while_a_script_runs() {

@@ -4,18 +4,28 @@
 use std::ffi::{CStr, c_int, c_void};
 
 use crate::lua::{BOOLEAN, Lua, NIL, NUMBER, NativeFunction, POINTER, STRING, State, TABLE, upvalue};
-use crate::machine::{Shared, push_function, shared};
+use crate::machine::{Shared, shared};
 
 mod decode;
 mod number;
 
 pub(crate) use decode::Open;
 
+/// Pushes the table whose settings are the machine's.
 pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
+    lua.push_pointer(std::ptr::null_mut());
+    push_table_for_settings(lua, machine);
+}
+
+/// Pushes a table of functions in place of a pointer to their settings.
+fn push_table_for_settings(lua: Lua, machine: *mut c_void) {
+    let settings = lua.top();
     lua.new_table(0, FUNCTIONS.len() + 3);
     let table = lua.top();
     for (name, function) in FUNCTIONS {
-        push_function(lua, machine, *function);
+        lua.push_pointer(machine);
+        lua.push_value(settings);
+        lua.push_native(*function, 2);
         lua.raw_set_field(table, name);
     }
     for (name, text) in [("_NAME", "cjson"), ("_VERSION", "2.1.0")] {
@@ -24,6 +34,15 @@ pub(crate) fn push_table(lua: Lua, machine: *mut c_void) {
     }
     lua.push_pointer(std::ptr::null_mut());
     lua.raw_set_field(table, "null");
+    lua.remove(settings);
+}
+
+/// The settings of a function of a table: its second own value, or else the machine's.
+fn settings<'a>(lua: Lua) -> &'a mut Settings {
+    let own = lua.pointer(upvalue(2)).cast::<Settings>();
+    // SAFETY: `new` has filled the block, which lives as long as a function has it; as of the machine, nobody
+    // keeps a reference across a call of Lua.
+    unsafe { own.as_mut() }.unwrap_or_else(|| &mut shared(lua).json)
 }
 
 const FUNCTIONS: &[(&str, NativeFunction)] = &[
@@ -39,7 +58,8 @@ const FUNCTIONS: &[(&str, NativeFunction)] = &[
     ("decode_invalid_numbers", decode_invalid_numbers),
 ];
 
-/// What a script may set, until it ends.
+/// What a script may set: of its own tables, and of `cjson` until it ends.
+#[derive(Clone, Copy)]
 pub(crate) struct Settings {
     sparse_convert: bool,
     /// 0: tables may be as sparse as they like.
@@ -86,10 +106,13 @@ pub(crate) enum Frame {
     Object { done: usize },
 }
 
-/// A table of its own that the script may change; the settings are those of the script.
+/// A table of its own, with settings of its own.
 unsafe extern "C-unwind" fn new(state: State) -> c_int {
     let lua = Lua(state);
-    push_table(lua, lua.pointer(upvalue(1)));
+    let own = lua.push_block(size_of::<Settings>()).cast::<Settings>();
+    // SAFETY: the block is as long as settings are, and aligned for all that Lua knows: numbers of 8 bytes.
+    unsafe { own.write(Settings::default()) };
+    push_table_for_settings(lua, lua.pointer(upvalue(1)));
     1
 }
 
@@ -99,6 +122,7 @@ unsafe extern "C-unwind" fn encode(state: State) -> c_int {
         lua.fail_argument(1, c"expected 1 argument");
     }
     let machine = shared(lua);
+    machine.json_in_use = *settings(lua);
     machine.text.clear();
     machine.json_frames.clear();
     encode_value(lua, machine);
@@ -169,10 +193,10 @@ fn encode_value(lua: Lua, machine: &mut Shared) {
 
 fn open_table(lua: Lua, machine: &mut Shared) {
     let depth = machine.json_frames.len() as i64 + 1;
-    if depth > machine.json.encode_depth || !lua.has_room(6) {
+    if depth > machine.json_in_use.encode_depth || !lua.has_room(6) {
         machine.fail(lua, format_args!("Cannot serialise, excessive nesting ({depth})"));
     }
-    match array_len(lua, &machine.json) {
+    match array_len(lua, &machine.json_in_use) {
         Some(len) if len > 0 => {
             machine.text.push(b'[');
             machine.json_frames.push(Frame::Array { len, done: 0 });
@@ -237,9 +261,9 @@ fn encode_chunk(out: &mut Vec<u8>, text: &[u8]) {
 fn encode_number(lua: Lua, machine: &mut Shared, place: c_int) {
     let value = lua.number(place);
     if value.is_finite() {
-        return number::write(&mut machine.text, value, machine.json.precision as usize);
+        return number::write(&mut machine.text, value, machine.json_in_use.precision as usize);
     }
-    match machine.json.encode_invalid {
+    match machine.json_in_use.encode_invalid {
         Invalid::Refused => refuse(lua, place, c"must not be NaN or Inf"),
         Invalid::Null => machine.text.extend_from_slice(b"null"),
         Invalid::Kept if value.is_nan() => machine.text.extend_from_slice(b"nan"),
@@ -270,15 +294,15 @@ fn take_arguments(lua: Lua, count: c_int) {
 
 /// Pushes a setting that is an integer, with what an argument makes of it.
 fn set_integer(lua: Lua, index: c_int, setting: Setting<i64>, (least, most): (i64, i64)) {
-    let machine = shared(lua);
     if lua.kind(index) > NIL {
         let value = lua.check_integer(index);
         if !(least..=most).contains(&value) {
-            machine.fail_argument(lua, index, format_args!("expected integer between {least} and {most}"));
+            let reason = format_args!("expected integer between {least} and {most}");
+            shared(lua).fail_argument(lua, index, reason);
         }
-        *setting(&mut machine.json) = value;
+        *setting(settings(lua)) = value;
     }
-    lua.push_number(*setting(&mut machine.json) as f64);
+    lua.push_number(*setting(settings(lua)) as f64);
 }
 
 /// One of the settings.
@@ -286,21 +310,20 @@ type Setting<T> = fn(&mut Settings) -> &mut T;
 
 /// The same for a boolean, or `off` and `on` in words.
 fn set_bool(lua: Lua, index: c_int, setting: Setting<bool>) {
-    let machine = shared(lua);
     match lua.kind(index) {
         ..=NIL => {}
-        BOOLEAN => *setting(&mut machine.json) = lua.boolean(index),
+        BOOLEAN => *setting(settings(lua)) = lua.boolean(index),
         _ => match lua.check_bytes(index) {
-            b"on" => *setting(&mut machine.json) = true,
-            b"off" => *setting(&mut machine.json) = false,
-            option => fail_option(lua, machine, index, option),
+            b"on" => *setting(settings(lua)) = true,
+            b"off" => *setting(settings(lua)) = false,
+            option => fail_option(lua, index, option),
         },
     }
-    lua.push_bool(*setting(&mut machine.json));
+    lua.push_bool(*setting(settings(lua)));
 }
 
-fn fail_option(lua: Lua, machine: &mut Shared, index: c_int, option: &[u8]) -> ! {
-    machine.fail_argument(
+fn fail_option(lua: Lua, index: c_int, option: &[u8]) -> ! {
+    shared(lua).fail_argument(
         lua,
         index,
         format_args!("invalid option '{}'", option[..option.len().min(SHOWN)].escape_ascii()),
@@ -353,9 +376,8 @@ unsafe extern "C-unwind" fn encode_keep_buffer(state: State) -> c_int {
 
 unsafe extern "C-unwind" fn encode_invalid_numbers(state: State) -> c_int {
     let lua = Lua(state);
-    let machine = shared(lua);
     take_arguments(lua, 1);
-    let setting = &mut machine.json.encode_invalid;
+    let setting = &mut settings(lua).encode_invalid;
     match lua.kind(1) {
         ..=NIL => {}
         BOOLEAN => *setting = if lua.boolean(1) { Invalid::Kept } else { Invalid::Refused },
@@ -363,10 +385,10 @@ unsafe extern "C-unwind" fn encode_invalid_numbers(state: State) -> c_int {
             b"on" => *setting = Invalid::Kept,
             b"off" => *setting = Invalid::Refused,
             b"null" => *setting = Invalid::Null,
-            option => fail_option(lua, machine, 1, option),
+            option => fail_option(lua, 1, option),
         },
     }
-    match machine.json.encode_invalid {
+    match settings(lua).encode_invalid {
         Invalid::Null => lua.push_text("null"),
         other => lua.push_bool(other == Invalid::Kept),
     }

@@ -168,6 +168,12 @@ impl Lua {
         unsafe { ffi::lua_pushlightuserdata(self.0, pointer) }
     }
 
+    /// Pushes a block of so many bytes, and returns where it is as long as Lua has it.
+    pub(crate) fn push_block(self, len: usize) -> *mut c_void {
+        // SAFETY: as said above the block.
+        unsafe { ffi::lua_newuserdata(self.0, len) }
+    }
+
     /// Pushes a native function with the top `values` as its own, in their place.
     pub(crate) fn push_native(self, function: NativeFunction, values: c_int) {
         // SAFETY: as said above the block.

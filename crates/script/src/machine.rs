@@ -111,7 +111,9 @@ pub(crate) struct Shared {
     frames: Vec<Frame>,
     /// How long texts and encodings may become.
     pub(crate) text_max: usize,
+    /// The settings of `cjson`, and those of the table whose function runs.
     pub(crate) json: json::Settings,
+    pub(crate) json_in_use: json::Settings,
     pub(crate) json_frames: Vec<json::Frame>,
     pub(crate) json_open: Vec<json::Open>,
     pub(crate) levels: Vec<msgpack::Level>,
@@ -492,6 +494,7 @@ impl Shared {
             frames: Vec::new(),
             text_max: usize::MAX,
             json: json::Settings::default(),
+            json_in_use: json::Settings::default(),
             json_frames: Vec::new(),
             json_open: Vec::new(),
             levels: Vec::new(),

@@ -687,6 +687,18 @@ fn odd_arguments_are_taken_as_redis_takes_them() {
         ("table.sort(redis) return table.remove(redis) == nil", ":1 "),
         ("return cjson.new().encode({1, 2})", "$5 [1,2] "),
         ("local json = cjson.new() json.encode = 1 return cjson.encode({1})", "$3 [1] "),
+        (
+            "local json = cjson.new() json.encode_number_precision(3) collectgarbage() \
+             return {json.encode(1/3), cjson.encode(1/3), json.new().encode(1/3)}",
+            "*3 $5 0.333 $16 0.33333333333333 $16 0.33333333333333 ",
+        ),
+        (
+            "cjson.decode_max_depth(2) local json = cjson.new() \
+             return {json.decode_max_depth(), json.decode('[[[1]]]')[1][1][1], \
+             pcall(cjson.decode, '[[[1]]]') == false}",
+            "*3 :1000 :1 :1 ",
+        ),
+        ("local json = cjson.new() json.encode_invalid_numbers('null') return json.encode(0/0)", "$4 null "),
         ("return {cmsgpack._COPYRIGHT ~= nil, cmsgpack._DESCRIPTION ~= nil}", "*2 :1 :1 "),
         ("return {redis.acl_check_cmd('get', 'k'), redis.acl_check_cmd('GET')}", "*2 :1 :1 "),
     ];

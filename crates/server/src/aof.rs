@@ -12,7 +12,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use aof::Manifest;
@@ -24,6 +24,7 @@ use engine::log::{FileState, ReaderId};
 use parking_lot::{Condvar, Mutex};
 use store::Plan;
 
+use crate::aside;
 use crate::disk::AnyDisk;
 use crate::host::Process;
 use crate::log::LOG;
@@ -211,7 +212,7 @@ impl Aof {
         let writer = Writer::new(self.disk, Arc::clone(queue), Arc::clone(process.engine()), file);
         let writer = Arc::new(writer);
         let own = Arc::clone(&writer);
-        let spawned = thread::Builder::new().name("aof".into()).spawn(move || own.run());
+        let spawned = aside::spawn("aof", move || own.run());
         let thread =
             spawned.map_err(|error| format!("Can't start the thread of the append-only file: {error}"))?;
         Ok((writer, thread))

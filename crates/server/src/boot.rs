@@ -25,7 +25,7 @@ use crate::log::{LOG, path, reason};
 use crate::persist::Saver;
 use crate::supervise::{self, Supervision};
 use crate::worker::{self, WorkerContext};
-use crate::{crash, facts, governor, signals, system, timer};
+use crate::{aside, crash, facts, governor, signals, system, timer};
 
 /// Why the process cannot start; printed before it ends.
 pub struct Fatal(pub String);
@@ -61,13 +61,14 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     process.oom_score.apply(&process.engine().config()).ok();
     signals::start(&process)?;
     let own = Arc::clone(&process);
-    thread::Builder::new().name("stopwatch".into()).spawn(move || own.stopwatch.calibrate())?;
+    aside::spawn("stopwatch", move || own.stopwatch.calibrate())?;
     Saver::start_thread(&process)?;
     process.defragmenter.start(&process)?;
     LOG.notice("Server initialized");
     load_data(&process, listeners);
     log_ready(&process);
     base::alloc::forget_thread_cache();
+    system::bring_in_few_pages();
     system::forget_program_pages();
     timer::run(&process)
 }

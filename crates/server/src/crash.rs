@@ -16,6 +16,7 @@ use std::time::Duration;
 use engine::{ONEFOLD_VERSION, REDIS_VERSION};
 use rustix::process::{Signal, getpid, kill_process};
 
+use crate::aside;
 use crate::log::LOG;
 
 const FRAMES: usize = 64;
@@ -56,7 +57,7 @@ pub fn enable(on: bool) {
 pub fn install() -> io::Result<()> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     PIPE.store(std::os::fd::IntoRawFd::into_raw_fd(writer), Ordering::Relaxed);
-    thread::Builder::new().name("crash".into()).spawn(move || {
+    aside::spawn("crash", move || {
         let mut byte = [0];
         if rustix::io::read(&reader, &mut byte) == Ok(1) {
             report_signal();

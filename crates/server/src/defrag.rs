@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use crate::aside;
 use crate::host::Process;
 
 /// The thread, once it runs.
@@ -15,7 +16,7 @@ pub struct Defragmenter(OnceLock<Thread>);
 impl Defragmenter {
     pub fn start(&self, process: &Arc<Process>) -> io::Result<()> {
         let process = Arc::clone(process);
-        let handle = thread::Builder::new().name("defrag".into()).spawn(move || run(&process))?;
+        let handle = aside::spawn("defrag", move || run(&process))?;
         self.0.get_or_init(|| handle.thread().clone());
         Ok(())
     }

@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 
 use engine::host::ReclaimCounts;
 use store::Garbage;
+
+use crate::aside;
 
 /// Hands garbage to the thread that frees it.
 pub struct Reclaimer {
@@ -30,7 +31,7 @@ impl Reclaimer {
         let (inbox, garbage) = channel();
         let counts = Arc::<Counts>::default();
         let shared = Arc::clone(&counts);
-        thread::Builder::new().name("lazyfree".into()).spawn(move || free_all(&garbage, &shared))?;
+        aside::spawn("lazyfree", move || free_all(&garbage, &shared))?;
         Ok(Reclaimer { inbox, counts })
     }
 

@@ -3,6 +3,7 @@
 
 mod aof;
 mod arguments;
+mod aside;
 mod boot;
 mod conn;
 mod crash;

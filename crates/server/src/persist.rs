@@ -22,12 +22,12 @@ use rdb::{WriteOptions, write_aux, write_function, write_resize_db, write_select
 use store::snapshot::{Block, DbCounts, Opening, Output, Piece, Region, Snapshot};
 use store::{DbIndex, Plan};
 
-use crate::boot;
 use crate::disk::AnyDisk;
 use crate::dumpfile::{DumpFile, DumpOptions, SaveError};
 use crate::host::Process;
 use crate::load::delay;
 use crate::log::{LOG, path};
+use crate::{aside, boot};
 
 pub struct Saver {
     disk: AnyDisk,
@@ -161,7 +161,7 @@ impl Saver {
                 own.saver.work(&own, job);
             }
         };
-        thread::Builder::new().name("save".into()).spawn(work)?;
+        aside::spawn("save", work)?;
         process.saver.jobs.set(jobs).map_err(|_| io::Error::other("the thread runs already"))
     }
 

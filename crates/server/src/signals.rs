@@ -5,22 +5,21 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 
 use engine::config::{Config, ShutdownFlags};
 use engine::host::{Shutdown, ShutdownSave};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::boot;
 use crate::host::Process;
 use crate::log::LOG;
+use crate::{aside, boot};
 
 /// Starts the thread.
 pub fn start(process: &Arc<Process>) -> io::Result<()> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let process = Arc::clone(process);
-    thread::Builder::new().name("signals".into()).spawn(move || serve(signals, &process))?;
+    aside::spawn("signals", move || serve(signals, &process))?;
     Ok(())
 }
 
@@ -52,7 +51,7 @@ fn serve(mut signals: Signals, process: &Arc<Process>) {
                 LOG.warning(&format!("{name} {text}"));
             }
         };
-        thread::Builder::new().name("shutdown".into()).spawn(stop).map(drop).unwrap_or_else(|error| {
+        aside::spawn("shutdown", stop).map(drop).unwrap_or_else(|error| {
             LOG.warning(&format!("Can't shut down: {error}"));
         });
     }

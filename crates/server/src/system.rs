@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 
 use base::time::{Civil, civil};
@@ -90,38 +91,64 @@ pub fn ignore_file_size_signal() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// Gives back the pages of programs and libraries that were read so far: start-up touches much that is never
-/// needed again. What is needed is there again at the next touch, without reading the disk.
-pub fn forget_program_pages() {
-    // SAFETY: the callback keeps to what it is promised, and the list of objects does not change under it.
-    unsafe { libc::dl_iterate_phdr(Some(forget_object_pages), std::ptr::null_mut()) };
-}
-
-/// Only segments that are never written are as they are in their files.
-unsafe extern "C" fn forget_object_pages(
-    object: *mut libc::dl_phdr_info,
-    _: libc::size_t,
-    _: *mut libc::c_void,
-) -> libc::c_int {
-    // SAFETY: the loader passes an object with as many headers as it says.
-    let (base, headers) = unsafe {
-        let object = &*object;
-        (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)))
-    };
-    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
-        if header.p_flags & libc::PF_W != 0 {
-            continue;
-        }
-        let start = (base + header.p_vaddr).next_multiple_of(PAGE);
-        let end = (base + header.p_vaddr + header.p_memsz) / PAGE * PAGE;
-        if start < end {
-            let (start, len) =
-                (std::ptr::with_exposed_provenance_mut(start as usize), (end - start) as usize);
-            // SAFETY: the range is a private mapping of a file that nobody has written to, and so reads the
-            // same afterwards.
-            unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) };
+/// Has the kernel bring in few pages with each that the program needs. It brings in sixteen, but no more than
+/// one mapping has, and neighbours are not one mapping if one of them is left out of core dumps. What is in
+/// files is left out anyhow, but for the first page of each.
+pub fn bring_in_few_pages() {
+    for segment in program_segments() {
+        for start in segment.clone().skip(BROUGHT_IN).step_by(2 * BROUGHT_IN) {
+            advise(start, BROUGHT_IN.min(segment.end - start), libc::MADV_DONTDUMP);
         }
     }
+}
+
+/// Bytes that are brought in together.
+const BROUGHT_IN: usize = 16 << 10;
+
+/// Gives back the pages of programs and libraries that were read so far: much that was touched, at the start
+/// above all, is never needed again. What is needed is there again at the next touch, without reading the
+/// disk.
+pub fn forget_program_pages() {
+    for segment in program_segments() {
+        advise(segment.start, segment.len(), libc::MADV_DONTNEED);
+    }
+}
+
+/// Tells the kernel something about a range of one of `program_segments`.
+fn advise(start: usize, len: usize, advice: libc::c_int) {
+    // SAFETY: the range is a private mapping of a file that nobody has written to: it reads the same whatever
+    // is done with its pages.
+    unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), len, advice) };
+}
+
+/// Where programs and libraries lie that are as they are in their files.
+fn program_segments() -> Vec<Range<usize>> {
+    let mut segments = Vec::<Range<usize>>::new();
+    // SAFETY: the callback gets `segments` and keeps to what it is promised, and the list of objects does not
+    // change under it.
+    unsafe { libc::dl_iterate_phdr(Some(add_segments), (&raw mut segments).cast()) };
+    segments
+}
+
+/// Adds the segments of an object that are never written.
+unsafe extern "C" fn add_segments(
+    object: *mut libc::dl_phdr_info,
+    _: libc::size_t,
+    segments: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: the loader passes an object with as many headers as it says, and the vector it was given.
+    let (base, headers, segments) = unsafe {
+        let object = &*object;
+        let headers = std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum));
+        (object.dlpi_addr, headers, &mut *segments.cast::<Vec<Range<usize>>>())
+    };
+    let constant =
+        headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0);
+    segments.extend(constant.map(|header| {
+        let start = (base + header.p_vaddr).next_multiple_of(PAGE);
+        start as usize..((base + header.p_vaddr + header.p_memsz) / PAGE * PAGE) as usize
+    }));
+    segments.retain(|segment| segment.start < segment.end);
     0
 }
 
@@ -202,6 +229,7 @@ impl MemoryMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts;
 
     #[test]
     fn local_time_is_within_a_day_of_universal_time() {
@@ -210,6 +238,26 @@ mod tests {
         let days = [now - 86_400, now, now + 86_400].map(|at| civil(at).day);
         assert!(days.contains(&local.day), "{local:?}");
         assert!(local.hour < 24 && local.minute < 60 && local.second <= 60);
+    }
+
+    /// Reads a byte of every so many of the program's and its libraries'; how much of them is in memory then.
+    fn touch_program(step: usize) -> u64 {
+        for address in program_segments().into_iter().flat_map(|segment| segment.step_by(step)) {
+            // SAFETY: the address lies in a mapping that is never written and never goes.
+            unsafe { std::ptr::with_exposed_provenance::<u8>(address).read_volatile() };
+        }
+        facts::resident_bytes() - facts::own_bytes()
+    }
+
+    #[test]
+    fn pages_of_the_program_go_and_few_come_back() {
+        let all = touch_program(PAGE as usize);
+        bring_in_few_pages();
+        forget_program_pages();
+        let left = facts::resident_bytes() - facts::own_bytes();
+        assert!(left < all / 2, "{left} bytes of {all} left");
+        let back = touch_program(64 << 10);
+        assert!(back < all / 2, "{back} bytes of {all} came back");
     }
 
     #[test]

@@ -18,13 +18,16 @@ use store::{DbIndex, Plan};
 use crate::host::Process;
 use crate::inbox::Message;
 use crate::log::LOG;
-use crate::{boot, governor};
+use crate::{boot, governor, system};
 
 /// How often memory is looked at when it is limited.
 const MEMORY_CHECK: Duration = Duration::from_millis(10);
 /// How often rates are sampled, and how many samples an average has: Redis' numbers.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 const SAMPLES: usize = 16;
+/// How often pages of the program are given back: with each that is needed the kernel brings in those around
+/// it, and most were needed once.
+const FORGET_PROGRAM_EVERY: Duration = Duration::from_secs(5);
 /// How often a talkative log hears about keys and clients.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// Percent of the time that expiry may take, and what each step of `active-expire-effort` adds: Redis'
@@ -63,6 +66,7 @@ struct Timer<'a> {
     meter: Meter,
     last_run: Instant,
     last_report: Instant,
+    last_forgotten: Instant,
 }
 
 impl<'a> Timer<'a> {
@@ -77,6 +81,7 @@ impl<'a> Timer<'a> {
             meter: Meter::default(),
             last_run: now,
             last_report: now,
+            last_forgotten: now,
         }
     }
 
@@ -110,6 +115,10 @@ impl<'a> Timer<'a> {
         if !engine.is_loading() && !process.stopping.load(Ordering::Relaxed) {
             process.aof.tick(process, config);
             process.saver.tick(process, config, now);
+        }
+        if self.last_forgotten.elapsed() >= FORGET_PROGRAM_EVERY {
+            self.last_forgotten = Instant::now();
+            system::forget_program_pages();
         }
         self.report(config);
     }

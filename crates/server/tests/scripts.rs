@@ -122,7 +122,6 @@ fn check_all_heard(server: &Server, caller: &mut Client, others: &mut [Client]) 
     others.iter_mut().chain(&mut late).for_each(|client| ok(client.run("SET k v")));
 }
 
-/// A worker that waits for shards before a script is known to run for too long stops waiting then.
 /// What was sent before others were attended to is heard before what was sent later.
 #[test]
 fn messages_of_a_long_script_keep_their_order() {
@@ -137,6 +136,7 @@ fn messages_of_a_long_script_keep_their_order() {
     }
 }
 
+/// A worker that waits for shards before a script is known to run for too long stops waiting then.
 #[test]
 fn nobody_waits_for_a_long_script() {
     let scripts = [ENDLESS, "#!lua flags=declared-keys\nwhile true do end"];
@@ -270,6 +270,43 @@ fn functions_come_and_go_while_they_are_called() {
     assert_eq!(loader.run("PING"), Value::Simple("PONG".into()));
 }
 
+/// A function that keeps to its keys is replaced by one that does not, between the plan of a call and the
+/// locks: by itself and within a transaction.
+#[test]
+fn a_function_that_is_replaced_gets_its_locks() {
+    let server = start("2");
+    let load = |flags: &str, key: &str| {
+        let code = format!(
+            "#!lua name=lib\nredis.register_function{{function_name='f', flags={{{flags}}}, \
+             callback=function(k) return redis.call('incr', {key}) end}}"
+        );
+        encode(&["FUNCTION", "LOAD", "REPLACE", &code])
+    };
+    let changes = [load("'declared-keys'", "k[1]"), load("", "'other'")].concat();
+    let fcall = encode(&["FCALL", "f", "1", "k"]);
+    let calls = [fcall.repeat(4), encode(&["MULTI"]), fcall.repeat(2), encode(&["EXEC"])].concat();
+    let (mut loader, mut callers) = (server.client(), [(); 5].map(|()| server.client()));
+    loader.send_raw(&changes);
+    (0..2).for_each(|_| drop(loader.read_value()));
+    for _ in 0..100 {
+        loader.send_raw(&changes.repeat(20));
+        callers.iter_mut().for_each(|caller| caller.send_raw(&calls.repeat(10)));
+        for caller in &mut callers {
+            for _ in 0..10 {
+                (0..4).for_each(|_| assert!(matches!(caller.read_value(), Value::Integer(_))));
+                (0..3).for_each(|_| assert!(matches!(caller.read_value(), Value::Simple(_))));
+                let replies = caller.read_value();
+                assert!(
+                    matches!(&replies, Value::Array(Some(replies))
+                    if matches!(replies[..], [Value::Integer(_), Value::Integer(_)])),
+                    "{replies:?}"
+                );
+            }
+        }
+        (0..40).for_each(|_| drop(loader.read_value()));
+    }
+}
+
 /// A library that does not come to its end is refused, however it comes.
 #[test]
 fn libraries_that_load_for_ever_are_refused() {
@@ -312,6 +349,30 @@ fn libraries_and_effects_survive() {
         assert_eq!(call(&mut client, &["FCALL", "put", "1", "k", "c"]), Value::Integer(3));
         assert_eq!(info(&mut client, "number_of_libraries"), "1");
     }
+}
+
+/// Nothing of what waits for the end of a script can give way: one whose effects would take ever more memory
+/// ends, and what it did until then is in the log, all of it.
+#[test]
+fn effects_are_bounded_and_whole() {
+    const LIMIT: u64 = 32 << 20;
+    let limit = LIMIT.to_string();
+    let arguments = ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory", &limit];
+    let mut server = Server::start(env!("CARGO_BIN_EXE_onefold-server"), &arguments);
+    let mut client = server.client();
+    let source = "local v = string.rep('v', 1e6) for i = 1, 1e4 do redis.call('set', 'k', v .. i) end";
+    let refusal = error(client.call(&["EVAL", source, "0"]));
+    assert!(refusal.starts_with("OOM command not allowed"), "{refusal}");
+    let peak: u64 = info(&mut client, "used_memory_peak").parse().expect("a number");
+    assert!(peak < 2 * LIMIT, "{peak} bytes");
+    let (source, last) = ("for i = 1, ARGV[1] do redis.call('incr', 'n') end", client.run("GET k"));
+    assert_eq!(client.call(&["EVAL", source, "0", "20000"]), Value::Bulk(None));
+    server.kill_hard();
+    server.start_again();
+    let mut client = server.client();
+    wait_for_info(&mut client, "loading", "0");
+    assert_eq!(client.run("GET k"), last);
+    assert_eq!(client.run("GET n"), Value::Bulk(Some(b"20000".to_vec())));
 }
 
 fn shown(lines: &[&str]) -> Value {

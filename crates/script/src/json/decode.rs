@@ -70,6 +70,7 @@ pub(super) unsafe extern "C-unwind" fn decode(state: State) -> c_int {
         lua.fail(c"JSON parser does not support UTF-16 or UTF-32");
     }
     let machine = shared(lua);
+    machine.json_in_use = *super::settings(lua);
     machine.json_open.clear();
     let mut reader = Reader { lua, text, at: 0, token_at: 0 };
     let first = reader.next(machine);
@@ -155,7 +156,7 @@ impl Reader<'_> {
 
     fn open_table(&self, machine: &mut Shared) {
         let depth = machine.json_open.len() as i64 + 1;
-        if depth > machine.json.decode_depth || !self.lua.has_room(6) {
+        if depth > machine.json_in_use.decode_depth || !self.lua.has_room(6) {
             let at = self.at;
             machine.fail(
                 self.lua,
@@ -202,7 +203,7 @@ impl Reader<'_> {
             b':' => Token::Colon,
             0 => return Token::End,
             b'"' => return self.text_token(machine),
-            _ => return self.word(&machine.json),
+            _ => return self.word(&machine.json_in_use),
         };
         self.at += 1;
         single

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use aof::{BaseForm, Manifest};
 use base::time::UnixMs;
@@ -18,6 +18,7 @@ use super::notes::Notes;
 use super::queue::{Orders, Queue};
 use super::writer::Writer;
 use super::{Aof, Line, Mode, Parts, State};
+use crate::aside;
 use crate::host::Process;
 use crate::log::{LOG, reason};
 
@@ -135,7 +136,7 @@ impl Aof {
         // As configured when it was asked for.
         let form = base_form(&process.engine().config());
         let work = move || own.aof.run_rewrite(&own, epoch, form);
-        let spawned = thread::Builder::new().name("aof-rewrite".into()).spawn(work);
+        let spawned = aside::spawn("aof-rewrite", work);
         if let Err(error) = spawned {
             let why = reason(&error);
             state.notes.warning(format!("Can't rewrite append only file in background: {why}"));
