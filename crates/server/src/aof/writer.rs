@@ -51,6 +51,9 @@ struct Increment {
 
 /// What comes within this time is written together, unless somebody waits for it.
 const PACE: Duration = Duration::from_millis(2);
+/// With `always` somebody waits for nearly all, and writes it himself: the thread must not be woken for it
+/// by those who hold locks.
+const STRICT_PACE: Duration = Duration::from_millis(20);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -84,7 +87,7 @@ impl Writer {
         loop {
             let (orders, came) = self.queue.await_work(due);
             if came.is_some() {
-                thread::sleep(PACE);
+                thread::sleep(self.pace());
             }
             // Whoever waits for it may see to it meanwhile.
             let is_done = || came.is_some_and(|end| self.engine.log.durable() >= end);
@@ -101,6 +104,13 @@ impl Writer {
                 return self.queue.set_undurable_since(None);
             }
             due = increment.next_due();
+        }
+    }
+
+    fn pace(&self) -> Duration {
+        match self.queue.policy() {
+            AppendSync::Always => STRICT_PACE,
+            AppendSync::EverySecond | AppendSync::No => PACE,
         }
     }
 
