@@ -58,6 +58,7 @@ pub struct Aof {
 const REWRITE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whoever holds shards may lock it, but nobody who holds it locks shards or waits for a disk.
+#[derive(Default)]
 struct State {
     /// As `epoch`, it changes only while the parts are locked too; but the file is turned on at any time.
     mode: Mode,
@@ -89,8 +90,9 @@ struct Line {
     thread: JoinHandle<()>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum Mode {
+    #[default]
     Off,
     /// Turned on: what happens goes to a temporary increment, once a rewrite has begun.
     AwaitsBase,
@@ -99,23 +101,11 @@ enum Mode {
 
 impl Aof {
     pub fn new(disk: AnyDisk, now: UnixMs) -> Aof {
-        let state = State {
-            mode: Mode::Off,
-            epoch: 0,
-            settled_len: 0,
-            line: None,
-            rules: None,
-            rewriting: false,
-            scheduled: false,
-            tries: Tries::default(),
-            status: LogFileStatus::default(),
-            notes: Notes::default(),
-        };
         let saver = Saver::new(disk, now);
         Aof {
             disk,
             parts: Mutex::default(),
-            state: Mutex::new(state),
+            state: Mutex::default(),
             saver,
             closed: AtomicBool::new(false),
             rewritten: Condvar::new(),

@@ -522,6 +522,40 @@ fn a_rewrite_leaves_one_base_and_one_increment() {
 }
 
 #[test]
+fn the_numbers_of_its_files_are_those_of_redis() {
+    let server = start(ALWAYS);
+    let mut client = server.client();
+    fill(&mut client);
+    let base =
+        |number: u32, kind: char| format!("file appendonly.aof.{number}.base.rdb seq {number} type {kind}\n");
+    let increment =
+        |number: u32, kind: char| format!("file appendonly.aof.{number}.incr.aof seq {number} type {kind}\n");
+    rewrite(&mut client);
+    assert_eq!(manifest(&server), [base(2, 'b'), increment(2, 'i')].concat());
+    ok(client.run("CONFIG SET appendonly no"));
+    rewrite(&mut client);
+    assert_eq!(manifest(&server), base(3, 'b'), "nothing is logged");
+    assert_eq!(names(&server).len(), 2);
+    ok(client.run("CONFIG SET appendonly yes"));
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    assert_eq!(manifest(&server), [base(4, 'b'), increment(3, 'i')].concat());
+    ok(client.run("CONFIG SET aof-disable-auto-gc yes"));
+    rewrite(&mut client);
+    rewrite(&mut client);
+    let history = [increment(4, 'h'), base(5, 'h'), increment(3, 'h'), base(4, 'h')].concat();
+    assert_eq!(manifest(&server), [base(6, 'b'), history, increment(5, 'i')].concat());
+    assert_eq!(names(&server).len(), 7, "{:?}", names(&server));
+    ok(client.run("CONFIG SET aof-disable-auto-gc no"));
+    assert_eq!(manifest(&server), [base(6, 'b'), increment(5, 'i')].concat());
+    assert_eq!(names(&server).len(), 3, "{:?}", names(&server));
+    let before = digest(&mut client);
+    ok(client.run("DEBUG LOADAOF"));
+    assert_eq!(digest(&mut client), before);
+    rewrite(&mut client);
+    assert_eq!(manifest(&server), [base(7, 'b'), increment(6, 'i')].concat());
+}
+
+#[test]
 fn a_base_of_commands_holds_all_values() {
     for stamps in ["no", "yes"] {
         let arguments = ["--aof-use-rdb-preamble", "no", "--aof-timestamp-enabled", stamps];

@@ -23,12 +23,12 @@ impl Notes {
     }
 }
 
-/// The state while it is locked.
-pub(super) struct Locked<'a>(Option<MutexGuard<'a, State>>);
+/// The state while it is locked, and who says what is to be said.
+pub(super) struct Locked<'a>(Option<MutexGuard<'a, State>>, fn(Level, &str));
 
 impl Locked<'_> {
     pub fn of(state: &Mutex<State>) -> Locked<'_> {
-        Locked(Some(state.lock()))
+        Locked(Some(state.lock()), |level, text| LOG.line(level, text))
     }
 }
 
@@ -51,6 +51,48 @@ impl Drop for Locked<'_> {
         let Some(mut state) = self.0.take() else { return };
         let Notes(lines) = std::mem::take(&mut state.notes);
         drop(state);
-        lines.iter().for_each(|(level, text)| LOG.line(*level, text));
+        lines.iter().for_each(|(level, text)| (self.1)(*level, text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    thread_local! {
+        static STATE: Cell<Option<&'static Mutex<State>>> = const { Cell::new(None) };
+        static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Stands for a log whose file hangs: everybody else wants the state now.
+    fn say(level: Level, text: &str) {
+        let state = STATE.get().expect("the test has set it");
+        let unlocked = state.try_lock().expect("it is unlocked by now");
+        assert!(unlocked.notes.0.is_empty(), "what is said is not kept");
+        SAID.with_borrow_mut(|said| said.push(format!("{level:?} {text}")));
+    }
+
+    #[test]
+    fn what_is_noted_is_said_once_and_in_order_after_the_lock() {
+        let state: &'static Mutex<State> = Box::leak(Box::default());
+        STATE.set(Some(state));
+        let lock = || Locked(Some(state.lock()), say);
+        let mut first = lock();
+        first.notes.notice("one".into());
+        first.notes.warning("two".into());
+        assert!(SAID.with_borrow(Vec::is_empty), "it is said while the state is locked");
+        drop(first);
+        drop(lock());
+        lock().notes.notice("three".into());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let mut last = lock();
+            last.notes.warning("four".into());
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(SAID.take(), ["Notice one", "Warning two", "Notice three", "Warning four"]);
     }
 }

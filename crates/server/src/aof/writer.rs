@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::process::exit;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,6 @@ use engine::Engine;
 use engine::config::AppendSync;
 use engine::log::Offset;
 use engine::memory::Meter;
-use parking_lot::Mutex;
 
 use super::queue::{Chunk, Queue, Taken};
 use crate::disk::{AnyDisk, write_all_at};
@@ -24,7 +23,9 @@ use crate::log::{LOG, reason};
 pub struct Writer {
     pub queue: Arc<Queue>,
     engine: Arc<Engine>,
-    /// Locked while the disk works. Whoever holds shards must not wait for it.
+    /// Locked while the disk works. Whoever holds shards must not wait for it. One of the standard library,
+    /// because who waits for it sleeps at once: a lock that yields the processor first gives up its share of
+    /// it, and comes to run milliseconds later where there are more threads than processors.
     increment: Mutex<Increment>,
 }
 
@@ -50,6 +51,9 @@ struct Increment {
 
 /// What comes within this time is written together, unless somebody waits for it.
 const PACE: Duration = Duration::from_millis(2);
+/// With `always` somebody waits for nearly all, and writes it himself: the thread must not be woken for it
+/// by those who hold locks.
+const STRICT_PACE: Duration = Duration::from_millis(20);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -73,20 +77,24 @@ impl Writer {
         Writer { queue, engine, increment: Mutex::new(increment) }
     }
 
+    fn increment(&self) -> MutexGuard<'_, Increment> {
+        self.increment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The thread: works until it is ordered to end.
     pub fn run(&self) {
         let (mut due, mut meter) = (None, Meter::default());
         loop {
             let (orders, came) = self.queue.await_work(due);
             if came.is_some() {
-                thread::sleep(PACE);
+                thread::sleep(self.pace());
             }
             // Whoever waits for it may see to it meanwhile.
             let is_done = || came.is_some_and(|end| self.engine.log.durable() >= end);
             if is_done() {
                 continue;
             }
-            let mut increment = self.increment.lock();
+            let mut increment = self.increment();
             if !is_done() {
                 increment.step(orders.sync);
             }
@@ -99,11 +107,18 @@ impl Writer {
         }
     }
 
+    fn pace(&self) -> Duration {
+        match self.queue.policy() {
+            AppendSync::Always => STRICT_PACE,
+            AppendSync::EverySecond | AppendSync::No => PACE,
+        }
+    }
+
     /// Writes and syncs what was logged up to there, unless somebody else does it first. Whoever comes while
     /// the disk works waits for the next turn, which is for all who have come by then.
     pub fn commit(&self, end: Offset) {
         let log = &self.engine.log;
-        let mut increment = self.increment.lock();
+        let mut increment = self.increment();
         if log.holds_reply_at(end) {
             increment.step(false);
         }
@@ -116,12 +131,12 @@ impl Writer {
 
     /// Waits until nobody writes.
     pub fn await_turn(&self) {
-        drop(self.increment.lock());
+        drop(self.increment());
     }
 
     /// Writes and syncs all there is.
     pub fn flush(&self) {
-        self.increment.lock().step(true);
+        self.increment().step(true);
     }
 }
 

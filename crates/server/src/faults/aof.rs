@@ -318,6 +318,48 @@ fn turning_it_on_with_a_disk_that_hangs_holds_up_nobody() {
 }
 
 #[test]
+fn who_turns_it_off_with_a_disk_that_hangs_waits_alone_and_for_all_there_is() {
+    let mut running = started("turn-off-hang");
+    running.client.set_timeout(Some(HANGS));
+    // The write of what comes last, and the sync.
+    for index in 0..2 {
+        ok(running.client.run("CONFIG SET appendonly yes"));
+        wait_for_rewrite(&running);
+        assert!(running.process.aof.flush(&running.process));
+        running.disk.hang_at(index);
+        ok(running.client.run(&format!("SET last written:{index}")));
+        let (process, mut config) = (Arc::clone(&running.process), running.process.engine().config());
+        Arc::make_mut(&mut config).appendonly = false;
+        let asked = thread::spawn(move || process.aof.configure(&process, &config));
+        let begin = Instant::now();
+        while running.process.aof.status().enabled || !running.disk.is_hanging() {
+            assert!(begin.elapsed() < PATIENCE, "step {index} is not reached");
+            thread::yield_now();
+        }
+        let mut answered = true;
+        for request in [&["SET", "written", "meanwhile"][..], &["INFO", "persistence"]] {
+            answered = answered && running.client.try_call(request).is_ok();
+        }
+        let is_waiting = !asked.is_finished();
+        running.disk.go_on();
+        assert_eq!(asked.join().expect("no panic"), Ok(()));
+        assert!(answered, "step {index} holds up the worker");
+        assert!(is_waiting, "step {index}: it is said to be off, and the disk lacks something");
+        let last = format!("written:{index}");
+        assert!(increments(&running).contains(&last), "{last} is not in the file");
+        ok(running.client.run("CONFIG SET appendonly no"));
+    }
+}
+
+/// All increments, one behind the other.
+fn increments(running: &Running) -> String {
+    let entries = fs::read_dir(running.disk.path("appendonlydir")).expect("it is there").flatten();
+    let paths =
+        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().ends_with(".incr.aof"));
+    paths.map(|path| fs::read_to_string(path).expect("it is text")).collect()
+}
+
+#[test]
 fn who_waits_for_room_in_the_file_holds_up_nobody_else() {
     let mut running = started("room");
     let limit = running.process.engine().config().log_buffer_limit() as usize;
