@@ -111,6 +111,9 @@ struct Behind {
 const BUFFER_LEN: usize = 256 << 10;
 /// Bytes written before their write-out begins: dirty page cache stays at about twice this.
 const SYNC_LEN: u64 = 2 << 20;
+/// Bytes handed to the disk by one call: until it comes back, a kernel may let no worker have this
+/// processor, which takes half a millisecond for 2 MB.
+const STEP_LEN: u64 = 256 << 10;
 /// What the file system writes at least.
 const PAGE_LEN: u64 = 4096;
 const HEADER_LEN: usize = rdb::format::MAGIC_LEN;
@@ -255,8 +258,11 @@ impl DumpFile {
     }
 
     fn begin_write_out(&self, range: Range<u64>) -> Result<(), SaveError> {
-        let begun = self.disk.begin_write_out(&self.file, range.start, range.end - range.start);
-        written_out(begun).map_err(failed("sync_file_range"))
+        for from in range.clone().step_by(STEP_LEN as usize) {
+            let begun = self.disk.begin_write_out(&self.file, from, STEP_LEN.min(range.end - from));
+            written_out(begun).map_err(failed("sync_file_range"))?;
+        }
+        Ok(())
     }
 
     fn finish_write_out(&self, range: Range<u64>) -> Result<(), SaveError> {
