@@ -245,7 +245,7 @@ proptest! {
             cursor = driver.table.scan(cursor, count, &mut |item| {
                 wanted.remove(item.field);
             });
-            prop_assert!(cursor < 1 << 63);
+            prop_assert!(cursor < 1 << 53, "some clients take it for a double");
             if cursor == 0 {
                 break;
             }
@@ -318,7 +318,7 @@ proptest! {
                 None if last => break,
                 None => ScanPosition::default().to_cursor(shard + 1, bits),
             };
-            prop_assert!(cursor != 0 && cursor < 1 << 63);
+            prop_assert!(cursor != 0 && cursor < 1 << 53);
         }
         prop_assert_eq!(seen.len(), len);
     }

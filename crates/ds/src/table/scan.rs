@@ -25,16 +25,17 @@ pub struct ScanPosition {
 
 impl ScanPosition {
     /// The number that clients see: below 2^63, 0 only for the start. `shard` is the `shard_bits`-bit
-    /// number of the table among those that share the hash's space.
+    /// number of the table among those that share the hash's space. Of a place only the first bits are used,
+    /// so they come last: clients that take numbers for doubles have 53 bits, enough for 2^36 segments.
     pub fn to_cursor(self, shard: u64, shard_bits: u8) -> u64 {
         let place = self.place >> shard_bits;
         let top = shard.checked_shl(64 - u32::from(shard_bits)).unwrap_or(0);
-        (top | place) >> 17 << 16 | u64::from(self.tag)
+        ((top | place) >> 17 << 17).reverse_bits() << 16 | u64::from(self.tag)
     }
 
     /// The shard and position of a cursor; any number will do.
     pub fn from_cursor(cursor: u64, shard_bits: u8) -> (u64, Self) {
-        let whole = cursor >> 16 << 17;
+        let whole = (cursor << 1 >> 17).reverse_bits();
         let shard = whole.checked_shr(64 - u32::from(shard_bits)).unwrap_or(0);
         (shard, ScanPosition { place: whole << shard_bits, tag: cursor as u16 })
     }
