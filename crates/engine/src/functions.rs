@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use base::quoting::split_args;
@@ -137,6 +138,7 @@ pub enum RestorePolicy {
 /// The libraries, and what the machines for functions share. Whoever changes them holds all shards.
 pub struct Functions {
     current: ArcSwap<Libraries>,
+    changes: AtomicU64,
     pub pool: Arc<Pool>,
     /// The workers', and after them that of whoever holds all shards: most functions do, and what their
     /// libraries keep from one call to the next is one state then.
@@ -149,7 +151,8 @@ impl Functions {
     /// `pool` counts the workers' machines for scripts, those of the seats, and the one that learns.
     pub fn new(pool: Arc<Pool>, workers: usize) -> Functions {
         let seats = (0..=workers).map(|_| Mutex::default()).collect();
-        Functions { current: ArcSwap::default(), pool, seats, learning: Mutex::default() }
+        let (current, changes, learning) = <_>::default();
+        Functions { current, changes, pool, seats, learning }
     }
 
     /// Runs with the seat of whoever holds all shards, or else the worker's. It is out of others' sight
@@ -177,6 +180,12 @@ impl Functions {
     fn change(&self, libraries: Libraries) {
         self.seats.iter().for_each(|seat| seat.lock().follow(&libraries));
         self.current.store(Arc::new(libraries));
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the libraries have changed.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub fn current(&self) -> Guard<Arc<Libraries>> {

@@ -176,27 +176,27 @@ impl Engine {
         (command, hash): (&'static Registered, Option<NonZeroU64>),
         argv: &Argv<'_>,
     ) -> Option<Guard<'_>> {
-        let plan = self.plan_at(command, hash, argv, session, seat.worker.now);
-        if is_script(command, session) && plan != Plan::All {
-            return self.lock_of_script(seat, session, command, &plan, argv);
+        if is_script(command, session) {
+            return self.lock_of_script(seat, session, command, argv);
         }
+        let plan = self.plan_at(command, hash, argv, session, seat.worker.now);
         self.lock(seat, session, &plan)
     }
 
     /// A function that it calls may have been replaced before the shards were locked, or scripts keep to
-    /// their keys no more: what needs all of them then gets them.
-    #[cold]
+    /// their keys no more: then it gets all of them.
     fn lock_of_script(
         &self,
         seat: &mut WorkerSeat,
         session: &Session,
         command: &'static Registered,
-        plan: &Plan,
         argv: &Argv<'_>,
     ) -> Option<Guard<'_>> {
-        let now = seat.worker.now;
-        let guard = self.lock(seat, session, plan)?;
-        if self.plan_at(command, None, argv, session, now) != Plan::All {
+        let changes = || self.functions.changes() + self.scripts.strict_changes();
+        let before = changes();
+        let plan = self.plan_at(command, None, argv, session, seat.worker.now);
+        let guard = self.lock(seat, session, &plan)?;
+        if plan == Plan::All || changes() == before {
             return Some(guard);
         }
         drop(guard);

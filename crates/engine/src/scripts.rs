@@ -72,6 +72,7 @@ pub struct Scripts {
     /// Some script that was met keeps to its keys, or all have to: only then is it asked of each.
     some_keep_to_keys: AtomicBool,
     all_keep_to_keys: AtomicBool,
+    strict_changes: AtomicU64,
     pub running: Running,
 }
 
@@ -183,13 +184,21 @@ impl Scripts {
             flushes: AtomicUsize::new(0),
             some_keep_to_keys: AtomicBool::new(false),
             all_keep_to_keys: AtomicBool::new(false),
+            strict_changes: AtomicU64::new(0),
             running: Running::new(workers),
         }
     }
 
     /// `lua-strict-keys`.
     pub fn set_strict(&self, strict: bool) {
-        self.all_keep_to_keys.store(strict, Ordering::Relaxed);
+        if self.all_keep_to_keys.swap(strict, Ordering::Release) != strict {
+            self.strict_changes.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// How often `lua-strict-keys` has changed.
+    pub fn strict_changes(&self) -> u64 {
+        self.strict_changes.load(Ordering::Acquire)
     }
 
     /// Whether every script keeps to its keys.

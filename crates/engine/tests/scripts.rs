@@ -435,6 +435,18 @@ fn many_effects_are_one_transaction() {
     assert!(lines[KEYS + 1].starts_with("set long llll"), "{}", &lines[KEYS + 1][..20]);
 }
 
+/// Planning it looks into shards: it must hold none then.
+#[test]
+fn a_transaction_may_have_a_scan_beside_a_script() {
+    let mut test = TestEngine::new();
+    request(&mut test, &["SET", "k", "v"]);
+    request(&mut test, &["MULTI"]);
+    eval(&mut test, "EVAL", "#!lua flags=declared-keys\nreturn redis.call('get', KEYS[1])", &["1", "k"]);
+    request(&mut test, &["SCAN", "0"]);
+    let replies = request(&mut test, &["EXEC"]);
+    assert!(replies.contains('v') && replies.contains('k'), "{replies}");
+}
+
 /// The time stands still for a script: what has not expired when it begins does not while it runs.
 #[test]
 fn nothing_expires_while_a_script_runs() {
