@@ -3,8 +3,12 @@
 //! for another.
 //!
 //! `cargo bench -p testkit --bench waits [SERVER [KEYS]]`. A virtual machine has pauses of its own: every
-//! figure stands beside the same work without a save.
+//! figure stands beside the same work without a save, and of the longest wait for a huge value stands how
+//! much of it this thread and the worker spent waiting for a processor.
 
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use base::random::Rng;
@@ -35,30 +39,48 @@ fn main() {
 struct Waits {
     count: usize,
     longest: Duration,
+    /// Of the longest, where it was looked at.
+    without_processor: Option<Duration>,
     over: [usize; STEPS_US.len()],
+    /// Waits of so many steps of [`FINE_US`].
+    fine: Vec<usize>,
 }
 
 const STEPS_US: [u128; 6] = [500, 1000, 2000, 3000, 5000, 10_000];
+const FINE_US: usize = 10;
 
 impl Waits {
     fn add(&mut self, wait: Duration) {
         self.count += 1;
         self.longest = self.longest.max(wait);
+        let step = wait.as_micros() as usize / FINE_US;
+        self.fine.resize(self.fine.len().max(step + 1), 0);
+        self.fine[step] += 1;
         for (over, step) in self.over.iter_mut().zip(STEPS_US) {
             *over += usize::from(wait.as_micros() > step);
         }
+    }
+
+    /// What one in a thousand waits exceeds, in microseconds.
+    fn one_in_a_thousand_us(&self) -> usize {
+        let longer = |step: &usize| self.fine[*step..].iter().sum::<usize>() * 1000 <= self.count;
+        (0..self.fine.len()).find(longer).unwrap_or(0) * FINE_US
     }
 
     fn print(&self, name: &str, took: Duration) {
         let steps: Vec<String> =
             STEPS_US.iter().zip(self.over).map(|(step, over)| format!(">{step}us {over}")).collect();
         println!(
-            "{name:32} {:6.2} s, {:8} waits, longest {:6} us; {}",
+            "{name:32} {:6.2} s, {:8} waits, 99.9 % in {:6} us, longest {:6} us; {}",
             took.as_secs_f64(),
             self.count,
+            self.one_in_a_thousand_us(),
             self.longest.as_micros(),
             steps.join(", ")
         );
+        if let Some(time) = self.without_processor {
+            println!("{:32} {:6} us of the longest without a processor", "", time.as_micros());
+        }
     }
 }
 
@@ -182,20 +204,24 @@ fn saving_one(program: &std::path::Path, huge: &Huge, items: u64) {
         let requests: Vec<_> = (first..items.min(first + 1000)).map(huge.first).collect();
         writer.pipeline(&requests);
     }
-    let mut rng = Rng::from_seed(1);
+    let (mut rng, queues) = (Rng::from_seed(1), Queues::open(&server));
     let mut write = |waits: &mut Waits| {
         let request = encode(&(huge.again)(rng.below(items)));
-        let asked = Instant::now();
+        let (queued, asked) = (queues.waited(), Instant::now());
         writer.send_raw(&request);
         writer.read_value();
-        waits.add(asked.elapsed());
+        let wait = asked.elapsed();
+        if wait > waits.longest {
+            waits.without_processor = Some(queues.waited() - queued);
+        }
+        waits.add(wait);
     };
     let (mut waits, began) = (Waits::default(), Instant::now());
     while began.elapsed() < QUIET {
         write(&mut waits);
     }
     waits.print(huge.name, began.elapsed());
-    std::fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own process");
+    fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").expect("an own process");
     let before = kilobytes(&server, "VmRSS");
     let (mut waits, began) = (Waits::default(), Instant::now());
     control.run("BGSAVE");
@@ -207,9 +233,34 @@ fn saving_one(program: &std::path::Path, huge: &Huge, items: u64) {
     println!("{:32} {before} kB resident before, {grown} more at most", "");
 }
 
+/// How long this thread and the server's worker have been ready to run while others had the processors.
+struct Queues([File; 2]);
+
+impl Queues {
+    fn open(server: &Server) -> Queues {
+        let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
+        let is_worker = |path: &PathBuf| {
+            fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "worker-0")
+        };
+        let worker = threads.flatten().map(|entry| entry.path()).find(is_worker).expect("it has a worker");
+        let open = |path: PathBuf| File::open(path).expect("the kernel keeps account of threads");
+        Queues([open("/proc/thread-self/schedstat".into()), open(worker.join("schedstat"))])
+    }
+
+    fn waited(&self) -> Duration {
+        let waited = |file: &File| {
+            let mut text = [0; 80];
+            let len = file.read_at(&mut text, 0).expect("the thread lives");
+            let text = str::from_utf8(&text[..len]).expect("digits");
+            text.split_whitespace().nth(1).and_then(|field| field.parse::<u64>().ok()).expect("three numbers")
+        };
+        Duration::from_nanos(self.0.iter().map(waited).sum())
+    }
+}
+
 /// A figure of the process's status.
 fn kilobytes(server: &Server, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).expect("the kernel tells it")
 }

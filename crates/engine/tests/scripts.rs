@@ -410,6 +410,51 @@ fn each_kill_ends_another_script() {
     assert!(refusal.to_string().starts_with("NOTBUSY"), "{refusal}");
 }
 
+#[test]
+fn the_line_that_says_what_a_script_is() {
+    let mut test = TestEngine::new();
+    for (line, expected) in [
+        ("#!lua", "1"),
+        ("#!lua flags=no-writes,allow-oom,allow-stale,no-cluster,allow-cross-slot-keys,declared-keys", "1"),
+        ("#!lua flags=", "1"),
+        ("#!lua flags=none", "-ERR Unexpected flag in script shebang: none"),
+        ("#!lua name=x", "-ERR Unknown lua shebang option: name=x"),
+        ("#!other", "-ERR Unexpected engine in script shebang: #!other"),
+    ] {
+        assert_eq!(eval(&mut test, "EVAL", &format!("{line}\nreturn 1"), &["0"]), expected, "{line}");
+    }
+    assert_eq!(eval(&mut test, "EVAL", "#!lua", &["0"]), "-ERR Invalid script shebang");
+}
+
+#[test]
+fn memory_of_scripts_is_told() {
+    let mut test = TestEngine::new();
+    let library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
+    request(&mut test, &["FUNCTION", "LOAD", library]);
+    request(&mut test, &["FCALL", "f", "0"]);
+    (0..10).for_each(|number| drop(eval(&mut test, "EVAL", &format!("return {number}"), &["0"])));
+    let engine = &test.engine;
+    let (eval, functions) = (engine.scripts.heap(), engine.functions.heap());
+    let (scripts, libraries) = (engine.scripts.memory(), engine.functions.memory());
+    let expected = [
+        ("used_memory_lua", eval),
+        ("used_memory_vm_eval", eval),
+        ("used_memory_vm_functions", functions),
+        ("used_memory_vm_total", eval + functions),
+        ("used_memory_scripts_eval", scripts),
+        ("used_memory_functions", libraries),
+        ("used_memory_scripts", scripts + libraries),
+        ("number_of_cached_scripts", 10),
+        ("number_of_functions", 1),
+        ("number_of_libraries", 1),
+    ];
+    assert!(eval > 0 && functions > 0 && scripts > 10 * "return 0".len() && libraries > library.len());
+    let told = request(&mut test, &["INFO", "memory"]);
+    for (field, value) in expected {
+        assert!(told.contains(&format!("\\r\\n{field}:{value}\\r\\n")), "{field} is not {value}: {told}");
+    }
+}
+
 /// What a script has written waits in parts until it ends, counted all the while, and comes whole.
 #[test]
 fn many_effects_are_one_transaction() {

@@ -132,7 +132,7 @@ fn loaded_by(mut server: Server, dump: &std::path::Path) -> BTreeMap<String, Val
 }
 
 /// Saves while `meanwhile` goes on, and compares what is loaded with what was there at the cut.
-fn check(arguments: &[&str], meanwhile: impl Fn(&mut Client) + Sync) {
+fn check(arguments: &[&str], meanwhile: impl Fn(&Server, &mut Client)) {
     let limit = LIMIT.to_string();
     let mut all = vec!["--snapshot-memory-limit", &limit];
     all.extend(arguments);
@@ -150,7 +150,7 @@ fn check(arguments: &[&str], meanwhile: impl Fn(&mut Client) + Sync) {
                 scope.spawn(move || disturb(&mut own, seed, stop))
             })
             .collect();
-        meanwhile(&mut client);
+        meanwhile(&server, &mut client);
         assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1", "the save was too fast to be disturbed");
         ok(client.call(&["CONFIG", "SET", "snapshot-write-rate", "0"]));
         wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
@@ -179,12 +179,12 @@ fn await_changes(client: &mut Client, count: u64) {
 
 #[test]
 fn values_that_change_are_saved_as_they_were() {
-    check(&[], |client| await_changes(client, 5000));
+    check(&[], |_, client| await_changes(client, 5000));
 }
 
 #[test]
 fn values_that_go_are_saved_as_they_were() {
-    check(&["--rdbchecksum", "no"], |client| {
+    check(&["--rdbchecksum", "no"], |_, client| {
         ok(client.run("RENAME hash other"));
         ok(client.run("SET set small"));
         client.run("UNLINK zset");
@@ -198,6 +198,31 @@ fn values_that_go_are_saved_as_they_were() {
             ok(client.run(db));
             ok(client.run("FLUSHDB SYNC"));
         }
+        await_changes(client, 1000);
+    });
+}
+
+#[test]
+fn values_that_others_take_the_place_of_are_saved_as_they_were() {
+    check(&[], |server, client| {
+        client.run("RPUSH numbers{h} 3 1 2");
+        client.run("HSET fields{h} a 1");
+        // Within a transaction, where each is the target of a command that stores.
+        ok(client.run("MULTI"));
+        for line in ["COPY fields{h} hash REPLACE", "SORT numbers{h} STORE zset", "SUNIONSTORE set set"] {
+            client.run(line);
+        }
+        assert!(matches!(client.run("EXEC"), Value::Array(Some(replies)) if replies.len() == 3));
+        // It goes when one of the writers looks at it.
+        client.run("PEXPIRE text 1");
+        ok(client.run("RENAME list kept"));
+        // What somebody waits for is moved into the list that is being saved.
+        let mut blocked = server.client();
+        blocked.send(&["BLMOVE", "source", "kept", "LEFT", "RIGHT", "0"]);
+        wait_for_info(client, "blocked_clients", "1");
+        client.run("LPUSH source moved");
+        assert_eq!(blocked.read_value(), Value::Bulk(Some(b"moved".to_vec())));
+        client.run("XTRIM stream MAXLEN 38000");
         await_changes(client, 1000);
     });
 }
