@@ -200,6 +200,7 @@ const REMOVING: Script = &[
     ("XTRIM x", "-ERR wrong number of arguments for 'xtrim' command"),
     ("XTRIM x MAXLEN", "-ERR wrong number of arguments for 'xtrim' command"),
     ("XTRIM x LIMIT 5", "-ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"),
+    ("XTRIM x LIMIT 0", "-ERR syntax error, XTRIM must be called with a trimming strategy"),
     ("XTRIM x FOO 5", SYNTAX),
     ("XTRIM x MAXLEN = 5 LIMIT 3", "-ERR syntax error, LIMIT cannot be used without the special ~ option"),
     ("XTRIM x MAXLEN 5 5", SYNTAX),

@@ -169,6 +169,11 @@ impl TrimOptions {
         Ok(threshold + 1)
     }
 
+    /// Neither a trim nor a limit to it.
+    pub fn asks_for_nothing(&self) -> bool {
+        self.to.is_none() && self.limit.unwrap_or(0) == 0
+    }
+
     /// The trim, if one is asked for. An approximate one without a limit gets 100 nodes' entries. What a log
     /// holds was limited when it was written: Redis logs an exact trim and lets LIMIT stand behind it.
     pub fn finish(self, node_entries: usize, origin: Origin) -> Result<Option<TrimRequest>, CmdError> {

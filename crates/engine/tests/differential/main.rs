@@ -99,11 +99,15 @@ fn unsigned(value: Value) -> Value {
 const DAMAGED: &str = "-INVALIDOBJ";
 
 /// Where every write of BITFIELD fails, Redis lengthens the string all the same and tells nobody of it; here
-/// who watches the key is told.
+/// who watches the key is told. What a script of that answers says nothing of it.
 fn lengthens_in_silence(request: &Request, theirs: &Value) -> bool {
-    let Value::Array(Some(answers)) = theirs else { return false };
-    request[0] == "BITFIELD" && answers.contains(&Value::Bulk(None))
+    let is_script = request.get(1).is_some_and(|script| script.contains("'BITFIELD'"));
+    let Value::Array(Some(answers)) = theirs else { return is_script };
+    is_script || request[0] == "BITFIELD" && answers.contains(&Value::Bulk(None))
 }
+
+/// Redis 7.0 does not look at what was deleted; Valkey does. The streams differ from then on.
+const BEFORE_DELETED: &str = "smaller than current max_deleted_entry_id";
 
 /// One fresh engine against an emptied server.
 fn compare(client: &mut Client, name: &str, families: &[Templates], seed: u64, count: usize) {
@@ -135,7 +139,7 @@ fn compare(client: &mut Client, name: &str, families: &[Templates], seed: u64, c
                 return;
             }
             let (ours, theirs) = match same(ours.clone()) == same(theirs.clone()) {
-                false if lost_signs() => return,
+                false if lost_signs() || show(&ours).contains(BEFORE_DELETED) => return,
                 _ => (same(ours), same(theirs)),
             };
             assert_eq!(ours, theirs, "{name}, seed {seed}, {done}: {request:?}");
