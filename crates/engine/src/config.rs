@@ -581,7 +581,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     latency_tracking: true,
     latency_tracking_info_percentiles: vec![50.0, 99.0, 99.9],
     notify_keyspace_events: 0,
-    thresholds: Thresholds { hash_entries: 512, ..Thresholds::DEFAULT },
+    thresholds: Thresholds::DEFAULT,
     object_encoding_names: EncodingNames::Redis72,
     active_defrag: true,
     active_defrag_ignore_bytes: 16 << 20,

@@ -116,9 +116,9 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// Redis' defaults; those of hashes are 7.0's.
+    /// Redis' defaults.
     pub const DEFAULT: Thresholds = Thresholds {
-        hash_entries: 128,
+        hash_entries: 512,
         hash_value: 64,
         set_ints: 512,
         set_entries: 128,

@@ -121,8 +121,9 @@ unsafe extern "C-unwind" fn encode(state: State) -> c_int {
     if lua.top() != 1 {
         lua.fail_argument(1, c"expected 1 argument");
     }
+    let own = *settings(lua);
     let machine = shared(lua);
-    machine.json_in_use = *settings(lua);
+    machine.json_in_use = own;
     machine.text.clear();
     machine.json_frames.clear();
     encode_value(lua, machine);

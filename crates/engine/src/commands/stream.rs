@@ -520,13 +520,7 @@ fn xtrim(ctx: &mut Ctx) -> CmdResult {
     while at < args.len() {
         at = options.read(&args, at)?.ok_or(CmdError::SYNTAX)?;
     }
-    const NO_STRATEGY: CmdError =
-        CmdError::fixed("ERR syntax error, XTRIM must be called with a trimming strategy");
-    if options.asks_for_nothing() {
-        return Err(NO_STRATEGY);
-    }
-    let request = options.finish(ctx.config.thresholds.stream_node_entries, ctx.session.origin)?;
-    let request = request.ok_or(NO_STRATEGY)?;
+    let request = options.finish_required(ctx.config.thresholds.stream_node_entries, ctx.session.origin)?;
     let key = ctx.key(1);
     let Some(mut stream) = ctx.keys.write::<Stream>(key)? else {
         ctx.reply.integer(0);

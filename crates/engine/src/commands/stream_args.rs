@@ -169,9 +169,13 @@ impl TrimOptions {
         Ok(threshold + 1)
     }
 
-    /// Neither a trim nor a limit to it.
-    pub fn asks_for_nothing(&self) -> bool {
-        self.to.is_none() && self.limit.unwrap_or(0) == 0
+    /// The trim, which must be asked for.
+    pub fn finish_required(self, node_entries: usize, origin: Origin) -> Result<TrimRequest, CmdError> {
+        match (self.to.is_none(), self.limit) {
+            // Redis asks for a strategy before it looks at a limit of none.
+            (true, None | Some(0)) => Err(NO_STRATEGY),
+            _ => self.finish(node_entries, origin)?.ok_or(NO_STRATEGY),
+        }
     }
 
     /// The trim, if one is asked for. An approximate one without a limit gets 100 nodes' entries. What a log
@@ -201,6 +205,8 @@ impl TrimOptions {
     }
 }
 
+const NO_STRATEGY: CmdError =
+    CmdError::fixed("ERR syntax error, XTRIM must be called with a trimming strategy");
 const LIMITED_EXACT: CmdError =
     CmdError::fixed("ERR syntax error, LIMIT cannot be used without the special ~ option");
 

@@ -69,8 +69,9 @@ pub(super) unsafe extern "C-unwind" fn decode(state: State) -> c_int {
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
         lua.fail(c"JSON parser does not support UTF-16 or UTF-32");
     }
+    let own = *super::settings(lua);
     let machine = shared(lua);
-    machine.json_in_use = *super::settings(lua);
+    machine.json_in_use = own;
     machine.json_open.clear();
     let mut reader = Reader { lua, text, at: 0, token_at: 0 };
     let first = reader.next(machine);
