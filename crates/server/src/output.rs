@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use base::alloc::size_class;
 use resp::reply::SharedPart;
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use smallvec::SmallVec;
 
 /// A stretch of a reply arena: the bytes `buf`, which begin at `base` of the arena, and the shared parts
@@ -282,12 +283,13 @@ fn offer<'a>(socket: impl AsFd, pieces: impl Iterator<Item = &'a [u8]>) -> io::R
     Ok((taken(|| rustix::io::writev(&socket, &pieces))?, offered))
 }
 
+/// A socket's own call costs the kernel less than a file's `write`.
 #[inline]
 fn write(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
     }
-    taken(|| rustix::io::write(&socket, bytes))
+    taken(|| rustix::net::send(&socket, bytes, SendFlags::NOSIGNAL))
 }
 
 /// A full socket takes nothing; that is no error.
