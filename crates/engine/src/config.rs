@@ -472,7 +472,7 @@ const SCRIPTS_PART: u64 = 8;
 const POOL_LEAST: u64 = 1 << 20;
 /// Each worker's machine takes some hundred kilobytes before a script has done anything.
 const LUA_LEAST: u64 = 8 << 20;
-const LOG_BUFFER_MOST: u64 = 16 << 20;
+const LOG_BUFFER_MOST: u64 = 8 << 20;
 
 const DEFAULT_SAVE: [SavePoint; 3] = [
     SavePoint { seconds: 3600, changes: 1 },
