@@ -579,7 +579,7 @@ impl Manners {
     }
 
     /// How long to rest after a quantum, if others then had the processor for so long. To let them go first
-    /// is not enough, as each gets the same share then, and a save has time: it rests for as long as it works.
+    /// is not enough, as each gets the same share then, and a save has time: it rests as long as it works.
     fn rest_after(&mut self, worked: Duration, away: Duration) -> Duration {
         if away >= SOMEBODY_RAN {
             self.owed += worked;
