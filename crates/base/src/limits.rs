@@ -93,6 +93,9 @@ pub const SNAPSHOT_LARGE: u64 = 64 * 1024;
 /// rest is for buffers and for what the file system has not written yet.
 pub const SNAPSHOT_MEMORY_DEFAULT: usize = 32 * 1024 * 1024;
 
+/// With more than one of so many parts of that limit filled nothing is added any more.
+pub const SNAPSHOT_FULL_SHARE: usize = 2;
+
 /// Snapshots that run at once: a save, a rewrite of the AOF, full syncs. Whoever changes an entry copies it
 /// for each of them, and a segment has done bits for each.
 pub const SNAPSHOTS_MOST: usize = 4;

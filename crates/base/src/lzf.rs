@@ -140,7 +140,22 @@ fn match_len(input: &[u8], from: usize, at: usize) -> usize {
         return 0;
     }
     let longest = MAX_MATCH.min(input.len() - at);
-    input[from..].iter().zip(&input[at..at + longest]).take_while(|(a, b)| a == b).count()
+    equal_len(&input[from..from + longest], &input[at..at + longest])
+}
+
+/// How many bytes two texts of one length begin with in common.
+#[inline]
+fn equal_len(one: &[u8], other: &[u8]) -> usize {
+    let (ones, ones_rest) = one.as_chunks();
+    let (others, others_rest) = other.as_chunks();
+    for (index, (a, b)) in ones.iter().zip(others).enumerate() {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return index * size_of::<u64>() + differing.trailing_zeros() as usize / 8;
+        }
+    }
+    let rest = ones_rest.iter().zip(others_rest).take_while(|(a, b)| a == b).count();
+    ones.len() * size_of::<u64>() + rest
 }
 
 /// Where three bytes were last seen, by their hash.

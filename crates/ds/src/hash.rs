@@ -164,7 +164,7 @@ pub struct FieldTable {
     item_bytes: usize,
     pair_bytes: u64,
     readings: Readings,
-    savings: TableSavings,
+    savings: TableSavings<Field>,
 }
 
 impl FieldTable {
@@ -396,24 +396,24 @@ impl FieldTable {
 
     /// A field is about to be changed or removed.
     #[inline]
-    fn keep(&mut self, slot: SlotId) {
+    fn keep_for_readings(&mut self, slot: SlotId) {
         if self.readings.any() {
             let FieldRef { field, value, .. } = self.table.view(slot);
             self.readings.keep(&self.table, field, &[field, value]);
         }
-        self.savings.keep(&mut self.table, slot);
     }
 
     fn take(&mut self, slot: SlotId) -> Field {
-        self.keep(slot);
-        let field = self.table.remove(slot);
+        self.keep_for_readings(slot);
+        let field = self.savings.take(&mut self.table, slot);
         self.item_bytes -= field.size();
         self.pair_bytes -= pair_bytes(field.view());
         field
     }
 
     fn change(&mut self, slot: SlotId, change: impl FnOnce(Field) -> Field) {
-        self.keep(slot);
+        self.keep_for_readings(slot);
+        self.savings.keep(&mut self.table, slot);
         let (old_size, old_bytes, new_size, new_bytes) = self.table.update(slot, |old| {
             let (old_size, old_bytes) = (old.size(), pair_bytes(old.view()));
             let new = change(old);
@@ -434,11 +434,11 @@ impl Movable for FieldTable {
 impl TableSaving for FieldTable {
     type Part = Field;
 
-    fn savings(&self) -> &TableSavings {
+    fn savings(&self) -> &TableSavings<Field> {
         &self.savings
     }
 
-    fn parts(&mut self) -> (&mut TableSavings, &mut Table<Field>) {
+    fn parts(&mut self) -> (&mut TableSavings<Field>, &mut Table<Field>) {
         (&mut self.savings, &mut self.table)
     }
 }
@@ -446,6 +446,14 @@ impl TableSaving for FieldTable {
 impl Part for Field {
     fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a> {
         Piece::Field(item)
+    }
+
+    fn content(&self) -> Self::Ref<'_> {
+        self.view()
+    }
+
+    fn copy(item: Self::Ref<'_>) -> Self {
+        Field::new(item.field, item.value, item.expires_at)
     }
 }
 

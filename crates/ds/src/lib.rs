@@ -7,6 +7,7 @@
 pub mod bits;
 pub mod field;
 pub mod geo;
+mod gone;
 pub mod hash;
 pub mod hyperloglog;
 pub mod intset;

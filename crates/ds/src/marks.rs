@@ -4,7 +4,11 @@
 //! as absent under any other number, so that a snapshot begins and ends without a pass over the segments. It
 //! never decides what is saved or when.
 
+use base::alloc::prefetch;
 use base::limits::SNAPSHOTS_MOST as LANES;
+
+/// Words of a cache line.
+const LINE_WORDS: usize = 8;
 
 /// One bit per slot of a segment of the largest size.
 #[derive(Clone, Default)]
@@ -138,6 +142,13 @@ impl Marks {
             Some(Mark { complete: true, .. }) => 0xff,
             Some(Mark { bits: Some(bits), .. }) => bits.line(line),
             _ => 0,
+        }
+    }
+
+    /// Fetches the bits.
+    pub fn prefetch(&self) {
+        for bits in self.all().filter_map(|mark| mark.bits.as_deref()) {
+            bits.0.chunks(LINE_WORDS).for_each(|line| prefetch(line.as_ptr()));
         }
     }
 

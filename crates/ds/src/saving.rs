@@ -3,11 +3,13 @@
 //!
 //! Whoever changes or removes a part saves it first, for everyone who has not got it yet; what comes in
 //! afterwards is not saved. Nothing is noted but one bit for each part, so memory does not grow with what is
-//! changed. It does not know what becomes of the pieces.
+//! changed. Nor with what is removed: while there is no room for pieces, a part that is taken out is kept as
+//! it is. It does not know what becomes of the pieces.
 
 use std::any::Any;
 use std::ops::ControlFlow;
 
+use crate::gone::{Gone, wanters};
 use crate::hash::FieldRef;
 use crate::list::SharedNodes;
 use crate::stream::{Consumer, Group, Pending, StreamId};
@@ -50,6 +52,8 @@ pub enum Fate {
     Stays,
     /// It changes next: short nodes are to be copied, as else whoever changes one moves to another block.
     Changing,
+    /// It leaves the value: who shares it takes no more memory than that did.
+    Leaving,
 }
 
 /// A part of a consumer group.
@@ -71,6 +75,11 @@ pub enum GroupPart<'a> {
 pub trait Saver: Any + Send + Sync {
     /// `Break` says that this is enough for one go.
     fn save(&mut self, piece: Piece<'_>) -> ControlFlow<()>;
+
+    /// Whether copies of what is removed would take more memory than there is for them.
+    fn lacks_room(&self) -> bool {
+        false
+    }
 }
 
 /// A value that can be saved in pieces, by several snapshots at once: each gets it as it was at its own
@@ -136,6 +145,11 @@ impl<P> Savings<P> {
         self.0.iter_mut()
     }
 
+    /// Whether anybody is without room for copies.
+    pub fn lack_room(&self) -> bool {
+        self.iter().any(|saving| saving.saver.lacks_room())
+    }
+
     pub fn get_mut(&mut self, number: u32) -> Option<&mut Saving<P>> {
         self.iter_mut().find(|saving| saving.number == number)
     }
@@ -152,23 +166,51 @@ impl<P> Savings<P> {
 /// An item of a table as a piece.
 pub(crate) trait Part: Item {
     fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a>;
+
+    fn content(&self) -> Self::Ref<'_>;
+
+    /// Another one with the same content.
+    fn copy(item: Self::Ref<'_>) -> Self;
 }
 
 /// The savings of a table's items.
-pub(crate) type TableSavings = Savings<WalkPosition>;
+pub(crate) struct TableSavings<T> {
+    savings: Savings<WalkPosition>,
+    gone: Gone<T>,
+}
 
-impl TableSavings {
-    /// An item is about to be changed or removed.
+impl<T> Default for TableSavings<T> {
+    fn default() -> Self {
+        TableSavings { savings: Savings::default(), gone: Gone::default() }
+    }
+}
+
+impl<T: Part> TableSavings<T> {
     #[inline]
-    pub(crate) fn keep<T: Part>(&mut self, table: &mut Table<T>, slot: SlotId) {
+    pub fn any(&self) -> bool {
+        self.savings.any()
+    }
+
+    /// An item is about to be changed.
+    #[inline]
+    pub fn keep(&mut self, table: &mut Table<T>, slot: SlotId) {
         if self.any() {
             self.save(table, slot);
         }
     }
 
+    /// Takes an item out of the table.
+    #[inline]
+    pub fn take(&mut self, table: &mut Table<T>, slot: SlotId) -> T {
+        if self.any() {
+            return self.take_out(table, slot);
+        }
+        table.remove(slot)
+    }
+
     #[cold]
-    fn save<T: Part>(&mut self, table: &mut Table<T>, slot: SlotId) {
-        for Saving { number, saver, .. } in self.iter_mut() {
+    fn save(&mut self, table: &mut Table<T>, slot: SlotId) {
+        for Saving { number, saver, .. } in self.savings.iter_mut() {
             if !table.is_done(*number, slot) {
                 table.mark_done(*number, slot);
                 // A writer saves what it has to, however much that is.
@@ -176,27 +218,46 @@ impl TableSavings {
             }
         }
     }
+
+    #[cold]
+    fn take_out(&mut self, table: &mut Table<T>, slot: SlotId) -> T {
+        if !self.savings.lack_room() {
+            self.save(table, slot);
+            return table.remove(slot);
+        }
+        let numbers = self.savings.iter().map(|saving| saving.number);
+        let wanters = wanters(numbers.filter(|number| !table.is_done(*number, slot)));
+        let item = table.remove(slot);
+        // What the caller gets is gone soon; what is kept has its place already.
+        let copy = T::copy(item.content());
+        self.gone.put(wanters, item);
+        copy
+    }
 }
 
 /// A value whose parts are the items of one table.
 pub(crate) trait TableSaving {
     type Part: Part;
 
-    fn savings(&self) -> &TableSavings;
+    fn savings(&self) -> &TableSavings<Self::Part>;
 
-    fn parts(&mut self) -> (&mut TableSavings, &mut Table<Self::Part>);
+    fn parts(&mut self) -> (&mut TableSavings<Self::Part>, &mut Table<Self::Part>);
 }
 
 impl<V: TableSaving> Savable for V {
     fn begin_saving(&mut self, number: u32, saver: Box<dyn Saver>) {
-        let (savings, table) = self.parts();
+        let (TableSavings { savings, .. }, table) = self.parts();
         table.snapshot_begin(number);
         savings.begin(number, saver, WalkPosition::default());
     }
 
     fn save_on(&mut self, number: u32) -> bool {
-        let (savings, table) = self.parts();
+        let (TableSavings { savings, gone }, table) = self.parts();
         let Some(Saving { saver, progress, .. }) = savings.get_mut(number) else { return false };
+        // These free memory.
+        if gone.save_on(number, |item| saver.save(V::Part::piece(item.content()))) {
+            return true;
+        }
         let next =
             table.snapshot_walk(number, *progress, LINES, &mut |item| saver.save(V::Part::piece(item)));
         *progress = next.unwrap_or(*progress);
@@ -204,17 +265,18 @@ impl<V: TableSaving> Savable for V {
     }
 
     fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
-        let (savings, table) = self.parts();
+        let (TableSavings { savings, gone }, table) = self.parts();
         table.snapshot_end(number);
+        gone.forget(number);
         savings.end(number)
     }
 
     fn saver(&self, number: u32) -> Option<&dyn Saver> {
-        self.savings().saver(number)
+        self.savings().savings.saver(number)
     }
 
     fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver)) {
-        self.parts().0.each_saver(visit);
+        self.parts().0.savings.each_saver(visit);
     }
 }
 

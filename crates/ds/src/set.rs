@@ -195,7 +195,7 @@ pub struct MemberTable {
     item_bytes: usize,
     member_bytes: u64,
     readings: Readings,
-    savings: TableSavings,
+    savings: TableSavings<Member>,
 }
 
 impl MemberTable {
@@ -398,8 +398,7 @@ impl MemberTable {
             let member = self.table.view(slot);
             self.readings.keep(&self.table, member, &[member]);
         }
-        self.savings.keep(&mut self.table, slot);
-        let member = self.table.remove(slot);
+        let member = self.savings.take(&mut self.table, slot);
         self.item_bytes -= Member::size_of(member.bytes());
         self.member_bytes -= rdb_len(member.bytes().len());
         member
@@ -415,11 +414,11 @@ impl Movable for MemberTable {
 impl TableSaving for MemberTable {
     type Part = Member;
 
-    fn savings(&self) -> &TableSavings {
+    fn savings(&self) -> &TableSavings<Member> {
         &self.savings
     }
 
-    fn parts(&mut self) -> (&mut TableSavings, &mut Table<Member>) {
+    fn parts(&mut self) -> (&mut TableSavings<Member>, &mut Table<Member>) {
         (&mut self.savings, &mut self.table)
     }
 }
@@ -427,6 +426,14 @@ impl TableSaving for MemberTable {
 impl Part for Member {
     fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a> {
         Piece::Member(item)
+    }
+
+    fn content(&self) -> Self::Ref<'_> {
+        self.bytes()
+    }
+
+    fn copy(item: Self::Ref<'_>) -> Self {
+        Member::new(item)
     }
 }
 

@@ -108,8 +108,13 @@ impl Stream {
         if references == References::Acked && judge(&self.groups, id) != Verdict::Remove {
             return Removal::Referenced;
         }
-        self.entries.delete(id, &mut self.savings);
+        self.entries.delete(&[id], &mut self.savings);
         Removal::Removed
+    }
+
+    /// Removes entries, whatever groups know of them, and returns how many were there.
+    pub fn remove_each(&mut self, ids: &[StreamId]) -> u64 {
+        self.entries.delete(ids, &mut self.savings)
     }
 
     /// Removes entries from the front.
@@ -280,6 +285,9 @@ impl Savable for Stream {
     }
 
     fn save_on(&mut self, number: u32) -> bool {
+        if self.savings.save_gone(number) {
+            return true;
+        }
         let Some(saving) = self.savings.get_mut(number) else { return false };
         self.entries.save_on(saving) || save_groups(saving, &self.groups, &self.left)
     }

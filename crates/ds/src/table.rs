@@ -174,6 +174,17 @@ impl<T: Item> Table<T> {
             prefetch(item);
             prefetch(item.wrapping_add(PREFETCH_SECOND));
         }
+        if self.running.any() {
+            self.prefetch_marks(hash);
+        }
+    }
+
+    /// Fetches what says whether running snapshots have the item: whoever changes it asks that first.
+    #[cold]
+    fn prefetch_marks(&self, hash: u64) {
+        if let Some(entry) = self.entry(hash) {
+            self.headers[entry.segment as usize].marks.prefetch();
+        }
     }
 
     /// The item that a search for `hash` will most likely end at: its key was not looked at.

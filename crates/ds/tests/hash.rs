@@ -210,15 +210,22 @@ fn random_fields_are_live_and_all_come_up() {
 
 /// Keeps what it is given: fields and values.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<Pair>>>);
+struct Kept {
+    pairs: Arc<Mutex<Vec<Pair>>>,
+    is_full: bool,
+}
 
 type Pair = (Vec<u8>, Vec<u8>);
 
 impl Saver for Kept {
     fn save(&mut self, piece: Piece<'_>) -> ControlFlow<()> {
         let Piece::Field(field) = piece else { panic!("a hash has fields") };
-        self.0.lock().expect("no panic").push((field.field.to_vec(), field.value.to_vec()));
+        self.pairs.lock().expect("no panic").push((field.field.to_vec(), field.value.to_vec()));
         ControlFlow::Continue(())
+    }
+
+    fn lacks_room(&self) -> bool {
+        self.is_full
     }
 }
 
@@ -229,7 +236,7 @@ fn a_snapshot_of_a_hash() {
         table.insert_new(format!("f{index}").as_bytes(), b"before", None);
     }
     let kept = Kept::default();
-    let count = || kept.0.lock().expect("no panic").len();
+    let count = || kept.pairs.lock().expect("no panic").len();
     assert!(table.saver(1).is_none());
     table.begin_saving(1, Box::new(kept.clone()));
     table.set(b"f7", b"after", Ttl::Drop, 0);
@@ -244,11 +251,51 @@ fn a_snapshot_of_a_hash() {
     assert_eq!(count(), 3);
     while table.save_on(1) {}
     assert!(table.end_saving(1).is_some() && table.saver(1).is_none());
-    let mut found = kept.0.lock().expect("no panic").clone();
+    let mut found = kept.pairs.lock().expect("no panic").clone();
     assert!(found.iter().all(|(_, value)| value == b"before"));
     found.sort_unstable();
     found.dedup();
     assert_eq!(found.len(), 2000);
+    table.check_invariants();
+}
+
+/// While there is no room for copies, what is removed is kept until everyone has it, and not copied.
+#[test]
+fn what_goes_while_there_is_no_room() {
+    let mut table = FieldTable::default();
+    for index in 0..5000 {
+        table.insert_new(format!("f{index}").as_bytes(), b"before", None);
+    }
+    let kept = [1, 2, 3].map(|number| {
+        let kept = Kept { is_full: number == 2, ..Kept::default() };
+        table.begin_saving(number, Box::new(kept.clone()));
+        kept
+    });
+    let count = |index: usize| kept[index].pairs.lock().expect("no panic").len();
+    while count(0) < 1000 {
+        table.save_on(1);
+    }
+    let saved = count(0);
+    for index in 0..4900 {
+        assert!(
+            table.remove(format!("f{index}").as_bytes()).is_some_and(|field| field.view().value == b"before")
+        );
+    }
+    assert_eq!([count(0), count(1), count(2)], [saved, 0, 0]);
+    assert_eq!(table.iter().count(), 100);
+    // One of them does not come to its end.
+    assert!(table.end_saving(3).is_some());
+    for number in [1, 2] {
+        while table.save_on(number) {}
+        assert!(table.end_saving(number).is_some());
+    }
+    for kept in &kept[..2] {
+        let mut found = kept.pairs.lock().expect("no panic").clone();
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), 5000);
+    }
+    assert_eq!([count(0), count(1)], [5000, 5000]);
     table.check_invariants();
 }
 

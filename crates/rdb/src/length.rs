@@ -83,10 +83,13 @@ fn write_short_int(out: &mut Vec<u8>, number: i64) -> bool {
 }
 
 fn write_lzf(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
-    let mut packed = Vec::new();
-    let shorter = lzf::compress(bytes, &mut packed);
+    let start = out.len();
+    let shorter = lzf::compress(bytes, out);
     if shorter {
-        write_compressed(out, &packed, bytes.len());
+        // How long the head is follows from what comes behind it.
+        let packed_end = out.len();
+        write_compressed_head(out, packed_end - start, bytes.len());
+        out[start..].rotate_left(packed_end - start);
     }
     shorter
 }

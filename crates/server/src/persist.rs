@@ -394,7 +394,7 @@ impl Saver {
         for library in libraries.iter() {
             write_function(&mut records.dump.buffer, &library.code, &compress);
         }
-        let mut pace = Pace::new();
+        let (mut pace, mut manners) = (Pace::new(), Manners::new());
         while let Some(output) = snapshot.next(&engine.store) {
             let output = match output {
                 Output::Garbage(garbage) => {
@@ -418,7 +418,7 @@ impl Saver {
             // A quantum takes a lock: it begins with a fresh share of the processor, so that it is not put
             // aside while a worker waits for that lock.
             if !snapshot.has_output() {
-                thread::yield_now();
+                manners.give_way();
             }
             self.dawdle(delay(config.rdb_key_save_delay_us, keys))?;
             self.dawdle(pace.delay(records.dump.written(), engine))?;
@@ -553,6 +553,50 @@ impl Cut {
         Ok(Cut { snapshot, libraries, config, at, dirty, held: begin.elapsed() })
     }
 }
+
+/// Leaves the processor to those who wait for it.
+struct Manners {
+    /// When it last gave way.
+    since: Instant,
+    /// Rest to be taken.
+    owed: Duration,
+}
+
+impl Manners {
+    fn new() -> Manners {
+        Manners { since: Instant::now(), owed: Duration::ZERO }
+    }
+
+    /// To be called without a lock.
+    fn give_way(&mut self) {
+        let before = Instant::now();
+        thread::yield_now();
+        let rest = self.rest_after(before - self.since, before.elapsed());
+        if !rest.is_zero() {
+            thread::sleep(rest);
+        }
+        self.since = Instant::now();
+    }
+
+    /// How long to rest after a quantum, if others then had the processor for so long. To let them go first
+    /// is not enough, as each gets the same share then, and a save has time: it rests as long as it works.
+    fn rest_after(&mut self, worked: Duration, away: Duration) -> Duration {
+        if away >= SOMEBODY_RAN {
+            self.owed += worked;
+        }
+        if self.owed < REST_LEAST {
+            return Duration::ZERO;
+        }
+        std::mem::take(&mut self.owed).min(REST_MOST)
+    }
+}
+
+/// Nobody gives the processor back sooner, and without anybody it comes back at once.
+const SOMEBODY_RAN: Duration = Duration::from_micros(20);
+/// A shorter one is not worth the switches.
+const REST_LEAST: Duration = Duration::from_millis(1);
+/// In a longer one writers would leave too many pre-images.
+const REST_MOST: Duration = Duration::from_millis(10);
 
 /// Keeps a save below `snapshot-write-rate`, which may change meanwhile.
 struct Pace {
@@ -716,5 +760,19 @@ mod tests {
         assert_eq!(pace.delay_at(2000, second / 2, 0), Duration::ZERO);
         // Of what was not used, only a little is left for later.
         assert_eq!(pace.delay_at(2000, second * 1000, 2100), second);
+    }
+    #[test]
+    fn a_save_rests_where_others_wait() {
+        let mut manners = Manners::new();
+        let (nobody, somebody) = (Duration::from_micros(1), Duration::from_micros(100));
+        let quantum = REST_LEAST * 2 / 5;
+        for _ in 0..1000 {
+            assert_eq!(manners.rest_after(quantum, nobody), Duration::ZERO);
+        }
+        let rests: Duration = (0..1000).map(|_| manners.rest_after(quantum, somebody)).sum();
+        assert!(rests <= quantum * 1000 && rests > quantum * 1000 - REST_LEAST, "{rests:?}");
+        // Time in which the disk was waited for is no work.
+        assert_eq!(manners.rest_after(REST_MOST * 100, somebody), REST_MOST);
+        assert_eq!(manners.rest_after(quantum, somebody), Duration::ZERO);
     }
 }

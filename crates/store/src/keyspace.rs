@@ -83,6 +83,12 @@ impl Store {
         self.snapshot_backlog() + self.snapshots.spare.load(Ordering::Relaxed)
     }
 
+    /// Whether so much waits that nothing is to be added.
+    #[inline]
+    pub fn snapshots_are_behind(&self) -> bool {
+        self.snapshots.is_behind(self.snapshot_limit())
+    }
+
     /// As many snapshots run as may.
     pub fn snapshots_are_full(&self) -> bool {
         self.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST

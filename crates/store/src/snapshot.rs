@@ -265,8 +265,11 @@ impl Capture {
             self.block.bytes = self.sink.take_room();
         }
         self.block.push_pre_image(entry);
-        self.sink.grow(self.block.memory() - before);
-        self.sink.pre_images.fetch_add(1, Ordering::Relaxed);
+        // What all threads count is told only when it changes: mostly the block has room.
+        let grown = self.block.memory() - before;
+        if grown > 0 {
+            self.sink.grow(grown);
+        }
         if self.block.len() >= self.sink.block_len {
             self.hand_over();
         }
@@ -276,6 +279,7 @@ impl Capture {
         if self.block.keys > 0 {
             let mut block =
                 std::mem::replace(&mut self.block, Block::new(self.at_cut, self.sink.uses.clone()));
+            self.sink.pre_images.fetch_add(block.keys, Ordering::Relaxed);
             let before = block.memory();
             block.trim();
             self.sink.shrink(before - block.memory());

@@ -12,7 +12,7 @@ use super::End;
 use super::node::{Node, Sums, block_memory};
 use super::saving::Progress;
 use crate::moving::MovePosition;
-use crate::saving::{Saver, Savings};
+use crate::saving::{Fate, Saver, Savings};
 
 /// Where a node is. Valid until one is put in or taken out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,7 +117,7 @@ impl Chunks {
     /// Changes a node, which must have elements afterwards.
     #[inline]
     pub fn edit<R>(&mut self, at: Place, change: impl FnOnce(&mut Node) -> R) -> R {
-        self.keep(at);
+        self.keep(at, Fate::Changing);
         let chunk = &mut self.chunks[at.chunk];
         let node = &mut chunk.nodes[at.node];
         let before = node.sums();
@@ -170,7 +170,7 @@ impl Chunks {
 
     /// Takes a node out. The places of those before it stay valid.
     pub fn remove(&mut self, at: Place) -> Node {
-        self.keep(at);
+        self.keep(at, Fate::Leaving);
         let node = self.change_chunk(at.chunk, |chunk| {
             let node = chunk.nodes.remove(at.node).expect("the place is that of a node");
             chunk.len -= node.count();
@@ -259,17 +259,17 @@ impl Chunks {
         &mut self.savings
     }
 
-    /// A node is about to change.
+    /// A node is about to change or to leave.
     #[inline]
-    fn keep(&mut self, at: Place) {
+    fn keep(&mut self, at: Place, fate: Fate) {
         if self.savings.any() {
-            self.save_for_all(at);
+            self.save_for_all(at, fate);
         }
     }
 
     #[cold]
-    fn save_for_all(&mut self, at: Place) {
-        self.savings.iter_mut().for_each(|saving| saving.keep(at, &self.chunks[at.chunk].nodes));
+    fn save_for_all(&mut self, at: Place, fate: Fate) {
+        self.savings.iter_mut().for_each(|saving| saving.keep(at, &self.chunks[at.chunk].nodes, fate));
     }
 
     fn insert_in(&mut self, at: Place, node: Node) -> Place {

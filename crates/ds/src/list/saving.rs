@@ -174,15 +174,17 @@ impl Progress {
 
 impl Saving<Progress> {
     /// A node is going to be changed or taken out.
-    pub fn keep(&mut self, place: Place, nodes: &VecDeque<Node>) {
+    pub fn keep(&mut self, place: Place, nodes: &VecDeque<Node>, fate: Fate) {
         let Saving { saver, progress, .. } = self;
         let Some(left) = progress.open(place.chunk, nodes) else { return };
-        let mut chunk = Chunk { saver: &mut **saver, left, nodes, fate: Fate::Changing };
+        // Where one goes, many do: they wait in larger pieces.
+        let unit = if fate == Fate::Leaving && saver.lacks_room() { QUANTUM_LEN } else { PAGE_LEN };
+        let mut chunk = Chunk { saver: &mut **saver, left, nodes, fate };
         // To note the places of short nodes would take too much beside what they hold.
         if nodes.iter().map(Node::stored_len).sum::<u64>() <= SHORT_CHUNK_LEN {
             chunk.save_runs(u64::MAX);
         } else {
-            chunk.save_around(place.node);
+            chunk.save_around(place.node, unit);
         }
         progress.note_saved(place.chunk);
     }
@@ -236,13 +238,13 @@ impl Chunk<'_> {
         }
     }
 
-    /// Saves what is left of a node, and the pages that it begins and ends in.
-    fn save_around(&mut self, node: usize) {
+    /// Saves what is left of a node, and the units of so many bytes, whole pages, that it begins and ends in.
+    fn save_around(&mut self, node: usize, unit: u64) {
         let Left { part, .. } = &self.left[node];
         if part.is_empty() {
             return;
         }
-        let pages = page_start(part.start)..part.end.next_multiple_of(PAGE_LEN);
+        let pages = part.start - part.start % unit..part.end.next_multiple_of(unit);
         let (mut first, mut end, mut bytes) = (node, node + 1, part.clone());
         while bytes.start > pages.start && first > 0 && self.left[first - 1].ends_at(bytes.start) {
             first -= 1;

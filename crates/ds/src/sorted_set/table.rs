@@ -24,7 +24,7 @@ pub struct ScoredTable {
     tree: RankTree,
     block_bytes: usize,
     rdb_len: u64,
-    savings: TableSavings,
+    savings: TableSavings<Scored>,
 }
 
 /// Where a member stands or would stand. Valid until the set's next change.
@@ -289,8 +289,7 @@ impl ScoredTable {
 
     /// Frees a block that the tree no longer has.
     fn drop_block(&mut self, slot: SlotId) {
-        self.savings.keep(&mut self.table, slot);
-        let block = self.table.remove(slot);
+        let block = self.savings.take(&mut self.table, slot);
         self.block_bytes -= block.size();
         self.rdb_len -= rdb_len(block.view().member());
     }
@@ -318,11 +317,11 @@ impl Movable for ScoredTable {
 impl TableSaving for ScoredTable {
     type Part = Scored;
 
-    fn savings(&self) -> &TableSavings {
+    fn savings(&self) -> &TableSavings<Scored> {
         &self.savings
     }
 
-    fn parts(&mut self) -> (&mut TableSavings, &mut Table<Scored>) {
+    fn parts(&mut self) -> (&mut TableSavings<Scored>, &mut Table<Scored>) {
         (&mut self.savings, &mut self.table)
     }
 }
@@ -330,6 +329,14 @@ impl TableSaving for ScoredTable {
 impl Part for Scored {
     fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a> {
         Piece::Scored { member: item.member(), score: item.score() }
+    }
+
+    fn content(&self) -> Self::Ref<'_> {
+        self.view()
+    }
+
+    fn copy(item: Self::Ref<'_>) -> Self {
+        Scored::new(item.member(), item.score())
     }
 }
 

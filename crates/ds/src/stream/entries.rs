@@ -215,16 +215,36 @@ impl Entries {
         Ok(())
     }
 
-    /// Deletes an entry; false if it is not there.
-    pub(super) fn delete(&mut self, id: StreamId, savings: &mut StreamSavings) -> bool {
-        let Some((master, record)) = self.find(id) else { return false };
-        let tombstone = record.tombstone();
-        self.delete_records(master, &[tombstone], savings);
-        self.max_deleted_id = self.max_deleted_id.max(id);
-        if id == self.first_id || self.len == 0 {
+    /// Deletes entries and returns how many were there. Those of one node go together if they are named in
+    /// their order.
+    pub(super) fn delete(&mut self, ids: &[StreamId], savings: &mut StreamSavings) -> u64 {
+        let (before, mut rest) = (self.len, ids);
+        while !rest.is_empty() {
+            let (run, behind) = rest.split_at(self.run_len(rest));
+            self.delete_run(run, savings);
+            rest = behind;
+        }
+        before - self.len
+    }
+
+    /// How many of these ids ascend and can only be in one node, from the first on.
+    fn run_len(&self, ids: &[StreamId]) -> usize {
+        let next_node = ids[0].next().and_then(|behind| self.nodes.from(&behind).next());
+        let end = next_node.map_or(StreamId::MAX, |(master, _)| master);
+        let goes_on = |pair: &&[StreamId]| pair[0] < pair[1] && pair[1] < end;
+        1 + ids.windows(2).take_while(goes_on).count()
+    }
+
+    fn delete_run(&mut self, ids: &[StreamId], savings: &mut StreamSavings) {
+        let found: Vec<_> = ids.iter().filter_map(|id| self.find(*id)).collect();
+        let (Some((master, first)), Some((_, last))) = (found.first(), found.last()) else { return };
+        let (master, first, last) = (*master, first.entry.id, last.entry.id);
+        let tombstones: Vec<_> = found.iter().map(|(_, record)| record.tombstone()).collect();
+        self.delete_records(master, &tombstones, savings);
+        self.max_deleted_id = self.max_deleted_id.max(last);
+        if first == self.first_id || self.len == 0 {
             self.find_first();
         }
-        true
     }
 
     /// Removes entries from the front as far as `trim` says; `judge` is asked of each, if there is one.
@@ -362,9 +382,7 @@ impl Entries {
     #[cold]
     fn save_for_all(&mut self, master: StreamId, savings: &mut StreamSavings) {
         let Some(node) = self.nodes.get_mut(&master) else { return };
-        let is_ahead =
-            |saving: &&mut Saving<Progress>| saving.progress.next_node.is_some_and(|next| master >= next);
-        for saving in savings.iter_mut().filter(is_ahead) {
+        for saving in savings.iter_mut() {
             // A writer saves what it has to, however much that is.
             let _ = save(saving, master, node);
         }
@@ -406,12 +424,12 @@ impl Entries {
 
     /// Deletes live records of a node, and the node with its last one.
     fn delete_records(&mut self, master: StreamId, tombstones: &[Tombstone], savings: &mut StreamSavings) {
-        self.keep(master, savings);
         let count = tombstones.len() as u64;
-        let node = self.nodes.get_mut(&master).expect("the records are in a node");
-        if node.live() == count {
+        if self.nodes.get(&master).is_some_and(|node| node.live() == count) {
             return self.remove_node(master, count, savings);
         }
+        self.keep(master, savings);
+        let node = self.nodes.get_mut(&master).expect("the records are in a node");
         let (capacity, rdb) = (node.capacity(), rdb_len(node));
         node.delete(tombstones);
         if node.capacity() != capacity {
@@ -422,11 +440,17 @@ impl Entries {
     }
 
     fn remove_node(&mut self, master: StreamId, live: u64, savings: &mut StreamSavings) {
-        self.keep(master, savings);
+        let is_handed_over = savings.lack_room();
+        if !is_handed_over {
+            self.keep(master, savings);
+        }
         let node = self.nodes.remove(&master).expect("the node is there");
         self.node_bytes -= size_class(node.capacity());
         self.rdb_bytes -= rdb_len(&node);
         self.len -= live;
+        if is_handed_over {
+            savings.take_node(master, node);
+        }
     }
 
     /// Trims within a node; `Stop` if nothing behind it is to be trimmed.
@@ -468,7 +492,7 @@ impl Entries {
 
 /// Saves a node that the walk has not passed, unless that is done.
 fn save(saving: &mut Saving<Progress>, master: StreamId, node: &Node) -> ControlFlow<()> {
-    if node.saved_for >= saving.progress.begun {
+    if !saving.progress.needs(master, node) {
         return ControlFlow::Continue(());
     }
     saving.saver.save(Piece::StreamNode { master, node: node.bytes() })

@@ -9,9 +9,11 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
+use crate::gone::{Gone, wanters};
 use crate::saving::{GroupPart, Piece, Saver, Saving, Savings};
 use crate::stream::group::{Consumer, ConsumerId, Group, ID_LEN, Kept, TIME_LEN};
 use crate::stream::id::StreamId;
+use crate::stream::node::Node;
 use crate::stream::sorted::ChunkRef;
 use crate::stream::{Form, Groups, LeftGroup, rdb_number_len};
 
@@ -21,6 +23,8 @@ pub(super) struct StreamSavings {
     savings: Savings<Progress>,
     /// How many were ever begun.
     begun: u32,
+    /// Nodes that were taken out, with their master ids.
+    gone: Gone<(StreamId, Node)>,
 }
 
 /// How far one of them has come.
@@ -76,6 +80,13 @@ enum Walk {
     All,
 }
 
+impl Progress {
+    /// Whether a node is still to be saved.
+    pub fn needs(&self, master: StreamId, node: &Node) -> bool {
+        self.next_node.is_some_and(|next| master >= next) && node.saved_for < self.begun
+    }
+}
+
 impl StreamSavings {
     #[inline]
     pub fn any(&self) -> bool {
@@ -112,7 +123,28 @@ impl StreamSavings {
     }
 
     pub fn end(&mut self, number: u32) -> Option<Box<dyn Saver>> {
+        self.gone.forget(number);
         self.savings.end(number)
+    }
+
+    /// Whether nodes that are taken out are to be handed over as they are.
+    #[inline]
+    pub fn lack_room(&self) -> bool {
+        self.any() && self.savings.lack_room()
+    }
+
+    /// Takes over a node that is out of the stream.
+    pub fn take_node(&mut self, master: StreamId, node: Node) {
+        let needed = self.savings.iter().filter(|saving| saving.progress.needs(master, &node));
+        self.gone.put(wanters(needed.map(|saving| saving.number)), (master, node));
+    }
+
+    /// Saves nodes that are out of the stream; false if there are none.
+    pub fn save_gone(&mut self, number: u32) -> bool {
+        let Some(Saving { saver, .. }) = self.savings.get_mut(number) else { return false };
+        self.gone.save_on(number, |(master, node)| {
+            saver.save(Piece::StreamNode { master: *master, node: node.bytes() })
+        })
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Saving<Progress>> {

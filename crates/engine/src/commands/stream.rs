@@ -464,11 +464,9 @@ fn xdel(ctx: &mut Ctx) -> CmdResult {
         return Ok(());
     };
     let ids = ids(args.from(2))?;
-    let removed = stream.edit(|stream| {
-        ids.iter().filter(|id| stream.remove(**id, References::Keep) == Removal::Removed).count()
-    });
+    let removed = stream.edit(|stream| stream.remove_each(&ids));
     if removed > 0 {
-        ctx.keys.changed_by(key, XDEL, removed as u64);
+        ctx.keys.changed_by(key, XDEL, removed);
     }
     ctx.reply.integer(removed as i64);
     Ok(())

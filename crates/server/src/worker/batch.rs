@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base::alloc::size_class;
+use base::limits;
 use engine::host::Level;
 use engine::pipeline::{is_script, may_write, runs_scripts};
 use engine::{Argv, Outcome, Prepared, Session};
@@ -13,7 +14,6 @@ use resp::request::Span;
 use store::{Wanted, WantedPart};
 
 use super::Worker;
-use super::stalled::SNAPSHOT_FULL;
 use crate::conn::{OutputVerdict, Slot, add};
 use crate::output::Stretch;
 
@@ -271,7 +271,8 @@ impl Worker {
         let (store, host) = (&self.engine.store, &self.engine.host);
         let begin_ns = host.monotonic_ns();
         // With more than that each writer waits, whatever others do.
-        let times = (store.snapshot_backlog() / bearable.max(1)).min(SNAPSHOT_QUARTERS / SNAPSHOT_FULL);
+        let times =
+            (store.snapshot_backlog() / bearable.max(1)).min(SNAPSHOT_QUARTERS / limits::SNAPSHOT_FULL_SHARE);
         for _ in 0..times * times * SNAPSHOT_DELAYS {
             if store.snapshot_backlog() <= bearable {
                 break;

@@ -9,10 +9,6 @@ use super::Worker;
 use super::intake::Arena;
 use crate::conn::{Connection, Slot};
 
-/// With one of so many parts of the limit filled nothing is added any more; the rest is for what the file
-/// system has not written yet.
-pub const SNAPSHOT_FULL: usize = 2;
-
 /// How long snapshots hold them, at most: counted from the first of them.
 const STALL_MOST_NS: u64 = 5_000_000_000;
 
@@ -47,13 +43,7 @@ impl Stalled {
 impl Worker {
     #[inline]
     pub fn is_disk_behind(&self) -> bool {
-        self.is_snapshot_full() || self.engine.log.is_behind()
-    }
-
-    #[inline]
-    fn is_snapshot_full(&self) -> bool {
-        let store = &self.engine.store;
-        store.snapshot_backlog() > store.snapshot_limit() / SNAPSHOT_FULL
+        self.engine.store.snapshots_are_behind() || self.engine.log.is_behind()
     }
 
     /// Whether a request waits for room: then its connection is among those that do. Within a script nobody
@@ -79,7 +69,7 @@ impl Worker {
     /// Whether those that write have to wait.
     fn lacks_room(&self) -> bool {
         let log_is_behind = self.engine.log.is_behind() && self.engine.host.is_log_behind();
-        log_is_behind || self.is_snapshot_full() && !self.stalled.is_over
+        log_is_behind || self.engine.store.snapshots_are_behind() && !self.stalled.is_over
     }
 
     /// Lets those go on that have waited, if there is room or they have waited for too long.

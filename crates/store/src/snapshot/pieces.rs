@@ -57,8 +57,8 @@ pub struct Piece {
     /// Where it stands in the region's body.
     pub at: u64,
     content: Content,
-    /// Bytes.
-    len: usize,
+    /// Bytes of memory that it counts.
+    memory: usize,
 }
 
 enum Content {
@@ -68,7 +68,7 @@ enum Content {
 
 impl Piece {
     fn new(region: Region, at: u64, bytes: Vec<u8>) -> Piece {
-        Piece { region, at, len: bytes.len(), content: Content::Bytes(bytes) }
+        Piece { region, at, memory: bytes.len() + PIECE_COST, content: Content::Bytes(bytes) }
     }
 
     /// Its bytes, which are put together in `room` if they are in several places.
@@ -84,7 +84,7 @@ impl Piece {
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.len + PIECE_COST
+        self.memory
     }
 }
 
@@ -334,9 +334,11 @@ struct Courier {
 impl Saver for Courier {
     fn save(&mut self, piece: ds::saving::Piece<'_>) -> ControlFlow<()> {
         let piece = match piece {
-            ds::saving::Piece::Nodes { at, nodes, fate } if fate == Fate::Stays || !nodes.is_short() => {
-                let (len, content) = (nodes.stored_len() as usize, Content::Nodes(nodes));
-                return self.send(Piece { region: self.job.region, at, content, len });
+            ds::saving::Piece::Nodes { at, nodes, fate } if self.shares(&nodes, fate) => {
+                // What leaves in place of being copied takes no more memory than before.
+                let counted = if self.hands_over(fate) { 0 } else { nodes.stored_len() as usize };
+                let (memory, content) = (counted + PIECE_COST, Content::Nodes(nodes));
+                return self.send(Piece { region: self.job.region, at, content, memory });
             }
             ds::saving::Piece::Bytes { at, bytes } => {
                 return self.send(Piece::new(self.job.region, at, bytes.to_vec()));
@@ -360,16 +362,30 @@ impl Saver for Courier {
         self.hand_over();
         ControlFlow::Break(())
     }
+
+    fn lacks_room(&self) -> bool {
+        self.job.sink.common.is_behind(self.job.sink.limit)
+    }
 }
 
 impl Courier {
+    /// Whether nodes are to be kept as they are, in place of a copy of their bytes.
+    fn shares(&self, nodes: &SharedNodes, fate: Fate) -> bool {
+        fate == Fate::Stays || !nodes.is_short() || self.hands_over(fate)
+    }
+
+    fn hands_over(&self, fate: Fate) -> bool {
+        fate == Fate::Leaving && self.lacks_room()
+    }
+
     fn hand_over(&mut self) {
         let mut bytes = std::mem::take(&mut self.buffer);
         if !bytes.is_empty() {
             // What waits is counted by its length.
             bytes.shrink_to_fit();
+            let end = self.at + bytes.len() as u64;
             let piece = Piece::new(self.job.region, self.at, bytes);
-            self.at += piece.len as u64;
+            self.at = end;
             self.job.sink.grow(PIECE_COST);
             self.job.sink.push(Output::Piece(piece));
         }

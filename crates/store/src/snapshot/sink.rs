@@ -33,6 +33,11 @@ impl Snapshots {
         self.flushed.lock().push(Arc::downgrade(flushed));
     }
 
+    /// Whether nothing is to be added to what they hold, under this limit.
+    pub fn is_behind(&self, limit: usize) -> bool {
+        self.backlog.load(Ordering::Relaxed) > limit / limits::SNAPSHOT_FULL_SHARE
+    }
+
     pub fn flushed(&self) -> Vec<Flushed> {
         let mut all = self.flushed.lock();
         all.retain(|flushed| flushed.strong_count() > 0);
@@ -54,7 +59,7 @@ pub(crate) struct Sink {
     pub uses: Option<Uses>,
     /// A capture hands its block over when it holds so many bytes.
     pub block_len: usize,
-    limit: usize,
+    pub limit: usize,
     pub common: Arc<Snapshots>,
     /// Values that are being saved in pieces.
     jobs: AtomicUsize,
