@@ -4,7 +4,7 @@
 
 use base::random::Rng;
 
-use crate::requests::{FAMILIES, Templates, WAITING, one_of};
+use crate::requests::{FAMILIES, Templates, WAITING_IN_SCRIPTS, one_of};
 use crate::{is_settled_outside_transactions, requests};
 
 /// Scripts that are also loaded and called by name.
@@ -134,7 +134,7 @@ fn command(rng: &mut Rng) -> String {
     let call = one_of(rng, &["redis.call", "redis.pcall", "redis.pcall"]);
     let words = loop {
         let (name, family) = FAMILIES[rng.below(FAMILIES.len() as u64) as usize];
-        let family = if rng.below(40) == 0 { WAITING } else { family };
+        let family = if rng.below(40) == 0 { WAITING_IN_SCRIPTS } else { family };
         let template = family[rng.below(family.len() as u64) as usize];
         let mut words = Vec::new();
         template.split(' ').for_each(|word| requests::draw(rng, word, &mut words));
