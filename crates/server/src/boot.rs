@@ -397,7 +397,9 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
         LOG.warning("There is a background save running. Cancelling it!");
     }
     if process.aof.is_without_base() {
-        if !how.force {
+        // While a script runs the base may never come, and who does not save knows what is lost.
+        let is_hopeless = how.save == ShutdownSave::Never && process.engine().scripts.running.is_busy();
+        if !how.force && !is_hopeless {
             LOG.warning("Writing initial AOF, can't exit.");
             return Err(go_on(process, is_first));
         }

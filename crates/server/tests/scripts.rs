@@ -89,6 +89,22 @@ fn a_script_that_wrote_ends_with_the_server_only() {
 
 /// Who goes away meanwhile, or waits for something, is served afterwards as ever.
 #[test]
+fn a_script_that_wrote_ends_with_a_server_whose_file_awaits_its_base() {
+    check_on_workers(|server| {
+        let (mut caller, mut other) = (server.client(), server.client());
+        caller.run("EVAL 'for i = 1, 300000 do redis.call([[set]], i, i) end' 0");
+        let requests: [&[&str]; 2] = [
+            &["CONFIG", "SET", "appendonly", "yes"],
+            &["EVAL", "redis.call('set', 'k', 'v') while true do end", "0"],
+        ];
+        caller.send_raw(&requests.map(encode).concat());
+        await_busy(&mut other);
+        other.send(&["SHUTDOWN", "NOSAVE"]);
+        assert!(other.read_to_end().is_empty());
+    });
+}
+
+#[test]
 fn others_are_served_after_a_long_script() {
     check_on_workers(|server| {
         let mut other = server.client();
