@@ -65,6 +65,7 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     Saver::start_thread(&process)?;
     process.defragmenter.start(&process)?;
     LOG.notice("Server initialized");
+    process.know_doors(&listeners);
     load_data(&process, listeners);
     log_ready(&process);
     base::alloc::forget_thread_cache();
@@ -481,6 +482,7 @@ fn leave(process: &Process, config: &Config) -> ! {
     if process.leaving.swap(true, Ordering::SeqCst) {
         rest();
     }
+    process.close_doors();
     process.saver.close();
     supervise::remove_pid_file(config);
     process.post_to_all(|| Message::Stop);

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::io::ErrorKind;
+
 use common::{info, signal, wait_for_info, wait_for_log};
 use resp::Value;
 use rustix::process::Signal;
@@ -84,6 +86,9 @@ fn a_script_that_wrote_ends_with_the_server_only() {
         assert_eq!(error(other.run("SHUTDOWN SAVE")), BUSY);
         other.send(&["SHUTDOWN", "NOSAVE"]);
         assert!(other.read_to_end().is_empty());
+        // Who sees the end of a connection meets nobody who still accepts.
+        let late = Client::try_connect(("127.0.0.1", server.port()));
+        assert_eq!(late.err().map(|error| error.kind()), Some(ErrorKind::ConnectionRefused));
     });
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use base::random::Rng;
 use engine::config::{DebugAccess, EncodingNames};
 use engine::testing::{TestEngine, show};
-use requests::{FAMILIES, Templates, WAITING, WAITING_IN_SCRIPTS, keys};
+use requests::{FAMILIES, Templates, WAITING, keys};
 use resp::Value;
 use rules::{Sorts, canonical, check_choice, is_choice, is_settled_outside_transactions};
 use scripts::{SCRIPTS, draw};
@@ -164,7 +164,7 @@ fn batch(rng: &mut Rng, families: &[Templates]) -> Vec<Request> {
         requests.push(vec!["MULTI".to_owned()]);
         for _ in 0..rng.below(5) {
             let waits = rng.below(3) == 0;
-            let request = request(rng, if waits { &[WAITING, WAITING_IN_SCRIPTS] } else { families });
+            let request = request(rng, if waits { &[WAITING] } else { families });
             requests.extend(is_settled_outside_transactions(&request).then_some(request));
         }
         let end = if rng.below(8) == 0 { "DISCARD" } else { "EXEC" };

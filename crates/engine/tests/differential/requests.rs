@@ -438,15 +438,13 @@ pub const WAITING: Templates = &[
     "BRPOP $l $l 0.5",
     "BLMOVE $l $l LEFT RIGHT 0",
     "BRPOPLPUSH $l $l 0",
+    "BLMPOP 0 2 $l $l RIGHT COUNT $count",
     "BZPOPMIN $z $z 0",
     "BZPOPMAX $z 0",
+    "BZMPOP 0 2 $z $z MIN COUNT $count",
     "XREAD BLOCK 0 STREAMS $x $entry",
     "XREADGROUP GROUP $group $consumer BLOCK 10 COUNT $count STREAMS $x >",
 ];
-
-/// Of these, what Redis 7.0 lets scripts call, too: the others since 7.2.
-pub const WAITING_IN_SCRIPTS: Templates =
-    &["BLMPOP 0 2 $l $l RIGHT COUNT $count", "BZMPOP 0 2 $z $z MIN COUNT $count"];
 
 const VALUES: &[&str] = &[
     "",

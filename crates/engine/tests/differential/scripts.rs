@@ -4,7 +4,7 @@
 
 use base::random::Rng;
 
-use crate::requests::{FAMILIES, Templates, WAITING_IN_SCRIPTS, one_of};
+use crate::requests::{FAMILIES, Templates, one_of};
 use crate::{is_settled_outside_transactions, requests};
 
 /// Scripts that are also loaded and called by name.
@@ -76,6 +76,9 @@ pub const SCRIPTS: Templates = &[
     "ZADD $z $score $member",
 ];
 
+/// What waits and Redis 7.0 lets scripts call: the others since 7.2.
+const WAITING: Templates = &["BLMPOP 0 2 $l $l RIGHT COUNT $count", "BZMPOP 0 2 $z $z MIN COUNT $count"];
+
 /// Families whose commands scripts do not call: errors have another text since 7.2, and orders are chance.
 const APART: &[&str] = &["streams", "groups", "geo", "SORT", "choices"];
 
@@ -134,7 +137,7 @@ fn command(rng: &mut Rng) -> String {
     let call = one_of(rng, &["redis.call", "redis.pcall", "redis.pcall"]);
     let words = loop {
         let (name, family) = FAMILIES[rng.below(FAMILIES.len() as u64) as usize];
-        let family = if rng.below(40) == 0 { WAITING_IN_SCRIPTS } else { family };
+        let family = if rng.below(40) == 0 { WAITING } else { family };
         let template = family[rng.below(family.len() as u64) as usize];
         let mut words = Vec::new();
         template.split(' ').for_each(|word| requests::draw(rng, word, &mut words));
