@@ -294,8 +294,8 @@ impl Waiters {
 }
 
 impl Ctx<'_, '_> {
-    /// Waits, or answers at once where nothing may wait: inside a transaction, while a log is replayed.
-    /// Called by a command that found nothing and wrote nothing.
+    /// Waits, or answers at once where nothing may wait: in a transaction or a script, while a log is
+    /// replayed. Called by a command that found nothing and wrote nothing.
     pub fn wait(&mut self, wait: Wait) -> CmdResult {
         if self.session.in_exec || self.session.origin == Origin::Replay {
             wait.on_timeout.write(self.reply, &self.engine.log);

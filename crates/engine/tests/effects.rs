@@ -445,6 +445,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "EVAL \"redis.call('set','s',1) redis.call('spop','set') return redis.call('pexpire','h',70)\" 0",
             "EVAL \"redis.call('incr', 'i') redis.call('select', 1) return redis.call('set', 'q', 2)\" 0",
             "EVAL \"redis.call('select', 2) redis.call('set', 'q', redis.call('time')[1]) return 1\" 0",
+            "EVAL \"redis.call('blpop','l',0) redis.call('blmove','l','new','left','left',0) return 1\" 0",
             "EVAL \"redis.pcall('incr','h') redis.call('rpush','l',1) redis.call('get','short') return 1\" 0",
             "EVAL \"#!lua flags=declared-keys\\nreturn redis.call('rename', KEYS[1], KEYS[2])\" 2 s i",
         ],

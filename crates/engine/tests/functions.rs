@@ -130,6 +130,24 @@ fn what_is_no_library_is_refused() {
             "Error registering functions: ERR second argument to redis.register_function must be a function",
         ),
         (
+            library("x", "server.register_function('a', 1)"),
+            "Error registering functions: ERR second argument to server.register_function must be a function",
+        ),
+        (
+            library("x", "server.register_function{callback=function() end}"),
+            "Error registering functions: ERR server.register_function must get a function name argument",
+        ),
+        (
+            library("x", "redis.register_function('a-b', function() end)"),
+            "Error registering functions: ERR Library names can only contain letters, numbers, or underscores(_) and \
+             must be at least one character long",
+        ),
+        (
+            library("x", "server.register_function('', function() end)"),
+            "Error registering functions: ERR Function names can only contain letters, numbers, or underscores(_) and \
+             must be at least one character long",
+        ),
+        (
             library(
                 "x",
                 "redis.register_function('a', function() end) redis.register_function('a', function() end)",

@@ -41,7 +41,6 @@ fn scripts_run_commands() {
             &["0"],
             "1",
         ),
-        ("return redis.call('blmpop', 0, 1, 'empty', 'LEFT')", &["0"], "nil"),
         (
             "return #redis.call('set', 'big', string.rep('x', 100000)).ok + #redis.call('get', 'big')",
             &["0"],
@@ -57,13 +56,8 @@ fn scripts_run_commands() {
             "return redis.call('eval', 'return 1', 0)",
             "-ERR This Redis command is not allowed from script script: ",
         ),
-        ("return redis.call('blpop', 'x', 0)", "-ERR This Redis command is not allowed from script script: "),
         ("return redis.call('multi')", "-ERR This Redis command is not allowed from script script: "),
         ("return redis.call('incr', 'k')", "-ERR value is not an integer or out of range script: "),
-        (
-            "return redis.call('xread', 'block', 0, 'streams', 's', '$')",
-            "-ERR xread command is not allowed with BLOCK option from scripts script: ",
-        ),
         (
             "#!lua flags=no-writes\nreturn redis.call('set', 'k', 1)",
             "-ERR Write commands are not allowed from read-only scripts. script: ",
@@ -106,6 +100,53 @@ fn scripts_run_commands() {
     );
     let reply = eval(&mut test, "EVAL_RO", "return redis.call('set', 'k', 1)", &["0"]);
     assert!(reply.starts_with("-ERR Write commands are not allowed from read-only scripts."), "{reply}");
+}
+
+/// What XREADGROUP does for a consumer that is new.
+const CLAIMED: &str = "MULTI | XGROUP CREATECONSUMER x g c | XCLAIM x g c 0 1-1 TIME 1700000000000 RETRYCOUNT 1 \
+                       FORCE JUSTID LASTID 1-1 | XGROUP SETID x g 1-1 ENTRIESREAD 1 | EXEC";
+
+#[test]
+fn what_waits_answers_scripts_at_once() {
+    let mut test = TestEngine::new();
+    test.collect_effects();
+    test.run("RPUSH l 1 2 3 4 5 6");
+    test.run("ZADD z 1 a 2 b 3 c");
+    test.run("XGROUP CREATE x g $ MKSTREAM");
+    test.run("XADD x 1-1 f v");
+    test.take_effects();
+    let entry = "[[\"x\" [[\"1-1\" [\"f\" \"v\"]]]]]";
+    for (call, expected, effect) in [
+        ("'blpop', 'l', 0", "[\"l\" \"1\"]", "LPOP l"),
+        ("'brpop', 'none', 'l', 5", "[\"l\" \"6\"]", "RPOP l"),
+        ("'blmove', 'l', 'm', 'left', 'right', 0", "2", "LMOVE l m left right"),
+        ("'brpoplpush', 'l', 'm', 0", "5", "RPOPLPUSH l m"),
+        ("'blmpop', 0, 2, 'none', 'l', 'left'", "[\"l\" [\"3\"]]", "LPOP l 1"),
+        ("'bzpopmin', 'z', 0", "[\"z\" \"a\" \"1\"]", "ZPOPMIN z"),
+        ("'bzpopmax', 'z', 0.5", "[\"z\" \"c\" \"3\"]", "ZPOPMAX z"),
+        ("'bzmpop', 0, 1, 'z', 'max', 'count', 3", "[\"z\" [[\"b\" \"2\"]]]", "ZPOPMAX z 1"),
+        ("'xread', 'block', 0, 'streams', 'x', 0", entry, ""),
+        ("'xreadgroup', 'group', 'g', 'c', 'block', 0, 'streams', 'x', '>'", entry, CLAIMED),
+        ("'xreadgroup', 'group', 'g', 'c', 'block', 0, 'streams', 'x', '>'", "nil", ""),
+        ("'xread', 'block', 0, 'streams', 'x', '$'", "nil", ""),
+        ("'blpop', 'none', 0", "nil", ""),
+        ("'brpop', 'none', 'neither', 5", "nil", ""),
+        ("'blmove', 'none', 'm', 'left', 'right', 0", "nil", ""),
+        ("'brpoplpush', 'none', 'm', 0", "nil", ""),
+        ("'blmpop', 0, 1, 'none', 'left'", "nil", ""),
+        ("'bzpopmin', 'none', 0", "nil", ""),
+        ("'bzpopmax', 'none', 0", "nil", ""),
+        ("'bzmpop', 0, 1, 'none', 'min'", "nil", ""),
+        ("'wait', 1, 0", "0", ""),
+        ("'waitaof', 0, 1, 0", "[0 0]", ""),
+    ] {
+        let source = format!("return redis.call({call})");
+        assert_eq!(eval(&mut test, "EVAL", &source, &["0"]), expected, "{call}");
+        assert_eq!(test.take_effect_lines().join(" | "), effect, "{call}");
+    }
+    assert_eq!(test.engine.waiters.key_counts(), (0, 0), "nobody waits");
+    let reply = eval(&mut test, "EVAL", "return redis.call('blpop', 'none', -1)", &["0"]);
+    assert!(reply.starts_with("-ERR timeout is negative script: "), "{reply}");
 }
 
 #[test]

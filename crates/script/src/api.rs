@@ -221,6 +221,11 @@ pub(crate) fn fail(lua: Lua, text: &CStr) -> ! {
     lua.push_text("ERR ");
     lua.push_bytes(text.to_bytes());
     lua.concat(2);
+    fail_with_top(lua)
+}
+
+/// Raises the text on top.
+pub(crate) fn fail_with_top(lua: Lua) -> ! {
     push_field(lua, "err", lua.bytes(-1).unwrap_or_default());
     lua.raise()
 }

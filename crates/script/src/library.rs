@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
 
 use crate::lua::{ErrorKind, FUNCTION, Lua, NIL, STRING, State, TABLE, upvalue};
-use crate::machine::{Function, Machine, OUT_OF_MEMORY, Shared, push_function, shared};
+use crate::machine::{Function, Machine, OUT_OF_MEMORY, Shared, shared};
 use crate::{Host, api, sandbox};
 
 /// A function that a library has registered.
@@ -84,20 +84,26 @@ pub(crate) struct Places {
     pub(crate) doors: c_int,
 }
 
+/// The tables that lead to the server. Errors speak of the one that was called and, as the servers do whose
+/// names these are, of what bears a name that is none.
+const TABLES: [(&str, &str); 2] = [("redis", "Library"), ("server", "Function")];
+
 /// Pushes all that a library sees while it is loaded.
 fn push_loading(lua: Lua, machine: *mut c_void, doors: c_int) {
-    lua.new_table(0, 2);
+    lua.new_table(0, TABLES.len());
     let globals = lua.top();
-    api::push_loading_table(lua, machine);
-    push_function(lua, machine, register_function);
-    lua.raw_set_field(globals + 1, "register_function");
-    sandbox::refuse_missing(lua, globals + 1);
-    sandbox::push_door(lua, doors);
-    for name in ["redis", "server"] {
-        lua.push_value(globals + 2);
-        lua.raw_set_field(globals, name);
+    for (table, noun) in TABLES {
+        api::push_loading_table(lua, machine);
+        lua.push_pointer(machine);
+        lua.push_text(table);
+        lua.push_text(noun);
+        lua.push_native(register_function, 3);
+        lua.raw_set_field(globals + 1, "register_function");
+        sandbox::refuse_missing(lua, globals + 1);
+        sandbox::push_door(lua, doors);
+        lua.raw_set_field(globals, table);
+        lua.set_top(globals);
     }
-    lua.set_top(globals);
     sandbox::refuse_missing(lua, globals);
     sandbox::push_door(lua, doors);
     lua.remove(globals);
@@ -155,24 +161,22 @@ const DESCRIPTION: c_int = 3;
 const CALLBACK: c_int = 4;
 const FLAGS: c_int = 5;
 
+/// Its own values: the machine, and the words of `TABLES`.
 unsafe extern "C-unwind" fn register_function(state: State) -> c_int {
     let lua = Lua(state);
     let machine = shared(lua);
     if machine.loading.is_none() {
-        api::fail(lua, c"redis.register_function can only be called on FUNCTION LOAD command");
+        fail(lua, "", " can only be called on FUNCTION LOAD command");
     }
     match lua.top() {
         1 => take_named(lua),
         2 => take_positional(lua),
-        _ => api::fail(lua, c"wrong number of arguments to redis.register_function"),
+        _ => fail(lua, "wrong number of arguments to ", ""),
     }
     let flags = read_flags(lua, machine);
     let name = lua.bytes(NAME).unwrap_or_default();
     if !is_name(name) {
-        api::fail(
-            lua,
-            c"Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
-        );
+        fail_for_name(lua);
     }
     if machine.loading.as_ref().is_some_and(|loading| loading.names.contains(name)) {
         api::fail(lua, c"Function already exists in the library");
@@ -187,12 +191,33 @@ unsafe extern "C-unwind" fn register_function(state: State) -> c_int {
     0
 }
 
+/// Raises an error that speaks of the function that runs.
+fn fail(lua: Lua, before: &str, after: &str) -> ! {
+    lua.push_text("ERR ");
+    lua.push_text(before);
+    lua.push_value(upvalue(2));
+    lua.push_text(".register_function");
+    lua.push_text(after);
+    lua.concat(5);
+    api::fail_with_top(lua)
+}
+
+fn fail_for_name(lua: Lua) -> ! {
+    lua.push_text("ERR ");
+    lua.push_value(upvalue(3));
+    lua.push_text(
+        " names can only contain letters, numbers, or underscores(_) and must be at least one character long",
+    );
+    lua.concat(3);
+    api::fail_with_top(lua)
+}
+
 fn take_positional(lua: Lua) {
     if !is_text(lua, 1) {
-        api::fail(lua, c"first argument to redis.register_function must be a string");
+        fail(lua, "first argument to ", " must be a string");
     }
     if lua.kind(2) != FUNCTION {
-        api::fail(lua, c"second argument to redis.register_function must be a function");
+        fail(lua, "second argument to ", " must be a function");
     }
     lua.push_value(1);
     lua.push_nil();
@@ -203,52 +228,50 @@ fn take_positional(lua: Lua) {
 
 fn take_named(lua: Lua) {
     if lua.kind(1) != TABLE {
-        api::fail(
+        fail(
             lua,
-            c"calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).",
+            "calling ",
+            " with a single argument is only applicable to Lua table (representing named arguments).",
         );
     }
     (NAME..=FLAGS).for_each(|_| lua.push_nil());
     lua.push_nil();
     while lua.next(1) {
         if lua.kind(-2) != STRING {
-            api::fail(lua, c"named argument key given to redis.register_function is not a string");
+            fail(lua, "named argument key given to ", " is not a string");
         }
         let key = lua.bytes(-2).unwrap_or_default();
         let is = |name: &str| key.eq_ignore_ascii_case(name.as_bytes());
         let place = if is("function_name") {
             if !is_text(lua, -1) {
-                api::fail(lua, c"function_name argument given to redis.register_function must be a string");
+                fail(lua, "function_name argument given to ", " must be a string");
             }
             NAME
         } else if is("description") {
             if !is_text(lua, -1) {
-                api::fail(lua, c"description argument given to redis.register_function must be a string");
+                fail(lua, "description argument given to ", " must be a string");
             }
             DESCRIPTION
         } else if is("callback") {
             if lua.kind(-1) != FUNCTION {
-                api::fail(lua, c"callback argument given to redis.register_function must be a function");
+                fail(lua, "callback argument given to ", " must be a function");
             }
             CALLBACK
         } else if is("flags") {
             if lua.kind(-1) != TABLE {
-                api::fail(
-                    lua,
-                    c"flags argument to redis.register_function must be a table representing function flags",
-                );
+                fail(lua, "flags argument to ", " must be a table representing function flags");
             }
             FLAGS
         } else {
-            api::fail(lua, c"unknown argument given to redis.register_function")
+            fail(lua, "unknown argument given to ", "")
         };
         lua.replace(place);
     }
     if lua.kind(NAME) == NIL {
-        api::fail(lua, c"redis.register_function must get a function name argument");
+        fail(lua, "", " must get a function name argument");
     }
     if lua.kind(CALLBACK) == NIL {
-        api::fail(lua, c"redis.register_function must get a callback argument");
+        fail(lua, "", " must get a callback argument");
     }
 }
 

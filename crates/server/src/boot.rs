@@ -65,6 +65,7 @@ pub fn start(launch: Launch) -> Result<(), Fatal> {
     Saver::start_thread(&process)?;
     process.defragmenter.start(&process)?;
     LOG.notice("Server initialized");
+    process.know_doors(&listeners);
     load_data(&process, listeners);
     log_ready(&process);
     base::alloc::forget_thread_cache();
@@ -397,7 +398,9 @@ pub fn stop(process: &Arc<Process>, how: Shutdown) -> Result<(), String> {
         LOG.warning("There is a background save running. Cancelling it!");
     }
     if process.aof.is_without_base() {
-        if !how.force {
+        // While a script runs the base may never come, and who does not save knows what is lost.
+        let is_hopeless = how.save == ShutdownSave::Never && process.engine().scripts.running.is_busy();
+        if !how.force && !is_hopeless {
             LOG.warning("Writing initial AOF, can't exit.");
             return Err(go_on(process, is_first));
         }
@@ -479,6 +482,7 @@ fn leave(process: &Process, config: &Config) -> ! {
     if process.leaving.swap(true, Ordering::SeqCst) {
         rest();
     }
+    process.close_doors();
     process.saver.close();
     supervise::remove_pid_file(config);
     process.post_to_all(|| Message::Stop);

@@ -26,6 +26,7 @@ use crate::defrag::Defragmenter;
 use crate::disk::AnyDisk;
 use crate::inbox::{Inbox, Message};
 use crate::lazyfree::Reclaimer;
+use crate::listener::{Door, Listener};
 use crate::load::{self, AtDamage, Dump, Loaded, Progress};
 use crate::log::{LOG, path, reason};
 use crate::oom_score::OomScore;
@@ -52,6 +53,7 @@ pub struct Process {
     /// Nothing holds that up any more.
     pub leaving: AtomicBool,
     listening: Mutex<Listening>,
+    doors: Mutex<Vec<Door>>,
     engine: OnceLock<Arc<Engine>>,
     pub stopwatch: Stopwatch,
     pub oom_score: OomScore,
@@ -117,6 +119,7 @@ impl Process {
             stopping: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             listening: Mutex::default(),
+            doors: Mutex::default(),
             engine: OnceLock::new(),
             stopwatch: Stopwatch::new(),
             oom_score: OomScore::default(),
@@ -143,6 +146,17 @@ impl Process {
     }
 
     /// Opens the listening sockets again, as another configuration asks for. `refusal` is for the client.
+    /// What is closed when the process ends, before any connection is.
+    pub fn know_doors(&self, listeners: &[Listener]) {
+        let mut doors = self.doors.lock();
+        doors.retain(|door| !door.is_gone());
+        doors.extend(listeners.iter().map(Listener::door));
+    }
+
+    pub fn close_doors(&self) {
+        self.doors.lock().iter().for_each(Door::close);
+    }
+
     fn listen(&self, config: &Config, refusal: &str) -> Result<(), String> {
         let wanted = Listening::of(config);
         let port = {
@@ -159,6 +173,7 @@ impl Process {
             refusal.to_string()
         })?;
         *self.listening.lock() = wanted;
+        self.know_doors(&listeners);
         self.inboxes[0].post(Message::Listeners(listeners));
         Ok(())
     }

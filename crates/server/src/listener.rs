@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use engine::config::Config;
@@ -16,8 +17,26 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 /// A socket that accepts connections.
 pub struct Listener {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
     place: Place,
+}
+
+/// The way to close a listener that its worker has, while there is one.
+#[derive(Debug)]
+pub struct Door(Weak<OwnedFd>);
+
+impl Door {
+    /// Whoever connects from now on is refused, and so is who has not been accepted.
+    pub fn close(&self) {
+        if let Some(socket) = self.0.upgrade() {
+            // Where this is not possible the end of the process does it.
+            let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both);
+        }
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 enum Place {
@@ -104,6 +123,10 @@ pub fn describe(config: &Config) -> Vec<String> {
 }
 
 impl Listener {
+    pub fn door(&self) -> Door {
+        Door(Arc::downgrade(&self.socket))
+    }
+
     pub fn is_unix(&self) -> bool {
         matches!(self.place, Place::Unix(_))
     }
@@ -187,7 +210,7 @@ fn bind_to(config: &Config, target: SocketAddr, sharing: Sharing) -> io::Result<
     sockopt::set_socket_reuseport(&socket, true)?;
     socket.listen(config.tcp_backlog as i32).map_err(|error| in_words("listen", &error))?;
     socket.set_nonblocking(true)?;
-    Ok(Listener { socket: socket.into(), place: Place::Tcp })
+    Ok(Listener { socket: Arc::new(socket.into()), place: Place::Tcp })
 }
 
 /// The places of an address as `bind` takes it: a number, `*`, `::*`, or a name.
@@ -273,7 +296,7 @@ fn bind_unix(config: &Config) -> io::Result<Listener> {
         let _ = std::fs::remove_file(&temporary);
     }
     opened?;
-    Ok(Listener { socket: socket.into(), place: Place::Unix(path.to_owned()) })
+    Ok(Listener { socket: Arc::new(socket.into()), place: Place::Unix(path.to_owned()) })
 }
 
 /// Bytes of a unix socket's name, with the zero at its end.

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::io::ErrorKind;
+
 use common::{info, signal, wait_for_info, wait_for_log};
 use resp::Value;
 use rustix::process::Signal;
@@ -84,10 +86,29 @@ fn a_script_that_wrote_ends_with_the_server_only() {
         assert_eq!(error(other.run("SHUTDOWN SAVE")), BUSY);
         other.send(&["SHUTDOWN", "NOSAVE"]);
         assert!(other.read_to_end().is_empty());
+        // Who sees the end of a connection meets nobody who still accepts.
+        let late = Client::try_connect(("127.0.0.1", server.port()));
+        assert_eq!(late.err().map(|error| error.kind()), Some(ErrorKind::ConnectionRefused));
     });
 }
 
 /// Who goes away meanwhile, or waits for something, is served afterwards as ever.
+#[test]
+fn a_script_that_wrote_ends_with_a_server_whose_file_awaits_its_base() {
+    check_on_workers(|server| {
+        let (mut caller, mut other) = (server.client(), server.client());
+        caller.run("EVAL 'for i = 1, 300000 do redis.call([[set]], i, i) end' 0");
+        let requests: [&[&str]; 2] = [
+            &["CONFIG", "SET", "appendonly", "yes"],
+            &["EVAL", "redis.call('set', 'k', 'v') while true do end", "0"],
+        ];
+        caller.send_raw(&requests.map(encode).concat());
+        await_busy(&mut other);
+        other.send(&["SHUTDOWN", "NOSAVE"]);
+        assert!(other.read_to_end().is_empty());
+    });
+}
+
 #[test]
 fn others_are_served_after_a_long_script() {
     check_on_workers(|server| {

@@ -189,11 +189,6 @@ impl<'a> Parser<'a> {
                 self.has_count = count > 0;
                 self.request.count = if count > 0 { count as usize } else { usize::MAX };
             }
-            "block" if ctx.session.in_script => {
-                let name = String::from_utf8_lossy(args.at(0));
-                let text = format!("ERR {name} command is not allowed with BLOCK option from scripts");
-                return Err(CmdError::new(text));
-            }
             "block" => self.request.block = Some(ctx.timeout_ms(at + 1)?),
             "maxcount" => self.request.count_all = positive(args.at(at + 1), "MAXCOUNT")?,
             "maxsize" => self.request.size = Some(positive(args.at(at + 1), "MAXSIZE")?),

@@ -11,7 +11,7 @@ use crate::log::{FileState, Offset};
 
 pub static TABLE: &[Command] = &[
     row("wait", 3, wait)
-        .flags(flag::NO_SCRIPT).since("3.0.0").syntax("numreplicas timeout").docs(
+        .flags(flag::BLOCKING).since("3.0.0").syntax("numreplicas timeout").docs(
         "Waits until so many replicas have what the connection has written.",
         "O(1)",
     ),

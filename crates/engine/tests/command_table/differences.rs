@@ -5,6 +5,12 @@ pub type Difference = (&'static str, &'static str, &'static str);
 
 /// Of COMMAND INFO.
 pub const INFO: &[Difference] = &[
+    ("blmove", "flags", IN_SCRIPTS),
+    ("blpop", "flags", IN_SCRIPTS),
+    ("brpop", "flags", IN_SCRIPTS),
+    ("brpoplpush", "flags", IN_SCRIPTS),
+    ("bzpopmax", "flags", IN_SCRIPTS),
+    ("bzpopmin", "flags", IN_SCRIPTS),
     ("command|getkeys", "arity", SHORTER),
     ("command|getkeysandflags", "arity", SHORTER),
     ("memory|malloc-stats", "flags", LOADING),
@@ -12,6 +18,8 @@ pub const INFO: &[Difference] = &[
     ("multi", "flags", NO_MULTI),
     ("sort", "key specs", SORT_KEYS),
     ("sort_ro", "key specs", SORT_KEYS),
+    ("wait", "categories", IN_SCRIPTS),
+    ("wait", "flags", IN_SCRIPTS),
     ("watch", "flags", NO_MULTI),
     ("zrank", "arity", WITH_SCORE),
     ("zrevrank", "arity", WITH_SCORE),
@@ -54,6 +62,7 @@ const COUNT: &str = "Redis 8.8 has one aggregate more";
 const WITH_SCORE: &str = "-3 since Redis 7.2: WITHSCORE may follow";
 const SHORTER: &str = "-3 since Redis 7.2: a request of one word has an answer too";
 const NO_MULTI: &str = "flagged as Valkey flags it: its error is that of every command refused in MULTI";
+const IN_SCRIPTS: &str = "since Redis 7.2 scripts may call what waits, and WAIT is flagged as waiting";
 const LOADING: &str = "allowed while loading since Valkey 9.1";
 const SORT_KEYS: &str = "notes in words of our own; the keys of patterns are called incomplete, as they are";
 const UNIX_TIME: &str = "a time, as in EXPIREAT; Valkey calls it an integer";

@@ -4,7 +4,7 @@
 
 use base::random::Rng;
 
-use crate::requests::{FAMILIES, Templates, WAITING, one_of};
+use crate::requests::{FAMILIES, Templates, one_of};
 use crate::{is_settled_outside_transactions, requests};
 
 /// Scripts that are also loaded and called by name.
@@ -75,6 +75,9 @@ pub const SCRIPTS: Templates = &[
     "SADD $t $member $member",
     "ZADD $z $score $member",
 ];
+
+/// What waits and Redis 7.0 lets scripts call: the others since 7.2.
+const WAITING: Templates = &["BLMPOP 0 2 $l $l RIGHT COUNT $count", "BZMPOP 0 2 $z $z MIN COUNT $count"];
 
 /// Families whose commands scripts do not call: errors have another text since 7.2, and orders are chance.
 const APART: &[&str] = &["streams", "groups", "geo", "SORT", "choices"];

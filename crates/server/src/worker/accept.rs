@@ -80,7 +80,12 @@ impl Acceptor {
     fn next(&mut self) -> Option<io::Result<NewConnection>> {
         for waiting in self.listeners.iter_mut().filter(|waiting| waiting.ready) {
             match waiting.listener.accept() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => waiting.ready = false,
+                // The latter when the process ends.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput) =>
+                {
+                    waiting.ready = false;
+                }
                 result => return Some(result),
             }
         }
