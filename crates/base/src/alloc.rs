@@ -289,8 +289,33 @@ pub fn purge_due() -> bool {
 /// Gives back what this thread's cache keeps, and pages that nobody uses: for a thread that has done its
 /// great work.
 pub fn forget_thread_cache() {
-    mallctl_call(c"thread.tcache.flush");
+    flush_thread_cache();
     purge();
+}
+
+/// Gives the free blocks that this thread keeps back to their slabs. False if jemalloc refused.
+pub fn flush_thread_cache() -> bool {
+    mallctl_call(c"thread.tcache.flush")
+}
+
+/// Asks the threads that look for it to give back the free blocks that they keep: one of them is enough to
+/// hold a slab.
+pub fn recall_caches() {
+    RECALLS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The last recall that a thread has heard of.
+#[derive(Default, Debug)]
+pub struct HeardRecall(usize);
+
+impl HeardRecall {
+    /// Gives back what this thread keeps if that was asked for since the last time.
+    pub fn heed(&mut self) {
+        let recalls = RECALLS.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.0, recalls) != recalls {
+            flush_thread_cache();
+        }
+    }
 }
 
 /// This thread allocates and frees without a cache of its own from now on: what it frees is free for all at
@@ -610,6 +635,8 @@ const ALL_ARENAS: u32 = 4096;
 static BATCH_QUERY: OnceLock<Option<[usize; 3]>> = OnceLock::new();
 static POOL: Mutex<Pool> = Mutex::new(Pool { blocks: Vec::new() });
 static SEGMENT_ARENA: OnceLock<Option<u32>> = OnceLock::new();
+/// How often caches have been recalled.
+static RECALLS: AtomicUsize = AtomicUsize::new(0);
 /// Bytes of all reserves.
 static RESERVED: AtomicUsize = AtomicUsize::new(0);
 
@@ -732,6 +759,28 @@ mod tests {
         });
         let grown = grown.join().expect("memory for it");
         assert!(grown >= size_of_val(&*held[0]) * held.len() / 2, "{grown} bytes more");
+    }
+
+    #[cfg(not(miri))]
+    #[test]
+    fn what_is_recalled_goes_back_to_its_slab() {
+        let mut heard = HeardRecall::default();
+        heard.heed();
+        // Of a size that nobody else uses. One of them stays: a slab that is empty may be gone.
+        let mut blocks: Vec<Box<[u8; 7000]>> = (0..16).map(|_| Box::new([1; 7000])).collect();
+        blocks.truncate(1);
+        let unused = || {
+            let mut slab = [SlabUse::default()];
+            slab_use(&[blocks[0].as_ptr()], &mut slab);
+            (slab[0].free, slab[0].slots)
+        };
+        let (kept, slots) = unused();
+        heard.heed();
+        assert_eq!(unused(), (kept, slots), "nobody has asked");
+        recall_caches();
+        heard.heed();
+        assert_eq!(unused(), (slots - 1, slots));
+        assert!(kept < slots - 1);
     }
 
     #[test]

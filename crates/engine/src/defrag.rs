@@ -44,6 +44,9 @@ struct Counts {
 struct Work {
     mover: Mover,
     cursor: DefragCursor,
+    /// The keys of this round are done; and so many scripts are.
+    keys_done: bool,
+    scripts_done: usize,
     /// When the slabs were looked at last; bytes that were free in sparse ones, and bytes in use.
     looked_ns: Option<u64>,
     wasted: usize,
@@ -95,9 +98,12 @@ impl Defrag {
             let percent = work.judge(&config, is_active, haste, now);
             self.set_percent(percent, now);
             self.gain.store(if percent > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
+            if percent > 0 {
+                alloc::recall_caches();
+            }
         }
         let percent = self.percent.load(Ordering::Relaxed);
-        if percent == 0 {
+        if percent == 0 || work.resting_ns > now {
             return IDLE_NS;
         }
         let percent = if haste == Haste::Pressed { percent.max(PRESSED_PERCENT) } else { percent };
@@ -106,7 +112,8 @@ impl Defrag {
         let end = engine.host.monotonic_ns();
         note_latency(engine, &config, end - now);
         if work.resting_ns > end {
-            self.set_percent(0, end);
+            self.await_look();
+            return IDLE_NS;
         }
         (end - now) * (100 - percent) / percent
     }
@@ -150,7 +157,7 @@ impl Defrag {
         let mut now = begin;
         for _ in 0..STEPS_MOST {
             work.mover.begin(effort);
-            if work.cursor.step(&engine.store, &mut work.mover) && work.end_round(now) {
+            if work.step(engine) && work.end_round(now) {
                 break;
             }
             let end = engine.host.monotonic_ns();
@@ -181,7 +188,14 @@ impl Defrag {
         } else if before > 0 && percent == 0 {
             let since = self.since_ns.load(Ordering::Relaxed);
             self.active_ns.fetch_add(now - since, Ordering::Relaxed);
-            self.gain.store(0, Ordering::Relaxed);
+            self.await_look();
+        }
+    }
+
+    /// There is nothing more to do. That it rests is found when the slabs are looked at: others see by then
+    /// that it worked, however short that took.
+    fn await_look(&self) {
+        if self.gain.swap(0, Ordering::Relaxed) > 0 {
             return_pages();
         }
     }
@@ -258,6 +272,16 @@ impl Work {
         self.resting_ns = 0;
         let upper = config.active_defrag_threshold_upper;
         percent_for(config, if is_hurried { wasted_percent.max(upper) } else { wasted_percent })
+    }
+
+    /// Looks at some more blocks; true at the end of a round.
+    fn step(&mut self, engine: &Engine) -> bool {
+        let was_done = self.keys_done;
+        self.keys_done = match was_done {
+            false => self.cursor.step(&engine.store, &mut self.mover),
+            true => engine.scripts.move_on(&mut self.scripts_done, &mut self.mover),
+        };
+        was_done && !self.keys_done
     }
 
     /// A round is complete; true if so little moved that another one is not worth it now.

@@ -239,6 +239,8 @@ impl Engine {
                 seat.evictor.meter.report(&self.memory);
             });
         }
+        // Most slabs are empty now but for blocks that some thread keeps.
+        base::alloc::recall_caches();
     }
 
     /// All was flushed: a save of what there was is ended, for its dump would bring that back. Where save

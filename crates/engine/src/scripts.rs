@@ -4,10 +4,12 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use base::defrag::Mover;
+use parking_lot::{Mutex, RwLock};
 use script::{Function, Machine, Pool};
 
 use crate::engine::Engine;
@@ -22,7 +24,8 @@ pub type Sha = [u8; 40];
 #[derive(Debug)]
 pub struct Script {
     pub sha: Sha,
-    pub text: Box<[u8]>,
+    /// It may be moved to another place.
+    text: RwLock<Box<[u8]>>,
     pub shebang: Shebang,
     /// It is no more in the cache.
     gone: AtomicBool,
@@ -37,6 +40,10 @@ impl Script {
         self.gone.load(Ordering::Relaxed)
     }
 
+    pub fn text(&self) -> impl Deref<Target = Box<[u8]>> {
+        self.text.read()
+    }
+
     /// Whether a cache of so many bytes can hold it; 0 is no limit.
     pub fn fits(&self, limit: usize) -> bool {
         limit == 0 || self.memory() <= limit
@@ -44,7 +51,7 @@ impl Script {
 
     /// What it takes in the cache.
     fn memory(&self) -> usize {
-        self.text.len() + SCRIPT_LEN
+        self.text.read().len() + SCRIPT_LEN
     }
 
     fn touch(&self, wanted: bool) {
@@ -59,7 +66,7 @@ impl Script {
 
 /// Bytes of a script beside its text: the block, and its places in the table and in a queue, which may be
 /// nearly empty.
-const SCRIPT_LEN: usize = 144;
+const SCRIPT_LEN: usize = 152;
 
 /// The cache, and what the machines share.
 pub struct Scripts {
@@ -264,6 +271,25 @@ impl Scripts {
         script
     }
 
+    /// Moves texts out of sparse slabs until the mover has done enough, on from where it was; false at the
+    /// end.
+    pub fn move_on(&self, done: &mut usize, mover: &mut Mover) -> bool {
+        let cache = self.cache.lock();
+        let mut texts = cache.seldom.iter().chain(&cache.kept).skip(*done);
+        while !mover.is_spent() {
+            let Some(script) = texts.next() else {
+                *done = 0;
+                return false;
+            };
+            *done += 1;
+            // Who reads it now would wait.
+            if let Some(mut text) = script.text.try_write() {
+                mover.bytes(&mut text);
+            }
+        }
+        true
+    }
+
     /// Drops all scripts.
     pub fn flush(&self) {
         let cache = std::mem::take(&mut *self.cache.lock());
@@ -332,7 +358,7 @@ impl ScriptSeat {
         self.follow_flushes(&engine.scripts);
         let hash = base::hash::hash(text);
         let place = self.by_text.get(&hash).copied();
-        if let Some(ready) = self.ready(place, |script| *script.text == *text) {
+        if let Some(ready) = self.ready(place, |script| **script.text() == *text) {
             ready.script.touch(wanted == Wanted::Again);
             if !ready.script.is_gone() {
                 return Ok(ready);
@@ -374,7 +400,7 @@ impl ScriptSeat {
         if let Some(ready) = ready {
             return Ok(Some(self.adopt(place, script, ready.function)));
         }
-        let text_hash = base::hash::hash(&script.text);
+        let text_hash = base::hash::hash(&script.text());
         let (function, bytes) = self.compile(engine, &script, worker)?;
         let compiled = Compiled { script, function, text_hash, bytes, used: false };
         Ok(Some(self.file(compiled, &engine.scripts.pool)))
@@ -425,7 +451,8 @@ impl ScriptSeat {
             return Err([b"ERR ", NO_MEMORY].concat());
         };
         let before = machine.used();
-        let source = &script.text[script.shebang.len..];
+        let text = script.text();
+        let source = &text[script.shebang.len..];
         let function = machine
             .compile(source, c"@user_script")
             .map_err(|message| [b"ERR Error compiling script (new function): ", &message[..]].concat())?;
@@ -492,7 +519,7 @@ impl Script {
     fn new(text: &[u8], wanted: Wanted) -> Result<Script, Refusal> {
         Ok(Script {
             sha: script::sha1_hex(text),
-            text: text.into(),
+            text: RwLock::new(text.into()),
             shebang: parse(text)?,
             gone: AtomicBool::new(true),
             used: AtomicBool::new(false),

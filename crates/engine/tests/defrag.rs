@@ -88,6 +88,56 @@ fn keys_of_another_size_fill_the_holes() {
 
 const KEYS: usize = 300_000;
 
+/// Scripts and keys of one size come in turns; then the keys go.
+#[test]
+fn scripts_move() {
+    let _alone = alone();
+    let mut test = TestEngine::new();
+    let text = |script: usize| format!("--{}\nreturn {script:06}", "x".repeat(400));
+    for script in 0..SCRIPTS {
+        run(&mut test, &["SCRIPT", "LOAD", &text(script)]);
+        // With the key it is as long as a script.
+        run(&mut test, &["SET", &format!("key:{script}"), &text(script)[..380]]);
+    }
+    run(&mut test, &["FLUSHALL"]);
+    let before = holes();
+    defragment(&mut test);
+    let after = holes();
+    // What the machine has compiled leaves holes too, and stays where it is.
+    assert!(before > after + 350 * SCRIPTS, "{before}, then {after}");
+    for script in 0..SCRIPTS {
+        run(&mut test, &["EVAL", &text(script), "0"]);
+    }
+    assert_eq!(test.engine.scripts.count(), SCRIPTS);
+}
+
+const SCRIPTS: usize = 10_000;
+
+/// Whoever asks now and then whether it works sees that it did, though its work took a moment.
+#[test]
+fn it_is_active_until_the_slabs_are_looked_at() {
+    let _alone = alone();
+    let mut test = TestEngine::with_config(|config| config.active_defrag_ignore_bytes = 1000);
+    for key in 0..ELEMENTS {
+        run(&mut test, &["SET", &format!("key:{key}"), &"v".repeat(100)]);
+    }
+    for key in (0..ELEMENTS).filter(|key| key % 4 > 0) {
+        run(&mut test, &["DEL", &format!("key:{key}")]);
+    }
+    let defrag = &test.engine.defrag;
+    defrag.tend(&test.engine);
+    assert!(defrag.gain() > 0, "it has begun");
+    for _ in 0..SLICES_MOST {
+        defrag.tend(&test.engine);
+    }
+    let moved = defrag.figures(0).moved;
+    assert!(moved > 0 && defrag.gain() == 0, "its work is done");
+    assert!(defrag.figures(0).percent > 0);
+    test.advance_ms(1000);
+    test.engine.defrag.tend(&test.engine);
+    assert_eq!((test.engine.defrag.figures(0).percent, test.engine.defrag.figures(0).moved), (0, moved));
+}
+
 /// Two large values of each type grow side by side; then one of the two goes.
 #[test]
 fn large_values_of_every_type_move() {

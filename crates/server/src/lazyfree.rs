@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use engine::host::ReclaimCounts;
 use store::Garbage;
@@ -49,9 +50,18 @@ impl Reclaimer {
     }
 }
 
+/// After so long without garbage more is not expected.
+const IDLE: Duration = Duration::from_millis(100);
+
 fn free_all(inbox: &Receiver<Garbage>, counts: &Counts) {
-    while let Ok(garbage) = inbox.recv() {
-        garbage.free(|objects, bytes| counts.settle(objects as u64, bytes as u64));
+    while let Ok(first) = inbox.recv() {
+        let mut next = Ok(first);
+        while let Ok(garbage) = next {
+            garbage.free(|objects, bytes| counts.settle(objects as u64, bytes as u64));
+            next = inbox.recv_timeout(IDLE);
+        }
+        // What it keeps would hold slabs for as long as nothing comes.
+        base::alloc::flush_thread_cache();
     }
 }
 
@@ -66,7 +76,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
     use store::entry::NewPayload;
     use store::{Db, DbIndex, Entry, Key, Plan, Store, Type};
 

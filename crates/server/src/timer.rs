@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base::alloc::HeardRecall;
 use base::random::Rng;
 use engine::Engine;
 use engine::config::{Config, LogLevel};
@@ -64,6 +65,7 @@ struct Timer<'a> {
     evictor: Evictor,
     rng: Rng,
     meter: Meter,
+    heard_recall: HeardRecall,
     last_run: Instant,
     last_report: Instant,
     last_forgotten: Instant,
@@ -79,6 +81,7 @@ impl<'a> Timer<'a> {
             evictor: Evictor::default(),
             rng,
             meter: Meter::default(),
+            heard_recall: HeardRecall::default(),
             last_run: now,
             last_report: now,
             last_forgotten: now,
@@ -100,6 +103,7 @@ impl<'a> Timer<'a> {
         }
         let now = process.now();
         self.meter.sample(engine);
+        self.heard_recall.heed();
         self.cycle.expire(engine, now, expire_budget_ns(config, period));
         self.cycle.trim_tracking(engine);
         engine.end_abandoned_readings();

@@ -21,6 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::alloc::HeardRecall;
 use base::time::UnixMs;
 use engine::clients::{Arrival, ClientId};
 use engine::config::ClientClass;
@@ -108,6 +109,7 @@ struct Worker {
     touched: Vec<Slot>,
     stopped: bool,
     timers_ran: UnixMs,
+    heard_recall: HeardRecall,
     /// The next slot that the timers look at.
     sweep: Slot,
     peaks: Peaks,
@@ -179,6 +181,7 @@ impl Worker {
             touched: Vec::new(),
             stopped: false,
             timers_ran: UnixMs(0),
+            heard_recall: HeardRecall::default(),
             sweep: 0,
             peaks: Peaks::default(),
             vain_look: VainLook::default(),
@@ -527,6 +530,7 @@ impl Worker {
             return;
         }
         self.timers_ran = now;
+        self.heard_recall.heed();
         self.look_at_ageing();
         self.engine.serve_left(&mut self.seat);
         self.count_buffers();

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use base::alloc::mallctl_read;
+use base::alloc::{self, mallctl_read};
 use base::glob::{Case, matches};
 use base::num::parse_f64;
 use base::sha1::hex;
@@ -123,6 +123,13 @@ static TOOLS: &[Tool] = &[
         &["Return a number that the allocator keeps under this name."],
     ),
     tool(
+        "MALLCTL-STR <name> VOID",
+        4..=4,
+        Locks::None,
+        mallctl_action,
+        &["Have the allocator do what this name says: thread.tcache.flush."],
+    ),
+    tool(
         "MEMORY",
         2..=2,
         Locks::All,
@@ -175,6 +182,13 @@ static TOOLS: &[Tool] = &[
             "Save the data set (not with NOSAVE), empty it (not with NOFLUSH) and load it again.",
             "With MERGE what is loaded takes the place of what is there under the same name.",
         ],
+    ),
+    tool(
+        "REPLYBUFFER <PEAK-RESET-TIME|RESIZING> <value>",
+        4..=4,
+        Locks::None,
+        accept,
+        &["Accepted: a client has a buffer for replies only while one waits for it."],
     ),
     tool("RESTART [<milliseconds>]", 2..=3, Locks::None, restart, &["Save, and start again after a delay."]),
     tool("SEGFAULT", 2..=2, Locks::None, crash, &["Fail by an access to memory that is not there."]),
@@ -284,6 +298,14 @@ fn mallctl(ctx: &mut Ctx) -> CmdResult {
     let number = number.or_else(|| mallctl_read::<bool>(&name).map(i64::from));
     ctx.reply.integer(number.ok_or(CmdError::new("ERR there is no number of this name"))?);
     Ok(())
+}
+
+/// Others of the allocator's actions would take away memory that is in use.
+fn mallctl_action(ctx: &mut Ctx) -> CmdResult {
+    if !ctx.args.is(2, "thread.tcache.flush") || !ctx.args.is(3, "void") || !alloc::flush_thread_cache() {
+        return Err(CmdError::new("ERR there is no action of this name"));
+    }
+    accept(ctx)
 }
 
 /// Names and bytes. The last two ought to be about the same, but that of what clients wait for some may be
@@ -732,6 +754,9 @@ mod tests {
                 ("DEBUG MALLCTL arenas.page", "4096"),
                 ("DEBUG MALLCTL arenas.quantum", "8"),
                 ("DEBUG MALLCTL arenas.nothing", "-ERR there is no number of this name"),
+                ("DEBUG MALLCTL-STR thread.tcache.flush VOID", "+OK"),
+                ("DEBUG MALLCTL-STR arena.0.reset VOID", "-ERR there is no action of this name"),
+                ("DEBUG REPLYBUFFER RESIZING 0", "+OK"),
                 ("DEBUG ERROR 'MINE and more'", "-MINE and more"),
                 ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
                 ("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "+OK"),

@@ -212,7 +212,8 @@ fn malloc_stats(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn purge(ctx: &mut Ctx) -> CmdResult {
-    if !alloc::purge() {
+    alloc::recall_caches();
+    if !alloc::flush_thread_cache() || !alloc::purge() {
         return Err(CmdError::new("ERR Error purging dirty pages"));
     }
     ctx.reply.ok();

@@ -235,7 +235,7 @@ fn exists(ctx: &mut Ctx) -> CmdResult {
 
 fn show(ctx: &mut Ctx) -> CmdResult {
     let script = ctx.engine.scripts.find(ctx.args.at(2)).ok_or(NO_SCRIPT)?;
-    ctx.reply.bulk(&script.text);
+    ctx.reply.bulk(&script.text());
     Ok(())
 }
 
