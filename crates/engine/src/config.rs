@@ -323,6 +323,16 @@ impl Config {
         }
     }
 
+    /// Bytes that all clients may hold while such go on as do not read what they were answered. With their
+    /// limit reached, those who hold most are ended.
+    pub fn replies_room(&self) -> u64 {
+        match (self.clients_limit(), self.memory_limit()) {
+            (0, 0) => self.available_memory / UNREAD_PART,
+            (0, limit) => limit / UNREAD_PART,
+            (limit, _) => limit,
+        }
+    }
+
     /// Bytes that large arguments may take while they arrive; 0: they count for the clients.
     pub fn arguments_limit(&self) -> u64 {
         self.maxmemory_arguments.of(self.memory_limit())
@@ -472,6 +482,8 @@ const SCRIPTS_PART: u64 = 8;
 const POOL_LEAST: u64 = 1 << 20;
 /// Each worker's machine takes some hundred kilobytes before a script has done anything.
 const LUA_LEAST: u64 = 8 << 20;
+/// What clients that do not read may take of memory, where nothing is said of clients.
+const UNREAD_PART: u64 = 4;
 const LOG_BUFFER_MOST: u64 = 8 << 20;
 
 const DEFAULT_SAVE: [SavePoint; 3] = [

@@ -30,6 +30,10 @@ pub struct Connection {
     pub paused: bool,
     /// A request waits for room among what waits for the snapshots' threads.
     pub stalled: bool,
+    /// More waits for it than may before its requests wait, and the worker knows of it.
+    pub crowded: bool,
+    /// With more bytes of output its requests wait.
+    output_most: usize,
     /// Nothing is read any more; closed once the output is written.
     pub closing: bool,
     /// Readable, as far as is known.
@@ -232,6 +236,8 @@ impl Connection {
             output: Output::default(),
             paused: false,
             stalled: false,
+            crowded: false,
+            output_most: OUTPUT_FULL,
             closing: false,
             unread: false,
             ended: false,
@@ -263,7 +269,17 @@ impl Connection {
 
     #[inline]
     pub fn output_is_full(&self) -> bool {
-        self.output.len() > OUTPUT_FULL
+        self.output.len() > self.output_most
+    }
+
+    /// Its requests may go on until as much again waits.
+    pub fn widen_output(&mut self) {
+        self.output_most = self.output.len() + OUTPUT_FULL;
+    }
+
+    /// Nothing waits any more.
+    pub fn narrow_output(&mut self) {
+        self.output_most = OUTPUT_FULL;
     }
 
     /// Nothing of a reply is left to be written.
@@ -366,7 +382,8 @@ impl Connection {
 /// Bytes of output that are below every limit: Redis does not count what lies in a client's own buffer.
 const OUTPUT_ALLOWED: usize = 16 << 10;
 
-/// While more than this waits for a client, its requests wait too: who does not read cannot make memory grow.
+/// While more than this waits for a client, its requests wait too, unless there is room: who does not read
+/// cannot make memory grow.
 const OUTPUT_FULL: usize = 1 << 20;
 
 /// Adds to a counter that only this worker writes.

@@ -8,6 +8,7 @@ mod accept;
 mod batch;
 mod blocked;
 mod closing;
+mod crowded;
 mod intake;
 mod meanwhile;
 mod pieces;
@@ -99,6 +100,8 @@ struct Worker {
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,
     stalled: Stalled,
+    /// They have much to read before their requests go on.
+    crowded: Vec<Slot>,
     /// Connections whose reply goes out in pieces.
     unfinished: Vec<Slot>,
     /// Connections that wait for keys until some time.
@@ -175,6 +178,7 @@ impl Worker {
             drained: 0,
             paused: Vec::new(),
             stalled: Stalled::default(),
+            crowded: Vec::new(),
             unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
             ageing: BTreeSet::new(),
@@ -285,6 +289,7 @@ impl Worker {
             || !self.messages.is_empty()
             || !self.meanwhile.is_empty()
             || self.has_pieces()
+            || self.can_widen()
             || self.acceptor.is_waiting(self.seat.worker.now)
         {
             return Duration::ZERO;
@@ -521,6 +526,7 @@ impl Worker {
         let now = self.seat.worker.now;
         self.end_overdue(arena);
         self.resume_stalled(arena);
+        self.widen_outputs(arena);
         let pause = &self.engine.pause;
         if !self.paused.is_empty() && pause.current(now).is_none() && !pause.is_ending() {
             self.resume_paused(arena);

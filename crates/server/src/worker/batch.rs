@@ -408,9 +408,16 @@ impl Worker {
         if connection.output.len() != waited {
             connection.show_output();
         }
+        if connection.output_is_full() && !connection.crowded {
+            connection.crowded = true;
+            self.crowded.push(slot);
+        }
         let (waits, written_out) = (!connection.output.is_empty(), connection.is_written());
         if waits != connection.awaits_write {
             connection.awaits_write = waits;
+            if !waits {
+                connection.narrow_output();
+            }
             let changed = self.poller.change(&connection.socket, slot as usize, waits);
             if let Err(error) = changed {
                 return self.close_failed(slot, "Error writing to client", &error);

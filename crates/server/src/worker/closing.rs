@@ -25,6 +25,9 @@ impl Worker {
     pub fn close(&mut self, slot: Slot) {
         let Some(mut connection) = self.connections.remove(slot) else { return };
         self.forget_deadline(slot, &connection);
+        if connection.crowded {
+            self.crowded.retain(|other| *other != slot);
+        }
         if connection.stalled {
             self.stalled.forget(slot);
         }

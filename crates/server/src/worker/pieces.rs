@@ -1,17 +1,22 @@
-//! Replies that go out in pieces: the next one is made when the socket has taken the last one. Where the
-//! pieces come from is the engine's business.
+//! Replies that go out in pieces: the next one is made when the socket has taken the last one, or sooner if
+//! the client sends on and may not read before it has sent all. Where the pieces come from is the engine's
+//! business.
 
 use super::Worker;
 use super::intake::Arena;
-use crate::conn::Slot;
+use crate::conn::{Connection, Slot};
 
 impl Worker {
     /// Whether a piece can be made at once.
     pub fn has_pieces(&mut self) -> bool {
+        if self.unfinished.is_empty() {
+            return false;
+        }
+        let has_room = self.has_reply_room();
         let Worker { unfinished, connections, .. } = self;
         unfinished
             .iter()
-            .any(|&slot| connections.at(slot).is_some_and(|connection| connection.output.is_empty()))
+            .any(|&slot| connections.at(slot).is_some_and(|connection| takes_piece(connection, has_room)))
     }
 
     /// One more piece for each connection whose socket takes it.
@@ -34,8 +39,9 @@ impl Worker {
 
     /// False if nothing is left to be written.
     fn continue_reply(&mut self, arena: &mut Arena, slot: Slot) -> bool {
+        let has_room = self.has_reply_room();
         let Some(connection) = self.connections.at(slot) else { return false };
-        if !connection.output.is_empty() {
+        if !takes_piece(connection, has_room) {
             return true;
         }
         let reply = self.replies.of(slot);
@@ -56,4 +62,8 @@ impl Worker {
         }
         self.resume(arena, slot);
     }
+}
+
+fn takes_piece(connection: &Connection, has_room: bool) -> bool {
+    connection.output.is_empty() || has_room && connection.unread && !connection.output_is_full()
 }

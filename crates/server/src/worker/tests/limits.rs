@@ -197,3 +197,43 @@ fn messages_to_a_worker_that_is_kept_are_bounded() {
     assert!(server.logged("overcoming of output buffer limits"));
     assert_eq!(server.engine.sum(|stats| stats.output_limit_closed.value()), 1);
 }
+
+#[test]
+fn a_client_may_send_all_before_it_reads() {
+    const LEN: usize = 1000;
+    const COUNT: usize = 64_000;
+    let server = Server::start(1, |config| config.available_memory = 1 << 30);
+    let mut peer = server.connect();
+    let value = pattern(LEN, 3);
+    // More than the sockets hold in both directions.
+    peer.send(encode(&[b"ECHO", &value]).repeat(COUNT));
+    let reply = bulk(&value);
+    (0..COUNT).for_each(|_| peer.expect(&reply));
+    let client = server.oldest();
+    assert_eq!(client.output_bytes.load(Ordering::Relaxed), 0);
+    peer.call(&[b"PING"], "+PONG\r\n");
+}
+
+#[test]
+fn who_does_not_read_takes_no_more_than_there_is_room_for() {
+    const LEN: usize = 10_000;
+    const COUNT: usize = 20_000;
+    const ROOM: usize = 16 << 20;
+    let server = Server::start(1, |config| config.available_memory = 4 * ROOM as u64);
+    let (mut slow, mut other) = (server.connect(), server.connect());
+    let value = pattern(LEN, 5);
+    slow.call(&[b"SET", b"key", &value], "+OK\r\n");
+    let client = server.oldest();
+    assert_eq!(server.engine.config().replies_room(), ROOM as u64);
+    slow.send(encode(&[b"GET", b"key"]).repeat(COUNT));
+    let waits = || client.output_bytes.load(Ordering::Relaxed);
+    server.wait_until("the room to be taken", || waits() > ROOM - (2 << 20));
+    for _ in 0..200 {
+        other.call(&[b"PING"], "+PONG\r\n");
+        assert!(waits() < ROOM + (4 << 20), "{} bytes wait for a client that does not read", waits());
+    }
+    let reply = bulk(&value);
+    (0..COUNT).for_each(|_| slow.expect(&reply));
+    slow.call(&[b"PING"], "+PONG\r\n");
+    assert_eq!(waits(), 0);
+}

@@ -147,3 +147,23 @@ fn who_does_not_read_on_goes_when_it_holds_too_much() {
         assert!(!server.engine.readings.any());
     }
 }
+
+#[test]
+fn a_client_may_send_on_before_it_reads_a_long_reply() {
+    const LEN: usize = 10_000;
+    const COUNT: usize = 4_000;
+    let server = Server::start(1, |config| config.available_memory = 1 << 30);
+    let mut peer = server.connect();
+    let value = pattern(LEN, 3);
+    for _ in 0..COUNT {
+        peer.send(encode(&[b"RPUSH", b"list", &value]));
+    }
+    (1..=COUNT).for_each(|count| peer.expect(format!(":{count}\r\n")));
+    // More than the sockets hold in both directions.
+    peer.send(encode(&[b"LRANGE", b"list", b"0", b"-1"]));
+    peer.send(encode(&[b"ECHO", &value]).repeat(COUNT));
+    peer.expect(format!("*{COUNT}\r\n"));
+    let reply = bulk(&value);
+    (0..2 * COUNT).for_each(|_| peer.expect(&reply));
+    peer.call(&[b"PING"], "+PONG\r\n");
+}
