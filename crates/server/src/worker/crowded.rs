@@ -17,7 +17,8 @@ impl Worker {
         !self.engine.memory.is_over() && held() < self.seat.config.replies_room()
     }
 
-    /// Lets those go on for whom there is room, each by as much again: the next look is at what all hold then.
+    /// Lets those go on for whom there is room, each by as much again: the next look is at what all hold
+    /// then.
     pub fn widen_outputs(&mut self, arena: &mut Arena) {
         if !self.can_widen() {
             return;
