@@ -150,7 +150,7 @@ fn numbers(value: Value) -> Value {
 /// From here on a double has no digits behind the point.
 const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
-fn same_shape(ours: &Value, theirs: &Value) -> bool {
+pub fn same_shape(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Array(Some(a)), Value::Array(Some(b))) => a.len() == b.len(),
         (Value::Error(a), Value::Error(b)) => a == b,
