@@ -422,7 +422,8 @@ impl SlabUse {
     }
 }
 
-/// Looks up the slabs of some blocks. Any address is fine; other threads may change the slabs meanwhile.
+/// Looks up the slabs of some blocks that are in use and stay so: that of a free one may be gone meanwhile.
+/// Other threads may change what the slabs hold.
 pub fn slab_use(blocks: &[*const u8], slabs: &mut [SlabUse]) {
     assert_eq!(blocks.len(), slabs.len(), "one answer for each question");
     let Some(control) = BATCH_QUERY.get_or_init(|| control_of(c"experimental.utilization.batch_query"))
