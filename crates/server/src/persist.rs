@@ -761,6 +761,7 @@ mod tests {
         // Of what was not used, only a little is left for later.
         assert_eq!(pace.delay_at(2000, second * 1000, 2100), second);
     }
+
     #[test]
     fn a_save_rests_where_others_wait() {
         let mut manners = Manners::new();

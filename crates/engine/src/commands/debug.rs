@@ -187,7 +187,7 @@ static TOOLS: &[Tool] = &[
         "REPLYBUFFER <PEAK-RESET-TIME|RESIZING> <value>",
         4..=4,
         Locks::None,
-        accept,
+        reply_buffer,
         &["Accepted: a client has a buffer for replies only while one waits for it."],
     ),
     tool("RESTART [<milliseconds>]", 2..=3, Locks::None, restart, &["Save, and start again after a delay."]),
@@ -298,6 +298,18 @@ fn mallctl(ctx: &mut Ctx) -> CmdResult {
     let number = number.or_else(|| mallctl_read::<bool>(&name).map(i64::from));
     ctx.reply.integer(number.ok_or(CmdError::new("ERR there is no number of this name"))?);
     Ok(())
+}
+
+/// There is no such buffer that could be kept, or grow or shrink by the clock: whatever is asked for holds.
+fn reply_buffer(ctx: &mut Ctx) -> CmdResult {
+    let is_time = ctx.args.is(2, "peak-reset-time");
+    if !is_time && !ctx.args.is(2, "resizing") {
+        return Err(ctx.bad_subcommand("DEBUG"));
+    }
+    if !is_time || !ctx.args.is(3, "never") && !ctx.args.is(3, "reset") {
+        ctx.args.integer(3)?;
+    }
+    accept(ctx)
 }
 
 /// Others of the allocator's actions would take away memory that is in use.
@@ -757,6 +769,8 @@ mod tests {
                 ("DEBUG MALLCTL-STR thread.tcache.flush VOID", "+OK"),
                 ("DEBUG MALLCTL-STR arena.0.reset VOID", "-ERR there is no action of this name"),
                 ("DEBUG REPLYBUFFER RESIZING 0", "+OK"),
+                ("DEBUG REPLYBUFFER PEAK-RESET-TIME NEVER", "+OK"),
+                ("DEBUG REPLYBUFFER RESIZING much", "-ERR value is not an integer or out of range"),
                 ("DEBUG ERROR 'MINE and more'", "-MINE and more"),
                 ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
                 ("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "+OK"),
