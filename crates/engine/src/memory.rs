@@ -98,8 +98,10 @@ impl Memory {
             ceiling = ceiling.min(look.allocated as u64);
         }
         self.ceiling.store(follow(ceiling, look), Ordering::Relaxed);
+        // What waited and does not any more was freed by a thread that does not report.
+        let freed = self.waiting.load(Ordering::Relaxed) - look.waiting as i64;
+        let used = self.used.fetch_sub(freed.max(0), Ordering::Relaxed) - freed.max(0);
         self.waiting.store(look.waiting as i64, Ordering::Relaxed);
-        let used = self.used.load(Ordering::Relaxed);
         let missing = look.allocated as i64 - used;
         let part = if changed || missing.abs() < CORRECTED_PART { missing } else { missing / CORRECTED_PART };
         self.used.fetch_add(part, Ordering::Relaxed);
@@ -326,6 +328,20 @@ mod tests {
             allocated = memory.ceiling() as usize;
         }
         assert!(allocated.abs_diff(limit as usize / 11 * 10) < limit as usize / 100, "{allocated}");
+    }
+
+    #[test]
+    fn what_another_thread_has_freed_makes_room_at_once() {
+        let (memory, limit) = (Memory::default(), 100 << 20);
+        let look =
+            |allocated, waiting| Look { resident: allocated, allocated, waiting, limit, ..Look::default() };
+        memory.refresh(look(99 << 20, 0), 0);
+        memory.expect(50 << 20);
+        memory.refresh(look(49 << 20, 0), 0);
+        memory.add(40 << 20);
+        assert!(!memory.is_over(), "{memory:?}");
+        memory.add(12 << 20);
+        assert!(memory.is_over(), "{memory:?}");
     }
 
     #[test]
