@@ -148,9 +148,11 @@ impl<'a, 's> Keys<'a, 's> {
     }
 
     fn slot<K: Kind>(&mut self, key: Key<'_>) -> Result<Option<SlotId>, CmdError> {
-        let Some(slot) = self.live(key) else { return Ok(None) };
-        self.check_kind::<K>(key, slot)?;
-        Ok(Some(slot))
+        match self.live_of(key) {
+            Some((slot, kind)) if kind == K::TYPE => Ok(Some(slot)),
+            Some(_) => Err(CmdError::WRONG_TYPE),
+            None => Ok(None),
+        }
     }
 
     fn slot_or_create<K: Kind>(&mut self, key: Key<'_>) -> Result<SlotId, CmdError> {
@@ -387,10 +389,6 @@ impl<'a, 's> Keys<'a, 's> {
         }
     }
 
-    fn check_kind<K: Kind>(&mut self, key: Key<'_>, slot: SlotId) -> Result<(), CmdError> {
-        if self.part(key).view(slot).kind() == K::TYPE { Ok(()) } else { Err(CmdError::WRONG_TYPE) }
-    }
-
     #[inline(always)]
     fn place(&mut self, key: Key<'_>, slot: SlotId) -> Place<'_> {
         let thresholds = &self.config.thresholds;
@@ -411,11 +409,18 @@ impl<'a, 's> Keys<'a, 's> {
     /// The key's slot, unless it is absent or its time has passed: then it is removed here.
     #[inline]
     fn live(&mut self, key: Key<'_>) -> Option<SlotId> {
+        self.live_of(key).map(|(slot, _)| slot)
+    }
+
+    /// As `live`, with the value's type.
+    #[inline]
+    fn live_of(&mut self, key: Key<'_>) -> Option<(SlotId, Type)> {
         let now = self.now;
         let db = self.part(key);
         let (slot, entry) = db.find_view(key)?;
+        let kind = entry.kind();
         if !is_expired(entry, now) || self.shows_expired() {
-            return Some(slot);
+            return Some((slot, kind));
         }
         if !self.hides_expired {
             self.expire(key, slot, NOBODY);
@@ -453,10 +458,7 @@ impl<'a, 's> Keys<'a, 's> {
     /// Removes what is due of an entry that the active cycle found: the key, or some fields of its hash. True
     /// if more of them may be due.
     pub(crate) fn expire_due(&mut self, key: Key<'_>) -> bool {
-        let Some(slot) = self.live(key) else { return false };
-        if self.part(key).view(slot).kind() != Type::Hash {
-            return false;
-        }
+        let Some((slot, Type::Hash)) = self.live_of(key) else { return false };
         self.expire_fields(key, slot);
         let now = self.now.0;
         self.part(key).find_view(key).is_some_and(|(_, entry)| entry.next_expiry() <= now)
