@@ -249,7 +249,7 @@ fn the_memory_of_written_blocks_is_used_again() {
         assert!(store.snapshot_memory() > store.snapshot_backlog(), "room for blocks to come is counted");
     }
     assert!(peaks.iter().all(|peak| peak.abs_diff(peaks[0]) < peaks[0] / 10), "{peaks:?}");
-    snapshot.cancel(&store);
+    snapshot.cancel(&store, &drop);
     assert_eq!(store.snapshot_memory(), 0);
 }
 
@@ -276,7 +276,7 @@ fn large_pre_images_count_and_do_not_wait() {
     assert!(first.keys() <= 3, "a block is handed over as soon as it is large: {}", first.keys());
     snapshot.written(first);
     assert!(store.snapshot_backlog() < 100 * LARGE);
-    snapshot.cancel(&store);
+    snapshot.cancel(&store, &drop);
     assert_eq!(store.snapshot_memory(), 0);
 }
 
@@ -970,7 +970,7 @@ impl World {
         if self.rng.below(5) == 0
             && let Some(index) = self.any_running()
         {
-            self.running.swap_remove(index).snapshot.cancel(&self.store);
+            self.running.swap_remove(index).snapshot.cancel(&self.store, &drop);
             self.limbo.clear();
             assert!(!self.running.is_empty() || self.store.snapshot_backlog() == 0);
         }

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use crate::gone::{Gone, wanters};
+use crate::gone::{Chunks, Gone, wanters};
 use crate::saving::{GroupPart, Piece, Saver, Saving, Savings};
 use crate::stream::group::{Consumer, ConsumerId, Group, ID_LEN, Kept, TIME_LEN};
 use crate::stream::id::StreamId;
@@ -122,9 +122,10 @@ impl StreamSavings {
         self.savings.begin(number, saver, progress);
     }
 
-    pub fn end(&mut self, number: u32) -> Option<Box<dyn Saver>> {
-        self.gone.forget(number);
-        self.savings.end(number)
+    /// Also hands back what was kept for this one alone.
+    pub fn end(&mut self, number: u32) -> Option<(Box<dyn Saver>, Chunks<(StreamId, Node)>)> {
+        let kept = self.gone.forget(number);
+        Some((self.savings.end(number)?, kept))
     }
 
     /// Whether nodes that are taken out are to be handed over as they are.
