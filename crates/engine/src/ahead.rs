@@ -118,6 +118,9 @@ impl Engine {
                 return false;
             }
             (ahead.command, ahead.argument) = (index + 1, 0);
+            if !ahead.goes_on(1) || self.store.snapshots_are_behind() {
+                return false;
+            }
         }
         true
     }

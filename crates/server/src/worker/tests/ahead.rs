@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use store::Plan;
 use store::snapshot::Snapshot;
 
-use super::tracking::skip_to;
 use super::*;
 
 type Words = Vec<Vec<u8>>;
@@ -37,26 +36,42 @@ fn of_each(of_item: impl Fn(usize) -> Words) -> Vec<Words> {
 
 fn bytes_of(requests: &[Words]) -> Vec<u8> {
     let encoded = requests.iter().map(|words| encode(&words.iter().map(Vec::as_slice).collect::<Vec<_>>()));
-    encoded.flatten().chain(encode(&[b"PING"])).collect()
+    encoded.flatten().collect()
+}
+
+/// Up to the reply to a PING, behind which nothing comes.
+fn read_all(peer: &mut Peer) {
+    let (mut buffer, mut last) = (vec![0; 1 << 16], Vec::new());
+    while !last.ends_with(b"+PONG\r\n") {
+        let len = peer.read(&mut buffer).expect("a reply");
+        last.extend_from_slice(&buffer[..len]);
+        last.drain(..last.len().saturating_sub(100));
+    }
 }
 
 /// Fills the store, and makes the change while a snapshot runs whose disk waits for it.
 fn check(fill: &[Words], change: &[Words]) {
     let server = Server::one();
     let (mut writer, mut reader) = (server.connect(), server.connect());
-    writer.send(bytes_of(fill));
-    skip_to(&mut writer, b"+PONG\r\n");
-    let store = &server.engine.store;
+    let end = words(&["PING"]);
+    writer.send([bytes_of(fill), bytes_of(std::slice::from_ref(&end))].concat());
+    read_all(&mut writer);
+    let (store, client) = (&server.engine.store, server.oldest());
+    let input = || client.total_input.load(Ordering::Relaxed);
     store.set_snapshot_limit(LIMIT);
     let mut snapshot = Snapshot::begin(&mut store.lock(&Plan::All)).expect("no other runs");
     let answered = AtomicBool::new(false);
+    let bytes = bytes_of(change);
+    let whole = input() + bytes.len() as u64;
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            writer.send(bytes_of(change));
-            skip_to(&mut writer, b"+PONG\r\n");
+            writer.send([bytes, bytes_of(&[end])].concat());
+            read_all(&mut writer);
             answered.store(true, Ordering::Relaxed);
         });
-        for _ in 0..200 {
+        server.wait_until("the request to be there", || input() >= whole);
+        // Now it runs or waits.
+        for _ in 0..10 {
             reader.call(&[b"GET", b"other"], "$-1\r\n");
         }
         while !answered.load(Ordering::Relaxed) {
