@@ -27,6 +27,9 @@ pub(super) struct StreamSavings {
     gone: Gone<(StreamId, Node)>,
 }
 
+/// Nodes that were taken out, with their master ids.
+type GoneNodes = Chunks<(StreamId, Node)>;
+
 /// How far one of them has come.
 pub(super) struct Progress {
     /// How many had been begun with it.
@@ -123,7 +126,7 @@ impl StreamSavings {
     }
 
     /// Also hands back what was kept for this one alone.
-    pub fn end(&mut self, number: u32) -> Option<(Box<dyn Saver>, Chunks<(StreamId, Node)>)> {
+    pub fn end(&mut self, number: u32) -> Option<(Box<dyn Saver>, GoneNodes)> {
         let kept = self.gone.forget(number);
         Some((self.savings.end(number)?, kept))
     }
