@@ -52,8 +52,8 @@ pub fn process_times() -> ProcessorTimes {
     ProcessorTimes { system_s: seconds(usage.ru_stime), user_s: seconds(usage.ru_utime) }
 }
 
-/// How long the calling thread runs at a stretch while others want its processor; `None`: as long as is usual.
-/// The shorter, the sooner it comes to run. Kernels before Linux 6.12 take no notice.
+/// How long the calling thread runs at a stretch while others want its processor; `None`: as is usual. The
+/// shorter, the sooner it comes to run. Kernels before Linux 6.12 take no notice.
 pub fn set_slice(slice: Option<Duration>) -> io::Result<()> {
     let mut attributes = scheduling()?;
     attributes.sched_runtime = slice.map_or(0, |slice| slice.as_nanos() as u64);
