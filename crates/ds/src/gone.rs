@@ -14,14 +14,22 @@ pub(crate) struct Gone<T>(Vec<Heap<T>>);
 /// Parts that the same snapshots need. Never empty.
 struct Heap<T> {
     wanters: Wanters,
-    /// None is empty, and only the last has fewer than [`CHUNK_PARTS`].
-    chunks: Vec<Vec<T>>,
+    chunks: Chunks<T>,
 }
+
+/// None is empty, and none has more than [`CHUNK_PARTS`].
+pub(crate) type Chunks<T> = Vec<Vec<T>>;
 
 impl<T> Default for Gone<T> {
     fn default() -> Self {
         Gone(Vec::new())
     }
+}
+
+const NOBODY: Wanters = [0; SNAPSHOTS_MOST];
+
+fn without(wanters: Wanters, number: u32) -> Wanters {
+    wanters.map(|wanter| if wanter == number { 0 } else { wanter })
 }
 
 /// Of so many snapshots at most.
@@ -34,14 +42,10 @@ pub(crate) fn wanters(numbers: impl Iterator<Item = u32>) -> Wanters {
 impl<T> Gone<T> {
     /// Keeps a part until all of these have it; drops it at once if there is none.
     pub fn put(&mut self, wanters: Wanters, part: T) {
-        if wanters == Wanters::default() {
+        if wanters == NOBODY {
             return;
         }
-        let at = self.0.iter().position(|heap| heap.wanters == wanters).unwrap_or_else(|| {
-            self.0.push(Heap { wanters, chunks: Vec::new() });
-            self.0.len() - 1
-        });
-        let chunks = &mut self.0[at].chunks;
+        let chunks = self.chunks_for(wanters);
         if chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_PARTS) {
             chunks.push(Vec::with_capacity(CHUNK_PARTS));
         }
@@ -61,18 +65,32 @@ impl<T> Gone<T> {
         true
     }
 
-    /// The snapshot needs nothing any more.
-    pub fn forget(&mut self, number: u32) {
-        while let Some((others, part)) = self.take(number) {
-            self.put(others, part);
+    /// The snapshot needs nothing any more; what nobody else does is handed back, to be freed.
+    #[must_use]
+    pub fn forget(&mut self, number: u32) -> Chunks<T> {
+        let mut rest = Vec::new();
+        for Heap { wanters, chunks } in std::mem::take(&mut self.0) {
+            match without(wanters, number) {
+                NOBODY => rest.extend(chunks),
+                others => self.chunks_for(others).extend(chunks),
+            }
         }
+        rest
+    }
+
+    fn chunks_for(&mut self, wanters: Wanters) -> &mut Chunks<T> {
+        let at = self.0.iter().position(|heap| heap.wanters == wanters).unwrap_or_else(|| {
+            self.0.push(Heap { wanters, chunks: Vec::new() });
+            self.0.len() - 1
+        });
+        &mut self.0[at].chunks
     }
 
     /// A part that this one needs, and who else does.
     fn take(&mut self, number: u32) -> Option<(Wanters, T)> {
         let at = self.0.iter().position(|heap| heap.wanters.contains(&number))?;
         let Heap { wanters, chunks } = &mut self.0[at];
-        let others = wanters.map(|wanter| if wanter == number { 0 } else { wanter });
+        let others = without(*wanters, number);
         let chunk = chunks.last_mut().expect("a heap is never empty");
         let part = chunk.pop().expect("a chunk is never empty");
         if chunk.is_empty() {

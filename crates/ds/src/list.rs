@@ -21,7 +21,7 @@ use self::node::{Node, PACK_LEN_MAX};
 pub use self::reading::ListReading;
 use crate::listpack::{self, Element, Listpack, Needle};
 use crate::moving::{Movable, MovePosition};
-use crate::saving::{Savable, Saver};
+use crate::saving::{Ended, Savable, Saver};
 
 /// A list in either form.
 #[derive(Clone, Copy)]
@@ -601,8 +601,13 @@ impl Savable for PackedList {
         self.nodes.save_on(number)
     }
 
-    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
-        self.nodes.savings_mut().end(number)
+    /// Of a node: with its neighbours in a page of the file, or those in a chunk of short ones.
+    fn part_len(&self) -> u64 {
+        self.rdb_len() / self.node_count().max(1) as u64 + AROUND_NODE_LEN
+    }
+
+    fn end_saving(&mut self, number: u32) -> Option<Ended> {
+        self.nodes.savings_mut().end(number).map(Ended::alone)
     }
 
     fn saver(&self, number: u32) -> Option<&dyn Saver> {
@@ -621,6 +626,9 @@ pub enum Shrinking {
     Yes,
     No,
 }
+
+/// What is saved beside a node that changes.
+const AROUND_NODE_LEN: u64 = 8 * 1024;
 
 /// What `list-max-listpack-size` from -1 to -5 stands for.
 const NODE_LENS: [u32; 5] = [4 * 1024, 8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024];

@@ -9,6 +9,8 @@
 use std::any::Any;
 use std::ops::ControlFlow;
 
+use base::hash::hash;
+
 use crate::gone::{Gone, wanters};
 use crate::hash::FieldRef;
 use crate::list::SharedNodes;
@@ -91,14 +93,40 @@ pub trait Savable {
     /// Saves some of the parts that are left; false if none is.
     fn save_on(&mut self, number: u32) -> bool;
 
+    /// Saves the part of this name, if parts have names: the caller is about to change it.
+    fn save_named(&mut self, _name: &[u8]) {}
+
+    /// Bytes that are saved, about, because of a change to one part that cannot be named.
+    fn part_len(&self) -> u64 {
+        0
+    }
+
     /// Ends a saving, finished or not.
-    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>>;
+    fn end_saving(&mut self, number: u32) -> Option<Ended>;
 
     /// Who is saving it under this number, if anybody is.
     fn saver(&self, number: u32) -> Option<&dyn Saver>;
 
     /// Shows all who are saving it.
     fn each_saver(&mut self, visit: &mut dyn FnMut(&mut dyn Saver));
+}
+
+/// What is left of a saving.
+pub struct Ended {
+    pub saver: Box<dyn Saver>,
+    /// Parts that were kept for it alone, if there are any: much to free.
+    pub kept: Option<Box<dyn Send>>,
+}
+
+impl Ended {
+    pub(crate) fn new<T: Send + 'static>(saver: Box<dyn Saver>, kept: Option<T>) -> Ended {
+        Ended { saver, kept: kept.map(|kept| Box::new(kept) as Box<dyn Send>) }
+    }
+
+    /// Of a value that never keeps what is taken out.
+    pub fn alone(saver: Box<dyn Saver>) -> Ended {
+        Ended { saver, kept: None }
+    }
 }
 
 /// The savings of one value, and how far each has come.
@@ -164,7 +192,7 @@ impl<P> Savings<P> {
 }
 
 /// An item of a table as a piece.
-pub(crate) trait Part: Item {
+pub(crate) trait Part: Item + Send + 'static {
     fn piece<'a>(item: Self::Ref<'a>) -> Piece<'a>;
 
     fn content(&self) -> Self::Ref<'_>;
@@ -264,11 +292,18 @@ impl<V: TableSaving> Savable for V {
         next.is_some()
     }
 
-    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
+    fn save_named(&mut self, name: &[u8]) {
+        let (savings, table) = self.parts();
+        if let Some(slot) = table.find(hash(name), name) {
+            savings.keep(table, slot);
+        }
+    }
+
+    fn end_saving(&mut self, number: u32) -> Option<Ended> {
         let (TableSavings { savings, gone }, table) = self.parts();
         table.snapshot_end(number);
-        gone.forget(number);
-        savings.end(number)
+        let kept = gone.forget(number);
+        Some(Ended::new(savings.end(number)?, (!kept.is_empty()).then_some(kept)))
     }
 
     fn saver(&self, number: u32) -> Option<&dyn Saver> {

@@ -28,7 +28,7 @@ pub use self::producers::{IdempotenceLimits, Producers};
 use self::saving::{StreamSavings, save_groups};
 use crate::listpack::Corrupt;
 use crate::moving::{Movable, MovePosition};
-use crate::saving::{Savable, Saver};
+use crate::saving::{Ended, Savable, Saver};
 
 /// What becomes of the groups' pending entries when entries of the stream are removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -292,12 +292,22 @@ impl Savable for Stream {
         self.entries.save_on(saving) || save_groups(saving, &self.groups, &self.left)
     }
 
-    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
-        let saver = self.savings.end(number);
-        if !self.savings.any() {
-            self.left = Vec::new();
+    /// Of an entry, its node.
+    fn save_named(&mut self, name: &[u8]) {
+        if let Some(id) = StreamId::parse(name, 0) {
+            self.entries.keep_around(id, &mut self.savings);
         }
-        saver
+    }
+
+    /// Of a pending entry: those beside it, in its group and with its consumer.
+    fn part_len(&self) -> u64 {
+        PENDING_PART_LEN
+    }
+
+    fn end_saving(&mut self, number: u32) -> Option<Ended> {
+        let (saver, nodes) = self.savings.end(number)?;
+        let groups = if self.savings.any() { Vec::new() } else { std::mem::take(&mut self.left) };
+        Some(Ended::new(saver, (!nodes.is_empty() || !groups.is_empty()).then_some((nodes, groups))))
     }
 
     fn saver(&self, number: u32) -> Option<&dyn Saver> {
@@ -336,6 +346,9 @@ impl Movable for Stream {
 
 /// Nobody is asked before a trim removes an entry.
 const NOBODY: Option<fn(StreamId, &mut StreamSavings) -> Verdict> = None;
+
+/// Bytes of a chunk of pending entries, and of the ids of a consumer: about 100 each.
+const PENDING_PART_LEN: u64 = 8 * 1024;
 
 /// The parts of a round that moves blocks: the last one is each group's first.
 const NODES: u32 = 0;

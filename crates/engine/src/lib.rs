@@ -9,6 +9,7 @@
 pub mod access;
 pub mod acl_categories;
 pub mod admit;
+pub mod ahead;
 pub mod args;
 pub mod blocking;
 pub mod clients;

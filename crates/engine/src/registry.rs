@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use base::bytes::eq_ignore_case;
 
+use crate::ahead::{self, Parts};
 use crate::command::Command;
 use crate::commands::FAMILIES;
 
@@ -22,6 +23,8 @@ pub struct Registered {
     pub first_key: usize,
     /// Which argument names a field or member of the key's value; 0 for none.
     pub part: usize,
+    /// Parts of a value that it may change, if that does not follow from the number of its arguments.
+    pub parts: Option<Parts>,
     /// See `name_head`.
     head: u64,
     /// Nothing of the name is lost there.
@@ -99,9 +102,20 @@ impl Registry {
         let head = name_head(row.name.as_bytes());
         let in_head = row.name.len() <= 8 && row.name.bytes().all(|byte| byte.is_ascii_lowercase());
         let part = PARTS.iter().find(|part| part.0 == full_name).map_or(0, |part| part.1);
-        let first_key = row.first_key().unwrap_or(0);
-        let children = Vec::new();
-        self.all.push(Registered { row, id, full_name, parent, children, first_key, part, head, in_head });
+        let parts = ahead::PARTS.iter().find(|parts| parts.0 == full_name).map(|parts| parts.1);
+        let (first_key, children) = (row.first_key().unwrap_or(0), Vec::new());
+        self.all.push(Registered {
+            row,
+            id,
+            full_name,
+            parent,
+            children,
+            first_key,
+            part,
+            parts,
+            head,
+            in_head,
+        });
         id
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use resp::reply::Protocol;
 use store::DbIndex;
 
+use crate::ahead::Ahead;
 use crate::args::OwnedArgv;
 use crate::blocking::Ticket;
 use crate::clients::{Client, flag};
@@ -106,6 +107,8 @@ pub struct Session {
     pub blocked: Option<Arc<Ticket>>,
     /// What is left of the last reply: requests wait for it.
     pub long_reply: Option<LongReply>,
+    /// Of a request that waits: what of its values is saved.
+    pub ahead: Option<Box<Ahead>>,
 }
 
 impl Session {
@@ -140,6 +143,7 @@ impl Session {
             serving: false,
             blocked: None,
             long_reply: None,
+            ahead: None,
         }
     }
 

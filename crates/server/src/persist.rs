@@ -170,7 +170,7 @@ impl Saver {
         let cut = match job {
             Job::Save(Some(cut)) => Ok(cut),
             Job::Save(None) => self.cut(process, AtFull::Schedule),
-            Job::GiveUp(snapshot) => return snapshot.cancel(&process.engine().store),
+            Job::GiveUp(snapshot) => return cancel(process.engine(), snapshot),
         };
         if let Ok(cut) = cut {
             drop(self.run(process, cut, Kind::Background));
@@ -375,7 +375,7 @@ impl Saver {
             Ok(_) => {}
             Err(SaveError::Busy) => self.send(Job::GiveUp(snapshot)),
             Err(SaveError::Cancelled) if is_kept_busy(engine) => self.send(Job::GiveUp(snapshot)),
-            Err(_) => snapshot.cancel(&engine.store),
+            Err(_) => cancel(engine, snapshot),
         }
         result
     }
@@ -454,6 +454,11 @@ impl Saver {
         }
         Ok(())
     }
+}
+
+/// What it alone has kept is freed where nobody waits.
+fn cancel(engine: &Engine, snapshot: Snapshot) {
+    snapshot.cancel(&engine.store, &|garbage| engine.host.reclaim(garbage));
 }
 
 /// What a snapshot becomes.

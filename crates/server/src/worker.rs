@@ -7,6 +7,7 @@
 mod accept;
 mod batch;
 mod blocked;
+mod brisk;
 mod closing;
 mod crowded;
 mod intake;
@@ -38,6 +39,7 @@ use crate::poll::{LISTENER, Poller, Ready, WAKE};
 use accept::Acceptor;
 use batch::{Batch, Replies};
 use blocked::Deadline;
+use brisk::Briskness;
 use closing::CLOSES;
 use intake::Arena;
 use meanwhile::Meanwhile;
@@ -120,6 +122,7 @@ struct Worker {
     /// Bytes taken since memory was looked at.
     unlooked: usize,
     http_warned: UnixMs,
+    briskness: Briskness,
 }
 
 /// The largest buffers seen in a sweep over all connections.
@@ -191,6 +194,7 @@ impl Worker {
             vain_look: VainLook::default(),
             unlooked: 0,
             http_warned: UnixMs(0),
+            briskness: Briskness::default(),
         })
     }
 
@@ -198,6 +202,7 @@ impl Worker {
         if self.engine.scripts.running.is_busy() {
             return self.quiet_tick(arena, QUIET_WAIT);
         }
+        self.keep_brisk();
         let timeout = self.timeout();
         self.collect_news(timeout)?;
         let began_ns = self.begin_tick();
@@ -536,6 +541,7 @@ impl Worker {
             return;
         }
         self.timers_ran = now;
+        self.weigh_ticks();
         self.heard_recall.heed();
         self.look_at_ageing();
         self.engine.serve_left(&mut self.seat);

@@ -10,7 +10,7 @@ use ds::table::{SlotId, Table};
 
 use crate::entry::{Entry, EntryRef, FieldsExpire};
 use crate::reading::Readable;
-use crate::snapshot::{Capture, adopt};
+use crate::snapshot::{Capture, adopt, pieces};
 use crate::sync::Mutex;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -285,5 +285,24 @@ impl Db {
 
     pub(crate) fn table_mut(&mut self) -> &mut Table<Entry> {
         &mut self.table
+    }
+
+    pub(crate) fn into_table(self) -> Table<Entry> {
+        self.table
+    }
+
+    /// Saves for the running snapshots, before a request takes its locks, what it is going to change: the
+    /// entry, or of a large value the parts of these names, for as long as `goes_on` says. Returns how many
+    /// of them that were; and how many bytes so many other parts may make the request copy yet.
+    pub fn save_ahead<'n>(
+        &mut self,
+        key: Key<'_>,
+        names: impl Iterator<Item = &'n [u8]>,
+        parts: u64,
+        goes_on: &dyn Fn() -> bool,
+    ) -> (usize, u64) {
+        let Some(slot) = self.find(key) else { return (usize::MAX, 0) };
+        self.save_pre_image(slot);
+        self.edit_aside(slot, |entry| pieces::save_ahead(entry, names, parts, goes_on))
     }
 }

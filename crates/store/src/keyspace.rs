@@ -89,6 +89,17 @@ impl Store {
         self.snapshots.is_behind(self.snapshot_limit())
     }
 
+    #[inline]
+    pub fn snapshots_run(&self) -> bool {
+        self.snapshots.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many snapshots there were, and how often one of them has written something.
+    pub fn snapshot_progress(&self) -> (u32, u64) {
+        let written = self.snapshots.steps.load(Ordering::Relaxed);
+        (self.snapshot_number.load(Ordering::Relaxed), written)
+    }
+
     /// As many snapshots run as may.
     pub fn snapshots_are_full(&self) -> bool {
         self.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST

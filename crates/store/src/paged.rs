@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use ds::saving::{Piece, Savable, Saver, Saving, Savings};
+use ds::saving::{Ended, Piece, Savable, Saver, Saving, Savings};
 
 pub struct PagedText {
     text: Arc<Vec<u8>>,
@@ -95,8 +95,12 @@ impl Savable for PagedText {
         page + 1 < saving.progress.page_count()
     }
 
-    fn end_saving(&mut self, number: u32) -> Option<Box<dyn Saver>> {
-        self.savings.end(number)
+    fn part_len(&self) -> u64 {
+        PAGE_LEN as u64
+    }
+
+    fn end_saving(&mut self, number: u32) -> Option<Ended> {
+        self.savings.end(number).map(Ended::alone)
     }
 
     fn saver(&self, number: u32) -> Option<&dyn Saver> {

@@ -447,6 +447,7 @@ impl Snapshot {
     /// The output's memory is free again.
     pub fn written(&self, output: Output) {
         self.sink.shrink(output.memory());
+        self.sink.common.steps.fetch_add(1, Ordering::Relaxed);
         if let Output::Entries(block) = output {
             self.sink.keep_room(block.bytes);
         }
@@ -529,8 +530,9 @@ impl Snapshot {
         Some(Output::Entries(block))
     }
 
-    /// Ends a snapshot whose file failed: writers are free of it at once.
-    pub fn cancel(mut self, store: &Store) {
+    /// Ends a snapshot whose file failed: writers are free of it at once. `reclaim` is given what it alone
+    /// has kept.
+    pub fn cancel(mut self, store: &Store, reclaim: &dyn Fn(Garbage)) {
         self.sink.cancelled.store(true, Ordering::Relaxed);
         for id in store.ids() {
             let mut guard = store.lock(&Plan::One(id));
@@ -538,6 +540,9 @@ impl Snapshot {
         }
         while let Some(Adopted { flushed, .. }) = self.sink.next_adopted() {
             self.release(&mut flushed.lock());
+            if let Some(db) = Arc::into_inner(flushed) {
+                reclaim(Garbage::Table(db.into_inner().into_table()));
+            }
         }
         while let Some(output) = self.sink.pop() {
             if let Output::Opening(opening) = &output {
@@ -546,13 +551,19 @@ impl Snapshot {
             self.written(output);
         }
         for job in &self.jobs {
-            if !job.give_up(store) {
-                self.take_from_flushed(job);
+            match job.give_up(store) {
+                Ok(garbage) => garbage.into_iter().for_each(reclaim),
+                Err(pieces::Gone) => {
+                    self.take_from_flushed(job);
+                }
             }
         }
         while let Some(Left { entry, counted }) = self.sink.next_left() {
             self.sink.shrink(counted);
-            pieces::give_up(&mut entry.lock(), self.sink.number);
+            pieces::give_up(&mut entry.lock(), self.sink.number).into_iter().for_each(reclaim);
+            if let Some(entry) = Arc::into_inner(entry) {
+                reclaim(Garbage::Entry(entry.into_inner()));
+            }
         }
     }
 

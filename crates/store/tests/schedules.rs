@@ -250,7 +250,7 @@ impl World {
         for _ in 0..4 {
             snapshot.next(&self.store).into_iter().for_each(|output| snapshot.written(output));
         }
-        snapshot.cancel(&self.store);
+        snapshot.cancel(&self.store, &drop);
     }
 }
 

@@ -371,6 +371,13 @@ impl Entries {
         true
     }
 
+    /// An entry is about to be removed, and may be there.
+    pub(super) fn keep_around(&mut self, id: StreamId, savings: &mut StreamSavings) {
+        if let Some((master, _)) = self.nodes.floor(&id) {
+            self.keep(master, savings);
+        }
+    }
+
     /// A node is about to be changed or removed.
     #[inline]
     fn keep(&mut self, master: StreamId, savings: &mut StreamSavings) {

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use crate::gone::{Gone, wanters};
+use crate::gone::{Chunks, Gone, wanters};
 use crate::saving::{GroupPart, Piece, Saver, Saving, Savings};
 use crate::stream::group::{Consumer, ConsumerId, Group, ID_LEN, Kept, TIME_LEN};
 use crate::stream::id::StreamId;
@@ -26,6 +26,9 @@ pub(super) struct StreamSavings {
     /// Nodes that were taken out, with their master ids.
     gone: Gone<(StreamId, Node)>,
 }
+
+/// Nodes that were taken out, with their master ids.
+type GoneNodes = Chunks<(StreamId, Node)>;
 
 /// How far one of them has come.
 pub(super) struct Progress {
@@ -122,9 +125,10 @@ impl StreamSavings {
         self.savings.begin(number, saver, progress);
     }
 
-    pub fn end(&mut self, number: u32) -> Option<Box<dyn Saver>> {
-        self.gone.forget(number);
-        self.savings.end(number)
+    /// Also hands back what was kept for this one alone.
+    pub fn end(&mut self, number: u32) -> Option<(Box<dyn Saver>, GoneNodes)> {
+        let kept = self.gone.forget(number);
+        Some((self.savings.end(number)?, kept))
     }
 
     /// Whether nodes that are taken out are to be handed over as they are.

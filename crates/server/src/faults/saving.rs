@@ -251,7 +251,7 @@ fn a_save_waits_its_turn_among_snapshots() {
     assert_eq!(running.info("rdb_changes_since_last_save"), "1");
     process.saver.tick(&process, &process.engine().config(), process.now());
     assert_eq!(process.saver.status().saves, status.saves, "they still run");
-    others.into_iter().for_each(|other| other.cancel(store));
+    others.into_iter().for_each(|other| other.cancel(store, &drop));
     process.saver.tick(&process, &process.engine().config(), process.now());
     running.wait_for_end();
     assert_eq!(running.info("rdb_changes_since_last_save"), "0");

@@ -298,6 +298,9 @@ impl Worker {
         if self.is_disk_behind() && self.must_stall(slot, prepared) {
             return Ran::NotYet;
         }
+        if self.engine.store.snapshots_run() && self.must_save_ahead(slot, prepared, argv) {
+            return Ran::NotYet;
+        }
         let Some(connection) = self.connections.at(slot) else { return Ran::Done };
         // Of a client that CLIENT KILL has named, nothing runs any more: the order to close it is on its way.
         if connection.closing || connection.session.client.killed.load(Ordering::Relaxed) {

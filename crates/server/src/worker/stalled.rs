@@ -2,8 +2,9 @@
 //! snapshots' threads, or for the append-only file. They are held until some of it is on the disk, and others
 //! are served meanwhile. A snapshot whose disk hangs holds nobody up for ever.
 
-use engine::Prepared;
+use engine::ahead::is_wide;
 use engine::pipeline::may_write;
+use engine::{Argv, Prepared};
 
 use super::Worker;
 use super::intake::Arena;
@@ -26,8 +27,26 @@ struct Waiting {
     slot: Slot,
     /// Since when, on the monotonic clock.
     since_ns: u64,
-    /// It began to wait for the append-only file.
-    by_log: bool,
+    cause: Cause,
+}
+
+/// What a connection began to wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// Room for what the append-only file is to hold.
+    Log,
+    /// Room for what snapshots are to save.
+    Room,
+    /// That snapshots have saved what the request changes.
+    Ahead,
+}
+
+impl Waiting {
+    /// It still waits that began then; false if for something else.
+    fn goes_on_from(&mut self, since_ns: u64) -> bool {
+        self.since_ns = since_ns;
+        self.cause == Cause::Ahead
+    }
 }
 
 impl Stalled {
@@ -58,11 +77,33 @@ impl Worker {
         let free = |connection: &&mut Connection| !connection.closing && !connection.holds();
         let Some(connection) = self.connections.at(slot).filter(free) else { return false };
         connection.stalled = true;
-        let by_log = self.engine.log.is_behind();
-        if by_log {
+        let cause = if self.engine.log.is_behind() { Cause::Log } else { Cause::Room };
+        if cause == Cause::Log {
             self.engine.host.note_log_delay();
         }
-        self.stalled.waiting.push(Waiting { slot, since_ns: now_ns, by_log });
+        self.stalled.waiting.push(Waiting { slot, since_ns: now_ns, cause });
+        true
+    }
+
+    /// As `must_stall`, for what running snapshots have to save before the request may change it.
+    pub fn must_save_ahead(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> bool {
+        let Some(command) = prepared.command else { return false };
+        let free = |connection: &&mut Connection| !connection.closing && !connection.holds();
+        let Some(connection) = self.connections.at(slot).filter(free) else { return false };
+        let session = &mut connection.session;
+        if !is_wide(session, command, argv) {
+            return false;
+        }
+        if self.stalled.is_over || self.engine.scripts.running.is_busy() {
+            session.ahead = None;
+            return false;
+        }
+        let now_ns = self.engine.host.monotonic_ns();
+        if self.engine.save_ahead(session, command, argv, now_ns) {
+            return false;
+        }
+        connection.stalled = true;
+        self.stalled.waiting.push(Waiting { slot, since_ns: now_ns, cause: Cause::Ahead });
         true
     }
 
@@ -74,21 +115,29 @@ impl Worker {
 
     /// Lets those go on that have waited, if there is room or they have waited for too long.
     pub fn resume_stalled(&mut self, arena: &mut Arena) {
-        let Some(first) = self.stalled.waiting.first() else { return };
+        if self.stalled.is_empty() {
+            return;
+        }
         let now_ns = self.engine.host.monotonic_ns();
-        self.stalled.is_over = now_ns.saturating_sub(first.since_ns) >= STALL_MOST_NS;
+        let first = self.stalled.waiting.iter().find(|waiting| waiting.cause != Cause::Ahead);
+        self.stalled.is_over =
+            first.is_some_and(|first| now_ns.saturating_sub(first.since_ns) >= STALL_MOST_NS);
         if self.lacks_room() {
             return;
         }
-        for Waiting { slot, since_ns, by_log } in std::mem::take(&mut self.stalled.waiting) {
+        for Waiting { slot, since_ns, cause } in std::mem::take(&mut self.stalled.waiting) {
             let Some(connection) = self.connections.at(slot) else { continue };
             connection.stalled = false;
-            if !by_log {
+            self.resume(arena, slot);
+            let again = self.stalled.waiting.last_mut().filter(|again| again.slot == slot);
+            if cause == Cause::Ahead && again.is_some_and(|again| again.goes_on_from(since_ns)) {
+                continue;
+            }
+            if cause != Cause::Log {
                 let stats = &self.seat.worker.stats;
                 stats.snapshot_delays.add(1);
                 stats.snapshot_delay_us.add(now_ns.saturating_sub(since_ns) / 1000);
             }
-            self.resume(arena, slot);
         }
         self.stalled.is_over = false;
     }

@@ -1,6 +1,7 @@
 //! The network half against real sockets, with the real engine and a host that only keeps time and posts
 //! messages.
 
+mod ahead;
 mod clients;
 mod limits;
 mod pieces;

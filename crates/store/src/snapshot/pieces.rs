@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use ds::list::SharedNodes;
-use ds::saving::{Fate, Savable, Saver};
+use ds::saving::{Ended, Fate, Savable, Saver};
 use rdb::pieces::{Shape, place, plan, write_nodes, write_piece};
 
-use crate::db::{Db, DbIndex, Key};
+use crate::db::{Db, DbIndex, Garbage, Key};
 use crate::entry::{Entry, EntryRef, NewPayload, Payload, Type};
 use crate::keyspace::Store;
 use crate::plan::Plan;
@@ -138,9 +138,11 @@ pub(crate) fn begin(entry: &mut Entry, sink: &Arc<Sink>, db: DbIndex) {
     if !begun {
         return sink.end_job(memory);
     }
-    let courier = Courier { job, shape: plan.shape, buffer: Vec::new(), at: 0, next: 0 };
+    let left = plan.body_len;
+    let mut courier = Courier { job, shape: plan.shape, buffer: Vec::new(), at: 0, next: 0, left };
     for (at, bytes) in plan.fixed {
-        let _ = courier.send(Piece::new(region, at, bytes));
+        let len = bytes.len() as u64;
+        let _ = courier.send(Piece::new(region, at, bytes), len);
     }
     entry.make_paged();
     let value = entry.savable().expect("the caller saw its length");
@@ -153,20 +155,44 @@ pub(crate) fn save_on(entry: &mut Entry, number: u32) -> bool {
     if value.save_on(number) {
         return true;
     }
-    let saver: Option<Box<dyn Any>> = value.end_saving(number).map(|saver| saver as Box<dyn Any>);
-    if let Some(Ok(courier)) = saver.map(|saver| saver.downcast::<Courier>()) {
-        courier.finish();
+    if let Some(Ended { saver, kept }) = value.end_saving(number) {
+        let saver: Box<dyn Any> = saver;
+        if let Ok(courier) = saver.downcast::<Courier>() {
+            courier.finish(kept);
+        }
     }
     entry.make_unpaged();
     false
 }
 
-/// The snapshot does not want the value any more.
-pub(crate) fn give_up(entry: &mut Entry, number: u32) {
-    if let Some(value) = entry.savable() {
-        drop(value.end_saving(number));
-        entry.make_unpaged();
+/// The snapshot does not want the value any more. What was kept for it alone is handed back: it may be much
+/// to free, and somebody holds the value.
+pub(crate) fn give_up(entry: &mut Entry, number: u32) -> Option<Garbage> {
+    let ended = entry.savable()?.end_saving(number);
+    entry.make_unpaged();
+    Some(Garbage::Other(ended?.kept?, 0))
+}
+
+/// Saves what a request is going to change of a value that is being saved: the parts of these names, for as
+/// long as `goes_on` says. Returns how many of them that were; and how many bytes so many other parts may
+/// make it copy yet.
+pub(crate) fn save_ahead<'n>(
+    entry: &mut Entry,
+    names: impl Iterator<Item = &'n [u8]>,
+    parts: u64,
+    goes_on: &dyn Fn() -> bool,
+) -> (usize, u64) {
+    let Some(value) = entry.savable() else { return (usize::MAX, 0) };
+    let mut left = 0;
+    value.each_saver(&mut |saver| {
+        let courier = (saver as &dyn Any).downcast_ref::<Courier>();
+        left = courier.map_or(left, |courier| courier.left.max(left));
+    });
+    if left == 0 {
+        return (usize::MAX, 0);
     }
+    let saved = names.take_while(|_| goes_on()).map(|name| value.save_named(name)).count();
+    (saved, left.min(parts.saturating_mul(value.part_len())))
 }
 
 /// A value is out of its entry, and nobody needs it but the snapshots that are not done with it.
@@ -181,7 +207,7 @@ pub(crate) fn leave(kind: Type, mut value: NewPayload<'static>) {
     let entry = Arc::new(Mutex::new(entry));
     for sink in &sinks {
         if !sink.take_in(&entry, memory, sinks.len()) {
-            give_up(&mut entry.lock(), sink.number);
+            drop(give_up(&mut entry.lock(), sink.number));
         }
     }
 }
@@ -241,6 +267,9 @@ enum Home {
     Parked(Weak<Mutex<Option<Entry>>>),
 }
 
+/// A value is not in the keyspace.
+pub(crate) struct Gone;
+
 /// How a job went on.
 pub(crate) enum Step {
     More,
@@ -262,9 +291,9 @@ impl Job {
         }
     }
 
-    /// False if the value is not there.
-    pub fn give_up(&self, store: &Store) -> bool {
-        self.with_value(store, &|| false, |entry| give_up(entry, self.sink.number)).is_some()
+    /// What is to be freed; `Err` if the value is not there.
+    pub fn give_up(&self, store: &Store) -> Result<Option<Garbage>, Gone> {
+        self.with_value(store, &|| false, |entry| give_up(entry, self.sink.number)).ok_or(Gone)
     }
 
     /// Takes the value out of a database that nobody else sees, if it is there.
@@ -329,6 +358,8 @@ struct Courier {
     at: u64,
     /// Where the next piece goes that has no place of its own.
     next: u64,
+    /// Bytes of the body that are not saved.
+    left: u64,
 }
 
 impl Saver for Courier {
@@ -337,11 +368,13 @@ impl Saver for Courier {
             ds::saving::Piece::Nodes { at, nodes, fate } if self.shares(&nodes, fate) => {
                 // What leaves in place of being copied takes no more memory than before.
                 let counted = if self.hands_over(fate) { 0 } else { nodes.stored_len() as usize };
-                let (memory, content) = (counted + PIECE_COST, Content::Nodes(nodes));
-                return self.send(Piece { region: self.job.region, at, content, memory });
+                let (len, memory) = (nodes.stored_len(), counted + PIECE_COST);
+                let content = Content::Nodes(nodes);
+                return self.send(Piece { region: self.job.region, at, content, memory }, len);
             }
             ds::saving::Piece::Bytes { at, bytes } => {
-                return self.send(Piece::new(self.job.region, at, bytes.to_vec()));
+                let piece = Piece::new(self.job.region, at, bytes.to_vec());
+                return self.send(piece, bytes.len() as u64);
             }
             other => other,
         };
@@ -355,6 +388,7 @@ impl Saver for Courier {
         write_piece(&mut self.buffer, piece, self.shape);
         let len = self.buffer.len() - before;
         self.next += if own.is_none() { len as u64 } else { 0 };
+        self.left = self.left.saturating_sub(len as u64);
         self.job.sink.grow(len);
         if self.buffer.len() < self.job.sink.piece_len() {
             return ControlFlow::Continue(());
@@ -391,17 +425,22 @@ impl Courier {
         }
     }
 
-    /// Sends a piece whose place is its own.
-    fn send(&self, piece: Piece) -> ControlFlow<()> {
+    /// Sends a piece of so many bytes whose place is its own.
+    fn send(&mut self, piece: Piece, len: u64) -> ControlFlow<()> {
+        self.left = self.left.saturating_sub(len);
         self.job.sink.grow(piece.memory());
         self.job.sink.push(Output::Piece(piece));
         ControlFlow::Break(())
     }
 
-    fn finish(mut self) {
+    /// With what was kept for it alone: that is freed where nobody waits.
+    fn finish(mut self, kept: Option<Box<dyn Send>>) {
         self.hand_over();
         self.job.done.store(true, Ordering::Relaxed);
         self.job.sink.push(Output::Closing(self.job.region));
+        if let Some(kept) = kept {
+            self.job.sink.push(Output::Garbage(Garbage::Other(kept, 0)));
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Snapshots {
     pub backlog: AtomicUsize,
     /// Bytes that they keep for blocks to come.
     pub spare: AtomicUsize,
+    /// How often something was written: it tells a slow disk from one that hangs.
+    pub steps: AtomicU64,
     /// Databases that are not in the keyspace any more, and not saved by all.
     flushed: Mutex<Vec<Weak<Mutex<Db>>>>,
 }

@@ -136,6 +136,6 @@ fn who_writes_waits_for_a_snapshot_and_others_go_on() {
         }
         writer.expect("+OK\r\n".repeat(KEYS));
         assert!(delays() > delays_before);
-        snapshot.cancel(store);
+        snapshot.cancel(store, &drop);
     }
 }
