@@ -7,10 +7,13 @@ use std::sync::Arc;
 use resp::reply::{Protocol, Reply};
 use script::{Host, Machine, Passing, Pool, Run, Words};
 
-/// A server that echoes: `echo x` returns its argument, `raw x` replies with these bytes, `fail` fails.
+/// A server that echoes: `echo x` returns its argument, `raw x` replies with these bytes, after `slow` it is
+/// time to ask for the script's end, `fail` fails.
 #[derive(Default)]
 struct Echo {
     log: Vec<u8>,
+    /// Commands that were called.
+    calls: usize,
     end_after: Cell<Option<u32>>,
     /// What a debugger's client sends, and what it was shown.
     to_hear: VecDeque<&'static str>,
@@ -18,13 +21,16 @@ struct Echo {
 }
 
 impl Host for Echo {
-    fn call(&mut self, command: Words<'_>, reply: &mut Reply) {
+    fn call(&mut self, command: Words<'_>, reply: &mut Reply) -> bool {
+        self.calls += 1;
         let words: Vec<&[u8]> = command.spans.iter().map(|span| span.of(command.input)).collect();
         match words[0] {
             b"echo" => reply.bulk(words[1]),
             b"raw" => reply.raw(words[1]),
+            b"slow" => reply.integer(1),
             _ => reply.error("ERR unknown"),
         }
+        words[0] == b"slow"
     }
 
     fn knows(&mut self, command: Words<'_>) -> bool {
@@ -523,6 +529,26 @@ fn nothing_catches_the_end() {
         "while true do coroutine.wrap(function() pcall(function() while true do end end) end)() end",
     ];
     check_ends(&stubborn);
+}
+
+/// Between commands that take long the script has few instructions: each of them is an occasion to look.
+#[test]
+fn a_script_of_long_commands_ends() {
+    let mut machine = machine_of(0);
+    for source in [
+        "for i = 1, 1000 do redis.call('slow') end",
+        "for i = 1, 1000 do redis.pcall('slow') end",
+        "for i = 1, 1000 do pcall(redis.call, 'slow') end",
+        "for i = 1, 1000 do pcall(function() pcall(redis.call, 'slow') end) end",
+        "local function f() redis.call('slow') end for i = 1, 1000 do xpcall(f, redis.call) end",
+        "local function f() redis.call('slow') end for i = 1, 99 do coroutine.resume(coroutine.create(f)) end",
+        "local function f() pcall(redis.call, 'slow') end for i = 1, 1000 do pcall(coroutine.wrap(f)) end",
+    ] {
+        let mut host = Echo { end_after: Cell::new(Some(3)), ..Echo::default() };
+        let reply = run_on(&mut machine, &mut host, source, Protocol::Resp2, &[], 0);
+        assert!(reply.starts_with("-ERR told to end"), "{source}: {reply}");
+        assert_eq!(host.calls, 4, "{source}");
+    }
 }
 
 /// Each coroutine counts its own instructions: short ones never met the hook.
