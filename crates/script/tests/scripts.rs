@@ -615,7 +615,8 @@ const ATTACKS: &[(&str, &[(&str, &str)])] = &[
             ("return {string.dump(pcall or 1)}", "unable to dump given function"),
             (
                 "local dumped = string.dump(function() return 42 end) \
-                 return {dumped:sub(1, 12) == CHUNK:sub(1, 12), loadstring(dumped) == nil, loadstring(CHUNK) == nil}",
+                 return {dumped:sub(1, 12) == CHUNK:sub(1, 12), loadstring(dumped) == nil, \
+                 loadstring(CHUNK) == nil}",
                 "*3 :1 :1 :1 ",
             ),
             ("return select(2, loadstring(CHUNK, '=c'))", "c:1: unexpected symbol near 'char(27)'"),
