@@ -16,8 +16,9 @@ struct Nothing {
 }
 
 impl Host for Nothing {
-    fn call(&mut self, _: Words<'_>, reply: &mut Reply) {
+    fn call(&mut self, _: Words<'_>, reply: &mut Reply) -> bool {
         reply.error("ERR there is no server");
+        false
     }
 
     fn knows(&mut self, _: Words<'_>) -> bool {

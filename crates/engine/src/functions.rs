@@ -339,8 +339,9 @@ struct LoadHost<'e> {
 }
 
 impl Host for LoadHost<'_> {
-    fn call(&mut self, _: Words<'_>, reply: &mut Reply) {
+    fn call(&mut self, _: Words<'_>, reply: &mut Reply) -> bool {
         reply.error("ERR redis.call/pcall can only be called inside a script invocation");
+        false
     }
 
     fn knows(&mut self, _: Words<'_>) -> bool {

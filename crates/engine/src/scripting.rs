@@ -77,8 +77,8 @@ pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
     engine.scripts.running.begin(worker, call.kind, ctx.worker.clock_ns);
     let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
     let balance = alloc::thread_balance();
-    let failures = Failures::default();
-    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared, balance, failures };
+    let (failures, looked_ns) = (Failures::default(), ctx.worker.clock_ns);
+    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared, balance, failures, looked_ns };
     let result = machine.run(&mut host, &run, &mut reply);
     let failures = host.failures;
     engine.scripts.running.end(worker);
@@ -177,7 +177,12 @@ struct ScriptHost<'h, 'a, 's> {
     /// What this thread had allocated when the script began.
     balance: i64,
     failures: Failures,
+    /// When a command's end was the occasion to look whether the script must end, or the script's begin.
+    looked_ns: u64,
 }
+
+/// How long commands of a script go on without such a look.
+const LOOK_NS: u64 = 10_000_000;
 
 /// Errors among what a script returns.
 #[derive(Clone, Copy, Default)]
@@ -196,11 +201,14 @@ impl Failures {
 }
 
 impl Host for ScriptHost<'_, '_, '_> {
-    fn call(&mut self, words: Words<'_>, reply: &mut Reply) {
+    fn call(&mut self, words: Words<'_>, reply: &mut Reply) -> bool {
         let argv = Argv::new(words.input, words.spans, &[]);
         let command = match self.admitted(&argv) {
             Ok(command) => command,
-            Err(refusal) => return self.refuse(&refusal, reply),
+            Err(refusal) => {
+                self.refuse(&refusal, reply);
+                return false;
+            }
         };
         let (engine, ctx) = (self.ctx.engine, &mut *self.ctx);
         let mut env = Env {
@@ -212,6 +220,13 @@ impl Host for ScriptHost<'_, '_, '_> {
             reply,
         };
         engine.execute(&mut env, command, None, &argv);
+        // The command's end, which its statistics have asked for.
+        let now_ns = self.ctx.worker.clock_ns;
+        let is_due = now_ns.saturating_sub(self.looked_ns) >= LOOK_NS;
+        if is_due {
+            self.looked_ns = now_ns;
+        }
+        is_due
     }
 
     fn knows(&mut self, words: Words<'_>) -> bool {

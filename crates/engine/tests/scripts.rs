@@ -566,6 +566,20 @@ fn time_goes_on_for_a_slow_script() {
     assert_eq!(eval(&mut test, "EVAL", source, &["0"]), "6");
 }
 
+/// A script of few instructions and long commands: whoever asks for its end is heard between them.
+#[test]
+fn a_script_of_long_commands_lets_others_be_heard() {
+    let mut test = TestEngine::with_config(|config| {
+        config.enable_debug_command = DebugAccess::Yes;
+        config.busy_reply_threshold_ms = 1;
+    });
+    assert_eq!(request(&mut test, &["DEBUG", "SET-DISABLE-DENY-SCRIPTS", "1"]), "+OK");
+    let source = "for i = 1, 100 do redis.call('debug', 'sleep', 0.006) end return 1";
+    assert_eq!(eval(&mut test, "EVAL", source, &["0"]), "1");
+    let looks = test.host.calls.lock().iter().filter(|call| *call == "attend").count();
+    assert_eq!(looks, 50, "every ten milliseconds, at the end of a command");
+}
+
 /// Errors among what a script returns: with each that a command has met EVAL has failed, and once with all
 /// others.
 #[test]

@@ -9,6 +9,7 @@ use resp::request::Span;
 use crate::debugger::Debugger;
 use crate::lua::{Lua, NUMBER, NativeFunction, STRING, State, up_to_zero};
 use crate::machine::{Shared, of_running, push_function, shared};
+use crate::sandbox::stop_if_ended;
 use crate::to_lua::{Gaps, push_error, push_field, push_reply};
 use crate::{Words, debugger};
 
@@ -107,6 +108,7 @@ unsafe extern "C-unwind" fn acl_check_cmd(state: State) -> c_int {
 
 /// Runs the command on the stack and pushes its reply; false if that is an error.
 fn run_command(lua: Lua) -> bool {
+    stop_if_ended(lua);
     let machine = shared(lua);
     if let Err(reason) = collect_words(lua, machine) {
         push_field(lua, "err", reason);
@@ -129,6 +131,10 @@ fn run_command(lua: Lua) -> bool {
     if ran.is_none() {
         push_field(lua, "err", b"ERR redis.call/pcall can only be called inside a script invocation");
         return false;
+    }
+    if ran == Some(true) {
+        machine.ask_for_end();
+        stop_if_ended(lua);
     }
     if machine.reply.is_cut() || room != 0 && machine.reply.total_len() > room {
         push_field(lua, "err", b"ERR the reply is too long for a script (lua-memory-limit)");

@@ -27,8 +27,9 @@ use resp::request::Span;
 
 /// What a script may ask of the server that runs it.
 pub trait Host {
-    /// Runs a command and writes its reply, or why it may not run, in `reply`'s protocol.
-    fn call(&mut self, command: Words<'_>, reply: &mut Reply);
+    /// Runs a command and writes its reply, or why it may not run, in `reply`'s protocol. True if it is time
+    /// to ask `must_end`: commands may take long, and the script have few instructions between them.
+    fn call(&mut self, command: Words<'_>, reply: &mut Reply) -> bool;
     /// Whether there is such a command.
     fn knows(&mut self, command: Words<'_>) -> bool;
     /// `redis.set_repl`: whether what follows is logged.

@@ -302,6 +302,10 @@ impl Lua {
     ///
     /// What begins with Lua's mark of a compiled script is text too: those can do anything.
     pub(crate) fn compile(self, source: &[u8], name: &CStr) -> Result<(), ErrorKind> {
+        if source.len() > SOURCE_MAX {
+            self.push_text("chunk is too long");
+            return Err(ErrorKind::Raised);
+        }
         let mark = ffi::LUA_SIGNATURE[0];
         let before: &[u8] = if source.first() == Some(&mark) { b" " } else { b"" };
         let mut pieces = [before, source];
@@ -566,3 +570,6 @@ pub(crate) enum HookEvery {
 
 /// Places that an announced length alone may reserve in a table.
 const TABLE_ROOM_MAX: usize = 1 << 20;
+
+/// Bytes of a text that is compiled: Lua's lexer counts some of what it reads in ints.
+const SOURCE_MAX: usize = 1 << 30;

@@ -140,7 +140,7 @@ impl Shared {
         }
     }
 
-    fn ask_for_end(&mut self) {
+    pub(crate) fn ask_for_end(&mut self) {
         self.resumes = 0;
         if self.ended.is_none() {
             self.ended = self.host().and_then(|host| host.must_end());

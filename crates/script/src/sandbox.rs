@@ -388,7 +388,8 @@ unsafe extern "C-unwind" fn handle_error(state: State) -> c_int {
 }
 
 /// A script that was told to end does not get to handle that.
-fn stop_if_ended(lua: Lua) {
+/// Raises what ends the script, if it was told to end: so often that it cannot catch that.
+pub(crate) fn stop_if_ended(lua: Lua) {
     raise_end(lua, shared(lua).ended);
 }
 

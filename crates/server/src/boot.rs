@@ -14,6 +14,7 @@ use engine::host::{AtDuplicate, Event, Shutdown, ShutdownSave, Wait, WorkerId};
 use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::acceptor::{self, Order};
 use crate::aof::{self, Found};
 use crate::arguments::Launch;
 use crate::disk::HostDisk;
@@ -115,29 +116,31 @@ const WORKER_STACK: usize = 8 << 20;
 /// it.
 pub const RESERVE_LEN: usize = 32 << 20;
 
-/// Starts the workers, unless they run already; the first one has the listeners.
+/// Starts the workers and who accepts for them, unless they run already.
 fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) -> io::Result<()> {
-    if listeners.is_none() {
-        return Ok(());
-    }
+    let Some(listeners) = listeners.take() else { return Ok(()) };
     for (index, inbox) in process.inboxes.iter().enumerate() {
         let context = WorkerContext {
             engine: Arc::clone(process.engine()),
             id: WorkerId(index as u16),
             inbox: Arc::clone(inbox),
-            peers: Arc::clone(&process.inboxes),
         };
-        let (own, listeners) = (Arc::clone(process), listeners.take().unwrap_or_default());
+        let own = Arc::clone(process);
         let work = move || {
             IN_WORKER.set(true);
             base::alloc::limit_reserve(RESERVE_LEN);
-            let served = worker::run(context, listeners);
+            let served = worker::run(context);
             served.expect("a poll loop that fails leaves clients without an answer: nobody could go on");
             own.workers.left();
         };
         process.workers.came();
         thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK).spawn(work)?;
     }
+    let (engine, own) = (Arc::clone(process.engine()), Arc::clone(process));
+    aside::spawn("accept", move || {
+        let accepted = acceptor::run(engine, &own.entrance, Arc::clone(&own.inboxes), listeners);
+        accepted.expect("without its poll loop nobody would be let in any more");
+    })?;
     Ok(())
 }
 
@@ -483,6 +486,7 @@ fn leave(process: &Process, config: &Config) -> ! {
         rest();
     }
     process.close_doors();
+    process.entrance.post(Order::Stop);
     process.saver.close();
     supervise::remove_pid_file(config);
     process.post_to_all(|| Message::Stop);

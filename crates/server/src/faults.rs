@@ -24,6 +24,7 @@ use rdb::{Item, ReadOptions, Reader};
 use testkit::client::{error, ok};
 use testkit::{Client, Value};
 
+use crate::acceptor::{self, Order};
 use crate::arguments::Launch;
 use crate::disk::{Disk, HostDisk};
 use crate::host::{Process, ServerHost, unix_now};
@@ -369,10 +370,11 @@ fn with_each_fault(mut attempt: impl FnMut(Fault) -> Option<Met>) -> Vec<Met> {
     all
 }
 
-/// A process without a timer: one worker behind a socket in the disk's folder.
+/// A process without a timer: one worker, and who accepts for it, behind a socket in the disk's folder.
 struct Running {
     process: Arc<Process>,
     disk: &'static FaultyDisk,
+    acceptor: Option<JoinHandle<()>>,
     worker: Option<JoinHandle<()>>,
     client: Client,
 }
@@ -400,13 +402,15 @@ impl Running {
         let engine = Arc::new(Engine::new(config, host, 1, unix_now()));
         process.set_engine(Arc::clone(&engine));
         Saver::start_thread(&process).expect("a thread");
-        let (inbox, peers) = (Arc::clone(&inboxes[0]), inboxes);
-        let context = WorkerContext { engine, id: WorkerId(0), inbox, peers };
-        let run = move || worker::run(context, listeners).expect("the poll loop works");
+        let (own, acceptors) = (Arc::clone(&process), Arc::clone(&engine));
+        let accept = move || acceptor::run(acceptors, &own.entrance, Arc::clone(&own.inboxes), listeners);
+        let acceptor = Some(thread::spawn(|| accept().expect("its poll loop works")));
+        let context = WorkerContext { engine, id: WorkerId(0), inbox: Arc::clone(&inboxes[0]) };
+        let run = move || worker::run(context).expect("the poll loop works");
         let worker = Some(thread::spawn(run));
         let mut client = Client::connect_unix(disk.path(SOCKET));
         client.set_timeout(Some(PATIENCE));
-        Running { process, disk, worker, client }
+        Running { process, disk, acceptor, worker, client }
     }
 
     fn info(&mut self, field: &str) -> String {
@@ -451,10 +455,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.process.entrance.post(Order::Stop);
+        let accepted = self.acceptor.take().map(JoinHandle::join);
         self.process.inboxes[0].post(Message::Stop);
-        let result = self.worker.take().map(JoinHandle::join);
+        let served = self.worker.take().map(JoinHandle::join);
         fs::remove_dir_all(&self.disk.folder).ok();
-        assert!(thread::panicking() || matches!(result, Some(Ok(()))), "the worker panicked");
+        let all_ended = [accepted, served].iter().all(|result| matches!(result, Some(Ok(()))));
+        assert!(thread::panicking() || all_ended, "a thread panicked");
     }
 }
 

@@ -20,6 +20,7 @@ use engine::host::{
 use parking_lot::{Condvar, Mutex};
 use store::Garbage;
 
+use crate::acceptor::Order;
 use crate::aof::{self, Aof, Found};
 use crate::arguments::Launch;
 use crate::defrag::Defragmenter;
@@ -46,6 +47,8 @@ pub struct Process {
     pub reclaimer: Reclaimer,
     pub defragmenter: Defragmenter,
     pub inboxes: Arc<[Arc<Inbox>]>,
+    /// Of the thread that accepts.
+    pub entrance: Inbox<Order>,
     /// Workers that have not returned.
     pub workers: Workers,
     /// Somebody is ending the process.
@@ -115,6 +118,7 @@ impl Process {
             reclaimer: Reclaimer::start()?,
             defragmenter: Defragmenter::default(),
             inboxes,
+            entrance: Inbox::new()?,
             workers: Workers::default(),
             stopping: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
@@ -145,7 +149,6 @@ impl Process {
         self.inboxes.iter().for_each(|inbox| inbox.post(message()));
     }
 
-    /// Opens the listening sockets again, as another configuration asks for. `refusal` is for the client.
     /// What is closed when the process ends, before any connection is.
     pub fn know_doors(&self, listeners: &[Listener]) {
         let mut doors = self.doors.lock();
@@ -157,6 +160,7 @@ impl Process {
         self.doors.lock().iter().for_each(Door::close);
     }
 
+    /// Opens the listening sockets again, as another configuration asks for. `refusal` is for the client.
     fn listen(&self, config: &Config, refusal: &str) -> Result<(), String> {
         let wanted = Listening::of(config);
         let port = {
@@ -174,7 +178,7 @@ impl Process {
         })?;
         *self.listening.lock() = wanted;
         self.know_doors(&listeners);
-        self.inboxes[0].post(Message::Listeners(listeners));
+        self.entrance.post(Order::Listeners(listeners));
         Ok(())
     }
 }

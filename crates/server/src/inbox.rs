@@ -1,32 +1,36 @@
-//! What other threads have for a worker: events for its clients, connections, the order to stop. Posting
-//! never waits for the worker, and wakes it once for all that it has not yet taken.
+//! What other threads have for one that polls: for a worker events for its clients, connections, the order to
+//! stop. Posting never waits for the reader, and wakes it once for all that it has not yet taken.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use engine::host::Event;
 use mio::Waker;
 use store::sync::Mutex;
 
-use crate::listener::{Listener, NewConnection};
+use crate::listener::NewConnection;
 use crate::poll::Poller;
 
 pub enum Message {
     Event(Event),
     Connection(NewConnection),
-    /// Takes the place of all TCP listeners: the port or the addresses were changed.
-    Listeners(Vec<Listener>),
     /// Write what can be written at once, close everything, return.
     Stop,
 }
 
-pub struct Inbox {
-    mailbox: Mailbox<Message>,
+pub struct Inbox<M = Message> {
+    mailbox: Mailbox<M>,
     waker: Waker,
-    /// The worker's poll loop, until the worker takes it.
+    /// The reader's poll loop, until the reader takes it.
     poller: Mutex<Option<Poller>>,
+    /// Of a worker: its connections, with those on their way to it.
     connections: AtomicUsize,
+    /// When it last turned to what had come; 0: it waits for more.
+    busy_since_ns: AtomicU64,
 }
+
+/// A worker that has not looked for so long at what comes may not soon.
+const HELD_UP_NS: u64 = 10_000_000;
 
 /// Messages on their way to one reader.
 struct Mailbox<T>(Mutex<State<T>>);
@@ -57,25 +61,37 @@ impl<T> Mailbox<T> {
     }
 }
 
-impl Inbox {
-    pub fn new() -> io::Result<Inbox> {
+impl<M> Inbox<M> {
+    pub fn new() -> io::Result<Inbox<M>> {
         let poller = Poller::new()?;
         Ok(Inbox {
             mailbox: Mailbox::new(),
             waker: poller.waker()?,
             poller: Mutex::new(Some(poller)),
             connections: AtomicUsize::new(0),
+            busy_since_ns: AtomicU64::new(0),
         })
     }
 
-    pub fn post(&self, message: Message) {
+    pub fn post(&self, message: M) {
         if self.mailbox.post(message) {
-            // It fails only when the worker's poll loop is gone, and then nobody reads the message.
+            // It fails only when the reader's poll loop is gone, and then nobody reads the message.
             let _ = self.waker.wake();
         }
     }
 
-    /// Connections of this worker, with those on their way to it.
+    /// Moves all messages into `messages`, which must be empty; its room serves the next ones.
+    pub(crate) fn take(&self, messages: &mut Vec<M>) {
+        self.mailbox.take(messages);
+    }
+
+    /// The poll loop, for the one reader it belongs to.
+    pub(crate) fn take_poller(&self) -> Option<Poller> {
+        self.poller.lock().take()
+    }
+}
+
+impl Inbox {
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -88,14 +104,16 @@ impl Inbox {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Moves all messages into `messages`, which must be empty; its room serves the next ones.
-    pub(crate) fn take(&self, messages: &mut Vec<Message>) {
-        self.mailbox.take(messages);
+    /// The worker turns to what has come, at a time of the host's clock; 0: it waits for more.
+    #[inline]
+    pub(crate) fn mark_busy(&self, since_ns: u64) {
+        self.busy_since_ns.store(since_ns, Ordering::Relaxed);
     }
 
-    /// The poll loop, for the one worker it belongs to.
-    pub(crate) fn take_poller(&self) -> Option<Poller> {
-        self.poller.lock().take()
+    /// The worker is busy for long already: with a script, or whatever else takes its time.
+    pub fn is_held_up(&self, now_ns: u64) -> bool {
+        let since_ns = self.busy_since_ns.load(Ordering::Relaxed);
+        since_ns != 0 && now_ns.saturating_sub(since_ns) >= HELD_UP_NS
     }
 }
 
@@ -108,7 +126,7 @@ mod tests {
 
     #[test]
     fn every_message_arrives_and_wakes() {
-        let inbox = Arc::new(Inbox::new().expect("an epoll descriptor"));
+        let inbox = Arc::new(Inbox::<Message>::new().expect("an epoll descriptor"));
         let mut poller = inbox.take_poller().expect("not taken yet");
         let threads: Vec<_> = (0..4)
             .map(|_| {

@@ -1,6 +1,7 @@
 //! The server's program: understands its command line and hands over. It holds no logic of its own.
 #![deny(unsafe_code)]
 
+mod acceptor;
 mod aof;
 mod arguments;
 mod aside;

@@ -8,14 +8,11 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-/// What a readiness belongs to: the slot of a connection, or one of the special ones.
+/// What a readiness belongs to: the slot of a connection, a listener, or the inbox.
 pub type Key = usize;
 
 /// The inbox has messages.
 pub const WAKE: Key = usize::MAX;
-
-/// Listeners: this key and those above it, one for each.
-pub const LISTENER: Key = usize::MAX / 2;
 
 /// One descriptor's news.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,6 @@
 //! A tick: poll; take the time; the inbox; read every readable connection once; run what became whole, in
 //! batches across connections; write each connection's replies once; then the timers.
 
-mod accept;
 mod batch;
 mod blocked;
 mod brisk;
@@ -33,10 +32,9 @@ use resp::reply::Protocol;
 
 use crate::conn::{Connection, Connections, OutputVerdict, Slot};
 use crate::inbox::{Inbox, Message};
-use crate::listener::{Listener, NewConnection};
+use crate::listener::NewConnection;
 use crate::output::Owner;
-use crate::poll::{LISTENER, Poller, Ready, WAKE};
-use accept::Acceptor;
+use crate::poll::{Poller, Ready, WAKE};
 use batch::{Batch, Replies};
 use blocked::Deadline;
 use brisk::Briskness;
@@ -52,14 +50,11 @@ pub struct WorkerContext {
     pub engine: Arc<Engine>,
     pub id: WorkerId,
     pub inbox: Arc<Inbox>,
-    /// The inboxes of all workers, by their ids.
-    pub peers: Arc<[Arc<Inbox>]>,
 }
 
-/// Serves until `Message::Stop`. The worker that has listeners hands connections to all. An error means that
-/// the poll loop itself failed: the process cannot go on.
-pub fn run(context: WorkerContext, listeners: Vec<Listener>) -> io::Result<()> {
-    let mut worker = Worker::new(context, listeners)?;
+/// Serves until `Message::Stop`. An error means that the poll loop itself failed: the process cannot go on.
+pub fn run(context: WorkerContext) -> io::Result<()> {
+    let mut worker = Worker::new(context)?;
     let mut arena = Arena::new();
     let own = base::alloc::thread_balance().max(0) as usize;
     worker.engine.used_memory_startup.fetch_add(own, std::sync::atomic::Ordering::Relaxed);
@@ -75,9 +70,7 @@ struct Worker {
     /// In a box, because a script takes it with it (`meanwhile.rs`).
     seat: Box<WorkerSeat>,
     inbox: Arc<Inbox>,
-    peers: Arc<[Arc<Inbox>]>,
     poller: Poller,
-    acceptor: Acceptor,
     connections: Connections,
     batch: Batch,
     replies: Replies,
@@ -155,17 +148,14 @@ const QUIET_WAIT: Duration = Duration::from_millis(5);
 const SWEEP_PARTS: u32 = 10;
 
 impl Worker {
-    fn new(context: WorkerContext, listeners: Vec<Listener>) -> io::Result<Worker> {
-        let WorkerContext { engine, id, inbox, peers } = context;
+    fn new(context: WorkerContext) -> io::Result<Worker> {
+        let WorkerContext { engine, id, inbox } = context;
         let poller = inbox.take_poller().ok_or_else(|| io::Error::other("the inbox has a worker already"))?;
-        let acceptor = Acceptor::new(listeners, &poller)?;
         Ok(Worker {
             seat: Box::new(WorkerSeat::new(&engine, id)),
             engine,
             inbox,
-            peers,
             poller,
-            acceptor,
             connections: Connections::default(),
             batch: Batch::default(),
             replies: Replies::default(),
@@ -204,6 +194,7 @@ impl Worker {
         }
         self.keep_brisk();
         let timeout = self.timeout();
+        self.inbox.mark_busy(0);
         self.collect_news(timeout)?;
         let began_ns = self.begin_tick();
         self.take_news(arena);
@@ -214,7 +205,6 @@ impl Worker {
         self.relieve_pools();
         self.flush();
         self.close_leaving();
-        self.accept();
         self.run_timers(arena);
         self.drain_touched(arena);
         self.continue_replies(arena);
@@ -295,7 +285,6 @@ impl Worker {
             || !self.meanwhile.is_empty()
             || self.has_pieces()
             || self.can_widen()
-            || self.acceptor.is_waiting(self.seat.worker.now)
         {
             return Duration::ZERO;
         }
@@ -311,14 +300,15 @@ impl Worker {
         self.drained = 0;
         self.seat.evictor.begin_round();
         self.seat.refresh(&self.engine);
-        self.seat.worker.read_clocks(&*self.engine.host)
+        let now_ns = self.seat.worker.read_clocks(&*self.engine.host);
+        self.inbox.mark_busy(now_ns);
+        now_ns
     }
 
     #[inline]
     fn serve(&mut self, arena: &mut Arena, news: &Ready) {
         match news.key {
             WAKE => {}
-            LISTENER.. => self.acceptor.ready(news.key),
             slot => self.serve_connection(arena, slot as Slot, news),
         }
     }
@@ -417,7 +407,6 @@ impl Worker {
             Message::Event(Event::FileReached) => self.engine.serve_file_waits(&self.seat.worker.stats),
             Message::Event(Event::Ready { key }) => self.engine.serve_posted(&mut self.seat, key),
             Message::Connection(connection) => self.begin(connection),
-            Message::Listeners(listeners) => self.replace_listeners(listeners),
             Message::Stop => self.stopped = true,
         }
     }

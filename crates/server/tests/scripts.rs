@@ -34,6 +34,10 @@ fn await_busy(client: &mut Client) {
     }
 }
 
+fn pong(client: &mut Client) {
+    assert_eq!(client.run("PING"), Value::Simple("PONG".into()));
+}
+
 fn array(texts: &[&str]) -> Value {
     Value::Array(Some(texts.iter().map(|text| Value::Bulk(Some(text.as_bytes().to_vec()))).collect()))
 }
@@ -72,6 +76,24 @@ fn an_endless_script_is_ended_from_any_connection() {
             ok(late.run("FLUSHALL"));
         }
     });
+}
+
+/// Whoever connects while a worker runs a long script is served by another, whichever of them it is.
+#[test]
+fn newcomers_do_not_wait_for_a_script() {
+    let long = "for i = 1, 2e7 do end redis.log(redis.LOG_WARNING, 'it goes on') while true do end";
+    for at in 0..2 {
+        let server = start_patient("2", "1000000");
+        let mut callers = [server.client(), server.client()];
+        callers.iter_mut().for_each(pong);
+        callers[at].send(&["EVAL", long, "0"]);
+        wait_for_log(&server, "it goes on");
+        for _ in 0..10 {
+            pong(&mut server.client());
+        }
+        let mut late: Vec<_> = (0..4).map(|_| server.client()).collect();
+        late.iter_mut().for_each(pong);
+    }
 }
 
 #[test]

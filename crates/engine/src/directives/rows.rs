@@ -121,7 +121,7 @@ pub static DIRECTIVES: &[Directive] = &[
         Network,
         Shape::Integer(1, 1000),
         "10",
-        "a worker accepts what is there, between two rounds of commands",
+        "a thread of its own accepts whoever comes, beside the commands",
         "How many connections are accepted before waiting commands are served.",
     ),
     harmless(
@@ -1423,7 +1423,8 @@ pub static DIRECTIVES: &[Directive] = &[
         |c| Value::Integer(c.busy_reply_threshold_ms),
         |c, v| c.busy_reply_threshold_ms = v.integer(),
         "After so many milliseconds of a script other clients are told that the server is busy, and SCRIPT KILL, \
-         FUNCTION KILL and SHUTDOWN NOSAVE are heard. With 0 they wait until the script ends.",
+         FUNCTION KILL and SHUTDOWN NOSAVE are heard. With 0 they wait until the script ends. One call of a Lua \
+         function is not interrupted, however long it takes: a pattern can be such that it never ends.",
     )
     .also(&["lua-time-limit"]),
     served(

@@ -22,7 +22,7 @@ use super::Worker;
 use super::intake::Arena;
 use crate::conn::{Connection, Slot};
 use crate::inbox::Message;
-use crate::poll::{Key, LISTENER, Ready, WAKE};
+use crate::poll::{Key, Ready, WAKE};
 
 /// What a script leaves to others, and what others leave until it has ended.
 #[derive(Default)]
@@ -221,7 +221,6 @@ impl Worker {
         for news in ready.drain(..) {
             match news.key {
                 WAKE => self.sort_messages(),
-                LISTENER.. => self.acceptor.ready(news.key),
                 slot if self.must_wait(slot as Slot) => self.meanwhile.keep(news),
                 slot => self.serve_connection(arena, slot as Slot, &news),
             }
@@ -230,8 +229,6 @@ impl Worker {
         self.run_arena(arena);
         self.flush();
         self.close_leaving();
-        self.accept();
-        self.flush();
         Ok(())
     }
 

@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use store::Garbage;
 
 use super::{WorkerContext, run};
+use crate::acceptor::{self, Order};
 use crate::inbox::{Inbox, Message};
 use crate::listener;
 
@@ -43,6 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Server {
     engine: Arc<Engine>,
     inboxes: Arc<[Arc<Inbox>]>,
+    entrance: Arc<Inbox<Order>>,
+    acceptor: Option<JoinHandle<()>>,
     threads: Vec<JoinHandle<()>>,
     state: Arc<HostState>,
     address: SocketAddr,
@@ -78,20 +81,21 @@ impl Server {
             TestHost { state: Arc::clone(&state), inboxes: Arc::clone(&inboxes), origin: Instant::now() };
         let now = UnixMs(host.unix_us() / 1000);
         let engine = Arc::new(Engine::new(config, Box::new(host), workers, now));
-        let mut listeners = Some(listeners);
         let threads = (0..workers)
             .map(|id| {
                 let context = WorkerContext {
                     engine: Arc::clone(&engine),
                     id: WorkerId(id as u16),
                     inbox: Arc::clone(&inboxes[id]),
-                    peers: Arc::clone(&inboxes),
                 };
-                let listeners = listeners.take().unwrap_or_default();
-                std::thread::spawn(move || run(context, listeners).expect("the poll loop works"))
+                std::thread::spawn(move || run(context).expect("the poll loop works"))
             })
             .collect();
-        Server { engine, inboxes, threads, state, address, path }
+        let entrance: Arc<Inbox<Order>> = Arc::new(Inbox::new().expect("an epoll descriptor"));
+        let (orders, workers, own) = (Arc::clone(&entrance), Arc::clone(&inboxes), Arc::clone(&engine));
+        let accept = move || acceptor::run(own, &orders, workers, listeners);
+        let acceptor = Some(std::thread::spawn(|| accept().expect("its poll loop works")));
+        Server { engine, inboxes, entrance, acceptor, threads, state, address, path }
     }
 
     fn one() -> Server {
@@ -152,11 +156,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.entrance.post(Order::Stop);
+        let accepted = self.acceptor.take().map(JoinHandle::join);
         self.inboxes.iter().for_each(|inbox| inbox.post(Message::Stop));
-        let results: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
+        let results: Vec<_> =
+            accepted.into_iter().chain(self.threads.drain(..).map(JoinHandle::join)).collect();
         let _ = std::fs::remove_file(&self.path);
         if !std::thread::panicking() {
-            assert!(results.iter().all(Result::is_ok), "a worker panicked");
+            assert!(results.iter().all(Result::is_ok), "a thread panicked");
             assert!(self.engine.clients.is_empty(), "clients stay behind");
         }
     }

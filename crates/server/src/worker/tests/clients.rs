@@ -205,7 +205,7 @@ fn listeners_can_be_replaced() {
     let moved =
         Config { bind: vec![b"127.0.0.1".to_vec()], port: i64::from(free.port()), ..Config::default() };
     let listeners = listener::bind_tcp(&moved).expect("the port was free");
-    server.inboxes[0].post(Message::Listeners(listeners));
+    server.entrance.post(Order::Listeners(listeners));
     server.address = free;
     server.connect().call(&[b"PING"], "+PONG\r\n");
     server.connect_unix().call(&[b"PING"], "+PONG\r\n");
