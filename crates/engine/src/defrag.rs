@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use base::alloc;
 use base::defrag::Mover;
+use base::{alloc, recall};
 use parking_lot::Mutex;
 use store::defrag::DefragCursor;
 
@@ -99,7 +99,7 @@ impl Defrag {
             self.set_percent(percent, now);
             self.gain.store(if percent > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
             if percent > 0 {
-                alloc::recall_caches();
+                recall::recall_caches();
             }
         }
         let percent = self.percent.load(Ordering::Relaxed);

@@ -22,7 +22,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::alloc::HeardRecall;
+use base::recall::HeardRecall;
 use base::time::UnixMs;
 use engine::clients::{Arrival, ClientId};
 use engine::config::ClientClass;
