@@ -405,8 +405,8 @@ impl SlabUse {
 /// Looks up the slabs of some blocks. Other threads may change meanwhile what the slabs hold.
 ///
 /// # Safety
-/// Each address must lie in a slab or at the start of a block of [`Jemalloc`] or of [`segment_alloc`], and
-/// the block be in use and stay so: what was freed may be gone, and jemalloc looks up its own pages only.
+/// Each address must lie in a slab, or at the start of a block, of [`Jemalloc`] or of [`segment_alloc`].
+/// The block is in use and stays so: what was freed may be gone. jemalloc looks up its own pages only.
 pub unsafe fn slab_use(blocks: &[*const u8], slabs: &mut [SlabUse]) {
     assert_eq!(blocks.len(), slabs.len(), "one answer for each question");
     let Some(control) = BATCH_QUERY.get_or_init(|| control_of(c"experimental.utilization.batch_query"))
@@ -414,8 +414,8 @@ pub unsafe fn slab_use(blocks: &[*const u8], slabs: &mut [SlabUse]) {
         return;
     };
     let mut len = size_of_val(slabs);
-    // SAFETY: the control reads `blocks` as an array of addresses, which it only looks up (the caller promises
-    // that it can), and writes three numbers for each: a SlabUse. It checks both lengths.
+    // SAFETY: the control reads `blocks` as an array of addresses, which it only looks up, as the caller
+    // promises that it can, and writes three numbers for each: a SlabUse. It checks both lengths.
     unsafe {
         jemalloc::mallctlbymib(
             control.as_ptr(),
