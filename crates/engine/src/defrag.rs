@@ -85,7 +85,7 @@ impl Defrag {
     /// it again and again, and has no cache of the allocator's.
     pub fn tend(&self, engine: &Engine) -> u64 {
         let (config, now) = (engine.config(), engine.host.monotonic_ns());
-        if !config.active_defrag || engine.is_loading() || engine.debug.pause_cron.load(Ordering::Relaxed) {
+        if !config.active_defrag || engine.debug.pause_cron.load(Ordering::Relaxed) {
             self.set_percent(0, now);
             self.gain.store(0, Ordering::Relaxed);
             return IDLE_NS;
