@@ -27,6 +27,7 @@ pub struct Evictor {
     pub meter: Meter,
     /// What is left of the time for which others may be kept waiting, in all; `None` is no bound.
     left_ns: Option<u64>,
+    is_pressed: bool,
 }
 
 struct Candidate {
@@ -94,7 +95,13 @@ impl Evictor {
     /// A worker turns to its clients. Each of their commands may have to make room: once all of them together
     /// have taken long enough, every further one evicts a few keys only.
     pub fn begin_round(&mut self) {
+        self.is_pressed = self.left_ns == Some(0);
         self.left_ns = Some(ROUND_NS);
+    }
+
+    /// The last round took all the time that there is for one.
+    pub fn is_pressed(&self) -> bool {
+        self.is_pressed
     }
 
     /// Frees as many bytes as there are too many now: what is told of an eviction may take more memory than
@@ -294,5 +301,20 @@ fn patience_ns(tenacity: i64) -> u64 {
         ..=10 => (STEP_NS * tenacity.max(0) as f64) as u64,
         11..=99 => (STEP_NS * 10.0 * STEP_FACTOR.powf((tenacity - 10) as f64)) as u64,
         _ => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_without_time_left_presses_the_next_one() {
+        let mut evictor = Evictor::default();
+        for (left_ns, is_pressed) in [(None, false), (Some(1), false), (Some(0), true), (Some(5), false)] {
+            evictor.left_ns = left_ns;
+            evictor.begin_round();
+            assert_eq!((evictor.is_pressed(), evictor.left_ns), (is_pressed, Some(ROUND_NS)), "{left_ns:?}");
+        }
     }
 }

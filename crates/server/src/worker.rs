@@ -97,6 +97,8 @@ struct Worker {
     closes: usize,
     /// Bytes written in this tick of what had waited.
     drained: usize,
+    /// When replies went out last in this tick, or it began, on the monotonic clock.
+    flushed_ns: u64,
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,
     stalled: Stalled,
@@ -176,6 +178,7 @@ impl Worker {
             leaving: Vec::new(),
             closes: CLOSES,
             drained: 0,
+            flushed_ns: 0,
             paused: Vec::new(),
             stalled: Stalled::default(),
             crowded: Vec::new(),
@@ -306,7 +309,8 @@ impl Worker {
         self.drained = 0;
         self.seat.evictor.begin_round();
         self.seat.refresh(&self.engine);
-        self.seat.worker.read_clocks(&*self.engine.host)
+        self.flushed_ns = self.seat.worker.read_clocks(&*self.engine.host);
+        self.flushed_ns
     }
 
     #[inline]

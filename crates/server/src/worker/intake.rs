@@ -23,6 +23,10 @@ use crate::system;
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
 
+/// The same while each request may have to wait until keys have given way: the others of a connection wait for
+/// their turn, not those of all other connections for them.
+const READ_PRESSED: usize = 4 * 1024;
+
 /// Bytes of a big argument that are read at once: a socket's buffer has megabytes, and to copy them into new
 /// pages takes milliseconds. Others want their turn, and where memory is short each piece needs room.
 const LITTLE: usize = 256 * 1024;
@@ -105,8 +109,9 @@ impl Worker {
     fn receive_in_arena(&mut self, arena: &mut Arena, slot: Slot) {
         let Some(connection) = self.connections.at(slot) else { return };
         let (start, left) = (arena.used, connection.left_len());
-        let read = receive(&connection.socket, &mut arena.bytes[start + left..][..READ_LEN]);
-        let Some(len) = self.count_read(arena, slot, read, READ_LEN) else { return };
+        let most = if self.seat.evictor.is_pressed() { READ_PRESSED } else { READ_LEN };
+        let read = receive(&connection.socket, &mut arena.bytes[start + left..][..most]);
+        let Some(len) = self.count_read(arena, slot, read, most) else { return };
         let end = start + left + len;
         let (first, mut big) = self.put_back(arena, slot, start);
         arena.used = end;
