@@ -2,7 +2,8 @@
 //! through the engine and never looks into them; files and signals are others' work.
 //!
 //! A tick: poll; take the time; the inbox; read every readable connection once; run what became whole, in
-//! batches across connections; write each connection's replies once; then the timers.
+//! batches across connections; write each connection's replies once, or sooner where that takes long; then
+//! the timers.
 
 mod accept;
 mod batch;

@@ -23,8 +23,8 @@ use crate::system;
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
 
-/// The same while each request may have to wait until keys have given way: the others of a connection wait for
-/// their turn, not those of all other connections for them.
+/// The same while each request may have to wait until keys have given way: the others of a connection wait
+/// for their turn, not those of all other connections for them.
 const READ_PRESSED: usize = 4 * 1024;
 
 /// Bytes of a big argument that are read at once: a socket's buffer has megabytes, and to copy them into new
