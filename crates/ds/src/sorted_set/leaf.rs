@@ -268,7 +268,7 @@ impl Leaf {
 /// would stand half empty until the last one has left.
 fn cut_for(key: u64) -> usize {
     let chance = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    CUT_LEAST + (chance as usize * CUTS >> 32) * STEP
+    CUT_LEAST + ((chance as usize * CUTS) >> 32) * STEP
 }
 
 /// Links in a leaf at most: 1,024 bytes.
