@@ -39,6 +39,16 @@ const KINDS: &[Kind] = &[
         goal: 46.0,
         request: |item| words(&["ZADD", "zset", &(item * 7919 % 4_000_037).to_string(), &member(item)]),
     },
+    Kind {
+        name: "list, element 16",
+        goal: 19.0,
+        request: |item| words(&["RPUSH", "list", &value(item, 16)]),
+    },
+    Kind {
+        name: "stream, field 1 value 16",
+        goal: 30.0,
+        request: |item| words(&["XADD", "stream", "*", "f", &value(item, 16)]),
+    },
 ];
 
 const ITEMS: u64 = 4_000_000;

@@ -298,26 +298,6 @@ pub fn flush_thread_cache() -> bool {
     mallctl_call(c"thread.tcache.flush")
 }
 
-/// Asks the threads that look for it to give back the free blocks that they keep: one of them is enough to
-/// hold a slab.
-pub fn recall_caches() {
-    RECALLS.fetch_add(1, Ordering::Relaxed);
-}
-
-/// The last recall that a thread has heard of.
-#[derive(Default, Debug)]
-pub struct HeardRecall(usize);
-
-impl HeardRecall {
-    /// Gives back what this thread keeps if that was asked for since the last time.
-    pub fn heed(&mut self) {
-        let recalls = RECALLS.load(Ordering::Relaxed);
-        if std::mem::replace(&mut self.0, recalls) != recalls {
-            flush_thread_cache();
-        }
-    }
-}
-
 /// This thread allocates and frees without a cache of its own from now on: what it frees is free for all at
 /// once, and what it allocates comes from the slabs that are to be filled first.
 pub fn thread_cache_off() -> bool {
@@ -409,7 +389,7 @@ fn slabs_of(size: u32, arenas: usize) -> Slabs {
 pub struct SlabUse {
     /// Free slots.
     pub free: usize,
-    /// All slots; 1 for a block in no slab, 0 for one that is not jemalloc's.
+    /// All slots; 1 for a block in no slab.
     pub slots: usize,
     /// Bytes of all slots.
     pub len: usize,
@@ -422,17 +402,20 @@ impl SlabUse {
     }
 }
 
-/// Looks up the slabs of some blocks that are in use and stay so: that of a free one may be gone meanwhile.
-/// Other threads may change what the slabs hold.
-pub fn slab_use(blocks: &[*const u8], slabs: &mut [SlabUse]) {
+/// Looks up the slabs of some blocks. Other threads may change meanwhile what the slabs hold.
+///
+/// # Safety
+/// Each address must lie in a slab, or at the start of a block, of [`Jemalloc`] or of [`segment_alloc`].
+/// The block is in use and stays so: what was freed may be gone. jemalloc looks up its own pages only.
+pub unsafe fn slab_use(blocks: &[*const u8], slabs: &mut [SlabUse]) {
     assert_eq!(blocks.len(), slabs.len(), "one answer for each question");
     let Some(control) = BATCH_QUERY.get_or_init(|| control_of(c"experimental.utilization.batch_query"))
     else {
         return;
     };
     let mut len = size_of_val(slabs);
-    // SAFETY: the control reads `blocks` as an array of addresses, which it only looks up, and writes three
-    // numbers for each: a SlabUse. It checks both lengths.
+    // SAFETY: the control reads `blocks` as an array of addresses, which it only looks up, as the caller
+    // promises that it can, and writes three numbers for each: a SlabUse. It checks both lengths.
     unsafe {
         jemalloc::mallctlbymib(
             control.as_ptr(),
@@ -636,8 +619,6 @@ const ALL_ARENAS: u32 = 4096;
 static BATCH_QUERY: OnceLock<Option<[usize; 3]>> = OnceLock::new();
 static POOL: Mutex<Pool> = Mutex::new(Pool { blocks: Vec::new() });
 static SEGMENT_ARENA: OnceLock<Option<u32>> = OnceLock::new();
-/// How often caches have been recalled.
-static RECALLS: AtomicUsize = AtomicUsize::new(0);
 /// Bytes of all reserves.
 static RESERVED: AtomicUsize = AtomicUsize::new(0);
 
@@ -760,28 +741,6 @@ mod tests {
         });
         let grown = grown.join().expect("memory for it");
         assert!(grown >= size_of_val(&*held[0]) * held.len() / 2, "{grown} bytes more");
-    }
-
-    #[cfg(not(miri))]
-    #[test]
-    fn what_is_recalled_goes_back_to_its_slab() {
-        let mut heard = HeardRecall::default();
-        heard.heed();
-        // Of a size that nobody else uses. One of them stays: a slab that is empty may be gone.
-        let mut blocks: Vec<Box<[u8; 7000]>> = (0..16).map(|_| Box::new([1; 7000])).collect();
-        blocks.truncate(1);
-        let unused = || {
-            let mut slab = [SlabUse::default()];
-            slab_use(&[blocks[0].as_ptr()], &mut slab);
-            (slab[0].free, slab[0].slots)
-        };
-        let (kept, slots) = unused();
-        heard.heed();
-        assert_eq!(unused(), (kept, slots), "nobody has asked");
-        recall_caches();
-        heard.heed();
-        assert_eq!(unused(), (slots - 1, slots));
-        assert!(kept < slots - 1);
     }
 
     #[test]

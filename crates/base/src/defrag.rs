@@ -4,6 +4,7 @@
 //! allocates anew what lies in a sparse slab and frees the old block empties that slab for a full one, if no
 //! thread cache is between: the thread that moves blocks does without (`alloc::thread_cache_off`). It judges
 //! blocks by their addresses, and never knows what they hold.
+#![allow(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -68,14 +69,18 @@ impl Mover {
     }
 
     /// Which of up to [`BATCH`] blocks have to be moved, as bits. The caller does so.
-    pub fn judge(&mut self, blocks: &[*const u8]) -> u32 {
+    ///
+    /// # Safety
+    /// As for `alloc::slab_use`.
+    pub unsafe fn judge(&mut self, blocks: &[*const u8]) -> u32 {
         let count = blocks.len().min(BATCH);
         let mut slabs = [alloc::SlabUse::default(); BATCH];
         let (mut chosen, mut effort) = (0u32, count + 1);
         match &self.aim {
             Aim::Everything => chosen = ((1u64 << count) - 1) as u32,
             Aim::Sparse(limits) => {
-                alloc::slab_use(&blocks[..count], &mut slabs[..count]);
+                // SAFETY: the caller promises what is asked for.
+                unsafe { alloc::slab_use(&blocks[..count], &mut slabs[..count]) };
                 for (index, slab) in slabs[..count].iter().enumerate() {
                     let limit = limits.get(slab.slot_len() / STEP).copied().unwrap_or(NEVER);
                     if slab.free > usize::from(limit) {
@@ -98,13 +103,18 @@ impl Mover {
     }
 
     /// Whether one block has to be moved. The caller does so.
-    pub fn wants<T: ?Sized>(&mut self, block: *const T) -> bool {
-        self.judge(&[block.cast()]) != 0
+    ///
+    /// # Safety
+    /// As for `judge`.
+    pub unsafe fn wants<T: ?Sized>(&mut self, block: *const T) -> bool {
+        // SAFETY: the caller promises what is asked for.
+        unsafe { self.judge(&[block.cast()]) != 0 }
     }
 
     /// Moves what a vector holds, with as much room as before.
     pub fn vec<T>(&mut self, vec: &mut Vec<T>) {
-        if vec.capacity() > 0 && size_of::<T>() > 0 && self.wants(vec.as_ptr()) {
+        // SAFETY: a vector with room has a block.
+        if fits_slab::<T>(vec.capacity()) && unsafe { self.wants(vec.as_ptr()) } {
             let mut fresh = Vec::with_capacity(vec.capacity());
             fresh.append(vec);
             *vec = fresh;
@@ -115,7 +125,8 @@ impl Mover {
     pub fn deque<T>(&mut self, deque: &mut VecDeque<T>) {
         // An empty one does not tell where its block is.
         let Some(first) = deque.as_slices().0.first() else { return };
-        if self.wants(first) {
+        // SAFETY: the element lies in the block, and all pages of a block that fits a slab are known.
+        if fits_slab::<T>(deque.capacity()) && unsafe { self.wants(first) } {
             let mut fresh = VecDeque::with_capacity(deque.capacity());
             fresh.append(deque);
             *deque = fresh;
@@ -123,14 +134,16 @@ impl Mover {
     }
 
     pub fn bytes(&mut self, bytes: &mut Box<[u8]>) {
-        if !bytes.is_empty() && self.wants(bytes.as_ptr()) {
+        // SAFETY: the box has a block, since it is not empty.
+        if fits_slab::<u8>(bytes.len()) && unsafe { self.wants(bytes.as_ptr()) } {
             *bytes = bytes.clone();
         }
     }
 
     /// Moves what a box holds; the default is left in the old block for a moment.
     pub fn boxed<T: Default>(&mut self, boxed: &mut Box<T>) {
-        if self.wants(&raw const **boxed) {
+        // SAFETY: the box has a block, since what it holds has a size.
+        if fits_slab::<T>(1) && unsafe { self.wants(&raw const **boxed) } {
             let fresh = Box::new(std::mem::take(&mut **boxed));
             *boxed = fresh;
         }
@@ -138,11 +151,18 @@ impl Mover {
 
     /// Moves the block of a shared value that has no other owner.
     pub fn shared<T: Default>(&mut self, shared: &mut Arc<T>) {
-        if Arc::get_mut(shared).is_some() && self.wants(Arc::as_ptr(shared)) {
+        let is_own = fits_slab::<T>(1) && Arc::get_mut(shared).is_some();
+        // SAFETY: the value stands near the start of a block, behind its counts.
+        if is_own && unsafe { self.wants(Arc::as_ptr(shared)) } {
             let value = Arc::get_mut(shared).map(std::mem::take);
             *shared = Arc::new(value.expect("nobody else has it"));
         }
     }
+}
+
+/// Whether so many values have a block, and one that can lie in a slab.
+fn fits_slab<T>(count: usize) -> bool {
+    (1..=SLOT_LEN_MOST).contains(&count.saturating_mul(size_of::<T>()))
 }
 
 impl Slabs {
@@ -165,8 +185,9 @@ pub const BATCH: usize = 8;
 
 /// Sizes of slots are multiples of this.
 const STEP: usize = 8;
-/// As many sizes as there are up to the largest slot.
-const SIZES: usize = (30 << 10) / STEP + 1;
+/// The largest slot.
+const SLOT_LEN_MOST: usize = 30 << 10;
+const SIZES: usize = SLOT_LEN_MOST / STEP + 1;
 /// No slab has so many free slots.
 const NEVER: u16 = u16::MAX;
 /// What moving a block costs, beside its bytes, in looks at one.

@@ -17,6 +17,7 @@ mod natural;
 pub mod num;
 pub mod quoting;
 pub mod random;
+pub mod recall;
 pub mod sha1;
 pub mod sparse;
 pub mod time;

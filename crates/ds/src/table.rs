@@ -34,8 +34,9 @@ pub use walk::WalkPosition;
 /// An owning thin pointer to one heap block.
 ///
 /// # Safety
-/// `into_raw` gives an address below 2^47, and neither the block nor its key moves or changes while a table
-/// holds it. `from_raw` undoes `into_raw`; `view` reads a block between the two.
+/// `into_raw` gives the start of a block of the process's allocator, below 2^47, and neither the block nor
+/// its key moves or changes while a table holds it. `from_raw` undoes `into_raw`; `view` reads a block
+/// between the two.
 pub unsafe trait Item: Sized + 'static {
     type Ref<'a>: Copy
     where

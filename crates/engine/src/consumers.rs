@@ -40,7 +40,7 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("command.statistics", |i| i.engine.stats.iter().map(|stats| stats.histogram_bytes()).sum()),
     consumer("command.logs", |i| i.engine.command_logs.memory()),
     consumer("segments.spare", |_| alloc::segment_pool_bytes()),
-    consumer("allocator.internal", |i| i.allocator.internal),
+    consumer("allocator.internal", |i| i.allocator().internal),
 ];
 
 /// Bytes of all of them.

@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use base::alloc;
 use base::defrag::Mover;
+use base::{alloc, recall};
 use parking_lot::Mutex;
 use store::defrag::DefragCursor;
 
@@ -85,7 +85,7 @@ impl Defrag {
     /// it again and again, and has no cache of the allocator's.
     pub fn tend(&self, engine: &Engine) -> u64 {
         let (config, now) = (engine.config(), engine.host.monotonic_ns());
-        if !config.active_defrag || engine.is_loading() || engine.debug.pause_cron.load(Ordering::Relaxed) {
+        if !config.active_defrag || engine.debug.pause_cron.load(Ordering::Relaxed) {
             self.set_percent(0, now);
             self.gain.store(0, Ordering::Relaxed);
             return IDLE_NS;
@@ -99,7 +99,7 @@ impl Defrag {
             self.set_percent(percent, now);
             self.gain.store(if percent > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
             if percent > 0 {
-                alloc::recall_caches();
+                recall::recall_caches();
             }
         }
         let percent = self.percent.load(Ordering::Relaxed);

@@ -240,7 +240,7 @@ impl Engine {
             });
         }
         // Most slabs are empty now but for blocks that some thread keeps.
-        base::alloc::recall_caches();
+        base::recall::recall_caches();
     }
 
     /// All was flushed: a save of what there was is ended, for its dump would bring that back. Where save

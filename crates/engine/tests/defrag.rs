@@ -1,6 +1,7 @@
 //! Memory that is full of holes: after some slices of defragmentation little more is held than used, and the
 //! data are what they were.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base::alloc;
@@ -116,6 +117,10 @@ const SCRIPTS: usize = 10_000;
 /// Whoever asks now and then whether it works sees that it did, though its work took a moment.
 #[test]
 fn it_is_active_until_the_slabs_are_looked_at() {
+    [false, true].into_iter().for_each(check_activity);
+}
+
+fn check_activity(while_loading: bool) {
     let _alone = alone();
     let mut test = TestEngine::with_config(|config| config.active_defrag_ignore_bytes = 1000);
     for key in 0..ELEMENTS {
@@ -124,6 +129,7 @@ fn it_is_active_until_the_slabs_are_looked_at() {
     for key in (0..ELEMENTS).filter(|key| key % 4 > 0) {
         run(&mut test, &["DEL", &format!("key:{key}")]);
     }
+    test.engine.loading.store(while_loading, Ordering::Relaxed);
     let defrag = &test.engine.defrag;
     defrag.tend(&test.engine);
     assert!(defrag.gain() > 0, "it has begun");

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base::alloc::HeardRecall;
 use base::random::Rng;
+use base::recall::HeardRecall;
 use engine::Engine;
 use engine::config::{Config, LogLevel};
 use engine::cycle::{Cycle, runs_per_second};

@@ -2,7 +2,8 @@
 //! through the engine and never looks into them; files and signals are others' work.
 //!
 //! A tick: poll; take the time; the inbox; read every readable connection once; run what became whole, in
-//! batches across connections; write each connection's replies once; then the timers.
+//! batches across connections; write each connection's replies once, or sooner where that takes long; then
+//! the timers.
 
 mod batch;
 mod blocked;
@@ -22,7 +23,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::alloc::HeardRecall;
+use base::recall::HeardRecall;
 use base::time::UnixMs;
 use engine::clients::{Arrival, ClientId};
 use engine::config::ClientClass;
@@ -92,6 +93,8 @@ struct Worker {
     closes: usize,
     /// Bytes written in this tick of what had waited.
     drained: usize,
+    /// When replies went out last in this tick, or it began, on the monotonic clock.
+    flushed_ns: u64,
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,
     stalled: Stalled,
@@ -169,6 +172,7 @@ impl Worker {
             leaving: Vec::new(),
             closes: CLOSES,
             drained: 0,
+            flushed_ns: 0,
             paused: Vec::new(),
             stalled: Stalled::default(),
             crowded: Vec::new(),
@@ -300,9 +304,9 @@ impl Worker {
         self.drained = 0;
         self.seat.evictor.begin_round();
         self.seat.refresh(&self.engine);
-        let now_ns = self.seat.worker.read_clocks(&*self.engine.host);
-        self.inbox.mark_busy(now_ns);
-        now_ns
+        self.flushed_ns = self.seat.worker.read_clocks(&*self.engine.host);
+        self.inbox.mark_busy(self.flushed_ns);
+        self.flushed_ns
     }
 
     #[inline]

@@ -97,6 +97,20 @@ fn newcomers_do_not_wait_for_a_script() {
 }
 
 #[test]
+fn replies_do_not_wait_for_the_script_behind_them() {
+    check_on_workers(|server| {
+        let (mut caller, mut other) = (server.client(), server.client());
+        let requests: [&[&str]; 3] = [&["SET", "k", "v"], &["PING"], &["EVAL", ENDLESS, "0"]];
+        caller.send_raw(&requests.map(encode).concat());
+        ok(caller.read_value());
+        assert_eq!(caller.read_value(), Value::Simple("PONG".into()));
+        await_busy(&mut other);
+        ok(other.run("SCRIPT KILL"));
+        error(caller.read_value());
+    });
+}
+
+#[test]
 fn a_script_that_wrote_ends_with_the_server_only() {
     check_on_workers(|server| {
         let mut other = server.client();

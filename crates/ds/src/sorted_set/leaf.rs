@@ -107,7 +107,7 @@ impl Leaf {
             return None;
         }
         // Items that come in order leave full leaves behind them.
-        let cut = if index == 0 || index == CAPACITY { index } else { CAPACITY / 2 };
+        let cut = if index == 0 || index == CAPACITY { index } else { cut_for(target.key) };
         let mut right = self.split_off(cut);
         if index > cut || cut == CAPACITY {
             right.put(index - cut, target.key, link);
@@ -263,11 +263,22 @@ impl Leaf {
     }
 }
 
+/// Where a full leaf splits into which an item of this key comes: near its middle, but each elsewhere. Leaves
+/// that are all cut alike fill alike, and outgrow a size class of the allocator at the same time: its slabs
+/// would stand half empty until the last one has left.
+fn cut_for(key: u64) -> usize {
+    let chance = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    CUT_LEAST + ((chance as usize * CUTS) >> 32) * STEP
+}
+
 /// Links in a leaf at most: 1,024 bytes.
 pub const CAPACITY: usize = 128;
-/// By how many links a leaf's block grows: 128 bytes, which between 128 and 1,024 always gives a size class.
-const STEP: usize = 16;
+/// By how many links a leaf's block grows: 64 bytes, which between 64 and 1,024 always gives a size class.
+const STEP: usize = 8;
 const LINKS_PER_LINE: usize = 8;
+/// Where a leaf is cut at the earliest, and at how many places, a step apart, around its middle.
+const CUT_LEAST: usize = 40;
+const CUTS: usize = 7;
 const MARK_MAX: u64 = u16::MAX as u64;
 /// With fewer marks between the first item and the last, a leaf is marked anew when it splits.
 const MARKS_IN_USE: u16 = 1 << 12;

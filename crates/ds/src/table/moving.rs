@@ -76,7 +76,8 @@ impl<T: Item> Table<T> {
         for (block, slot) in blocks.iter_mut().zip(live) {
             *block = address_in(slots[line].slot(slot)).cast_const();
         }
-        let chosen = mover.judge(&blocks[..live.count()]);
+        // SAFETY: a live slot holds the address of its item's block.
+        let chosen = unsafe { mover.judge(&blocks[..live.count()]) };
         let is_chosen = |(nth, _): &(usize, usize)| chosen >> nth & 1 == 1;
         let sparse = live.enumerate().filter(is_chosen).fold(0, |mask, (_, slot)| mask | 1 << slot);
         Some(LookedAt { segment, line, live, sparse: Mask(sparse) })
@@ -84,7 +85,8 @@ impl<T: Item> Table<T> {
 
     fn move_segment(&mut self, segment: u32, mover: &mut Mover) {
         let slots = &mut self.headers[segment as usize].slots;
-        if mover.wants(slots.first().as_ptr()) {
+        // SAFETY: the lines stand in a block of their own as long as the segment is there.
+        if unsafe { mover.wants(slots.first().as_ptr()) } {
             slots.move_block();
             self.publish(segment);
         }

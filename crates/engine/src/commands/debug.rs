@@ -324,12 +324,14 @@ fn mallctl_action(ctx: &mut Ctx) -> CmdResult {
 /// nobody else's any more (`clients.shared`).
 fn memory(ctx: &mut Ctx) -> CmdResult {
     let input = InfoInput::measure(ctx);
+    // Before anything is written.
+    let allocated = input.allocator().allocated;
     let data = walk(ctx.keys.guard());
     let consumers = CONSUMERS.iter().map(|consumer| (consumer.name, (consumer.bytes)(&input)));
     let held: Vec<(&str, usize)> = std::iter::once(("data", data)).chain(consumers).collect();
     let sum = held.iter().map(|(_, bytes)| bytes).sum();
     let shared = input.clients().shared_bytes;
-    let all = [("clients.shared", shared), ("sum", sum), ("allocated", input.allocator.allocated)];
+    let all = [("clients.shared", shared), ("sum", sum), ("allocated", allocated)];
     ctx.reply.map(held.len() + all.len());
     for (name, bytes) in held.into_iter().chain(all) {
         ctx.reply.bulk(name.as_bytes());

@@ -1,6 +1,6 @@
 //! MEMORY: how much a key takes, and where the server's memory goes.
 
-use base::alloc;
+use base::{alloc, recall};
 use resp::reply::Reply;
 
 use crate::command::{CmdResult, Command, Group, PlanRule, command, container, flag};
@@ -212,7 +212,7 @@ fn malloc_stats(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn purge(ctx: &mut Ctx) -> CmdResult {
-    alloc::recall_caches();
+    recall::recall_caches();
     if !alloc::flush_thread_cache() || !alloc::purge() {
         return Err(CmdError::new("ERR Error purging dirty pages"));
     }

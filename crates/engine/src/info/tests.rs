@@ -34,6 +34,18 @@ fn every_value_is_one_line() {
     }
 }
 
+/// It costs more than all fields together, and whoever asks for another section every second should not pay.
+#[test]
+fn only_the_section_of_memory_asks_the_allocator() {
+    let test = TestEngine::new();
+    for section in SECTIONS {
+        let (config, now) = (test.engine.config(), base::time::UnixMs(0));
+        let input = InfoInput::new(&test.engine, &config, now, Vec::new());
+        render(&input, std::iter::once(section));
+        assert_eq!(input.has_asked_allocator(), section.title == "Memory", "{}", section.title);
+    }
+}
+
 #[test]
 fn sections_are_chosen_by_name() {
     let mut test = TestEngine::new();

@@ -33,7 +33,7 @@ pub struct MemoryUsage {
 
 impl MemoryUsage {
     pub fn measure(input: &InfoInput<'_>, resident: usize) -> MemoryUsage {
-        let (engine, keyspace, allocator) = (input.engine, &input.keyspace, input.allocator);
+        let (engine, keyspace, allocator) = (input.engine, &input.keyspace, input.allocator());
         let used = allocator.allocated;
         MemoryUsage {
             used,

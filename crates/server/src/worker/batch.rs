@@ -20,6 +20,9 @@ use crate::output::Stretch;
 /// Requests that run together.
 pub const BATCH: usize = 32;
 
+/// How long replies wait for others of the same tick, about.
+const FLUSH_EVERY_NS: u64 = 1_000_000;
+
 /// Reply bytes that collect before they are written.
 const REPLIES_LEN: usize = 1 << 20;
 
@@ -212,11 +215,19 @@ impl Worker {
             self.wait_for_snapshot(&batch);
         }
         self.seat.worker.clock_ns = self.engine.host.monotonic_ns();
+        if self.seat.worker.clock_ns.saturating_sub(self.flushed_ns) > FLUSH_EVERY_NS {
+            self.flush_early(quiet);
+        }
         let waiting = self.meanwhile.waiting.len();
+        let mut awaits_script = batch.has_scripts;
         if batch.has_scripts {
             self.put_scripts_last(&mut batch);
         }
         for request in &batch.requests {
+            if awaits_script && request.is_script {
+                awaits_script = false;
+                self.flush_early(quiet);
+            }
             let argv = request.argv(input, &batch.spans, big);
             if self.run_request(request.slot, &request.prepared, &argv) == Ran::NotYet {
                 self.hold(request.slot, &argv);
@@ -226,6 +237,14 @@ impl Worker {
         batch.clear();
         self.batch = batch;
         self.seat.evictor.meter.report(&self.engine.memory);
+    }
+
+    /// Replies go out before what may take long, but not if each time costs a sync of the append-only file.
+    fn flush_early(&mut self, quiet: bool) {
+        if !quiet && !self.engine.log.holds_replies() {
+            self.flushed_ns = self.seat.worker.clock_ns;
+            self.flush();
+        }
     }
 
     /// Connections with a script in the batch come last: others do not wait for it, however long it takes.
