@@ -365,7 +365,7 @@ impl Aof {
             let queue = &writer.queue;
             let busy = self.is_rewriting() || process.saver.status().in_progress;
             queue.bound(config);
-            queue.spares_disk.store(busy && config.no_appendfsync_on_rewrite, Ordering::Relaxed);
+            queue.spare_disk(busy && config.no_appendfsync_on_rewrite);
         }
         self.is_behind(process);
         self.rewrite_if_due(process, config);
