@@ -503,6 +503,33 @@ fn no_increment_has_the_name_of_one_that_is_history() {
     assert_eq!(connected(&server).run("INCR n"), Value::Integer(4));
 }
 
+/// Whoever wrote the file was not refused: what is told has the place.
+#[test]
+fn what_is_refused_while_loading_is_told_with_its_place() {
+    let before = requests(&["SELECT 0", "SET a 1"]);
+    let transaction = requests(&["MULTI", "RPUSH a x", "SET b 1", "RPUSH a y"]);
+    let behind = [transaction.clone(), request("EXEC"), request("RPUSH a z")].concat();
+    let mut server = with_increment(&[&before[..], &behind].concat());
+    server.start_again();
+    assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(2));
+    let at = before.len() + transaction.len();
+    let first = format!("holds what is refused at offset {at}: 2 of the transaction's requests");
+    assert!(server.log().contains(&first), "{}", server.log());
+    assert!(
+        server.log().contains("3 requests of the append only file appendonly.aof.1.incr.aof were refused")
+    );
+    server.stop();
+    let path = folder(&server).join("appendonly.aof.1.incr.aof");
+    fs::write(path, [before, request("RPUSH a z")].concat()).expect("the folder is there");
+    server.start_again();
+    connected(&server);
+    assert!(
+        server.log().contains("refused at offset 50: WRONGTYPE Operation against a key"),
+        "{}",
+        server.log()
+    );
+}
+
 #[test]
 fn a_single_file_of_old_times_moves_into_the_folder() {
     let mut saved = start(&[]);

@@ -281,7 +281,15 @@ impl<'a> Requests<'a> {
         if argv.is(0, "multi") && !self.replay.is_in_transaction() {
             self.transaction = offset;
         }
-        self.replay.run(prepared, &argv).map_err(|error| {
+        let before = self.replay.refused;
+        let ran = self.replay.run(prepared, &argv);
+        if let (0, Some(why)) = (before, &self.replay.refusal) {
+            let (name, why) = (self.part.name, self.part.process.engine().config().for_log(why.clone()));
+            LOG.warning(&format!(
+                "The append only file {name} holds what is refused at offset {offset}: {why}"
+            ));
+        }
+        ran.map_err(|error| {
             let config = self.part.process.engine().config();
             let what = match error {
                 Unplayable::UnknownCommand => {
