@@ -521,6 +521,8 @@ fn what_is_refused_while_loading_is_told_with_its_place() {
     server.stop();
     let path = folder(&server).join("appendonly.aof.1.incr.aof");
     fs::write(path, [before, request("RPUSH a z")].concat()).expect("the folder is there");
+    let refused = refusal(&server, &["--propagation-error-behavior", "panic"]);
+    assert!(refused.contains("refused at offset 50: WRONGTYPE"), "{refused}");
     server.start_again();
     connected(&server);
     assert!(
