@@ -2,6 +2,8 @@
 //! `file NAME seq NUMBER type b|h|i` and whatever later versions add in pairs. Reading trusts no name: a part
 //! lies in the manifest's own folder, or the manifest is refused.
 
+use std::ops::Range;
+
 use base::bytes::escape;
 use base::num::parse_u64;
 use base::quoting::split_args;
@@ -51,6 +53,8 @@ pub struct ManifestError {
     pub text: &'static str,
 }
 
+/// Redis counts with a sign, and there is always another one.
+const SEQUENCES: Range<u64> = 1..i64::MAX as u64;
 /// Bytes of a line with its end, at most.
 const LINE_LEN: usize = 1024;
 const LONG_LINE: &str = "The AOF manifest file contains too long line";
@@ -129,26 +133,38 @@ impl Manifest {
 
     /// One more increment, of which everything from now on is a part; returns its name.
     pub fn add_increment(&mut self, file_name: &[u8]) -> Vec<u8> {
-        self.last_increment += 1;
-        let name = [file_name, format!(".{}.incr.aof", self.last_increment).as_bytes()].concat();
-        self.increments.push(Part { name: name.clone(), sequence: self.last_increment });
-        name
+        let part = self.unused(self.last_increment, file_name, "incr.aof");
+        self.last_increment = part.sequence;
+        self.increments.push(part.clone());
+        part.name
     }
 
-    /// The name that the next base will have.
-    pub fn next_base_name(&self, file_name: &[u8], form: BaseForm) -> Vec<u8> {
+    /// The next base.
+    pub fn next_base(&self, file_name: &[u8], form: BaseForm) -> Part {
         let suffix = match form {
-            BaseForm::Rdb => "rdb",
-            BaseForm::Commands => "aof",
+            BaseForm::Rdb => "base.rdb",
+            BaseForm::Commands => "base.aof",
         };
-        [file_name, format!(".{}.base.{suffix}", self.last_base + 1).as_bytes()].concat()
+        self.unused(self.last_base, file_name, suffix)
+    }
+
+    /// With the first number behind `last` whose name no history has: numbers begin anew where no increment
+    /// is left, and what is called like history goes with it.
+    fn unused(&self, last: u64, file_name: &[u8], suffix: &str) -> Part {
+        let part = |sequence: u64| {
+            let name = [file_name, format!(".{sequence}.{suffix}").as_bytes()].concat();
+            Part { name, sequence }
+        };
+        let is_history = |name: &[u8]| self.history.iter().any(|part| part.name == name);
+        let mut parts = (last + 1..).map(part);
+        parts.find(|part| !is_history(&part.name)).expect("there are more numbers than files")
     }
 
     /// A new base, which holds all that the parts before the increment `first_kept` hold: these become
     /// history.
-    pub fn replace_base(&mut self, name: Vec<u8>, first_kept: u64) {
-        self.last_base += 1;
-        let old = self.base.replace(Part { name, sequence: self.last_base });
+    pub fn replace_base(&mut self, base: Part, first_kept: u64) {
+        self.last_base = base.sequence;
+        let old = self.base.replace(base);
         self.history.splice(0..0, old);
         let kept = self.increments.iter().position(|part| part.sequence >= first_kept);
         let ended = self.increments.drain(..kept.unwrap_or(self.increments.len()));
@@ -178,7 +194,7 @@ fn parse_line(line: &[u8]) -> Result<(Kind, Part), &'static str> {
     for pair in words.chunks_exact(2) {
         match pair[0].to_ascii_lowercase().as_slice() {
             b"file" => name = Some(&pair[1]),
-            b"seq" => sequence = parse_u64(&pair[1]).filter(|number| *number > 0),
+            b"seq" => sequence = parse_u64(&pair[1]).filter(|number| SEQUENCES.contains(number)),
             b"type" => kind = pair[1].first(),
             _ => {}
         }
@@ -227,6 +243,7 @@ mod tests {
             ("file a seq 1 type\n", (1, invalid)),
             ("file a seq 1 type b extra\n", (1, invalid)),
             ("file a seq 0 type b\n", (1, invalid)),
+            ("file a seq 9223372036854775807 type b\n", (1, invalid)),
             ("file \"a seq 1 type b\n", (1, invalid)),
             ("file a seq x type b\n", (1, invalid)),
             ("file a seq 1 type x\n", (1, "Unknown AOF file type")),
@@ -260,14 +277,29 @@ mod tests {
     fn a_rewrite_makes_history_of_what_came_before_its_increment() {
         let mut manifest = Manifest::default();
         assert!(manifest.is_empty());
-        let base = manifest.next_base_name(b"log", BaseForm::Rdb);
+        let base = manifest.next_base(b"log", BaseForm::Rdb);
         manifest.replace_base(base, 1);
         assert_eq!(manifest.add_increment(b"log"), b"log.1.incr.aof");
         assert_eq!(manifest.add_increment(b"log"), b"log.2.incr.aof");
-        let base = manifest.next_base_name(b"log", BaseForm::Commands);
+        let base = manifest.next_base(b"log", BaseForm::Commands);
         manifest.replace_base(base, 2);
         let expected = "file log.2.base.aof seq 2 type b\nfile log.1.incr.aof seq 1 type h\n\
                         file log.1.base.rdb seq 1 type h\nfile log.2.incr.aof seq 2 type i\n";
         assert_eq!(String::from_utf8_lossy(&manifest.text()), expected);
+    }
+
+    /// Without an increment numbers begin anew; who is called like a file that is to be removed would be
+    /// removed with it.
+    #[test]
+    fn no_part_is_called_like_history() {
+        let text = "file log.2.base.rdb seq 2 type h\nfile log.1.incr.aof seq 1 type h\n\
+                    file log.2.incr.aof seq 2 type h\nfile log.1.base.rdb seq 1 type h\n";
+        let mut manifest = Manifest::parse(text.as_bytes()).expect("it is well formed");
+        let base = manifest.next_base(b"log", BaseForm::Rdb);
+        assert_eq!(base, Part { name: b"log.3.base.rdb".to_vec(), sequence: 3 });
+        assert_eq!(manifest.next_base(b"log", BaseForm::Commands).name, b"log.1.base.aof");
+        manifest.replace_base(base, 0);
+        assert_eq!(manifest.add_increment(b"log"), b"log.3.incr.aof");
+        assert_eq!((manifest.last_base, manifest.last_increment), (3, 3));
     }
 }

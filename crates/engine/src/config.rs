@@ -109,6 +109,15 @@ pub enum BeyondMemory {
     Load,
 }
 
+/// What becomes of a log that holds what is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtRefusal {
+    GoOn,
+    End,
+    /// Replicas end; the append-only file is loaded.
+    EndReplica,
+}
+
 /// The version of Redis whose names encodings bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodingNames {
@@ -249,6 +258,7 @@ pub struct Config {
     pub maxmemory_arguments: Amount,
     pub maxmemory_policy: EvictionPolicy,
     pub load_beyond_maxmemory: BeyondMemory,
+    pub propagation_error_behavior: AtRefusal,
     pub maxmemory_samples: i64,
     pub maxmemory_eviction_tenacity: i64,
     pub lfu_log_factor: i64,
@@ -457,6 +467,10 @@ impl BeyondMemory {
     pub const ALL: [BeyondMemory; 3] = [BeyondMemory::Evict, BeyondMemory::Refuse, BeyondMemory::Load];
 }
 
+impl AtRefusal {
+    pub const ALL: [AtRefusal; 3] = [AtRefusal::GoOn, AtRefusal::End, AtRefusal::EndReplica];
+}
+
 impl SanitizePayload {
     pub const ALL: [SanitizePayload; 3] =
         [SanitizePayload::No, SanitizePayload::Yes, SanitizePayload::Clients];
@@ -571,6 +585,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     maxmemory_arguments: Amount::Percent(50),
     maxmemory_policy: EvictionPolicy::NoEviction,
     load_beyond_maxmemory: BeyondMemory::Evict,
+    propagation_error_behavior: AtRefusal::GoOn,
     maxmemory_samples: 5,
     maxmemory_eviction_tenacity: 10,
     lfu_log_factor: 10,

@@ -18,6 +18,8 @@ pub struct Replay<'a> {
     reply: Reply,
     /// Requests that were refused: whoever wrote the log was not refused.
     pub refused: u64,
+    /// What the first of them was told.
+    pub refusal: Option<String>,
     requests: u64,
     wanted: Vec<Wanted>,
 }
@@ -40,7 +42,7 @@ impl<'a> Replay<'a> {
         session.origin = Origin::Replay;
         let seat = WorkerSeat::uncounted(engine);
         let (reply, wanted) = (Reply::default(), Vec::new());
-        Replay { engine, seat, session, reply, refused: 0, requests: 0, wanted }
+        Replay { engine, seat, session, reply, refused: 0, refusal: None, requests: 0, wanted }
     }
 
     pub fn prepare(&self, argv: &Argv<'_>) -> Prepared {
@@ -68,8 +70,21 @@ impl<'a> Replay<'a> {
             self.seat.worker.clock_ns = host.monotonic_ns();
         }
         self.requests += 1;
+        let errors = self.seat.worker.stats.error_replies.value();
         self.engine.run(&mut self.seat, &mut self.session, prepared, argv, &mut self.reply);
-        self.refused += u64::from(self.reply.buf.first() == Some(&b'-'));
+        let errors = self.seat.worker.stats.error_replies.value() - errors;
+        match self.reply.buf.strip_prefix(b"-") {
+            Some(text) => {
+                let text = text.trim_ascii_end();
+                self.refusal.get_or_insert_with(|| String::from_utf8_lossy(text).into_owned());
+                self.refused += 1;
+            }
+            None if errors > 0 && argv.is(0, "exec") => {
+                self.refusal.get_or_insert_with(|| format!("{errors} of the transaction's requests"));
+                self.refused += errors;
+            }
+            None => {}
+        }
         self.reply.clear();
         let refusal = self.seat.worker.refused_libraries.take();
         refusal.map_or(Ok(()), |refusal| Err(Unplayable::Libraries(refusal)))

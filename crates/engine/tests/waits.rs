@@ -33,6 +33,7 @@ fn arguments() {
         ("WAITAOF -1 0 0", "-ERR value is out of range, value must between 0 and 1"),
         ("WAITAOF x 0 0", "-ERR value is not an integer or out of range"),
         ("WAITAOF 0 -1 0", "-ERR value is out of range, must be positive"),
+        ("WAITAOF 0 x 0", "-ERR value is out of range, must be positive"),
         ("WAITAOF 0 0 -1", "-ERR timeout is negative"),
         ("WAITAOF 1 0 -1", "-ERR timeout is negative"),
         ("WAITAOF 1 0 0", NO_FILE),

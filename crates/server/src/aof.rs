@@ -150,15 +150,21 @@ impl Aof {
         let before = manifest.clone();
         if manifest.is_empty() {
             let form = rewrite::base_form(&config);
-            let name = folder.next_base(&manifest, form);
-            self.write_base(process, &folder, (&name, form), || {})?;
-            LOG.notice(&format!("Creating AOF base file {} on server start", String::from_utf8_lossy(&name)));
-            manifest.replace_base(name, 0);
+            let base = manifest.next_base(&folder.file_name, form);
+            self.write_base(process, &folder, (&base.name, form), || {})?;
+            let name = String::from_utf8_lossy(&base.name);
+            LOG.notice(&format!("Creating AOF base file {name} on server start"));
+            manifest.replace_base(base, 0);
         }
-        let goes_on = manifest.increments.last().map(|part| part.name.clone());
-        let word = if goes_on.is_some() { "Opening" } else { "Creating" };
-        let name = goes_on.unwrap_or_else(|| manifest.add_increment(&folder.file_name));
-        let (file, len) = folder.open_increment(&name)?;
+        let (word, name, (file, len)) = match manifest.increments.last() {
+            Some(part) => ("Opening", part.name.clone(), folder.open_increment(&part.name)?),
+            None => {
+                // Of a file that happens to be called so the manifest knows nothing.
+                let name = manifest.add_increment(&folder.file_name);
+                let file = folder.create_increment(&name)?;
+                ("Creating", name, (file, 0))
+            }
+        };
         if manifest != before {
             let next = manifest.clone();
             folder.store(&mut manifest, next)?;
@@ -206,6 +212,15 @@ impl Aof {
         let thread =
             spawned.map_err(|error| format!("Can't start the thread of the append-only file: {error}"))?;
         Ok((writer, thread))
+    }
+
+    /// While there is no file, the folder may become another one: it is read again when it is needed next.
+    pub fn forget_parts(&self) {
+        let mut parts = self.parts.lock();
+        let state = self.state();
+        if state.mode == Mode::Off && !state.rewriting {
+            *parts = None;
+        }
     }
 
     /// A directive has changed.
@@ -350,7 +365,7 @@ impl Aof {
             let queue = &writer.queue;
             let busy = self.is_rewriting() || process.saver.status().in_progress;
             queue.bound(config);
-            queue.spares_disk.store(busy && config.no_appendfsync_on_rewrite, Ordering::Relaxed);
+            queue.spare_disk(busy && config.no_appendfsync_on_rewrite);
         }
         self.is_behind(process);
         self.rewrite_if_due(process, config);

@@ -269,6 +269,7 @@ impl Host for ServerHost {
     fn reload_log(&self, empty: &dyn Fn() -> Result<(), Busy>) -> Result<(), NotReloaded> {
         let _loading = Loading::begin(self.0.engine())?;
         self.0.aof.flush(&self.0);
+        self.0.aof.forget_parts();
         empty()?;
         match aof::load(&self.0, &mut worker::attend) {
             Ok(Found::Yes) => Ok(()),

@@ -451,7 +451,85 @@ fn a_manifest_that_is_none_and_a_part_that_is_missing_are_refused() {
     assert!(refused.contains("at line 1") && refused.contains("File can't be a path"), "{refused}");
     fs::write(&path, "file gone seq 1 type b\n").expect("the folder is there");
     let refused = refusal(&server, &[]);
-    assert!(refused.contains("Unable to obtain the AOF file gone length"), "{refused}");
+    assert!(
+        refused.contains("Unable to obtain the AOF file gone length. stat: No such file or directory"),
+        "{refused}"
+    );
+}
+
+/// The manifest says what is loaded, and nothing else does.
+#[test]
+fn a_file_that_is_no_part_does_not_come_back() {
+    let mut server = with_increment(&requests(&["SELECT 0", "SET stale 1"]));
+    fs::remove_file(folder(&server).join("appendonly.aof.manifest")).expect("it is there");
+    server.start_again();
+    let mut client = connected(&server);
+    assert_eq!(client.run("DBSIZE"), Value::Integer(0));
+    ok(client.run("SET a 1"));
+    server.restart();
+    let mut client = connected(&server);
+    assert_eq!((client.run("DBSIZE"), client.run("EXISTS a")), (Value::Integer(1), Value::Integer(1)));
+}
+
+/// Where no increment is left numbers begin anew: with the name of one that is still to be removed its
+/// requests would be loaded once more, and then all that followed would be removed.
+#[test]
+fn no_increment_has_the_name_of_one_that_is_history() {
+    let mut server = start(&[ALWAYS, &["--aof-disable-auto-gc", "yes"]].concat());
+    let mut client = server.client();
+    assert_eq!(client.run("INCR n"), Value::Integer(1));
+    ok(client.run("CONFIG SET appendonly no"));
+    rewrite(&mut client);
+    server.restart();
+    assert_eq!(connected(&server).run("INCR n"), Value::Integer(2));
+    server.restart();
+    let mut client = connected(&server);
+    assert_eq!(client.run("INCR n"), Value::Integer(3));
+    let [base, increment] =
+        ["file appendonly.aof.2.base.rdb seq 2 type b\n", "file appendonly.aof.2.incr.aof seq 2 type i\n"];
+    let history =
+        "file appendonly.aof.1.incr.aof seq 1 type h\nfile appendonly.aof.1.base.rdb seq 1 type h\n";
+    assert_eq!(manifest(&server), [base, history, increment].concat());
+    ok(client.run("CONFIG SET aof-disable-auto-gc no"));
+    assert_eq!(names(&server).len(), 3, "{:?}", names(&server));
+    server.stop();
+    // As Redis leaves it, which gives the name again.
+    let twice = [base, "file appendonly.aof.2.incr.aof seq 2 type h\n", increment].concat();
+    fs::write(folder(&server).join("appendonly.aof.manifest"), twice).expect("the folder is there");
+    server.start_again();
+    ok(connected(&server).run("CONFIG SET aof-disable-auto-gc no"));
+    assert_eq!(manifest(&server), [base, increment].concat());
+    server.restart();
+    assert_eq!(connected(&server).run("INCR n"), Value::Integer(4));
+}
+
+/// Whoever wrote the file was not refused: what is told has the place.
+#[test]
+fn what_is_refused_while_loading_is_told_with_its_place() {
+    let before = requests(&["SELECT 0", "SET a 1"]);
+    let transaction = requests(&["MULTI", "RPUSH a x", "SET b 1", "RPUSH a y"]);
+    let behind = [transaction.clone(), request("EXEC"), request("RPUSH a z")].concat();
+    let mut server = with_increment(&[&before[..], &behind].concat());
+    server.start_again();
+    assert_eq!(connected(&server).run("DBSIZE"), Value::Integer(2));
+    let at = before.len() + transaction.len();
+    let first = format!("holds what is refused at offset {at}: 2 of the transaction's requests");
+    assert!(server.log().contains(&first), "{}", server.log());
+    assert!(
+        server.log().contains("3 requests of the append only file appendonly.aof.1.incr.aof were refused")
+    );
+    server.stop();
+    let path = folder(&server).join("appendonly.aof.1.incr.aof");
+    fs::write(path, [before, request("RPUSH a z")].concat()).expect("the folder is there");
+    let refused = refusal(&server, &["--propagation-error-behavior", "panic"]);
+    assert!(refused.contains("refused at offset 50: WRONGTYPE"), "{refused}");
+    server.start_again();
+    connected(&server);
+    assert!(
+        server.log().contains("refused at offset 50: WRONGTYPE Operation against a key"),
+        "{}",
+        server.log()
+    );
 }
 
 #[test]
@@ -536,23 +614,106 @@ fn the_numbers_of_its_files_are_those_of_redis() {
     rewrite(&mut client);
     assert_eq!(manifest(&server), base(3, 'b'), "nothing is logged");
     assert_eq!(names(&server).len(), 2);
+    let before = digest(&mut client);
+    ok(client.run("DEBUG LOADAOF"));
+    assert_eq!(digest(&mut client), before);
     ok(client.run("CONFIG SET appendonly yes"));
     wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
-    assert_eq!(manifest(&server), [base(4, 'b'), increment(3, 'i')].concat());
+    assert_eq!(manifest(&server), [base(4, 'b'), increment(1, 'i')].concat());
     ok(client.run("CONFIG SET aof-disable-auto-gc yes"));
     rewrite(&mut client);
     rewrite(&mut client);
-    let history = [increment(4, 'h'), base(5, 'h'), increment(3, 'h'), base(4, 'h')].concat();
-    assert_eq!(manifest(&server), [base(6, 'b'), history, increment(5, 'i')].concat());
+    let history = [increment(2, 'h'), base(5, 'h'), increment(1, 'h'), base(4, 'h')].concat();
+    assert_eq!(manifest(&server), [base(6, 'b'), history, increment(3, 'i')].concat());
     assert_eq!(names(&server).len(), 7, "{:?}", names(&server));
     ok(client.run("CONFIG SET aof-disable-auto-gc no"));
-    assert_eq!(manifest(&server), [base(6, 'b'), increment(5, 'i')].concat());
+    assert_eq!(manifest(&server), [base(6, 'b'), increment(3, 'i')].concat());
     assert_eq!(names(&server).len(), 3, "{:?}", names(&server));
     let before = digest(&mut client);
     ok(client.run("DEBUG LOADAOF"));
     assert_eq!(digest(&mut client), before);
     rewrite(&mut client);
-    assert_eq!(manifest(&server), [base(7, 'b'), increment(6, 'i')].concat());
+    assert_eq!(manifest(&server), [base(7, 'b'), increment(4, 'i')].concat());
+}
+
+/// The base cannot be made while a folder has the name of the file on its way.
+fn block_bases(server: &Server) -> PathBuf {
+    let path = folder(server).join("temp-rewriteaof.base");
+    fs::create_dir_all(&path).expect("nothing is called so");
+    path
+}
+
+#[test]
+fn it_is_rewritten_when_it_has_grown_but_not_again_and_again_if_that_fails() {
+    let server = start(ALWAYS);
+    let mut client = server.client();
+    let blocked = block_bases(&server);
+    for failed in 1..=3 {
+        client.run("BGREWRITEAOF");
+        wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+        assert_eq!(info(&mut client, "aof_rewrites_consecutive_failures"), failed.to_string());
+        ok(client.run(&format!("SET failed {failed}")));
+    }
+    let increment = |number: u32| format!("file appendonly.aof.{number}.incr.aof seq {number} type i\n");
+    let increments: String = (1..=4).map(increment).collect();
+    let base = "file appendonly.aof.1.base.rdb seq 1 type b\n";
+    assert_eq!(manifest(&server), [base, &increments].concat());
+    let before = digest(&mut client);
+    ok(client.run("DEBUG LOADAOF"));
+    assert_eq!(digest(&mut client), before);
+    ok(client.run("CONFIG SET auto-aof-rewrite-min-size 1 auto-aof-rewrite-percentage 1"));
+    common::wait_for_log(&server, "triggered the limit, will retry in 1 minutes");
+    assert_eq!(manifest(&server), [base, &increments].concat(), "it was tried nevertheless");
+    ok(client.run("CONFIG SET auto-aof-rewrite-percentage 0"));
+    fs::remove_dir(blocked).expect("it is empty");
+    rewrite(&mut client);
+    let good = ["file appendonly.aof.2.base.rdb seq 2 type b\n", &increment(5)].concat();
+    assert_eq!(manifest(&server), good, "who asks for it is heard");
+    assert_eq!(names(&server).len(), 3, "{:?}", names(&server));
+    ok(client.run("CONFIG SET auto-aof-rewrite-percentage 100"));
+    ok(client.call(&["SET", "long", &"v".repeat(1000)]));
+    common::wait_for_log(&server, "Starting automatic rewriting of AOF on ");
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    assert!(manifest(&server).starts_with("file appendonly.aof.3.base.rdb seq 3 type b\n"));
+}
+
+#[test]
+fn what_comes_before_the_first_base_is_in_no_file_that_counts() {
+    let mut server = start(&[]);
+    let mut client = server.client();
+    ok(client.run("SET a 1"));
+    let blocked = block_bases(&server);
+    ok(client.run("CONFIG SET appendonly yes"));
+    wait_for_info(&mut client, "aof_last_bgrewrite_status", "err");
+    ok(client.run("SET b 1"));
+    assert!(names(&server).iter().all(|name| name.starts_with("temp-")), "{:?}", names(&server));
+    fs::remove_dir(blocked).expect("it is empty");
+    while info(&mut client, "aof_last_bgrewrite_status") == "err" {
+        client.run("BGREWRITEAOF");
+        wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    }
+    let first = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
+    assert_eq!(manifest(&server), first);
+    ok(client.run("CONFIG SET appendonly no"));
+    // While a save runs, nothing begins.
+    ok(client.run("CONFIG SET rdb-key-save-delay 10000000"));
+    ok(client.run("SET c 1"));
+    client.run("BGSAVE");
+    ok(client.run("CONFIG SET appendonly yes"));
+    assert_eq!(info(&mut client, "aof_rewrite_scheduled"), "1");
+    ok(client.run("SET d 1"));
+    assert_eq!((manifest(&server).as_str(), names(&server).len()), (first, 3));
+    ok(client.run("CONFIG SET rdb-key-save-delay 0"));
+    client.run("BGSAVE CANCEL");
+    wait_for_info(&mut client, "aof_rewrite_scheduled", "0");
+    wait_for_info(&mut client, "aof_rewrite_in_progress", "0");
+    let second = "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
+    assert_eq!(manifest(&server), second);
+    let before = digest(&mut client);
+    server.stop();
+    let dir = server.dir().to_str().expect("a name of text");
+    let again = start(&[ALWAYS, &["--dir", dir]].concat());
+    assert_eq!(digest(&mut connected(&again)), before);
 }
 
 #[test]

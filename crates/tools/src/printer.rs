@@ -35,3 +35,9 @@ pub fn refuse(text: &str) -> ExitCode {
     eprint!("{text}");
     ExitCode::FAILURE
 }
+
+/// The reason alone, as redis-check-aof says it: the standard library adds `(os error 2)`.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or(&text).to_owned()
+}

@@ -141,7 +141,7 @@ fn only_the_end_of_the_last_part_is_cut_off() {
     assert_eq!(folder.read("one"), sets);
     fs::remove_file(folder.0.join("two")).expect("it is there");
     let (text, good) = ours(&[], &manifest);
-    assert!(!good && text.contains("Cannot open file"), "{text}");
+    assert!(!good && text.contains("two: No such file or directory, aborting..."), "{text}");
     let manifest = folder.write("manifest", b"file ../x seq 1 type b\n");
     let (text, good) = ours(&[], &manifest);
     assert!(!good && text.contains("FATAL AOF MANIFEST FILE ERROR"), "{text}");

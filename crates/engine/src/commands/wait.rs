@@ -41,10 +41,8 @@ fn waitaof(ctx: &mut Ctx) -> CmdResult {
     if !(0..=1).contains(&files) {
         return Err(CmdError::fixed("ERR value is out of range, value must between 0 and 1"));
     }
-    let replicas = ctx.args.integer(2)?;
-    if replicas < 0 {
-        return Err(CmdError::fixed("ERR value is out of range, must be positive"));
-    }
+    let replicas = ctx.args.integer(2).ok().filter(|count| *count >= 0);
+    let replicas = replicas.ok_or(CmdError::fixed("ERR value is out of range, must be positive"))?;
     let until = ctx.timeout_ms(3)?;
     if files > 0 && ctx.engine.log.file() == FileState::None {
         return Err(NO_FILE);

@@ -7,8 +7,8 @@ use rdb::VersionCheck;
 use super::Section::*;
 use super::{Change, Directive, Place, Section, Shape, Status, Value};
 use crate::config::{
-    AppendSync, BeyondMemory, Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel, OomScoreAdj,
-    SanitizePayload, Supervisor, SyslogFacility,
+    AppendSync, AtRefusal, BeyondMemory, Config, DebugAccess, EncodingNames, EvictionPolicy, LogLevel,
+    OomScoreAdj, SanitizePayload, Supervisor, SyslogFacility,
 };
 
 pub static DIRECTIVES: &[Directive] = &[
@@ -782,13 +782,14 @@ pub static DIRECTIVES: &[Directive] = &[
         "Sentinel prefers the replica with the lowest number when it needs a new primary; 0 is never chosen.",
     )
     .also(&["slave-priority"]),
-    harmless(
+    served(
         "propagation-error-behavior",
         Replication,
         Shape::Choice(&["ignore", "panic", "panic-on-replicas"]),
-        "ignore",
-        NO_REPLICATION,
-        "What to do when a command from the primary or the append-only file fails.",
+        |c| Value::Choice(c.propagation_error_behavior as usize),
+        |c, v| c.propagation_error_behavior = AtRefusal::ALL[v.choice()],
+        "What to do when a command from the append-only file fails: it is told in the log, or with panic the \
+         file is refused. There are no replicas yet that could panic.",
     ),
     harmless(
         "replica-ignore-disk-write-errors",

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use aof::{BaseForm, Manifest, Part};
+use aof::{Manifest, Part};
 use engine::config::Config;
 
 use crate::disk::{AnyDisk, FileReader, sync_folder, write_all_at};
@@ -105,7 +105,7 @@ impl Folder {
         let size = self.disk.open(&self.file(&part.name)).and_then(|file| self.disk.len(&file));
         size.map_err(|error| {
             let name = String::from_utf8_lossy(&part.name);
-            format!("Unable to obtain the AOF file {name} length: {}", reason(&error))
+            format!("Unable to obtain the AOF file {name} length. stat: {}", reason(&error))
         })
     }
 
@@ -168,11 +168,6 @@ impl Folder {
         }
     }
 
-    /// The name of the next base.
-    pub fn next_base(&self, manifest: &Manifest, form: BaseForm) -> Vec<u8> {
-        manifest.next_base_name(&self.file_name, form)
-    }
-
     /// Removes what is no longer needed. What remains of it costs room, nothing else.
     pub fn remove_history(&self, manifest: &mut Manifest) {
         // The manifest on the disk must be the one that needs them no more.
@@ -180,7 +175,12 @@ impl Folder {
             return;
         }
         let mut next = manifest.clone();
+        let is_needed = |name: &[u8]| manifest.parts().any(|part| part.name == name);
         for part in std::mem::take(&mut next.history) {
+            // Redis may have given a name twice.
+            if is_needed(&part.name) {
+                continue;
+            }
             LOG.notice(&format!("Removing the history file {}", String::from_utf8_lossy(&part.name)));
             self.remove(&part.name);
         }

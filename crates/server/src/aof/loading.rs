@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use aof::{Malformed, Manifest, Record, Scan, scan};
 use base::bytes::escape;
+use engine::config::AtRefusal;
 use engine::replay::{Replay, Unplayable};
 use engine::{Argv, Prepared};
 use parking_lot::Mutex;
@@ -281,7 +282,18 @@ impl<'a> Requests<'a> {
         if argv.is(0, "multi") && !self.replay.is_in_transaction() {
             self.transaction = offset;
         }
-        self.replay.run(prepared, &argv).map_err(|error| {
+        let before = self.replay.refused;
+        let ran = self.replay.run(prepared, &argv);
+        if let (0, Some(why)) = (before, &self.replay.refusal) {
+            let (name, config) = (self.part.name, self.part.process.engine().config());
+            let why = config.for_log(why.clone());
+            let what = format!("The append only file {name} holds what is refused at offset {offset}: {why}");
+            if config.propagation_error_behavior == AtRefusal::End {
+                return Err(Stop::Failed(what));
+            }
+            LOG.warning(&what);
+        }
+        ran.map_err(|error| {
             let config = self.part.process.engine().config();
             let what = match error {
                 Unplayable::UnknownCommand => {

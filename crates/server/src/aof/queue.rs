@@ -83,7 +83,7 @@ impl Rules {
 }
 
 /// What the writer is asked for beside the usual.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Orders {
     /// All there is goes to the disk now.
     pub sync: bool,
@@ -144,6 +144,15 @@ impl Queue {
         self.stamps.store(stamps, Ordering::Relaxed);
         // A stricter policy is owed what a laxer one has left.
         if policy as usize != old && policy != AppendSync::No {
+            self.order(Orders { sync: true, stop: false });
+        }
+    }
+
+    /// The disk is left alone, or not any more: then it is owed what it was spared. Whoever wrote that may
+    /// have been a worker, and the thread sleeps.
+    pub fn spare_disk(&self, spares: bool) {
+        let spared = self.spares_disk.swap(spares, Ordering::Relaxed);
+        if spared && !spares && self.policy() != AppendSync::No {
             self.order(Orders { sync: true, stop: false });
         }
     }
@@ -331,6 +340,30 @@ impl LogReader for Feed {
         self.engine.memory.buffer_log(added as i64);
         if self.queue.is_full() {
             self.engine.log.set_behind(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody else may come: then what was written last would wait for the disk for ever.
+    #[test]
+    fn what_the_disk_was_spared_is_synced_when_it_is_spared_no_more() {
+        let sync = Orders { sync: true, stop: false };
+        let cases = [(AppendSync::Always, sync), (AppendSync::EverySecond, sync)];
+        for (policy, owed) in cases.into_iter().chain([(AppendSync::No, Orders::default())]) {
+            let queue = Queue::new(&Config { appendfsync: policy, ..Config::default() });
+            let ordered = |spares| {
+                queue.spare_disk(spares);
+                queue.await_work(Some(Instant::now())).0
+            };
+            queue.await_work(Some(Instant::now()));
+            assert_eq!(ordered(false), Orders::default());
+            assert_eq!(ordered(true), Orders::default());
+            assert_eq!(ordered(false), owed, "{policy:?}");
+            assert_eq!(ordered(false), Orders::default());
         }
     }
 }

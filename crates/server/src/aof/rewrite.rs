@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use aof::{BaseForm, Manifest};
+use aof::{BaseForm, Manifest, Part};
 use base::time::UnixMs;
 use engine::config::Config;
 use engine::host::{SaveRefused, SaveStarted};
@@ -73,7 +73,7 @@ struct Prepared {
     mode: Mode,
     epoch: u64,
     folder: Folder,
-    base: Vec<u8>,
+    base: Part,
     form: BaseForm,
     /// The increment that begins at the cut.
     file: Option<File>,
@@ -208,7 +208,7 @@ impl Aof {
         }
         let Parts { folder, manifest } = self.known(&mut parts, &config)?;
         folder.create()?;
-        let (folder, base) = (folder.clone(), folder.next_base(manifest, form));
+        let (folder, base) = (folder.clone(), manifest.next_base(&folder.file_name, form));
         let mut prepared =
             Prepared { mode, epoch, folder, base, form, file: None, kept_from: u64::MAX, line: None };
         let folder = &prepared.folder;
@@ -233,7 +233,7 @@ impl Aof {
     }
 
     fn make_base(&self, process: &Arc<Process>, mut prepared: Prepared) -> Result<(), String> {
-        let (folder, base) = (prepared.folder.clone(), prepared.base.clone());
+        let (folder, base) = (prepared.folder.clone(), prepared.base.name.clone());
         let (form, mut cut) = (prepared.form, false);
         let at_cut = || cut = self.change_over(process, &mut prepared);
         let made = match self.write_base(process, &folder, (&base, form), at_cut) {
@@ -311,7 +311,7 @@ impl Aof {
             folder.rename_increment(&old, &name)?;
         }
         let stored = folder.store(manifest, next);
-        if !is_in_force(manifest, &prepared.base) {
+        if !is_in_force(manifest, &prepared.base.name) {
             return stored;
         }
         self.settle(process, prepared.mode, len, &stored);
@@ -359,10 +359,10 @@ impl Aof {
     fn give_up_rewrite(&self, process: &Process, prepared: Prepared) {
         let Prepared { folder, base, line, mode, epoch, .. } = prepared;
         let parts = self.parts.lock();
-        if parts.as_ref().is_some_and(|parts| is_in_force(&parts.manifest, &base)) {
+        if parts.as_ref().is_some_and(|parts| is_in_force(&parts.manifest, &base.name)) {
             return;
         }
-        folder.remove(&base);
+        folder.remove(&base.name);
         if let Some((writer, thread)) = line {
             writer.queue.order(Orders { sync: false, stop: true });
             thread.join().ok();

@@ -17,7 +17,7 @@ use super::{Checked, End, check};
 use crate::check_rdb::json::quote;
 use crate::check_rdb::progress::{Bar, Watched};
 use crate::check_rdb::{self, AtFault, report};
-use crate::printer::Printer;
+use crate::printer::{Printer, reason};
 
 /// A manifest longer than this is none.
 const MANIFEST_LEN: u64 = 16 << 20;
@@ -315,7 +315,8 @@ fn is_dump(file: &File, name: &str) -> Result<bool, String> {
 }
 
 fn open(path: &Path) -> Result<File, String> {
-    File::open(path).map_err(|error| format!("Cannot open file {}: {error}, aborting...", path.display()))
+    File::open(path)
+        .map_err(|error| format!("Cannot open file {}: {}, aborting...", path.display(), reason(&error)))
 }
 
 fn len(file: &File, name: &str) -> Result<u64, String> {
@@ -324,7 +325,7 @@ fn len(file: &File, name: &str) -> Result<u64, String> {
 }
 
 fn unreadable(name: &str, error: &io::Error) -> String {
-    format!("Failed to read from AOF {name}: {error}, aborting...")
+    format!("Failed to read from AOF {name}: {}, aborting...", reason(error))
 }
 
 fn bar(size: u64) -> Option<Bar> {
@@ -334,5 +335,5 @@ fn bar(size: u64) -> Option<Bar> {
 fn truncate(part: &Part, whole: u64) -> Result<(), String> {
     let file = File::options().write(true).open(&part.path);
     let cut = file.and_then(|file| file.set_len(whole).and_then(|()| file.sync_all()));
-    cut.map_err(|error| format!("Failed to truncate AOF {}: {error}", part.name))
+    cut.map_err(|error| format!("Failed to truncate AOF {}: {}", part.name, reason(&error)))
 }
