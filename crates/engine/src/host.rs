@@ -29,8 +29,9 @@ pub struct ReclaimCounts {
     pub waiting: u64,
     /// Bytes of what waits; a table's are an estimate.
     pub waiting_bytes: u64,
-    /// Objects freed so far.
+    /// Objects freed so far, and their bytes.
     pub freed: u64,
+    pub freed_bytes: u64,
 }
 
 /// Work for the worker that owns a client.

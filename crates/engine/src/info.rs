@@ -34,6 +34,8 @@ pub struct Section {
     pub in_default: bool,
     /// Its fields are counted under the locks of all shards.
     pub counts_keys: bool,
+    /// It tells what the allocator counts.
+    pub counts_memory: bool,
     pub fields: &'static [Field],
 }
 
@@ -41,7 +43,7 @@ pub struct Section {
 pub static SECTIONS: &[Section] = &[
     section("Server", rows::SERVER),
     section("Clients", rows::CLIENTS),
-    section("Memory", rows::MEMORY).counts_keys(),
+    section("Memory", rows::MEMORY).counts_keys().counts_memory(),
     section("Persistence", rows::PERSISTENCE),
     section("Stats", rows::STATS),
     section("Replication", rows::REPLICATION),
@@ -55,7 +57,7 @@ pub static SECTIONS: &[Section] = &[
 ];
 
 const fn section(title: &'static str, fields: &'static [Field]) -> Section {
-    Section { title, in_default: true, counts_keys: false, fields }
+    Section { title, in_default: true, counts_keys: false, counts_memory: false, fields }
 }
 
 impl Section {
@@ -69,6 +71,11 @@ impl Section {
         self
     }
 
+    const fn counts_memory(mut self) -> Section {
+        self.counts_memory = true;
+        self
+    }
+
     fn answers_to(&self, word: &[u8]) -> bool {
         let module_list = self.title == "Modules" && word.eq_ignore_ascii_case(b"module_list");
         word.eq_ignore_ascii_case(self.title.as_bytes()) || module_list
@@ -76,7 +83,7 @@ impl Section {
 }
 
 /// The sections that the arguments of INFO ask for, in order. Unknown names ask for nothing.
-pub fn selected<'a>(argv: &Argv<'a>) -> impl Iterator<Item = &'static Section> + use<'a> {
+pub fn selected<'a>(argv: &Argv<'a>) -> impl Iterator<Item = &'static Section> + Clone + use<'a> {
     let argv = *argv;
     SECTIONS.iter().filter(move |section| match argv.len() {
         1 => section.in_default,
@@ -90,7 +97,11 @@ fn asks_for(word: &[u8], section: &Section) -> bool {
 }
 
 /// The text of INFO.
-pub fn render(input: &InfoInput<'_>, sections: impl Iterator<Item = &'static Section>) -> String {
+pub fn render(input: &InfoInput<'_>, sections: impl Iterator<Item = &'static Section> + Clone) -> String {
+    if sections.clone().any(|section| section.counts_memory) {
+        // Before anything is written: the text is no part of what it tells.
+        input.allocator();
+    }
     let mut text = String::with_capacity(TEXT_LEN);
     for section in sections {
         if !text.is_empty() {

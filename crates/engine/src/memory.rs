@@ -12,6 +12,8 @@ pub struct Memory {
     used: AtomicI64,
     /// Of these, bytes that wait to be freed.
     waiting: AtomicI64,
+    /// As `Look::freed`, at the last look.
+    freed: AtomicU64,
     /// Bytes that are being freed by the threads that took them out themselves.
     freeing: AtomicI64,
     /// Bytes of the log that its file does not have yet: they go by themselves, and evicting adds to them.
@@ -44,6 +46,8 @@ pub struct Look {
     pub returning: usize,
     /// Of the allocated bytes, those of values that are out of the keyspace and wait to be freed.
     pub waiting: usize,
+    /// Bytes that had waited so and have been freed, ever: whoever frees them does not report.
+    pub freed: u64,
     /// Bytes that are kept free for those who cannot wait until there is room.
     pub reserved: usize,
     /// `maxmemory`; 0 is none.
@@ -98,9 +102,8 @@ impl Memory {
             ceiling = ceiling.min(look.allocated as u64);
         }
         self.ceiling.store(follow(ceiling, look), Ordering::Relaxed);
-        // What waited and does not any more was freed by a thread that does not report.
-        let freed = self.waiting.load(Ordering::Relaxed) - look.waiting as i64;
-        let used = self.used.fetch_sub(freed.max(0), Ordering::Relaxed) - freed.max(0);
+        let freed = look.freed.wrapping_sub(self.freed.swap(look.freed, Ordering::Relaxed)) as i64;
+        let used = self.used.fetch_sub(freed, Ordering::Relaxed) - freed;
         self.waiting.store(look.waiting as i64, Ordering::Relaxed);
         let missing = look.allocated as i64 - used;
         let part = if changed || missing.abs() < CORRECTED_PART { missing } else { missing / CORRECTED_PART };
@@ -334,10 +337,10 @@ mod tests {
     fn what_another_thread_has_freed_makes_room_at_once() {
         let (memory, limit) = (Memory::default(), 100 << 20);
         let look =
-            |allocated, waiting| Look { resident: allocated, allocated, waiting, limit, ..Look::default() };
-        memory.refresh(look(99 << 20, 0), 0);
+            |allocated, freed| Look { resident: allocated, allocated, freed, limit, ..Look::default() };
+        memory.refresh(look(99 << 20, 7), 0);
         memory.expect(50 << 20);
-        memory.refresh(look(49 << 20, 0), 0);
+        memory.refresh(look(49 << 20, (50 << 20) + 7), 0);
         memory.add(40 << 20);
         assert!(!memory.is_over(), "{memory:?}");
         memory.add(12 << 20);

@@ -68,11 +68,13 @@ fn look_around(engine: &Engine, limit: u64, pages: Pages, _turn: &MutexGuard<'_,
     }
     engine.defrag.hurry(resident as u64 > most);
     let unused = if stats.unused > PURGE_LEAST { stats.unused } else { 0 };
+    let reclaimed = engine.host.reclaim_counts();
     let look = Look {
         allocated: stats.allocated,
         resident,
         returning: engine.defrag.gain() as usize + unused,
-        waiting: engine.host.reclaim_counts().waiting_bytes as usize,
+        waiting: reclaimed.waiting_bytes as usize,
+        freed: reclaimed.freed_bytes,
         reserved,
         limit,
     };

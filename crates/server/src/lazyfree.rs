@@ -24,6 +24,7 @@ struct Counts {
     waiting: AtomicU64,
     waiting_bytes: AtomicU64,
     freed: AtomicU64,
+    freed_bytes: AtomicU64,
 }
 
 impl Reclaimer {
@@ -45,8 +46,13 @@ impl Reclaimer {
 
     pub fn counts(&self) -> ReclaimCounts {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { waiting, waiting_bytes, freed } = &*self.counts;
-        ReclaimCounts { waiting: load(waiting), waiting_bytes: load(waiting_bytes), freed: load(freed) }
+        let Counts { waiting, waiting_bytes, freed, freed_bytes } = &*self.counts;
+        ReclaimCounts {
+            waiting: load(waiting),
+            waiting_bytes: load(waiting_bytes),
+            freed: load(freed),
+            freed_bytes: load(freed_bytes),
+        }
     }
 }
 
@@ -68,6 +74,7 @@ fn free_all(inbox: &Receiver<Garbage>, counts: &Counts) {
 impl Counts {
     fn settle(&self, objects: u64, bytes: u64) {
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.freed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.waiting.fetch_sub(objects, Ordering::Relaxed);
         self.freed.fetch_add(objects, Ordering::Relaxed);
     }
@@ -100,13 +107,16 @@ mod tests {
     #[test]
     fn everything_is_freed_and_counted() {
         let reclaimer = Reclaimer::start().expect("a thread");
-        reclaimer.reclaim(table(5000));
+        let table_of_many = table(5000);
+        let bytes = (table_of_many.memory() + Garbage::Entry(entry("one")).memory()) as u64;
+        reclaimer.reclaim(table_of_many);
         reclaimer.reclaim(Garbage::Entry(entry("one")));
         reclaimer.reclaim(table(0));
         // No object of the keyspace.
         reclaimer.reclaim(Garbage::Other(Box::new(vec![0; 5000]), 5000));
         let deadline = Instant::now() + Duration::from_secs(30);
-        let done = ReclaimCounts { freed: 5001, ..ReclaimCounts::default() };
+        let freed_bytes = bytes + table(0).memory() as u64 + 5000;
+        let done = ReclaimCounts { freed: 5001, freed_bytes, ..ReclaimCounts::default() };
         while reclaimer.counts() != done {
             assert!(Instant::now() < deadline, "{:?}", reclaimer.counts());
         }

@@ -43,6 +43,7 @@ fn only_the_section_of_memory_asks_the_allocator() {
         let input = InfoInput::new(&test.engine, &config, now, Vec::new());
         render(&input, std::iter::once(section));
         assert_eq!(input.has_asked_allocator(), section.title == "Memory", "{}", section.title);
+        assert_eq!(input.has_asked_allocator(), section.counts_memory, "{}", section.title);
     }
 }
 
