@@ -40,11 +40,11 @@ pub const PARTS: [(&str, Parts); 11] = [
     ("xclaim", |argv| argv.len() as u64),
     ("xautoclaim", |argv| count_of(argv).unwrap_or(100)),
     ("xreadgroup", read_parts),
-    // What these take out is handed over as it is.
-    ("hdel", |_| 0),
-    ("hgetdel", |_| 0),
-    ("srem", |_| 0),
-    ("zrem", |_| 0),
+    // What these take out of a large value is handed over as it is; a small one is saved whole.
+    ("hdel", |_| 1),
+    ("hgetdel", |_| 1),
+    ("srem", |_| 1),
+    ("zrem", |_| 1),
 ];
 
 /// Of a string, in bytes.

@@ -201,3 +201,15 @@ fn name_head(name: &[u8]) -> u64 {
 fn name_hash(head: u64, len: usize) -> usize {
     ((head ^ (len as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_parts_is_said_of_commands() {
+        let names = PARTS.iter().map(|part| part.0).chain(ahead::PARTS.iter().map(|parts| parts.0));
+        let unknown: Vec<&str> = names.filter(|name| REGISTRY.find_full(name.as_bytes()).is_none()).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+}

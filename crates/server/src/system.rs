@@ -56,6 +56,10 @@ pub fn process_times() -> ProcessorTimes {
 /// shorter, the sooner it comes to run. Kernels before Linux 6.12 take no notice.
 pub fn set_slice(slice: Option<Duration>) -> io::Result<()> {
     let mut attributes = scheduling()?;
+    if ![libc::SCHED_OTHER, libc::SCHED_BATCH].contains(&(attributes.sched_policy as libc::c_int)) {
+        // Who runs it by other rules has said how long.
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     attributes.sched_runtime = slice.map_or(0, |slice| slice.as_nanos() as u64);
     // SAFETY: the kernel reads as many bytes as the structure says that it has.
     let done = unsafe { libc::syscall(libc::SYS_sched_setattr, OWN_THREAD, &raw const attributes, 0) };

@@ -54,6 +54,13 @@ fn connected(server: &Server) -> Client {
     client
 }
 
+/// Another server finds in the folder of one that has ended what that one held.
+fn check_started_again(ended: &Server, held: &Value) {
+    let dir = ended.dir().to_str().expect("a name of text");
+    let again = start(&[ALWAYS, &["--dir", dir]].concat());
+    assert_eq!(digest(&mut connected(&again)), *held);
+}
+
 /// Every type, several databases, times to live, a transaction, and effects that are not the command.
 fn fill(client: &mut Client) {
     let lines = [
@@ -711,9 +718,7 @@ fn what_comes_before_the_first_base_is_in_no_file_that_counts() {
     assert_eq!(manifest(&server), second);
     let before = digest(&mut client);
     server.stop();
-    let dir = server.dir().to_str().expect("a name of text");
-    let again = start(&[ALWAYS, &["--dir", dir]].concat());
-    assert_eq!(digest(&mut connected(&again)), before);
+    check_started_again(&server, &before);
 }
 
 #[test]
@@ -875,9 +880,7 @@ fn it_is_turned_on_and_off_while_clients_write() {
     assert_eq!(manifest(&server), expected);
     let before = digest(&mut client);
     server.kill_hard();
-    let dir = server.dir().to_str().expect("a name of text");
-    let again = start(&[ALWAYS, &["--dir", dir]].concat());
-    assert_eq!(digest(&mut connected(&again)), before);
+    check_started_again(&server, &before);
 }
 
 #[test]

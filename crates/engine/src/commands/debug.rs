@@ -1,6 +1,7 @@
 //! DEBUG: tools of tests and of people who look for faults, allowed by `enable-debug-command`. Whatever it
 //! breaks is what was asked for; it never reads or writes what the other commands cannot.
 
+mod protocol;
 mod reload;
 
 use std::ffi::CString;
@@ -14,7 +15,6 @@ use base::sha1::hex;
 use base::units::parse_memory;
 use ds::list::{ListRef, NodeRef};
 use rdb::WriteOptions;
-use resp::reply::Protocol;
 use store::snapshot::value_ref;
 use store::text::{Incoming, entry};
 use store::{DbIndex, EntryRef, Guard, Key, Kind, List, Payload, Plan, Type};
@@ -160,7 +160,7 @@ static TOOLS: &[Tool] = &[
         "PROTOCOL <type>",
         3..=3,
         Locks::None,
-        protocol,
+        protocol::protocol,
         &[
             "Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
             "attrib, push, verbatim, true, false.",
@@ -551,83 +551,15 @@ fn filler(number: u64, size: usize) -> Vec<u8> {
     value
 }
 
-fn protocol(ctx: &mut Ctx) -> CmdResult {
-    let name = ctx.text(2).to_lowercase();
-    let reply = &mut *ctx.reply;
-    match name.as_str() {
-        "string" => reply.bulk(b"Hello World"),
-        "integer" => reply.integer(12345),
-        "double" => reply.double_text("3.141"),
-        "bignum" => reply.big_number("1234567999999999999999999999999999999"),
-        "null" => reply.null(),
-        "true" => reply.bool(true),
-        "false" => reply.bool(false),
-        "verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
-        _ => return protocol_aggregate(ctx, &name),
-    }
-    Ok(())
-}
-
-fn protocol_aggregate(ctx: &mut Ctx, name: &str) -> CmdResult {
-    let reply = &mut *ctx.reply;
-    match name {
-        "array" => {
-            reply.array(3);
-            (0..3).for_each(|number| reply.integer(number));
-        }
-        "set" => {
-            reply.set(3);
-            (0..3).for_each(|number| reply.integer(number));
-        }
-        "map" => {
-            reply.map(3);
-            (0..3).for_each(|number| {
-                reply.integer(number);
-                reply.bool(number == 1);
-            });
-        }
-        _ => return protocol_annotated(ctx, name),
-    }
-    Ok(())
-}
-
-/// Replies with something before the reply.
-fn protocol_annotated(ctx: &mut Ctx, name: &str) -> CmdResult {
-    let reply = &mut *ctx.reply;
-    match (name, reply.protocol) {
-        ("attrib", Protocol::Resp3) => {
-            reply.attribute(1);
-            reply.bulk(b"key-popularity");
-            reply.array(2);
-            reply.bulk(b"key:123");
-            reply.integer(90);
-        }
-        ("attrib", Protocol::Resp2) => {}
-        ("push", Protocol::Resp3) => {
-            reply.push(2);
-            reply.bulk(b"server-cpu-usage");
-            reply.integer(42);
-        }
-        ("push", Protocol::Resp2) => return Err(CmdError::new("ERR RESP2 is not supported by this command")),
-        _ => return Err(CmdError::new(UNKNOWN_TYPE)),
-    }
-    reply.bulk(match name {
-        "push" => b"Some real reply following the push reply",
-        _ => b"Some real reply following the attribute",
-    });
-    Ok(())
-}
-
 /// Redis keeps a megabyte below 4 GB for what surrounds an element.
 const LIST_PLAIN_FROM_MAX: u64 = (1 << 32) - (1 << 20);
-const UNKNOWN_TYPE: &str = "ERR Wrong protocol type name. Please use one of the following: \
-                            string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::DebugAccess;
     use crate::testing::{TestEngine, check_script, show};
+    use resp::reply::Protocol;
 
     fn allowed() -> TestEngine {
         TestEngine::with_config(|config| config.enable_debug_command = DebugAccess::Yes)
