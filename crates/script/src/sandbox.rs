@@ -387,8 +387,7 @@ unsafe extern "C-unwind" fn handle_error(state: State) -> c_int {
     1
 }
 
-/// A script that was told to end does not get to handle that.
-/// Raises what ends the script, if it was told to end: so often that it cannot catch that.
+/// A script that was told to end does not get to handle that: what ends it is raised wherever it might go on.
 pub(crate) fn stop_if_ended(lua: Lua) {
     raise_end(lua, shared(lua).ended);
 }

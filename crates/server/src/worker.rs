@@ -131,6 +131,9 @@ struct Peaks {
 /// Messages for which room is kept after a flood.
 const MESSAGES_KEPT: usize = 1024;
 
+/// New connections in one tick: after a long one thousands may have come, and requests want their turn.
+const NEWCOMERS_AT_ONCE: usize = 64;
+
 /// How often timers run, and how many of their runs look at all connections once.
 const TIMERS_MS: i64 = 100;
 
@@ -369,8 +372,12 @@ impl Worker {
 
     fn take_messages(&mut self, arena: &mut Arena) {
         self.collect_messages();
+        let mut newcomers = 0;
         // A script that one of them lets run may add others to the end.
-        while let Some(message) = self.messages.pop_front() {
+        while newcomers < NEWCOMERS_AT_ONCE
+            && let Some(message) = self.messages.pop_front()
+        {
+            newcomers += usize::from(matches!(message, Message::Connection(_)));
             self.take_message(arena, message);
         }
         self.messages.shrink_to(MESSAGES_KEPT);

@@ -55,6 +55,20 @@ fn a_connection_costs_what_has_arrived_of_its_request() {
     check_memory(b"*1000000\r\n$100\r\nx", 3 * 1024);
 }
 
+/// Those who come while the one worker is held up are let in by and by, with requests in between.
+#[test]
+fn many_newcomers_take_several_turns() {
+    let server = start(&["--io-threads", "1", "--enable-debug-command", "yes"]);
+    let (mut control, mut sleeper) = (server.client(), server.client());
+    let before = info(&mut control, "eventloop_cycles");
+    sleeper.send(&["DEBUG", "SLEEP", "1"]);
+    let path = server.dir().join("s.sock");
+    let clients: Vec<Client> = (0..700).map(|_| Client::connect_unix(&path)).collect();
+    wait_until("all to be let in", || info(&mut control, "connected_clients") == clients.len() + 2);
+    let cycles = info(&mut control, "eventloop_cycles") - before;
+    assert!(cycles >= clients.len() / 64, "{cycles} rounds");
+}
+
 #[test]
 fn there_is_room_for_descriptors_before_they_come() {
     let server = start(&["--maxclients", "5000"]);
