@@ -296,7 +296,8 @@ fn values_that_change_all_over_at_once_are_saved_as_they_were() {
             (0..SMALL / 2).flat_map(|number| [small(number), to.to_owned()]).collect()
         };
         let script = "for i = 10000, 14999 do redis.call('SET', 'small:' .. i, 'by a script') end \
-                      for i = 0, 39999, 8 do redis.call('ZADD', 'zset', 7, ARGV[1] .. i .. ARGV[2]) end return 1";
+                      for i = 0, 39999, 8 do redis.call('ZADD', 'zset', 7, ARGV[1] .. i .. ARGV[2]) end \
+                      return 1";
         let requests = [
             words("XDEL stream", &each(40, &|item| vec![format!("{}-1", item + 1)])),
             words("HSET hash", &each(8, &|item| vec![name(item), "changed".into()])),

@@ -1,5 +1,5 @@
-//! Snapshots beside every write command in any mixture, with time, expiry, eviction, defragmentation and other
-//! encodings: whatever happens while they are read out, the file of each is the keyspace at its own cut.
+//! Snapshots beside every write command in any mixture, with time, expiry, eviction, defragmentation and
+//! other encodings: whatever happens while they are read out, the file of each is the keyspace at its cut.
 
 #[path = "../../../store/tests/common/file.rs"]
 mod file;

@@ -153,7 +153,8 @@ fn keys_of_scripts() {
     check_script(&set, &each("redis.call(i % 2 == 0 and 'DEL' or 'PERSIST', item(i))"));
     let hash = of_items(&["HSET", "hash"], 1, |index| vec![item(index), b"a".into()]);
     check_script(std::slice::from_ref(&hash), &each("redis.call('HSET', 'hash', item(i), 'b')"));
-    let many = "local fields = {} for i = 0, 3000 do fields[#fields + 1] = item(i) fields[#fields + 1] = 'b' end \
+    let many = "local fields = {} \
+                for i = 0, 3000 do fields[2 * i + 1] = item(i) fields[2 * i + 2] = 'b' end \
                 redis.call('HSET', 'hash', unpack(fields))";
     check_script(&[hash], &format!("{names} {many}"));
     let element = |index: usize| if index.is_multiple_of(10) { words(&["same"]) } else { vec![item(index)] };
