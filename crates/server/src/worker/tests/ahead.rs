@@ -165,3 +165,32 @@ fn keys_of_scripts() {
         &format!("redis.call('SETRANGE', 'text', 9, string.rep('x', {}))", 4 << 20),
     );
 }
+
+#[test]
+fn a_disk_that_hangs_holds_a_script_up_once() {
+    let server = Server::one();
+    let (mut writer, store) = (server.connect(), &server.engine.store);
+    let fill = of_items(&["MSET"], 1, |index| vec![item(index), b"a".into()]);
+    writer.send([bytes_of(&[fill]), bytes_of(&[words(&["PING"])])].concat());
+    read_all(&mut writer);
+    store.set_snapshot_limit(LIMIT);
+    let snapshot = Snapshot::begin(&mut store.lock(&Plan::All)).expect("no other runs");
+    let delays = || server.engine.sum(|stats| stats.snapshot_delays.value());
+    let (before, answered) = (delays(), AtomicBool::new(false));
+    let script = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('APPEND', key, 'b') end";
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            writer.send(bytes_of(&[words(&["EVAL", script, "0"]), words(&["PING"])]));
+            read_all(&mut writer);
+            answered.store(true, Ordering::Relaxed);
+        });
+        server.wait_until("it to be full", || store.snapshots_are_behind());
+        server.wait_until("the script's end", || {
+            server.advance(5);
+            answered.load(Ordering::Relaxed)
+        });
+    });
+    assert_eq!(delays() - before, 1);
+    assert!(snapshot.backlog_peak() > LIMIT, "it went on");
+    snapshot.cancel(store, &drop);
+}
