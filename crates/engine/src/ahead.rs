@@ -1,10 +1,11 @@
 //! A request that may change much of what running snapshots have not saved: what it is going to change is
 //! saved before it takes its locks, in parts and as far as there is room, so that it adds little itself. It
-//! waits meanwhile, and others go on. Of a script only the declared keys are known. It never changes data.
+//! waits meanwhile, and others go on. Of a script only the declared keys are known: what else its commands
+//! change is saved before each of them, under the locks that it has. It never changes data.
 
 use base::bytes::eq_ignore_case;
 use base::num::parse_i64;
-use store::{DbIndex, Key, Plan};
+use store::{DbIndex, Guard, Key, Plan};
 
 use crate::args::Argv;
 use crate::engine::Engine;
@@ -83,12 +84,12 @@ impl Engine {
             return true;
         }
         ahead.budget = LOOKED_AT_ONCE;
-        let db = session.db;
+        let mut going = Going { engine: self, held: None, ahead: &mut ahead };
         let done = match &session.multi {
-            None => self.save_all(std::iter::once((command, *argv)), db, &mut ahead),
+            None => going.save_all(std::iter::once((command, *argv)), session.db),
             Some(multi) => {
                 let queue = multi.queue.iter().map(|queued| (queued.command, queued.argv.view()));
-                self.save_all(queue, db, &mut ahead)
+                going.save_all(queue, session.db)
             }
         };
         if !done {
@@ -97,28 +98,80 @@ impl Engine {
         done
     }
 
-    fn save_all<'a>(
+    /// Whether a command that a script is about to run adds little to what waits for the snapshots; otherwise
+    /// it is to be asked again later. What a script changes is not known before it has its locks. To be
+    /// called while snapshots run.
+    pub(crate) fn has_room_for(
         &self,
+        (guard, db): (&mut Guard<'_>, DbIndex),
+        command: &'static Registered,
+        argv: &Argv<'_>,
+        patience: &mut Patience,
+    ) -> bool {
+        let is_wide = weight(command, argv) >= WIDE;
+        if !is_wide && !self.store.snapshots_are_behind() {
+            return true;
+        }
+        let ((snapshots, written), now_ns) = (self.store.snapshot_progress(), self.host.monotonic_ns());
+        if patience.given_up == Some(written) {
+            return true;
+        }
+        let ahead = patience.ahead.get_or_insert_with(|| Ahead::new(snapshots, written, now_ns));
+        while !self.store.snapshots_are_behind() {
+            ahead.budget = LOOKED_AT_ONCE;
+            let mut going = Going { engine: self, held: Some(&mut *guard), ahead };
+            if !is_wide || going.save_all(std::iter::once((command, *argv)), db) {
+                patience.ahead = None;
+                return true;
+            }
+        }
+        if ahead.is_hopeless(written, now_ns) {
+            *patience = Patience { given_up: Some(written), ahead: None };
+            return true;
+        }
+        false
+    }
+}
+
+/// A script's: a disk that hangs holds it up once.
+#[derive(Default)]
+pub(crate) struct Patience {
+    /// How far the command has come that waits.
+    ahead: Option<Ahead>,
+    /// What the snapshots had written when one waited no longer.
+    given_up: Option<u64>,
+}
+
+/// One go of a request.
+struct Going<'g, 's> {
+    engine: &'g Engine,
+    /// The locks of whoever has them already.
+    held: Option<&'g mut Guard<'s>>,
+    ahead: &'g mut Ahead,
+}
+
+impl Going<'_, '_> {
+    fn save_all<'a>(
+        &mut self,
         commands: impl Iterator<Item = (&'static Registered, Argv<'a>)>,
         mut db: DbIndex,
-        ahead: &mut Ahead,
     ) -> bool {
         for (index, (command, argv)) in commands.enumerate() {
             if command.row.name == "select" {
                 db = self.selected(&argv).unwrap_or(db);
             }
-            if index < ahead.command || weight(command, &argv) == 0 {
+            if index < self.ahead.command || weight(command, &argv) == 0 {
                 continue;
             }
             let done = match command.parts {
-                None if is_of_one_key(command) => self.save_named(db, command, &argv, ahead),
-                parts => self.save_keys(db, command, &argv, (parts.map_or(0, |parts| parts(&argv)), ahead)),
+                None if is_of_one_key(command) => self.save_named(db, command, &argv),
+                parts => self.save_keys(db, command, &argv, parts.map_or(0, |parts| parts(&argv))),
             };
             if !done {
                 return false;
             }
-            (ahead.command, ahead.argument) = (index + 1, 0);
-            if !ahead.goes_on(1) || self.store.snapshots_are_behind() {
+            (self.ahead.command, self.ahead.argument) = (index + 1, 0);
+            if !self.ahead.goes_on(1) || self.engine.store.snapshots_are_behind() {
                 return false;
             }
         }
@@ -127,49 +180,48 @@ impl Engine {
 
     fn selected(&self, argv: &Argv<'_>) -> Option<DbIndex> {
         let number = (argv.len() == 2).then(|| parse_i64(argv.at(1)))??;
-        u16::try_from(number).ok().filter(|&number| number < self.store.databases()).map(DbIndex)
+        let databases = self.engine.store.databases();
+        u16::try_from(number).ok().filter(|&number| number < databases).map(DbIndex)
     }
 
     /// A key, and the parts of its value that are named behind it.
-    fn save_named(&self, db: DbIndex, command: &Registered, argv: &Argv<'_>, ahead: &mut Ahead) -> bool {
+    fn save_named(&mut self, db: DbIndex, command: &Registered, argv: &Argv<'_>) -> bool {
         let key = Key::new(argv.at(command.first_key));
-        let mut next = ahead.argument.max(command.first_key + 1);
+        let mut next = self.ahead.argument.max(command.first_key + 1);
         loop {
             let end = (next + NAMES_AT_ONCE).min(argv.len());
             let names = (next..end).map(|index| argv.at(index));
             let (saved, _) = self.save_one(db, key, names, 0);
             next = next.saturating_add(saved);
-            ahead.argument = next;
+            self.ahead.argument = next;
             if next >= argv.len() {
                 return true;
             }
-            if next < end || !ahead.goes_on(saved) {
+            if next < end || !self.ahead.goes_on(saved) {
                 return false;
             }
         }
     }
 
     /// All keys that the command changes, and so many parts of each value.
-    fn save_keys(
-        &self,
-        db: DbIndex,
-        command: &Registered,
-        argv: &Argv<'_>,
-        (parts, ahead): (u64, &mut Ahead),
-    ) -> bool {
-        let most = self.store.snapshot_limit() as u64 / COPIED_SHARE;
+    fn save_keys(&mut self, db: DbIndex, command: &Registered, argv: &Argv<'_>, parts: u64) -> bool {
+        let most = self.engine.store.snapshot_limit() as u64 / COPIED_SHARE;
         let mut goes_on = true;
         for spec in command.row.keys.iter().filter(|spec| spec.flags & key::RO == 0) {
             spec.visit(argv, &mut |index| {
-                if !goes_on || index < ahead.argument {
+                if !goes_on || index < self.ahead.argument {
                     return;
                 }
-                let (_, copied) = self.save_one(db, Key::new(argv.at(index)), std::iter::empty(), parts);
-                goes_on = ahead.copied + copied <= most;
+                let key = Key::new(argv.at(index));
+                let (_, mut copied) = self.save_one(db, key, std::iter::empty(), parts);
+                while self.ahead.copied + copied > most && self.save_more(db, key) {
+                    (_, copied) = self.save_one(db, key, std::iter::empty(), parts);
+                }
+                goes_on = self.ahead.copied + copied <= most;
                 if goes_on {
-                    ahead.copied += copied;
-                    ahead.argument = index + 1;
-                    goes_on = ahead.goes_on(1) && !self.store.snapshots_are_behind();
+                    self.ahead.copied += copied;
+                    self.ahead.argument = index + 1;
+                    goes_on = self.ahead.goes_on(1) && !self.engine.store.snapshots_are_behind();
                 }
             });
         }
@@ -178,18 +230,31 @@ impl Engine {
 
     /// See `Db::save_ahead`.
     fn save_one<'n>(
-        &self,
+        &mut self,
         db: DbIndex,
         key: Key<'_>,
         names: impl Iterator<Item = &'n [u8]>,
         parts: u64,
     ) -> (usize, u64) {
-        let plan = Plan::One(self.store.shard_of(key.hash));
-        let Some(mut guard) = self.store.lock_unless(&plan, &|| self.scripts.running.is_busy()) else {
+        let (store, running) = (&self.engine.store, &self.engine.scripts.running);
+        let has_room = || !store.snapshots_are_behind();
+        if let Some(guard) = &mut self.held {
+            return guard.db(db, key.hash).save_ahead(key, names, parts, &has_room);
+        }
+        let plan = Plan::One(store.shard_of(key.hash));
+        let Some(mut guard) = store.lock_unless(&plan, &|| running.is_busy()) else {
             return (usize::MAX, 0);
         };
-        let has_room = || !self.store.snapshots_are_behind();
         guard.db(db, key.hash).save_ahead(key, names, parts, &has_room)
+    }
+
+    /// Goes on with a value, whatever its parts: no snapshot can who needs a lock that is held.
+    fn save_more(&mut self, db: DbIndex, key: Key<'_>) -> bool {
+        let Some(guard) = self.held.as_mut().filter(|_| !self.engine.store.snapshots_are_behind()) else {
+            return false;
+        };
+        guard.db(db, key.hash).save_more(key);
+        true
     }
 }
 

@@ -9,6 +9,7 @@ use script::{Function, Host, Machine, Passing, Run, Words};
 use store::Plan;
 
 use crate::admit;
+use crate::ahead::Patience;
 use crate::args::Argv;
 use crate::command::{CmdResult, Group, PlanRule, flag};
 use crate::ctx::Ctx;
@@ -78,7 +79,9 @@ pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
     let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
     let balance = alloc::thread_balance();
     let (failures, looked_ns) = (Failures::default(), ctx.worker.clock_ns);
-    let mut host = ScriptHost { ctx, call, worker, rights, cramped, declared, balance, failures, looked_ns };
+    let patience = Patience::default();
+    let mut host =
+        ScriptHost { ctx, call, worker, rights, cramped, declared, balance, failures, looked_ns, patience };
     let result = machine.run(&mut host, &run, &mut reply);
     let failures = host.failures;
     engine.scripts.running.end(worker);
@@ -179,7 +182,11 @@ struct ScriptHost<'h, 'a, 's> {
     failures: Failures,
     /// When a command's end was the occasion to look whether the script must end, or the script's begin.
     looked_ns: u64,
+    patience: Patience,
 }
+
+/// How often a command that waits for room looks whether there is some.
+const ROOM_PAUSE_US: u64 = 100;
 
 /// How long commands of a script go on without such a look.
 const LOOK_NS: u64 = 10_000_000;
@@ -210,6 +217,9 @@ impl Host for ScriptHost<'_, '_, '_> {
                 return false;
             }
         };
+        if self.ctx.engine.store.snapshots_run() && may_write(command) {
+            self.await_room(command, &argv);
+        }
         let (engine, ctx) = (self.ctx.engine, &mut *self.ctx);
         let mut env = Env {
             config: ctx.config,
@@ -309,6 +319,23 @@ impl Engine {
 impl ScriptHost<'_, '_, '_> {
     fn running(&self) -> &Running {
         &self.ctx.engine.scripts.running
+    }
+
+    /// While too much waits for the snapshots, a command that adds to it waits too.
+    #[cold]
+    fn await_room(&mut self, command: &'static Registered, argv: &Argv<'_>) {
+        let (engine, db) = (self.ctx.engine, self.ctx.session.db);
+        let mut since_ns = None;
+        while !engine.has_room_for((&mut *self.ctx.keys.guard, db), command, argv, &mut self.patience) {
+            since_ns = since_ns.or_else(|| Some(engine.host.monotonic_ns()));
+            self.attend_others();
+            engine.host.sleep_us(ROOM_PAUSE_US);
+        }
+        if let Some(since_ns) = since_ns {
+            let stats = &self.ctx.worker.stats;
+            stats.snapshot_delays.add(1);
+            stats.snapshot_delay_us.add(engine.host.monotonic_ns().saturating_sub(since_ns) / 1000);
+        }
     }
 
     /// After some time the worker hears its other clients.

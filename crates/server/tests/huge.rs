@@ -22,6 +22,9 @@ const RATE: &str = "2mb";
 /// What may wait in memory, more than 20 times smaller than the data.
 const LIMIT: u64 = 1 << 20;
 
+/// Small keys beside the large values.
+const SMALL: usize = 20_000;
+
 const KEYS: [&str; 6] = ["hash", "set", "zset", "list", "stream", "text"];
 
 fn fill(client: &mut Client) {
@@ -33,7 +36,7 @@ fn fill(client: &mut Client) {
         add(&["HSET", "hash", &name, &item.to_string()]);
         add(&["SADD", "set", &name]);
         add(&["ZADD", "zset", &score, &name]);
-        add(&["RPUSH", "list", &name]);
+        add(&["RPUSH", "list", if item % 10 == 0 { "same" } else { &name }]);
         add(&["XADD", "stream", &format!("{}-1", item + 1), "field", &name]);
     }
     add(&["XGROUP", "CREATE", "stream", "17", "5-5"]);
@@ -43,6 +46,7 @@ fn fill(client: &mut Client) {
         add(&["XREADGROUP", "GROUP", "group", &name, "COUNT", "1000", "STREAMS", "stream", ">"]);
     }
     add(&["SETRANGE", "text", &(TEXT_LEN - 1).to_string(), "x"]);
+    (0..SMALL).for_each(|number| add(&["SET", &small(number), &value]));
     for requests in requests.chunks(1000) {
         for reply in client.pipeline(requests) {
             assert!(!matches!(reply, Value::Error(_)), "{reply:?}");
@@ -50,9 +54,20 @@ fn fill(client: &mut Client) {
     }
 }
 
+/// A request of these words, and of others.
+fn words(command: &str, rest: &[String]) -> Vec<String> {
+    command.split(' ').map(String::from).chain(rest.iter().cloned()).collect()
+}
+
+fn small(number: usize) -> String {
+    format!("small:{number}")
+}
+
 fn digests(client: &mut Client) -> BTreeMap<String, Value> {
     let mut digests: BTreeMap<String, Value> =
         KEYS.iter().map(|key| (key.to_string(), client.call(&["DEBUG", "DIGEST-VALUE", key]))).collect();
+    let small_keys: Vec<_> = (0..SMALL).map(small).collect();
+    digests.insert("small".into(), client.call(&words("DEBUG DIGEST-VALUE", &small_keys)));
     // The digest of a stream knows no groups.
     digests.insert("pending".into(), pending(client));
     digests.insert("by consumer".into(), client.run("XPENDING stream group"));
@@ -143,6 +158,7 @@ fn check(arguments: &[&str], meanwhile: impl Fn(&Server, &mut Client)) {
     ok(client.call(&["CONFIG", "SET", "snapshot-write-rate", RATE]));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stopped = StopAtEnd(&stop);
         assert_eq!(client.run("BGSAVE"), Value::Simple(b"Background saving started".to_vec()));
         let writers: Vec<_> = (0..2)
             .map(|seed| {
@@ -151,7 +167,6 @@ fn check(arguments: &[&str], meanwhile: impl Fn(&Server, &mut Client)) {
             })
             .collect();
         meanwhile(&server, &mut client);
-        assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1", "the save was too fast to be disturbed");
         ok(client.call(&["CONFIG", "SET", "snapshot-write-rate", "0"]));
         wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
         stop.store(true, Ordering::Relaxed);
@@ -169,12 +184,26 @@ fn check(arguments: &[&str], meanwhile: impl Fn(&Server, &mut Client)) {
     assert_eq!(loaded_by(redis, &dump), expected, "loaded by Redis");
 }
 
-/// Waits until the writers have made so many changes more.
+/// The writers end, whatever fails.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn check_saving(client: &mut Client) {
+    assert_eq!(info(client, "rdb_bgsave_in_progress"), "1", "the save was too fast to be disturbed");
+}
+
+/// Waits until the writers have made so many changes more, while the save goes on.
 fn await_changes(client: &mut Client, count: u64) {
     let changes =
         |client: &mut Client| info(client, "rdb_changes_since_last_save").parse::<u64>().expect("a number");
     let before = changes(client);
     while changes(client) < before + count {}
+    check_saving(client);
 }
 
 #[test]
@@ -234,11 +263,6 @@ fn values_that_lose_most_at_once_are_saved_as_they_were() {
         let value = "v".repeat(80);
         let fields: Vec<String> = (0..ITEMS).map(|item| format!("item:{item}:{value}")).collect();
         let ids: Vec<String> = (20_000..39_000).map(|item| format!("{item}-1")).collect();
-        let words = |command: &str, rest: &[String]| {
-            let words: Vec<String> =
-                command.split(' ').map(String::from).chain(rest.iter().cloned()).collect();
-            words
-        };
         let requests = [
             words("HDEL hash", &fields[..ITEMS - 1000]),
             words("SREM set", &fields[..ITEMS / 2]),
@@ -255,5 +279,42 @@ fn values_that_lose_most_at_once_are_saved_as_they_were() {
             assert!(!matches!(reply, Value::Error(_) | Value::Integer(0)), "{}: {reply:?}", request[0]);
         }
         await_changes(client, 1000);
+    });
+}
+
+/// What requests change all over a value, or of many keys, is saved before they run, and then they do.
+#[test]
+fn values_that_change_all_over_at_once_are_saved_as_they_were() {
+    check(&[], |_, client| {
+        let value = "v".repeat(80);
+        let name = |item: usize| format!("item:{item}:{value}");
+        let each = |step: usize, words: &dyn Fn(usize) -> Vec<String>| -> Vec<String> {
+            (0..ITEMS).step_by(step).flat_map(words).collect()
+        };
+        let bits = |item: usize| ["SET", "u8", &(item * 1600).to_string(), "1"].map(String::from).to_vec();
+        let smalls = |to: &str| -> Vec<String> {
+            (0..SMALL / 2).flat_map(|number| [small(number), to.to_owned()]).collect()
+        };
+        let script = "for i = 10000, 14999 do redis.call('SET', 'small:' .. i, 'by a script') end \
+                      for i = 0, 39999, 8 do redis.call('ZADD', 'zset', 7, ARGV[1] .. i .. ARGV[2]) end \
+                      return 1";
+        let requests = [
+            words("XDEL stream", &each(40, &|item| vec![format!("{}-1", item + 1)])),
+            words("HSET hash", &each(8, &|item| vec![name(item), "changed".into()])),
+            words("MSET", &smalls("changed")),
+            vec!["EVAL".into(), script.into(), "0".into(), "item:".into(), format!(":{value}")],
+        ];
+        for request in requests {
+            let reply = client.call(&request);
+            assert!(!matches!(reply, Value::Error(_)), "{}: {reply:?}", request[0]);
+        }
+        ok(client.run("MULTI"));
+        (SMALL / 4 * 3..SMALL).for_each(|number| drop(client.call(&["SET", &small(number), "changed"])));
+        assert!(matches!(client.run("EXEC"), Value::Array(Some(replies)) if replies.len() == SMALL / 4));
+        check_saving(client);
+        // These wait until little of the value is not saved.
+        ok(client.call(&["CONFIG", "SET", "snapshot-write-rate", "8mb"]));
+        assert!(matches!(client.run("LREM list 0 same"), Value::Integer(1000..)));
+        assert!(matches!(client.call(&words("BITFIELD text", &each(200, &bits))), Value::Array(Some(_))));
     });
 }

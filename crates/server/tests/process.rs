@@ -299,7 +299,9 @@ fn commands_are_refused_while_loading() {
     reload(&mut server, &bytes);
     let mut client = server.client();
     assert_eq!(info(&mut client, "loading"), "1");
-    assert_eq!(error(client.run("GET key:0")), "LOADING Redis is loading the dataset in memory");
+    for line in ["GET key:0", "SAVE", "BGSAVE"] {
+        assert_eq!(error(client.run(line)), "LOADING Redis is loading the dataset in memory", "{line}");
+    }
     signal(server.pid(), Signal::TERM);
     assert!(server.wait_for_end());
     assert!(server.log().contains("Received shutdown signal during loading, scheduling shutdown."));

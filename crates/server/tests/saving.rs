@@ -191,6 +191,29 @@ fn a_flush_during_a_save_is_not_in_the_file() {
     assert_eq!(client.run("DBSIZE"), Value::Integer(1));
 }
 
+#[test]
+fn functions_are_saved_as_they_were_at_the_cut() {
+    let mut server = start(&["--rdb-key-save-delay", "100"]);
+    let mut client = server.client();
+    write_version(&mut client, 7);
+    let load = |client: &mut Client, name: &str| {
+        let code = format!("#!lua name={name}\nredis.register_function('{name}', function() return 1 end)");
+        assert_eq!(client.call(&["FUNCTION", "LOAD", &code]), Value::Bulk(Some(name.into())));
+    };
+    load(&mut client, "before");
+    client.run("BGSAVE");
+    ok(client.run("FUNCTION DELETE before"));
+    load(&mut client, "meanwhile");
+    assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1");
+    wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
+    server.kill_hard();
+    server.start_again();
+    let mut client = server.client();
+    wait_for_info(&mut client, "loading", "0");
+    assert_eq!(client.run("FCALL before 0"), Value::Integer(1));
+    assert!(matches!(client.run("FCALL meanwhile 0"), Value::Error(_)));
+}
+
 /// A dump must not bring back what was flushed: the save ends, and the file before it is left.
 #[test]
 fn a_flush_of_all_ends_a_save() {

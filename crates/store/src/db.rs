@@ -305,4 +305,11 @@ impl Db {
         self.save_pre_image(slot);
         self.edit_aside(slot, |entry| pieces::save_ahead(entry, names, parts, goes_on))
     }
+
+    /// Saves a quantum more of a large value, for each snapshot that is saving it.
+    pub fn save_more(&mut self, key: Key<'_>) {
+        if let Some(slot) = self.find(key) {
+            self.edit_aside(slot, pieces::save_more);
+        }
+    }
 }

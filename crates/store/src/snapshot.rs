@@ -534,6 +534,13 @@ impl Snapshot {
     /// has kept.
     pub fn cancel(mut self, store: &Store, reclaim: &dyn Fn(Garbage)) {
         self.sink.cancelled.store(true, Ordering::Relaxed);
+        // Nothing is added any more. A script that waits for room has locks that are needed below.
+        while let Some(output) = self.sink.pop() {
+            if let Output::Opening(opening) = &output {
+                self.jobs.push_back(opening.job());
+            }
+            self.written(output);
+        }
         for id in store.ids() {
             let mut guard = store.lock(&Plan::One(id));
             guard.shard(id).dbs().for_each(|(_, db)| self.release(db));
@@ -543,12 +550,6 @@ impl Snapshot {
             if let Some(db) = Arc::into_inner(flushed) {
                 reclaim(Garbage::Table(db.into_inner().into_table()));
             }
-        }
-        while let Some(output) = self.sink.pop() {
-            if let Output::Opening(opening) = &output {
-                self.jobs.push_back(opening.job());
-            }
-            self.written(output);
         }
         for job in &self.jobs {
             match job.give_up(store) {

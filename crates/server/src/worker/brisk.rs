@@ -28,15 +28,20 @@ impl Briskness {
         (self.ticks, self.tick_ns) = (ticks, tick_ns);
         self.helps = u128::from(ns) <= u128::from(count) * SLICE.as_nanos();
     }
+
+    /// Whether to ask for short slices from now on, or for them no more; `None`: as before.
+    #[inline]
+    fn turn(&mut self, snapshots_run: bool) -> Option<bool> {
+        let wanted = self.helps && snapshots_run;
+        (wanted != std::mem::replace(&mut self.on, wanted)).then_some(wanted)
+    }
 }
 
 impl Worker {
     /// Before each tick.
     #[inline]
     pub fn keep_brisk(&mut self) {
-        let wanted = self.briskness.helps && self.engine.store.snapshots_run();
-        if wanted != self.briskness.on {
-            self.briskness.on = wanted;
+        if let Some(wanted) = self.briskness.turn(self.engine.store.snapshots_run()) {
             // Where that cannot be asked for, it is as it always was.
             system::set_slice(wanted.then_some(SLICE)).ok();
         }
@@ -63,5 +68,32 @@ mod tests {
         // The counters were reset.
         briskness.weigh(0, 0);
         assert!(briskness.helps);
+    }
+
+    #[test]
+    fn slices_are_short_while_a_snapshot_runs_and_ticks_are_short() {
+        let mut briskness = Briskness::default();
+        assert_eq!(briskness.turn(true), None, "nothing is known of its ticks");
+        let (short, long) = (SLICE.as_nanos() as u64 / 2, SLICE.as_nanos() as u64 * 2);
+        let mut ns = 0;
+        let mut steps = |tick_ns: u64, snapshots_run| {
+            ns += 100 * tick_ns;
+            briskness.weigh(briskness.ticks + 100, ns);
+            briskness.turn(snapshots_run)
+        };
+        for (tick_ns, snapshots_run, turned) in [
+            (short, false, None),
+            (short, true, Some(true)),
+            (short, true, None),
+            // Full load, and less again.
+            (long, true, Some(false)),
+            (long, true, None),
+            (short, true, Some(true)),
+            // The snapshot ends.
+            (short, false, Some(false)),
+            (long, true, None),
+        ] {
+            assert_eq!(steps(tick_ns, snapshots_run), turned, "{tick_ns} ns a tick, {snapshots_run}");
+        }
     }
 }

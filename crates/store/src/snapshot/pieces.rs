@@ -195,6 +195,14 @@ pub(crate) fn save_ahead<'n>(
     (saved, left.min(parts.saturating_mul(value.part_len())))
 }
 
+/// Saves a quantum of a value for each snapshot that is saving it.
+pub(crate) fn save_more(entry: &mut Entry) {
+    let jobs = entry.savable().map(jobs_of).unwrap_or_default();
+    for job in jobs {
+        save_on(entry, job.sink.number);
+    }
+}
+
 /// A value is out of its entry, and nobody needs it but the snapshots that are not done with it.
 pub(crate) fn leave(kind: Type, mut value: NewPayload<'static>) {
     let Some(savable) = value.savable() else { return };

@@ -49,8 +49,22 @@ fn read_all(peer: &mut Peer) {
     }
 }
 
-/// Fills the store, and makes the change while a snapshot runs whose disk waits for it.
+/// Fills the store, and makes the change while a snapshot runs whose disk waits for it. Meanwhile others are
+/// served.
 fn check(fill: &[Words], change: &[Words]) {
+    check_beside(fill, change, |reader| {
+        for _ in 0..10 {
+            reader.call(&[b"GET", b"other"], "$-1\r\n");
+        }
+    });
+}
+
+/// As `check`, of a script that has all locks.
+fn check_script(fill: &[Words], script: &str) {
+    check_beside(fill, &[words(&["EVAL", script, "0"])], |_| {});
+}
+
+fn check_beside(fill: &[Words], change: &[Words], meanwhile: impl Fn(&mut Peer)) {
     let server = Server::one();
     let (mut writer, mut reader) = (server.connect(), server.connect());
     let end = words(&["PING"]);
@@ -71,9 +85,7 @@ fn check(fill: &[Words], change: &[Words]) {
         });
         server.wait_until("the request to be there", || input() >= whole);
         // Now it runs or waits.
-        for _ in 0..10 {
-            reader.call(&[b"GET", b"other"], "$-1\r\n");
-        }
+        meanwhile(&mut reader);
         while !answered.load(Ordering::Relaxed) {
             snapshot.next(store).into_iter().for_each(|output| snapshot.written(output));
         }
@@ -129,4 +141,56 @@ fn many_keys() {
     check(&fill, &transaction);
     let script = "for _, key in ipairs(KEYS) do redis.call('DEL', key) end";
     check(&fill, &[of_items(&["EVAL", script, &ITEMS.to_string()], 1, |index| vec![item(index)])]);
+}
+
+/// What scripts change that they have not declared waits under their locks.
+#[test]
+fn keys_of_scripts() {
+    let names = format!("local function item(i) return 'item:' .. i .. ':{}' end ", "v".repeat(150));
+    let each = |change: &str| format!("{names} for i = 0, {} do {change} end", ITEMS - 1);
+    let set = of_each(|index| vec![b"SET".into(), item(index), b"a".into()]);
+    check_script(&set, &each("redis.call('SET', item(i), 'b')"));
+    check_script(&set, &each("redis.call(i % 2 == 0 and 'DEL' or 'PERSIST', item(i))"));
+    let hash = of_items(&["HSET", "hash"], 1, |index| vec![item(index), b"a".into()]);
+    check_script(std::slice::from_ref(&hash), &each("redis.call('HSET', 'hash', item(i), 'b')"));
+    let many = "local fields = {} \
+                for i = 0, 3000 do fields[2 * i + 1] = item(i) fields[2 * i + 2] = 'b' end \
+                redis.call('HSET', 'hash', unpack(fields))";
+    check_script(&[hash], &format!("{names} {many}"));
+    let element = |index: usize| if index.is_multiple_of(10) { words(&["same"]) } else { vec![item(index)] };
+    let list = of_items(&["RPUSH", "list"], 1, element);
+    check_script(&[list], "redis.call('LREM', 'list', 0, 'same')");
+    check_script(
+        &[words(&["SETRANGE", "text", "8388607", "x"])],
+        &format!("redis.call('SETRANGE', 'text', 9, string.rep('x', {}))", 4 << 20),
+    );
+}
+
+#[test]
+fn a_disk_that_hangs_holds_a_script_up_once() {
+    let server = Server::one();
+    let (mut writer, store) = (server.connect(), &server.engine.store);
+    let fill = of_items(&["MSET"], 1, |index| vec![item(index), b"a".into()]);
+    writer.send([bytes_of(&[fill]), bytes_of(&[words(&["PING"])])].concat());
+    read_all(&mut writer);
+    store.set_snapshot_limit(LIMIT);
+    let snapshot = Snapshot::begin(&mut store.lock(&Plan::All)).expect("no other runs");
+    let delays = || server.engine.sum(|stats| stats.snapshot_delays.value());
+    let (before, answered) = (delays(), AtomicBool::new(false));
+    let script = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('APPEND', key, 'b') end";
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            writer.send(bytes_of(&[words(&["EVAL", script, "0"]), words(&["PING"])]));
+            read_all(&mut writer);
+            answered.store(true, Ordering::Relaxed);
+        });
+        server.wait_until("it to be full", || store.snapshots_are_behind());
+        server.wait_until("the script's end", || {
+            server.advance(5);
+            answered.load(Ordering::Relaxed)
+        });
+    });
+    assert_eq!(delays() - before, 1);
+    assert!(snapshot.backlog_peak() > LIMIT, "it went on");
+    snapshot.cancel(store, &drop);
 }

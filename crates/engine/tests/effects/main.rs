@@ -1,6 +1,8 @@
 //! Replaying the effects gives the same memory: for every write command of the table, and for long
 //! mixtures of all of them with time passing. A new write command needs a row of examples here.
 
+mod snapshots;
+
 use std::collections::BTreeMap;
 
 use base::quoting::split_args;
@@ -566,6 +568,12 @@ fn set_up(test: &mut TestEngine) -> Vec<u8> {
         let reply = test.run(line);
         assert!(!reply.is_error(), "{line}: {reply:?}");
     }
+    fill_large(test);
+    test.take_effects()
+}
+
+/// Values that are not small.
+fn fill_large(test: &mut TestEngine) {
     test.run_words(&[b"SET".as_slice(), b"big", &[b'x'; 20_000]]);
     for number in 0..300 {
         test.run(&format!("HSET table {number} v"));
@@ -576,7 +584,6 @@ fn set_up(test: &mut TestEngine) -> Vec<u8> {
     }
     (0..20).for_each(|number| drop(test.run(&format!("SADD fewer {number} member:{number}"))));
     test.run("XGROUP SETID long g 160-0");
-    test.take_effects()
 }
 
 /// Replays some time later: what is relative to the time it runs at would show.
