@@ -112,10 +112,10 @@ impl Engine {
         if !is_wide && !self.store.snapshots_are_behind() {
             return true;
         }
-        let ((snapshots, written), now_ns) = (self.store.snapshot_progress(), self.host.monotonic_ns());
-        if patience.given_up == Some(written) {
+        if patience.waited_ns >= SCRIPT_PATIENCE_NS {
             return true;
         }
+        let ((snapshots, written), now_ns) = (self.store.snapshot_progress(), self.host.monotonic_ns());
         let ahead = patience.ahead.get_or_insert_with(|| Ahead::new(snapshots, written, now_ns));
         while !self.store.snapshots_are_behind() {
             ahead.budget = LOOKED_AT_ONCE;
@@ -125,21 +125,16 @@ impl Engine {
                 return true;
             }
         }
-        if ahead.is_hopeless(written, now_ns) {
-            *patience = Patience { given_up: Some(written), ahead: None };
-            return true;
-        }
         false
     }
 }
 
-/// A script's: a disk that hangs holds it up once.
+/// A script's, for all of its commands together: others wait for the locks that it has.
 #[derive(Default)]
 pub(crate) struct Patience {
     /// How far the command has come that waits.
     ahead: Option<Ahead>,
-    /// What the snapshots had written when one waited no longer.
-    given_up: Option<u64>,
+    pub waited_ns: u64,
 }
 
 /// One go of a request.
@@ -314,6 +309,9 @@ const LOOKED_AT_ONCE: usize = 16 * 1024;
 
 /// Names looked for under one lock.
 const NAMES_AT_ONCE: usize = 256;
+
+/// What a script's commands wait together at most; then what they change may wait for the disk beyond the limit.
+const SCRIPT_PATIENCE_NS: u64 = 1_000_000_000;
 
 /// Without anything written for so long, a request waits no longer.
 const PATIENCE_NS: u64 = 5_000_000_000;

@@ -325,16 +325,18 @@ impl ScriptHost<'_, '_, '_> {
     #[cold]
     fn await_room(&mut self, command: &'static Registered, argv: &Argv<'_>) {
         let (engine, db) = (self.ctx.engine, self.ctx.session.db);
-        let mut since_ns = None;
+        let (since_ns, waited_ns) = (engine.host.monotonic_ns(), self.patience.waited_ns);
+        let mut waits = false;
         while !engine.has_room_for((&mut *self.ctx.keys.guard, db), command, argv, &mut self.patience) {
-            since_ns = since_ns.or_else(|| Some(engine.host.monotonic_ns()));
+            waits = true;
             self.attend_others();
             engine.host.sleep_us(ROOM_PAUSE_US);
+            self.patience.waited_ns = waited_ns + engine.host.monotonic_ns().saturating_sub(since_ns);
         }
-        if let Some(since_ns) = since_ns {
+        if waits {
             let stats = &self.ctx.worker.stats;
             stats.snapshot_delays.add(1);
-            stats.snapshot_delay_us.add(engine.host.monotonic_ns().saturating_sub(since_ns) / 1000);
+            stats.snapshot_delay_us.add((self.patience.waited_ns - waited_ns) / 1000);
         }
     }
 

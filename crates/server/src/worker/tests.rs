@@ -15,8 +15,8 @@ use std::net::{Shutdown as Half, SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -57,6 +57,8 @@ struct HostState {
     lines: Mutex<Vec<String>>,
     /// Added to both clocks.
     ahead_us: AtomicI64,
+    /// Where the monotonic clock stands still, but for that.
+    stands_at_ns: OnceLock<u64>,
 }
 
 static SERVERS: AtomicU64 = AtomicU64::new(0);
@@ -147,6 +149,13 @@ impl Server {
 
     fn advance(&self, seconds: i64) {
         self.state.ahead_us.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+    }
+
+    /// From now on the monotonic clock goes by `advance` only: what a bound of time ends does not depend on how
+    /// busy the machine is.
+    fn stop_clock(&self) {
+        assert_eq!(self.state.ahead_us.load(Ordering::Relaxed), 0, "it was not advanced before");
+        self.state.stands_at_ns.set(self.engine.host.monotonic_ns()).expect("it went until now");
     }
 
     fn logged(&self, text: &str) -> bool {
@@ -412,7 +421,8 @@ impl Host for TestHost {
 
     fn monotonic_ns(&self) -> u64 {
         let ahead = self.state.ahead_us.load(Ordering::Relaxed) as u64 * 1000;
-        self.origin.elapsed().as_nanos() as u64 + ahead
+        let elapsed_ns = self.origin.elapsed().as_nanos() as u64;
+        self.state.stands_at_ns.get().copied().unwrap_or(elapsed_ns) + ahead
     }
 
     fn attend(&self) {}

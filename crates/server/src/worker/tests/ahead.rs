@@ -66,6 +66,7 @@ fn check_script(fill: &[Words], script: &str) {
 
 fn check_beside(fill: &[Words], change: &[Words], meanwhile: impl Fn(&mut Peer)) {
     let server = Server::one();
+    server.stop_clock();
     let (mut writer, mut reader) = (server.connect(), server.connect());
     let end = words(&["PING"]);
     writer.send([bytes_of(fill), bytes_of(std::slice::from_ref(&end))].concat());
