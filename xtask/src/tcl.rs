@@ -266,8 +266,19 @@ struct Progress {
     detail_lines: usize,
     /// Lines of configuration with which no server starts.
     refused: Vec<String>,
-    /// Where a server that did not start stands in what is told.
-    start_at: Option<usize>,
+    /// A server that did not start, while the suite shows its configuration.
+    start: Option<Start>,
+    /// Folders of servers that need not start: the suite says of each later one there that it did not start,
+    /// because it finds what the first one said. Whether it did, its tests show.
+    tainted: Vec<String>,
+}
+
+struct Start {
+    /// Where it stands in what is told.
+    told_at: usize,
+    folder: String,
+    /// It need not start.
+    is_refused: bool,
 }
 
 impl Progress {
@@ -277,15 +288,16 @@ impl Progress {
         match event(line) {
             Event::Passed => {
                 (self.count.passed, self.detail_lines) = (self.count.passed + 1, 0);
-                self.start_at = None;
+                self.start = None;
             }
             Event::Failed => {
                 (self.count.failed, self.detail_lines) = (self.count.failed + 1, DETAIL_LINES);
-                self.start_at = line.starts_with(NO_START).then_some(self.told.len());
+                let start = Start { told_at: self.told.len(), folder: String::new(), is_refused: false };
+                self.start = line.starts_with(NO_START).then_some(start);
             }
             Event::Done => self.is_done = true,
-            Event::Other => (self.detail_lines, self.start_at) = (0, None),
-            Event::Text => self.forgive(line),
+            Event::Other => (self.detail_lines, self.start) = (0, None),
+            Event::Text => self.forgive(line.trim()),
         }
         if self.detail_lines > 0 {
             self.detail_lines -= 1;
@@ -293,13 +305,18 @@ impl Progress {
         }
     }
 
-    /// A server was not to start with this line.
+    /// A line of the configuration of a server that did not start; behind the last one it is known whether
+    /// that is a failure.
     fn forgive(&mut self, line: &str) {
-        if let Some(at) = self.start_at
-            && self.refused.iter().any(|refused| refused == line.trim())
-        {
-            self.told.truncate(at);
-            (self.count.failed, self.detail_lines, self.start_at) = (self.count.failed - 1, 0, None);
+        let Some(start) = &mut self.start else { return };
+        start.is_refused |= self.refused.iter().any(|refused| refused == line);
+        if line.starts_with("dir ") {
+            start.folder = line.to_owned();
+        }
+        if line == CONFIGURATION_END && (start.is_refused || self.tainted.contains(&start.folder)) {
+            self.told.truncate(start.told_at);
+            self.tainted.push(std::mem::take(&mut start.folder));
+            (self.count.failed, self.detail_lines, self.start) = (self.count.failed - 1, 0, None);
         }
     }
 
@@ -378,6 +395,7 @@ const MOST_LANES: usize = 8;
 const SKIP_FILE: &str = "skip.txt";
 /// With it begins what the suite says of a server that does not start; its configuration follows.
 const NO_START: &str = "[err]: Can't start ";
+const CONFIGURATION_END: &str = "ERROR:";
 const DETAIL_LINES: usize = 8;
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
 
@@ -409,10 +427,17 @@ mod tests {
             assert_eq!((progress.count.failed, progress.told.as_str()), (failed, told), "{lines:?}");
         };
         let start = "[err]: Can't start ./server";
-        check(&[start, "port 1", "user default off", "ERROR:"], 0, "");
-        check(&[start, "port 1", "user default on"], 1, &format!("{start}\nport 1\nuser default on\n"));
-        check(&["[err]: SET", "user default off"], 1, "[err]: SET\nuser default off\n");
-        check(&[start, "[ok]: SET", "user default off"], 1, &format!("{start}\n"));
+        let forgiven = [start, "dir x", "user default off", "ERROR:", "it ended"];
+        check(&forgiven, 0, "");
+        check(&[&forgiven[..], &[start, "dir x", "ERROR:"]].concat(), 0, "");
+        check(
+            &[&forgiven[..], &[start, "dir y", "ERROR:"]].concat(),
+            1,
+            &format!("{start}\ndir y\nERROR:\n"),
+        );
+        check(&[start, "user default on", "ERROR:"], 1, &format!("{start}\nuser default on\nERROR:\n"));
+        check(&["[err]: SET", "user default off", "ERROR:"], 1, "[err]: SET\nuser default off\nERROR:\n");
+        check(&[start, "[ok]: SET", "user default off", "ERROR:"], 1, &format!("{start}\n"));
     }
 
     #[test]
