@@ -1,7 +1,10 @@
 //! The lists of tests that are not run: `name  # reason`. Must never let an entry stand without a reason, or
 //! for a test that no longer exists.
 
-/// One entry: the exact name of a test, or `/^beginning` for tests that a loop makes.
+use std::collections::BTreeSet;
+
+/// One entry: the exact name of a test, or `/^beginning` for tests that a loop makes, or `start: line` for a
+/// server that the suite starts outside of any test with this line of configuration, and that does not start.
 #[derive(Debug, PartialEq)]
 pub struct Skip<'a> {
     pub pattern: &'a str,
@@ -20,7 +23,15 @@ fn parse_line(line: &str) -> Skip<'_> {
 
 /// The list as the suite's `--skipfile` takes it.
 pub fn to_skip_file(skips: &[Skip]) -> String {
-    skips.iter().map(|skip| format!("{}\n", skip.pattern)).collect()
+    let tests = skips.iter().filter(|skip| skip.start().is_none());
+    tests.map(|skip| format!("{}\n", skip.pattern)).collect()
+}
+
+impl<'a> Skip<'a> {
+    /// The line of configuration with which no server starts.
+    pub fn start(&self) -> Option<&'a str> {
+        self.pattern.strip_prefix("start: ")
+    }
 }
 
 /// Complaints about entries without a reason, and those that name no test in these sources.
@@ -29,20 +40,27 @@ pub fn check(skips: &[Skip], sources: &[String]) -> Vec<String> {
     let (telling, other): (Vec<_>, Vec<_>) = names.into_iter().partition(Name::is_telling);
     // Where a name is a variable, as in a procedure that makes tests, it is some word of these sources.
     let words = if other.is_empty() { &[] } else { sources };
-    skips.iter().filter_map(|skip| judge(skip, &telling, words)).collect()
+    let is_known = |skip: &Skip| match skip.start() {
+        Some(line) => sources.iter().any(|source| source.replace(['{', '}'], "").contains(line)),
+        None => is_test(skip.pattern, &telling, words),
+    };
+    skips.iter().filter_map(|skip| judge(skip, is_known(skip))).collect()
 }
 
-fn judge(skip: &Skip, names: &[Name], sources: &[String]) -> Option<String> {
+fn is_test(pattern: &str, names: &[Name], sources: &[String]) -> bool {
+    match pattern.strip_prefix("/^") {
+        Some(beginning) => names.iter().any(|name| name.begins_with(&beginning.replace('\\', ""))),
+        None => {
+            names.iter().any(|name| name.matches(pattern))
+                || sources.iter().any(|source| has_word(source, pattern))
+        }
+    }
+}
+
+fn judge(skip: &Skip, known: bool) -> Option<String> {
     if skip.reason.is_empty() {
         return Some(format!("skipped without a reason: {}", skip.pattern));
     }
-    let known = match skip.pattern.strip_prefix("/^") {
-        Some(beginning) => names.iter().any(|name| name.begins_with(&beginning.replace('\\', ""))),
-        None => {
-            names.iter().any(|name| name.matches(skip.pattern))
-                || sources.iter().any(|source| has_word(source, skip.pattern))
-        }
-    };
     (!known).then(|| format!("skipped, but no such test exists: {}", skip.pattern))
 }
 
@@ -84,10 +102,27 @@ impl Name {
     }
 }
 
-/// Every name in `test {name}`, `test "name"` and `test $name`.
+/// Every name in `test {name}`, `test "name"` and `test $name`; of the last also what the variable is set to.
 fn names(source: &str) -> Vec<Name> {
-    let starts = source.match_indices("test ").filter(|(at, _)| begins_command(source, *at));
-    starts.filter_map(|(at, word)| name_at(source[at + word.len()..].trim_start_matches(' '))).collect()
+    let mut names: Vec<Name> = arguments(source, "test ").filter_map(name_at).collect();
+    let variables: BTreeSet<&str> = arguments(source, "test ").filter_map(variable_at).collect();
+    for variable in variables {
+        names.extend(arguments(source, &format!("set {variable} ")).filter_map(name_at));
+    }
+    names
+}
+
+/// What stands behind each use of a command.
+fn arguments<'s>(source: &'s str, command: &str) -> impl Iterator<Item = &'s str> {
+    let starts = source.match_indices(command).filter(|(at, _)| begins_command(source, *at));
+    starts.map(|(at, word)| source[at + word.len()..].trim_start_matches(' '))
+}
+
+/// The name of the variable with which the text begins.
+fn variable_at(text: &str) -> Option<&str> {
+    let text = text.strip_prefix('$')?;
+    let end = text.find(|next: char| !next.is_ascii_alphanumeric() && next != '_');
+    Some(&text[..end.unwrap_or(text.len())]).filter(|name| !name.is_empty())
 }
 
 fn begins_command(source: &str, at: usize) -> bool {
@@ -184,11 +219,16 @@ mod tests {
         check_list("SCAN over keys  # lists\n", 1);
         check_list("made by a procedure  # lists\nof a list  # lists\n", 0);
         check_list("made by  # lists\n", 1);
+        check_list("made of two parts  # lists\n/^made of  # lists\nnot of parts  # lists\n", 0);
+        check_list("made of two\n", 1);
+        check_list("made of  # lists\nnone at all  # lists\n", 2);
+        check_list("start: user default off  # lists\n", 0);
+        check_list("start: user default on  # lists\nstart: user default off\n", 2);
     }
 
     #[test]
     fn the_skip_file_has_only_patterns() {
-        assert_eq!(to_skip_file(&parse("# x\na b  # c\n/^d  # e\n")), "a b\n/^d\n");
+        assert_eq!(to_skip_file(&parse("# x\na b  # c\nstart: f  # g\n/^d  # e\n")), "a b\n/^d\n");
     }
 
     const SOURCE: &str = r#"
@@ -201,5 +241,10 @@ mod tests {
         test "$name" {}
         procedure {made by a procedure} 1
         foreach name {"of a list"} {}
+        set title "made of $kind parts"
+        test $title {}
+        set title {not of parts}
+        set other {none at $all}
+        set lines {user {default off} user {other on}}
     "#;
 }

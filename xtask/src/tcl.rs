@@ -3,8 +3,9 @@
 
 use crate::process::{self, find_program};
 use crate::report::{Count, Step};
+use crate::skips::{self, Skip};
 use crate::workspace::{self, Profile, peers_home, root, target};
-use crate::{Outcome, install, skips};
+use crate::{Outcome, install};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -151,7 +152,9 @@ fn pop(waiting: &Mutex<VecDeque<Job>>) -> Option<Job> {
 
 impl Job {
     fn run(&self, lane: usize) -> Progress {
-        let mut progress = Progress::default();
+        let refused = read(&root().join(self.suite.skips)).unwrap_or_default();
+        let refused = skips::parse(&refused).iter().filter_map(Skip::start).map(str::to_string).collect();
+        let mut progress = Progress { refused, ..Progress::default() };
         if let Err(error) = process::lines(&mut self.command(lane), LIMIT, |line| progress.line(line)) {
             progress.say(&error);
         }
@@ -261,6 +264,21 @@ struct Progress {
     told: String,
     /// Lines of the last failure that still are.
     detail_lines: usize,
+    /// Lines of configuration with which no server starts.
+    refused: Vec<String>,
+    /// A server that did not start, while the suite shows its configuration.
+    start: Option<Start>,
+    /// Folders of servers that need not start: the suite says of each later one there that it did not start,
+    /// because it finds what the first one said. Whether it did, its tests show.
+    tainted: Vec<String>,
+}
+
+struct Start {
+    /// Where it stands in what is told.
+    told_at: usize,
+    folder: String,
+    /// It need not start.
+    is_refused: bool,
 }
 
 impl Progress {
@@ -268,15 +286,37 @@ impl Progress {
         self.output.push_str(line);
         self.output.push('\n');
         match event(line) {
-            Event::Passed => (self.count.passed, self.detail_lines) = (self.count.passed + 1, 0),
-            Event::Failed => (self.count.failed, self.detail_lines) = (self.count.failed + 1, DETAIL_LINES),
+            Event::Passed => {
+                (self.count.passed, self.detail_lines) = (self.count.passed + 1, 0);
+                self.start = None;
+            }
+            Event::Failed => {
+                (self.count.failed, self.detail_lines) = (self.count.failed + 1, DETAIL_LINES);
+                let start = Start { told_at: self.told.len(), folder: String::new(), is_refused: false };
+                self.start = line.starts_with(NO_START).then_some(start);
+            }
             Event::Done => self.is_done = true,
-            Event::Other => self.detail_lines = 0,
-            Event::Text => {}
+            Event::Other => (self.detail_lines, self.start) = (0, None),
+            Event::Text => self.forgive(line.trim()),
         }
         if self.detail_lines > 0 {
             self.detail_lines -= 1;
             self.say(line);
+        }
+    }
+
+    /// A line of the configuration of a server that did not start; behind the last one it is known whether
+    /// that is a failure.
+    fn forgive(&mut self, line: &str) {
+        let Some(start) = &mut self.start else { return };
+        start.is_refused |= self.refused.iter().any(|refused| refused == line);
+        if line.starts_with("dir ") {
+            start.folder = line.to_owned();
+        }
+        if line == CONFIGURATION_END && (start.is_refused || self.tainted.contains(&start.folder)) {
+            self.told.truncate(start.told_at);
+            self.tainted.push(std::mem::take(&mut start.folder));
+            (self.count.failed, self.detail_lines, self.start) = (self.count.failed - 1, 0, None);
         }
     }
 
@@ -353,6 +393,9 @@ const SPARE_PORTS: usize = 100;
 /// As many as have ports below those that the system gives to clients.
 const MOST_LANES: usize = 8;
 const SKIP_FILE: &str = "skip.txt";
+/// With it begins what the suite says of a server that does not start; its configuration follows.
+const NO_START: &str = "[err]: Can't start ";
+const CONFIGURATION_END: &str = "ERROR:";
 const DETAIL_LINES: usize = 8;
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
 
@@ -374,6 +417,27 @@ mod tests {
         check("[skip]: SET", Event::Other);
         check("*** [err]: SET in tests/unit/type/string.tcl", Event::Text);
         check("Expected 'a' to be equal to 'b'", Event::Text);
+    }
+
+    #[test]
+    fn a_server_that_need_not_start() {
+        let check = |lines: &[&str], failed: usize, told: &str| {
+            let mut progress = Progress { refused: vec!["user default off".into()], ..Progress::default() };
+            lines.iter().for_each(|line| progress.line(line));
+            assert_eq!((progress.count.failed, progress.told.as_str()), (failed, told), "{lines:?}");
+        };
+        let start = "[err]: Can't start ./server";
+        let forgiven = [start, "dir x", "user default off", "ERROR:", "it ended"];
+        check(&forgiven, 0, "");
+        check(&[&forgiven[..], &[start, "dir x", "ERROR:"]].concat(), 0, "");
+        check(
+            &[&forgiven[..], &[start, "dir y", "ERROR:"]].concat(),
+            1,
+            &format!("{start}\ndir y\nERROR:\n"),
+        );
+        check(&[start, "user default on", "ERROR:"], 1, &format!("{start}\nuser default on\nERROR:\n"));
+        check(&["[err]: SET", "user default off", "ERROR:"], 1, "[err]: SET\nuser default off\nERROR:\n");
+        check(&[start, "[ok]: SET", "user default off", "ERROR:"], 1, &format!("{start}\n"));
     }
 
     #[test]

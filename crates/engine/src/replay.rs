@@ -4,6 +4,7 @@
 use resp::reply::Reply;
 use store::Wanted;
 
+use crate::admit::unknown;
 use crate::args::Argv;
 use crate::clients::Client;
 use crate::engine::{Engine, WorkerSeat};
@@ -27,7 +28,8 @@ pub struct Replay<'a> {
 /// The log holds a request without which what it leads to would be another state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Unplayable {
-    UnknownCommand,
+    /// A command or subcommand that there is not; what a client is told who asks for it.
+    UnknownCommand(String),
     /// Libraries of functions were refused, and why. They were accepted once: without them the next rewrite
     /// would drop them for good.
     Libraries(Vec<u8>),
@@ -60,7 +62,10 @@ impl<'a> Replay<'a> {
     }
 
     pub fn run(&mut self, prepared: &Prepared, argv: &Argv<'_>) -> Result<(), Unplayable> {
-        let Some(command) = prepared.command else { return Err(Unplayable::UnknownCommand) };
+        let Some(command) = prepared.command else {
+            let text = unknown(&self.engine.config(), &self.session, argv).to_string();
+            return Err(Unplayable::UnknownCommand(text));
+        };
         let host = &self.engine.host;
         if self.requests.is_multiple_of(METER_EVERY) {
             self.seat.evictor.meter.report(&self.engine.memory);

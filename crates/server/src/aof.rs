@@ -324,6 +324,13 @@ impl Aof {
         }
     }
 
+    /// As if the disk had lacked something since then, until it has it.
+    #[cfg(test)]
+    pub fn set_undurable_since(&self, since: Instant) {
+        let writer = self.writer.load_full().expect("there is a file");
+        writer.queue.set_undurable_since(Some(since));
+    }
+
     /// Waits until the disk works for nobody.
     pub fn await_turn(&self) {
         if let Some(writer) = self.writer.load_full() {

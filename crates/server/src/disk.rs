@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise};
@@ -49,6 +49,11 @@ pub trait Disk: Send + Sync {
 
     fn len(&self, file: &File) -> io::Result<u64> {
         Ok(file.metadata()?.len())
+    }
+
+    /// Whether it is found again: what has no name any more is gone with whoever has it open.
+    fn has_name(&self, file: &File) -> io::Result<bool> {
+        Ok(file.metadata()?.nlink() > 0)
     }
 
     fn truncate(&self, file: &File, len: u64) -> io::Result<()> {

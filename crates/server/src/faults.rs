@@ -71,7 +71,7 @@ fn errors(step: Step) -> (&'static [i32], &'static [i32]) {
             (&[ENOENT, EACCES, EROFS, ENOSPC, EIO, EMFILE, ENOTDIR, EDQUOT], &[])
         }
         Step::Read | Step::Seek => (&[EIO, EISDIR], &[]),
-        Step::Write => (&[ENOSPC, EIO, EFBIG, EDQUOT, ENOMEM], &[EINTR]),
+        Step::Write => (&[ENOSPC, EIO, EFBIG, EDQUOT, ENOMEM, EROFS], &[EINTR]),
         Step::BeginWriteOut | Step::FinishWriteOut => {
             (&[EIO, ENOSPC, EDQUOT], &[ENOSYS, EINVAL, ESPIPE, EOPNOTSUPP, EPERM])
         }
@@ -119,7 +119,7 @@ struct Plan {
     faults: Vec<Fault>,
     met: Vec<Met>,
     steps: usize,
-    /// The step of this number hangs until that is changed; and whether it does by now.
+    /// The step of this number hangs until there is another plan; and whether it does by now.
     hangs_at: Option<usize>,
     is_hanging: bool,
     /// Steps of this kind fail always, and the caller has another way.
@@ -155,8 +155,10 @@ impl FaultyDisk {
         std::mem::take(&mut *self.plan.lock()).met
     }
 
+    /// From now on; what hangs goes on.
     fn hang_at(&self, index: usize) {
         *self.plan.lock() = Plan { hangs_at: Some(index), ..Plan::default() };
+        self.goes_on.notify_all();
     }
 
     fn is_hanging(&self) -> bool {
@@ -174,7 +176,7 @@ impl FaultyDisk {
         plan.steps += 1;
         if plan.hangs_at == Some(index) {
             plan.is_hanging = true;
-            self.goes_on.wait_while(&mut plan, |plan| plan.hangs_at.is_some());
+            self.goes_on.wait_while(&mut plan, |plan| plan.is_hanging);
         }
         if let Some((_, error)) = plan.never.filter(|(never, _)| *never == step) {
             // A fault meant for this step changes nothing.
@@ -370,18 +372,22 @@ fn with_each_fault(mut attempt: impl FnMut(Fault) -> Option<Met>) -> Vec<Met> {
     all
 }
 
-/// A process without a timer: one worker, and who accepts for it, behind a socket in the disk's folder.
+/// A process without a timer: its workers, and who accepts for them, behind a socket in the disk's folder.
 struct Running {
     process: Arc<Process>,
     disk: &'static FaultyDisk,
     acceptor: Option<JoinHandle<()>>,
-    worker: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
     client: Client,
 }
 
 impl Running {
-    /// With one save point, which any change reaches after two seconds.
+    /// With one worker, and one save point, which any change reaches after two seconds.
     fn start(name: &str) -> Running {
+        Running::with_workers(name, 1)
+    }
+
+    fn with_workers(name: &str, count: usize) -> Running {
         let disk = FaultyDisk::new(name);
         let config = Config {
             port: 0,
@@ -395,22 +401,26 @@ impl Running {
         };
         LOG.configure(&config).expect("it can be opened");
         let listeners = listener::bind(&config).expect("the folder is new");
-        let inboxes: Arc<[_]> = [Arc::new(Inbox::new().expect("an epoll descriptor"))].into();
+        let inbox = |_| Arc::new(Inbox::new().expect("an epoll descriptor"));
+        let inboxes: Arc<[_]> = (0..count).map(inbox).collect();
         let process = Process::new(Launch::default(), disk, Supervision::None, Arc::clone(&inboxes));
         let process = Arc::new(process.expect("a thread for garbage"));
         let host = Box::new(ServerHost(Arc::clone(&process)));
-        let engine = Arc::new(Engine::new(config, host, 1, unix_now()));
+        let engine = Arc::new(Engine::new(config, host, count, unix_now()));
         process.set_engine(Arc::clone(&engine));
         Saver::start_thread(&process).expect("a thread");
         let (own, acceptors) = (Arc::clone(&process), Arc::clone(&engine));
         let accept = move || acceptor::run(acceptors, &own.entrance, Arc::clone(&own.inboxes), listeners);
         let acceptor = Some(thread::spawn(|| accept().expect("its poll loop works")));
-        let context = WorkerContext { engine, id: WorkerId(0), inbox: Arc::clone(&inboxes[0]) };
-        let run = move || worker::run(context).expect("the poll loop works");
-        let worker = Some(thread::spawn(run));
+        let start = |(index, inbox): (usize, &Arc<Inbox>)| {
+            let (engine, inbox) = (Arc::clone(&engine), Arc::clone(inbox));
+            let context = WorkerContext { engine, id: WorkerId(index as _), inbox };
+            thread::spawn(move || worker::run(context).expect("the poll loop works"))
+        };
+        let workers = inboxes.iter().enumerate().map(start).collect();
         let mut client = Client::connect_unix(disk.path(SOCKET));
         client.set_timeout(Some(PATIENCE));
-        Running { process, disk, acceptor, worker, client }
+        Running { process, disk, acceptor, workers, client }
     }
 
     fn info(&mut self, field: &str) -> String {
@@ -455,12 +465,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.disk.go_on();
         self.process.entrance.post(Order::Stop);
         let accepted = self.acceptor.take().map(JoinHandle::join);
-        self.process.inboxes[0].post(Message::Stop);
-        let served = self.worker.take().map(JoinHandle::join);
+        self.process.inboxes.iter().for_each(|inbox| inbox.post(Message::Stop));
+        let served: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
         fs::remove_dir_all(&self.disk.folder).ok();
-        let all_ended = [accepted, served].iter().all(|result| matches!(result, Some(Ok(()))));
+        let all_ended = accepted.into_iter().chain(served).all(|result| result.is_ok());
         assert!(thread::panicking() || all_ended, "a thread panicked");
     }
 }

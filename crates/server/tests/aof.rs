@@ -403,11 +403,13 @@ fn a_transaction_is_loaded_whole_or_not_at_all() {
 #[test]
 fn damage_is_refused_with_its_place() {
     let (first, last) = (requests(&["SELECT 0", "SET a 1"]), request("SET c 1"));
-    let cases: [(&[u8], usize, &str); 4] = [
+    let cases: [(&[u8], usize, &str); 6] = [
         (b"SET b 1\r\n", 0, "a request begins with '*'"),
         (b"*3\r\n$3\r\nSET\r\n$1\r\nbb\r\n$1\r\n1\r\n", 18, "an argument ends with a line end"),
         (b"\0\0\0\0\0\0\0\0", 0, "a request begins with '*'"),
         (b"*1\r\n$9\r\nNOCOMMAND\r\n", 0, "Unknown command 'NOCOMMAND'"),
+        (b"*2\r\n$2\r\nNO\r\n$1\r\nx\r\n", 0, "unknown command 'NO', with args beginning with: 'x'"),
+        (b"*2\r\n$6\r\nOBJECT\r\n$2\r\nNO\r\n", 0, "unknown subcommand 'NO'. Try OBJECT HELP."),
     ];
     let mut server = with_increment(b"");
     let path = folder(&server).join("appendonly.aof.1.incr.aof");
@@ -440,7 +442,10 @@ fn a_library_that_is_refused_ends_the_start() {
     for bytes in [load, in_transaction] {
         let mut server = with_increment(&bytes);
         let refused = refusal(&server, &["--lua-memory-limit", "1mb"]);
-        assert!(refused.contains("A library of functions was refused ("), "{refused}");
+        assert!(
+            refused.contains("A library of functions was refused reading the append only file "),
+            "{refused}"
+        );
         let path = folder(&server).join("appendonly.aof.1.incr.aof");
         assert_eq!(fs::read(&path).expect("it is there"), bytes, "nothing was changed");
         server.start_again();
@@ -794,6 +799,31 @@ fn what_expired_in_the_base_is_there_for_what_stands_behind_it() {
         let v = || Value::Bulk(Some(b"v".to_vec()));
         assert_eq!(replies, [v(), v(), v(), Value::Bulk(None), Value::Bulk(None)], "preamble {preamble}");
         wait_until(|| client.run("DBSIZE") == Value::Integer(3));
+    }
+}
+
+#[test]
+fn a_folder_that_was_removed_is_there_again_with_all_that_was_answered() {
+    for policy in ["everysec", "always"] {
+        let mut server = start(&["--appendonly", "yes", "--appendfsync", policy]);
+        let mut client = server.client();
+        fill(&mut client);
+        fs::remove_dir_all(folder(&server)).expect("it is there");
+        let is_whole = |client: &mut Client| {
+            // Writes make it known; while the files are made they are refused.
+            client.run("SET after removed");
+            info(client, "aof_rewrite_in_progress") == "0" && folder(&server).exists()
+        };
+        wait_until(|| is_whole(&mut client));
+        wait_for_info(&mut client, "aof_last_write_status", "ok");
+        common::wait_for_log(&server, "The append-only file was removed from its folder");
+        ok(client.run("SET after made"));
+        let local = Value::Array(Some(vec![Value::Integer(1), Value::Integer(0)]));
+        assert_eq!(client.run("WAITAOF 1 0 0"), local);
+        let before = digest(&mut client);
+        server.kill_hard();
+        server.start_again();
+        assert_eq!(digest(&mut connected(&server)), before, "{policy}");
     }
 }
 

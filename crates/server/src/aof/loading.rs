@@ -295,18 +295,17 @@ impl<'a> Requests<'a> {
         }
         ran.map_err(|error| {
             let config = self.part.process.engine().config();
-            let what = match error {
-                Unplayable::UnknownCommand => {
+            let (what, why) = match error {
+                Unplayable::UnknownCommand(told) => {
                     let name = escape(argv.at(0)).trim_matches('"').to_owned();
-                    format!("Unknown command '{}'", config.for_log(name))
+                    (format!("Unknown command '{}'", config.for_log(name)), told)
                 }
                 Unplayable::Libraries(reason) => {
-                    let reason = String::from_utf8_lossy(&reason).into_owned();
-                    format!("A library of functions was refused ({})", config.for_log(reason))
+                    ("A library of functions was refused".to_owned(), String::from_utf8_lossy(&reason).into())
                 }
             };
-            let name = self.part.name;
-            Stop::Failed(format!("{what} reading the append only file {name} at offset {offset}"))
+            let (name, why) = (self.part.name, config.for_log(why));
+            Stop::Failed(format!("{what} reading the append only file {name} at offset {offset}: {why}"))
         })
     }
 

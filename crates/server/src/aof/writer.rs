@@ -45,6 +45,10 @@ struct Increment {
     /// Since when something written, or about to be, is not on the disk for certain.
     unsynced_since: Option<Instant>,
     last_sync: Instant,
+    /// It had a name when it began: there are file systems on which nothing seems to have one.
+    has_name: bool,
+    /// When that was looked at last.
+    looked: Instant,
     /// A write failed; it is tried again then.
     retry_at: Option<Instant>,
 }
@@ -56,6 +60,7 @@ const PACE: Duration = Duration::from_millis(2);
 const STRICT_PACE: Duration = Duration::from_millis(20);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Writer {
     pub fn new(disk: AnyDisk, queue: Arc<Queue>, engine: Arc<Engine>, file: Option<(File, u64)>) -> Writer {
@@ -66,12 +71,14 @@ impl Writer {
             disk,
             queue: Arc::clone(&queue),
             engine: Arc::clone(&engine),
+            has_name: file.as_ref().is_some_and(|(file, _)| has_name(disk, file)),
             file,
             backlog: VecDeque::new(),
             end,
             used: None,
             unsynced_since: None,
             last_sync: Instant::now(),
+            looked: Instant::now(),
             retry_at: None,
         };
         Writer { queue, engine, increment: Mutex::new(increment) }
@@ -155,6 +162,9 @@ impl Increment {
             self.write_out();
         }
         self.shed();
+        if ordered || self.looked.elapsed() >= LOOK_EVERY {
+            self.look();
+        }
         if self.backlog.is_empty() && self.wants_sync(ordered) {
             self.sync(ordered);
         }
@@ -212,6 +222,7 @@ impl Increment {
         self.queue.note_begin();
         let ended = self.queue.increment_len.swap(0, Ordering::Relaxed);
         self.queue.ended_len.fetch_add(ended, Ordering::Relaxed);
+        self.has_name = has_name(self.disk, &file);
         self.file = Some((file, 0));
     }
 
@@ -248,6 +259,21 @@ impl Increment {
         self.drop_backlog();
     }
 
+    /// A file that was removed takes what is written to it, and nobody finds it again: only a rewrite makes
+    /// that good, in a folder that is made anew.
+    fn look(&mut self) {
+        let Some((file, _)) = &self.file else { return };
+        self.looked = Instant::now();
+        if !self.has_name || has_name(self.disk, file) {
+            return;
+        }
+        if !self.queue.is_distrusted() {
+            LOG.warning("The append-only file was removed from its folder; it has to be rewritten.");
+        }
+        self.queue.doubt();
+        self.engine.log_fault.set(reason(&io::Error::from_raw_os_error(libc::ENOENT)));
+    }
+
     fn drop_backlog(&mut self) {
         for chunk in &mut self.backlog {
             self.queue.remove(chunk.bytes.len());
@@ -277,10 +303,14 @@ impl Increment {
             // Nobody waits for the disk now; it is not taken to have anything.
             return self.engine.log.release(self.end);
         }
-        // Syncs that succeed after one that failed prove nothing: they are done again and again until a
-        // rewrite has made good what is lacking.
-        if !self.sync_file() || self.queue.is_distrusted() {
+        if !self.sync_file() {
             return;
+        }
+        if self.queue.is_distrusted() {
+            // Syncs that succeed now prove nothing: they are done again and again until a rewrite has made
+            // good what is lacking. Writes are refused until then, and nobody waits for it, however long it
+            // takes.
+            return self.engine.log.release(self.end);
         }
         // What came meanwhile is not much younger.
         self.unsynced_since = (self.queue.len() > 0).then_some(begun);
@@ -311,6 +341,11 @@ impl Increment {
         self.engine.log_fault.set(why);
         false
     }
+}
+
+/// A disk that does not say shows what is wrong when it is written to.
+fn has_name(disk: AnyDisk, file: &File) -> bool {
+    disk.has_name(file).unwrap_or(true)
 }
 
 /// Somebody may have seen what cannot be made to last: nothing true can be answered any more.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use engine::clients::ClientId;
+use testkit::client::encode;
 use testkit::{Client, Value};
 
 use super::power::{Picture, Power};
@@ -189,6 +191,72 @@ fn what_comes_while_the_disk_works_is_synced_together() {
     ok(running.client.run("CONFIG SET appendonly no"));
 }
 
+/// Each on a worker of its own: while the first one's sync is on its way the others run their requests. The
+/// next sync is for them, and nobody else is waited for.
+#[test]
+fn one_sync_is_for_what_several_workers_have_run_meanwhile() {
+    let mut running = Running::with_workers("workers", WORKERS);
+    ok(running.client.run("CONFIG SET appendonly yes appendfsync always"));
+    wait_for_rewrite(&running);
+    let mut clients = one_on_each_worker(&running);
+    ok(running.client.run("SET before all"));
+    assert!(running.process.aof.flush(&running.process));
+    let log = &Arc::clone(running.process.engine()).log;
+    let request = ["SET", "key", "value"];
+    let behind = |count: usize| log.offset().0 + (encode(&request).len() * count) as u64;
+    let wait_for = |is_so: &dyn Fn() -> bool| {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(begin.elapsed() < PATIENCE, "nothing happens");
+            thread::yield_now();
+        }
+    };
+    // Behind the write, the sync.
+    let (first, all) = (behind(1), behind(WORKERS));
+    running.disk.hang_at(1);
+    clients[0].send(&request);
+    wait_for(&|| running.disk.is_hanging());
+    clients[1..].iter_mut().for_each(|client| client.send(&request));
+    wait_for(&|| log.offset().0 == all);
+    // The same of what the others have run.
+    running.disk.hang_at(1);
+    ok(clients[0].read_value());
+    assert_eq!(log.durable().0, first);
+    wait_for(&|| running.disk.is_hanging());
+    for client in &mut clients[1..] {
+        client.set_timeout(Some(MOMENT));
+        assert!(client.try_read_value().is_err(), "it was answered too early");
+        client.set_timeout(Some(PATIENCE));
+    }
+    assert_eq!(log.durable().0, first);
+    running.disk.go_on();
+    clients[1..].iter_mut().for_each(|client| ok(client.read_value()));
+    assert_eq!(log.durable().0, all);
+    assert_eq!(running.disk.plan.lock().steps, 0, "it was written or synced once more");
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+const WORKERS: usize = 4;
+/// Whoever should have nothing to read is given so long to have it all the same.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// New connections go where there are fewest.
+fn one_on_each_worker(running: &Running) -> Vec<Client> {
+    let engine = running.process.engine();
+    let mut clients: Vec<_> = (0..2 * WORKERS)
+        .map(|_| {
+            let mut client = Client::connect_unix(running.disk.path(SOCKET));
+            client.set_timeout(Some(PATIENCE));
+            let Value::Integer(id) = client.run("CLIENT ID") else { panic!("CLIENT ID is a number") };
+            (engine.clients.find(ClientId(id as u64)).expect("it is connected").worker.0, client)
+        })
+        .collect();
+    clients.sort_by_key(|(worker, _)| *worker);
+    clients.dedup_by_key(|(worker, _)| *worker);
+    assert_eq!(clients.len(), WORKERS, "a worker has nobody");
+    clients.into_iter().map(|(_, client)| client).collect()
+}
+
 const TOGETHER: usize = 40;
 /// One is enough; another may come from the thread that looks after what nobody waits for.
 const SYNCS_TOGETHER: usize = 4;
@@ -196,7 +264,7 @@ const SYNCS_TOGETHER: usize = 4;
 #[test]
 fn what_cannot_be_written_is_refused_and_written_when_the_disk_is_back() {
     let mut running = started("write");
-    for number in [libc::ENOSPC, libc::EIO, libc::EDQUOT] {
+    for number in [libc::ENOSPC, libc::EIO, libc::EDQUOT, libc::EROFS] {
         running.disk.plan(&[Fault::First(Step::Write, number)]);
         ok(running.client.run("SET last accepted"));
         let reason = crate::log::reason(&std::io::Error::from_raw_os_error(number));
@@ -208,6 +276,79 @@ fn what_cannot_be_written_is_refused_and_written_when_the_disk_is_back() {
         assert_eq!(running.disk.met().len(), 1);
         heal(&mut running);
     }
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+/// A disk that is read-only from some moment on: the rewrite that needs new files fails, and says so; what is
+/// open is refused when it is written to.
+#[test]
+fn a_disk_that_becomes_read_only_refuses_rewrites_and_writes_until_it_is_back() {
+    let mut running = started("read-only");
+    running.disk.plan(&[Fault::First(Step::Create, libc::EROFS)]);
+    let started = Value::Simple(b"Background append only file rewriting started".to_vec());
+    assert_eq!(running.client.run("BGREWRITEAOF"), started);
+    wait_for_rewrite(&running);
+    assert_eq!(running.disk.met().len(), 1);
+    assert_eq!(running.info("aof_last_bgrewrite_status"), "err");
+    assert_eq!(running.info("aof_rewrites_consecutive_failures"), "1");
+    // The old increment goes on.
+    check_good(&mut running);
+    running.disk.plan(&[Fault::First(Step::Write, libc::EROFS)]);
+    assert_eq!(
+        wait_for_refusal(&mut running),
+        "MISCONF Errors writing to the AOF file: Read-only file system"
+    );
+    assert_eq!(running.info("aof_last_write_status"), "err");
+    running.disk.met();
+    heal(&mut running);
+    assert_eq!(running.client.run("BGREWRITEAOF"), started);
+    wait_for_rewrite(&running);
+    assert_eq!(running.info("aof_last_bgrewrite_status"), "ok");
+    assert_eq!(running.info("aof_rewrites_consecutive_failures"), "0");
+    check_files(&mut running);
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
+/// What is written to a file without a name goes with the process: once that is seen writes are refused, and
+/// a rewrite makes folder and files anew from what is in memory.
+#[test]
+fn a_folder_that_is_removed_is_missed_and_made_again() {
+    for policy in ["everysec", "always", "no"] {
+        let mut running = started("removed");
+        let folder = running.disk.path("appendonlydir");
+        ok(running.client.run(&format!("CONFIG SET appendfsync {policy}")));
+        ok(running.client.run("SET short 1 PX 1"));
+        fs::remove_dir_all(&folder).expect("it is there");
+        // Nothing can be called so.
+        fs::write(&folder, "").expect("there is nothing of that name");
+        let was_taken = !running.client.run("SET last 1").is_error();
+        running.process.aof.flush(&running.process);
+        let refused = error(running.client.run("SET a 1"));
+        assert_eq!(refused, "MISCONF Errors writing to the AOF file: No such file or directory", "{policy}");
+        assert_eq!(running.info("aof_last_write_status"), "err");
+        let started = Value::Simple(b"Background append only file rewriting started".to_vec());
+        assert_eq!(running.client.run("BGREWRITEAOF"), started);
+        wait_for_rewrite(&running);
+        assert_eq!(running.info("aof_last_bgrewrite_status"), "err");
+        assert!(error(running.client.run("SET a 1")).starts_with("MISCONF "));
+        // That it expires goes to the log, and its reply waits for no disk.
+        while running.client.run("GET short") != Value::Bulk(None) {}
+        fs::remove_file(&folder).expect("it is there");
+        heal(&mut running);
+        assert_eq!(running.client.run("EXISTS last"), Value::Integer(i64::from(was_taken)));
+        ok(running.client.run("CONFIG SET appendonly no"));
+    }
+}
+
+/// Who asks for a rewrite before anything is missed gets whole files.
+#[test]
+fn a_rewrite_makes_a_folder_again_that_was_removed() {
+    let mut running = started("made-again");
+    fs::remove_dir_all(running.disk.path("appendonlydir")).expect("it is there");
+    running.client.run("BGREWRITEAOF");
+    wait_for_rewrite(&running);
+    assert_eq!(running.info("aof_last_bgrewrite_status"), "ok");
+    check_good(&mut running);
     ok(running.client.run("CONFIG SET appendonly no"));
 }
 
@@ -388,6 +529,50 @@ fn who_waits_for_room_in_the_file_holds_up_nobody_else() {
     ok(running.client.run("CONFIG SET appendonly no"));
 }
 
+/// With `everysec` the disk may lack what is two seconds old, and no more: from then on who writes waits,
+/// before it has changed anything, and others go on.
+#[test]
+fn who_writes_waits_while_the_disk_lacks_what_is_two_seconds_old() {
+    let mut running = started("two-seconds");
+    let mut other = Client::connect_unix(running.disk.path(SOCKET));
+    other.set_timeout(Some(HANGS));
+    assert!(running.process.aof.flush(&running.process));
+    // Behind the write, the sync.
+    running.disk.hang_at(1);
+    ok(running.client.run("SET key first"));
+    let process = Arc::clone(&running.process);
+    let flushed = thread::spawn(move || process.aof.flush(&process));
+    let begin = Instant::now();
+    while !running.disk.is_hanging() {
+        assert!(begin.elapsed() < PATIENCE, "nothing is synced");
+        thread::yield_now();
+    }
+    let set_age = |running: &Running, since: Instant| {
+        running.process.aof.set_undurable_since(since);
+        tick(running);
+    };
+    let now = Instant::now();
+    set_age(&running, now + PATIENCE);
+    for number in 0..10 {
+        ok(running.client.run(&format!("SET key {number}")));
+    }
+    assert_eq!(delays(&mut other), Some(0));
+    set_age(&running, now - Duration::from_secs(2));
+    running.client.send(&["SET", "key", "late"]);
+    while delays(&mut other) == Some(0) {
+        assert!(begin.elapsed() < PATIENCE, "nobody has to wait");
+    }
+    let seen = (delays(&mut other), other.try_call(&["GET", "key"]).ok());
+    running.disk.go_on();
+    assert_eq!(seen, (Some(1), Some(Value::Bulk(Some(b"9".to_vec())))));
+    ok(running.client.read_value());
+    assert!(flushed.join().expect("no panic"));
+    ok(running.client.run("SET key last"));
+    assert_eq!(delays(&mut other), Some(1), "the disk has all, and somebody waits");
+    check_good(&mut running);
+    ok(running.client.run("CONFIG SET appendonly no"));
+}
+
 /// How many requests had to wait for the file, if INFO says anything.
 fn delays(client: &mut Client) -> Option<u64> {
     let text = client.try_call(&["INFO", "persistence"]).ok()?.as_text()?;
@@ -485,6 +670,82 @@ fn check_loss_of_power(policy: &str, rewrites: usize) {
         assert!(counted >= acknowledged, "{policy}: {counted} of {acknowledged} are there: {shown:?}");
         assert_eq!(running.client.run("LLEN list"), Value::Integer(counted as i64), "{policy}: {shown:?}");
     }
+}
+
+/// A base and two increments, each read in several pieces; before each piece INFO says how far it is.
+#[test]
+fn the_progress_of_loading_is_true_and_grows() {
+    let mut running = started("progress");
+    let value = "v".repeat(500_000);
+    let write = |running: &mut Running, name: &str| {
+        for number in 0..8 {
+            ok(running.client.call(&["SET", &format!("{name}:{number}"), &value]));
+        }
+    };
+    write(&mut running, "first");
+    // The base cannot be made while a folder has the name of the file on its way.
+    let blocked = running.disk.path("appendonlydir/temp-rewriteaof.base");
+    fs::create_dir(&blocked).expect("nothing is called so");
+    running.client.run("BGREWRITEAOF");
+    wait_for_rewrite(&running);
+    fs::remove_dir(blocked).expect("it is empty");
+    write(&mut running, "second");
+    ok(running.client.run("CONFIG SET appendonly no"));
+    let sizes = sizes_of_parts(&running);
+    assert_eq!(sizes.len(), 3, "a base and two increments");
+    let total: u64 = sizes.iter().sum();
+    let mut seen = Vec::new();
+    for index in 0.. {
+        ok(running.client.run("FLUSHALL"));
+        running.disk.hang_at(index);
+        running.process.engine().loading.store(true, Ordering::Relaxed);
+        running.process.load.begin(running.process.now(), 0);
+        let process = Arc::clone(&running.process);
+        let loader = thread::spawn(move || load(&process, &mut || {}));
+        while !running.disk.is_hanging() && !loader.is_finished() {
+            thread::yield_now();
+        }
+        let is_hanging = running.disk.is_hanging();
+        seen.push(progress(&mut running, total));
+        running.disk.go_on();
+        assert_eq!(loader.join().expect("no panic"), Ok(Found::Yes));
+        running.process.engine().loading.store(false, Ordering::Relaxed);
+        if !is_hanging {
+            break;
+        }
+    }
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert_eq!(seen.last(), Some(&total));
+    // In the middle of each part, and where it ends.
+    let mut begin = 0;
+    for size in sizes {
+        let within = seen.iter().filter(|loaded| (begin + 1..begin + size).contains(loaded)).count();
+        assert!(within > 0, "{seen:?} of {begin} and {size}");
+        begin += size;
+        assert!(seen.contains(&begin), "{begin} is not among {seen:?}");
+    }
+}
+
+/// Bytes of the parts, in the order in which they are loaded.
+fn sizes_of_parts(running: &Running) -> Vec<u64> {
+    let folder = running.disk.path("appendonlydir");
+    let manifest = fs::read_to_string(folder.join("appendonly.aof.manifest")).expect("it is there");
+    let names = manifest.lines().filter_map(|line| line.split(' ').nth(1));
+    names.map(|name| fs::metadata(folder.join(name)).expect("it is there").len()).collect()
+}
+
+/// Bytes that are loaded; what else INFO says of it agrees.
+fn progress(running: &mut Running, total: u64) -> u64 {
+    assert_eq!(running.info("loading"), "1");
+    let loaded: u64 = running.info("loading_loaded_bytes").parse().expect("a number");
+    let said_total: u64 = running.info("loading_total_bytes").parse().expect("a number");
+    // Before the first step it is not known.
+    assert!(said_total == total || loaded == 0, "{said_total} of {total}");
+    let percent = format!("{:.2}", loaded as f64 * 100.0 / total as f64);
+    assert_eq!(running.info("loading_loaded_perc"), percent);
+    let eta: i64 = running.info("loading_eta_seconds").parse().expect("a number");
+    assert!(eta >= 0 && (loaded < total || eta == 0), "{eta} s");
+    loaded
 }
 
 #[test]
