@@ -36,7 +36,7 @@ pub struct Engine {
     pub host: Box<dyn Host>,
     config: ArcSwap<Config>,
     /// Ascends with every change of the configuration; workers compare it with what they hold.
-    config_version: AtomicU64,
+    pub(crate) config_version: AtomicU64,
     /// Held by whoever derives a new configuration from the current one.
     pub config_change: Mutex<()>,
     pub log: Log,
@@ -247,6 +247,7 @@ impl Engine {
         self.scripts.set_strict(config.lua_strict_keys);
         self.config.store(Arc::new(config));
         self.config_version.fetch_add(1, Ordering::Release);
+        self.host.wake_defragmenter();
     }
 
     /// The locks of a plan. A worker that has to wait for shards does it here: once a script has been running
