@@ -301,6 +301,8 @@ pub struct Worker {
     pub(crate) transaction: Option<crate::multi::TransactionLog>,
     /// Memory was used up, and no key could give way, when that was last looked at.
     pub(crate) out_of_room: bool,
+    /// For so long clients' requests may wait for shards, all of a round together; `None` is no bound.
+    pub(crate) patience_ns: Option<u64>,
     pub(crate) scripts: ScriptSeat,
     /// Why libraries were refused that the log holds.
     pub(crate) refused_libraries: Option<Vec<u8>>,
@@ -330,6 +332,10 @@ impl Worker {
 
 /// What comes behind something that took so long has a time of its own.
 const CLOCK_EVERY_NS: u64 = 1_000_000;
+
+/// For so long a worker waits for shards in one round. A script, or whatever else holds them, may take much
+/// longer.
+const PATIENCE_NS: u64 = 1_000_000;
 
 /// A worker with what its commands borrow beside it.
 pub struct WorkerSeat {
@@ -364,6 +370,7 @@ impl WorkerSeat {
             clock_ns: engine.host.monotonic_ns(),
             transaction: None,
             out_of_room: false,
+            patience_ns: None,
             scripts: ScriptSeat::default(),
             refused_libraries: None,
             garbage: Vec::new(),
@@ -373,6 +380,12 @@ impl WorkerSeat {
         let config = engine.config();
         let reply_limit = config.clients_limit() as usize;
         WorkerSeat { worker, config, version: 0, effects, deferred, evictor, reply_limit }
+    }
+
+    /// A worker turns to its clients: what makes some wait for others is bounded from here on.
+    pub fn begin_round(&mut self) {
+        self.worker.patience_ns = Some(PATIENCE_NS);
+        self.evictor.begin_round();
     }
 
     /// Takes over a changed configuration.
