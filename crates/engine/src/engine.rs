@@ -301,7 +301,8 @@ pub struct Worker {
     pub(crate) transaction: Option<crate::multi::TransactionLog>,
     /// Memory was used up, and no key could give way, when that was last looked at.
     pub(crate) out_of_room: bool,
-    /// For so long clients' requests may wait for shards, all of a round together; `None` is no bound.
+    /// For so long a client's request may wait for shards; not at all once one has waited in vain in this
+    /// round. `None` is no bound.
     pub(crate) patience_ns: Option<u64>,
     pub(crate) scripts: ScriptSeat,
     /// Why libraries were refused that the log holds.
@@ -333,9 +334,8 @@ impl Worker {
 /// What comes behind something that took so long has a time of its own.
 const CLOCK_EVERY_NS: u64 = 1_000_000;
 
-/// For so long a worker waits for shards in one round. A script, or whatever else holds them, may take much
-/// longer.
-const PATIENCE_NS: u64 = 1_000_000;
+/// For so long a worker waits for shards that somebody holds. A script may take much longer.
+pub(crate) const LOCK_PATIENCE_NS: u64 = 1_000_000;
 
 /// A worker with what its commands borrow beside it.
 pub struct WorkerSeat {
@@ -384,7 +384,7 @@ impl WorkerSeat {
 
     /// A worker turns to its clients: what makes some wait for others is bounded from here on.
     pub fn begin_round(&mut self) {
-        self.worker.patience_ns = Some(PATIENCE_NS);
+        self.worker.patience_ns = Some(LOCK_PATIENCE_NS);
         self.evictor.begin_round();
     }
 

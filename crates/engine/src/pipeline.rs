@@ -15,7 +15,7 @@ use crate::command::{Group, PlanInput, PlanRule, flag};
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::effects::Effects;
-use crate::engine::{Engine, ErrorCounts, Worker, WorkerSeat};
+use crate::engine::{Engine, ErrorCounts, LOCK_PATIENCE_NS, Worker, WorkerSeat};
 use crate::error::CmdError;
 use crate::evict::Room;
 use crate::host::Wait;
@@ -216,8 +216,8 @@ impl Engine {
         self.lock(seat, session, &Plan::All)
     }
 
-    /// A request's shards, unless a script has been running for too long, or the worker has waited for shards
-    /// long enough: others of its clients may need none, or none of these. Behind a wait it is later.
+    /// A request's shards, unless a script has been running for too long, or somebody holds them for long:
+    /// others of the worker's clients may need none, or none of these. Behind a long wait it is later.
     fn lock(&self, seat: &mut WorkerSeat, session: &Session, plan: &Plan) -> Option<Guard<'_>> {
         let waits_since = Cell::new(None);
         let (patience_ns, is_client) = (seat.worker.patience_ns, session.origin == Origin::Client);
@@ -232,9 +232,12 @@ impl Engine {
             is_client && (self.scripts.running.is_busy() || patience_ns.is_some_and(|most| waited_ns >= most))
         };
         let guard = self.store.lock_unless(plan, &give_up);
-        if waits_since.get().is_some() {
-            seat.worker.patience_ns = patience_ns.map(|left_ns| left_ns.saturating_sub(waited_ns()));
+        if waits_since.get().is_some() && waited_ns() >= LOCK_PATIENCE_NS {
             seat.worker.read_clocks(&*self.host);
+        }
+        if guard.is_none() {
+            // Once in a round is enough.
+            seat.worker.patience_ns = patience_ns.map(|_| 0);
         }
         guard
     }
