@@ -346,8 +346,10 @@ pub struct WorkerSeat {
     /// Keys whose waiters need shards that were not locked.
     pub(crate) deferred: Vec<Deferred>,
     pub evictor: Evictor,
-    /// Bytes of memory that one reply may take; 0 is no limit.
-    pub(crate) reply_limit: usize,
+    /// Bytes that all clients may hold, and so what one reply may take, and those of large arguments; 0 is no
+    /// limit. Worked out when the configuration changes: workers look at them with every request.
+    pub clients_limit: u64,
+    pub arguments_limit: u64,
 }
 
 impl WorkerSeat {
@@ -378,8 +380,8 @@ impl WorkerSeat {
         };
         let (effects, deferred, evictor) = (Effects::default(), Vec::new(), Evictor::default());
         let config = engine.config();
-        let reply_limit = config.clients_limit() as usize;
-        WorkerSeat { worker, config, version: 0, effects, deferred, evictor, reply_limit }
+        let (clients_limit, arguments_limit) = (config.clients_limit(), config.arguments_limit());
+        WorkerSeat { worker, config, version: 0, effects, deferred, evictor, clients_limit, arguments_limit }
     }
 
     /// A worker turns to its clients: what makes some wait for others is bounded from here on.
@@ -394,7 +396,8 @@ impl WorkerSeat {
         let version = engine.config_version.load(Ordering::Acquire);
         if version != self.version {
             (self.version, self.config) = (version, engine.config());
-            self.reply_limit = self.config.clients_limit() as usize;
+            self.clients_limit = self.config.clients_limit();
+            self.arguments_limit = self.config.arguments_limit();
         }
     }
 }

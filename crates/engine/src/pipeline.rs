@@ -428,8 +428,8 @@ impl Engine {
 /// Bytes of memory that a reply may take.
 #[inline]
 fn reply_limit(seat: &WorkerSeat, session: &Session) -> usize {
-    let limited = seat.reply_limit != 0 && !session.client.no_evict.load(Ordering::Relaxed);
-    if limited { seat.reply_limit } else { 0 }
+    let limited = seat.clients_limit != 0 && !session.client.no_evict.load(Ordering::Relaxed);
+    if limited { seat.clients_limit as usize } else { 0 }
 }
 
 /// Finds the command, and the subcommand of a container.
