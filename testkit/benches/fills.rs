@@ -1,12 +1,13 @@
 //! Resident bytes for each key, member and field, averaged over fills of the tables from 2 to 4 million, and
 //! the most that was resident on the way from one fill to the next over what stays. One fill alone says
-//! little: a table takes most for each item when its segments have just been split.
+//! little: a table takes most for each item when its segments have just been split. The program's text is
+//! left out: how much of it is resident depends on what was last called.
 //!
 //! `cargo bench -p testkit --bench fills [SERVER [ITEMS [NAME]]]`, ITEMS being the largest fill.
 
-use std::fs;
 use std::ops::Range;
-use std::thread::sleep;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use testkit::client::Client;
@@ -73,16 +74,14 @@ fn measure(server: &Server, kind: &Kind, items: u64) {
     // What the first request brings into memory is not the items'.
     client.run("PING");
     sleep(SETTLING);
-    let before = resident(server, "VmRSS");
+    let before = resident(server);
     let (mut filled, mut each, mut peak) = (0, Vec::new(), 0.0_f64);
     for fill in 0..FILLS {
         let next = items / 2 + items / 2 * fill / (FILLS - 1);
-        let reset = fs::write(format!("/proc/{}/clear_refs", server.pid()), "5");
-        reset.expect("the peak of an own process can be reset");
-        insert(&mut client, kind, filled..next);
+        let most = most_resident(server, || insert(&mut client, kind, filled..next));
         sleep(SETTLING);
-        let stays = resident(server, "VmRSS") - before;
-        peak = peak.max((resident(server, "VmHWM") - before) / stays);
+        let stays = resident(server) - before;
+        peak = peak.max((most - before) / stays);
         each.push(stays / next as f64);
         filled = next;
     }
@@ -99,12 +98,26 @@ fn insert(client: &mut Client, kind: &Kind, items: Range<u64>) {
     }
 }
 
-/// A figure of the server's process, in bytes.
-fn resident(server: &Server, name: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
-    let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells it");
-    let kilobytes = line.split_whitespace().nth(1).expect("a number follows the name");
-    kilobytes.parse::<f64>().expect("it is a number") * 1024.0
+/// The most that is resident while something is done.
+fn most_resident(server: &Server, act: impl FnOnce()) -> f64 {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0.0_f64;
+            while !over.load(Ordering::Relaxed) {
+                most = most.max(resident(server));
+                sleep(LOOK_EVERY);
+            }
+            most.max(resident(server))
+        });
+        act();
+        over.store(true, Ordering::Relaxed);
+        watch.join().expect("it only looks")
+    })
+}
+
+fn resident(server: &Server) -> f64 {
+    server.status_bytes("RssAnon") as f64
 }
 
 fn set(item: u64, len: usize, more: &[&str]) -> Vec<String> {
@@ -125,5 +138,6 @@ fn value(item: u64, len: usize) -> String {
     text.chars().cycle().take(len).collect()
 }
 
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// What was outgrown has gone back to the system by then.
 const SETTLING: Duration = Duration::from_secs(2);

@@ -8,6 +8,7 @@ mod failed_save;
 mod no_room_to_fork;
 mod script_floods;
 mod swelling;
+mod told_of_evictions;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

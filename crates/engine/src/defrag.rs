@@ -47,6 +47,8 @@ struct Work {
     /// The keys of this round are done; and so many scripts are.
     keys_done: bool,
     scripts_done: usize,
+    /// The configuration that it goes by.
+    config_version: u64,
     /// When the slabs were looked at last; bytes that were free in sparse ones, and bytes in use.
     looked_ns: Option<u64>,
     wasted: usize,
@@ -92,7 +94,10 @@ impl Defrag {
         }
         let mut work = self.work.lock();
         let haste = self.haste(now);
-        if work.look(now, haste.look_every_ns()) {
+        // What was configured since counts at once.
+        let version = engine.config_version.load(Ordering::Acquire);
+        let is_new = std::mem::replace(&mut work.config_version, version) != version;
+        if work.look(now, if is_new { 0 } else { haste.look_every_ns() }) {
             alloc::join_fullest_arena();
             let is_active = self.percent.load(Ordering::Relaxed) > 0;
             let percent = work.judge(&config, is_active, haste, now);

@@ -36,7 +36,7 @@ pub struct Engine {
     pub host: Box<dyn Host>,
     config: ArcSwap<Config>,
     /// Ascends with every change of the configuration; workers compare it with what they hold.
-    config_version: AtomicU64,
+    pub(crate) config_version: AtomicU64,
     /// Held by whoever derives a new configuration from the current one.
     pub config_change: Mutex<()>,
     pub log: Log,
@@ -247,6 +247,7 @@ impl Engine {
         self.scripts.set_strict(config.lua_strict_keys);
         self.config.store(Arc::new(config));
         self.config_version.fetch_add(1, Ordering::Release);
+        self.host.wake_defragmenter();
     }
 
     /// The locks of a plan. A worker that has to wait for shards does it here: once a script has been running
@@ -300,6 +301,9 @@ pub struct Worker {
     pub(crate) transaction: Option<crate::multi::TransactionLog>,
     /// Memory was used up, and no key could give way, when that was last looked at.
     pub(crate) out_of_room: bool,
+    /// For so long a client's request may wait for shards; not at all once one has waited in vain in this
+    /// round. `None` is no bound.
+    pub(crate) patience_ns: Option<u64>,
     pub(crate) scripts: ScriptSeat,
     /// Why libraries were refused that the log holds.
     pub(crate) refused_libraries: Option<Vec<u8>>,
@@ -330,6 +334,9 @@ impl Worker {
 /// What comes behind something that took so long has a time of its own.
 const CLOCK_EVERY_NS: u64 = 1_000_000;
 
+/// For so long a worker waits for shards that somebody holds. A script may take much longer.
+pub(crate) const LOCK_PATIENCE_NS: u64 = 1_000_000;
+
 /// A worker with what its commands borrow beside it.
 pub struct WorkerSeat {
     pub worker: Worker,
@@ -339,8 +346,10 @@ pub struct WorkerSeat {
     /// Keys whose waiters need shards that were not locked.
     pub(crate) deferred: Vec<Deferred>,
     pub evictor: Evictor,
-    /// Bytes of memory that one reply may take; 0 is no limit.
-    pub(crate) reply_limit: usize,
+    /// Bytes that all clients may hold, and so what one reply may take, and those of large arguments; 0 is no
+    /// limit. Worked out when the configuration changes: workers look at them with every request.
+    pub clients_limit: u64,
+    pub arguments_limit: u64,
 }
 
 impl WorkerSeat {
@@ -363,6 +372,7 @@ impl WorkerSeat {
             clock_ns: engine.host.monotonic_ns(),
             transaction: None,
             out_of_room: false,
+            patience_ns: None,
             scripts: ScriptSeat::default(),
             refused_libraries: None,
             garbage: Vec::new(),
@@ -370,8 +380,14 @@ impl WorkerSeat {
         };
         let (effects, deferred, evictor) = (Effects::default(), Vec::new(), Evictor::default());
         let config = engine.config();
-        let reply_limit = config.clients_limit() as usize;
-        WorkerSeat { worker, config, version: 0, effects, deferred, evictor, reply_limit }
+        let (clients_limit, arguments_limit) = (config.clients_limit(), config.arguments_limit());
+        WorkerSeat { worker, config, version: 0, effects, deferred, evictor, clients_limit, arguments_limit }
+    }
+
+    /// A worker turns to its clients: what makes some wait for others is bounded from here on.
+    pub fn begin_round(&mut self) {
+        self.worker.patience_ns = Some(LOCK_PATIENCE_NS);
+        self.evictor.begin_round();
     }
 
     /// Takes over a changed configuration.
@@ -380,7 +396,8 @@ impl WorkerSeat {
         let version = engine.config_version.load(Ordering::Acquire);
         if version != self.version {
             (self.version, self.config) = (version, engine.config());
-            self.reply_limit = self.config.clients_limit() as usize;
+            self.clients_limit = self.config.clients_limit();
+            self.arguments_limit = self.config.arguments_limit();
         }
     }
 }

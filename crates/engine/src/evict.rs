@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use base::hash::hash;
 use base::random::Rng;
 use base::time::UnixMs;
-use store::{Db, DbIndex, EntryRef, Guard, Key, Plan};
+use store::{Db, DbIndex, EntryRef, Guard, Key, Plan, ShardId};
 
 use crate::access::Access;
 use crate::config::{Config, EvictionPolicy};
@@ -114,7 +114,7 @@ impl Evictor {
                 if left == 0 || !engine.memory.is_over() {
                     return Room::Enough;
                 }
-                match self.evict_one(engine, config, now, rng) {
+                match self.evict_one(end, engine, config, now, rng) {
                     Ok(Some(freed)) => left = left.saturating_sub(freed as u64),
                     Ok(None) => return Room::Nothing,
                     Err(Busy) => return Room::Later,
@@ -130,6 +130,7 @@ impl Evictor {
     /// The bytes of a key that has gone; `None` if no key may go.
     fn evict_one(
         &mut self,
+        end: u64,
         engine: &Engine,
         config: &Config,
         now: UnixMs,
@@ -140,13 +141,13 @@ impl Evictor {
         // As a rule the first shard has some.
         for step in 0..count {
             let shard = engine.store.ids().nth(((first + step) % count) as usize).expect("below the count");
-            let mut guard = engine.lock_unless_busy(&Plan::One(shard))?;
+            let mut guard = lock_until(end, engine, shard)?;
             for (index, db) in guard.shard(shard).dbs().filter(|(_, db)| !db.is_empty()) {
                 self.look(db, index, config, now, rng);
             }
             drop(guard);
             while let Some(candidate) = self.pool.pop() {
-                let freed = self.evict(engine, config, now, &candidate)?;
+                let freed = self.evict(end, engine, config, now, &candidate)?;
                 if freed.is_some() {
                     return Ok(freed);
                 }
@@ -184,6 +185,7 @@ impl Evictor {
     /// Its bytes; `None` if the key is not there any more, or was used since it was looked at.
     fn evict(
         &mut self,
+        end: u64,
         engine: &Engine,
         config: &Config,
         now: UnixMs,
@@ -191,7 +193,7 @@ impl Evictor {
     ) -> Result<Option<usize>, Busy> {
         let (db, key) = (candidate.db, Key { bytes: &candidate.key, hash: hash(&candidate.key) });
         let shard = engine.store.shard_of(key.hash);
-        let mut guard = engine.lock_unless_busy(&Plan::One(shard))?;
+        let mut guard = lock_until(end, engine, shard)?;
         let part = guard.shard(shard).db(db);
         let Some(slot) = part.find(key) else { return Ok(None) };
         let entry = part.view(slot);
@@ -235,6 +237,12 @@ impl Evictor {
             hides_expired: false,
         }
     }
+}
+
+/// A shard, unless a script has been running for too long or somebody holds it beyond the end of the time.
+fn lock_until(end: u64, engine: &Engine, shard: ShardId) -> Result<Guard<'_>, Busy> {
+    let give_up = || engine.scripts.running.is_busy() || engine.host.monotonic_ns() >= end;
+    engine.store.lock_unless(&Plan::One(shard), &give_up).ok_or(Busy)
 }
 
 /// Puts a candidate in its place; the worst of too many is dropped, and whatever has a long name: the pool

@@ -15,7 +15,7 @@ use crate::command::{Group, PlanInput, PlanRule, flag};
 use crate::config::Config;
 use crate::ctx::Ctx;
 use crate::effects::Effects;
-use crate::engine::{Engine, ErrorCounts, Worker, WorkerSeat};
+use crate::engine::{Engine, ErrorCounts, LOCK_PATIENCE_NS, Worker, WorkerSeat};
 use crate::error::CmdError;
 use crate::evict::Room;
 use crate::host::Wait;
@@ -34,12 +34,22 @@ pub enum Outcome {
     Close,
     /// Not run: hold this request and those after it until CLIENT PAUSE is over.
     Paused,
+    /// Not run: somebody has held its shards for long. Hold this request and those after it until the next
+    /// round.
+    Later,
     /// It waits for keys, and those after it for its reply.
     Blocked,
     /// The reply goes on: the session has what is left of it, and those after it wait for that.
     Unfinished,
     /// Its reply would take more memory than all clients may.
     TooLong,
+}
+
+impl Outcome {
+    /// The request was answered, or has begun to be.
+    pub fn is_answered(self) -> bool {
+        !matches!(self, Outcome::Paused | Outcome::Later | Outcome::Blocked)
+    }
 }
 
 /// What is known of a request before it runs: found when it is parsed.
@@ -100,7 +110,7 @@ impl Engine {
             outcome = Outcome::TooLong;
         }
         // A request that waits has not been answered: its turn to be muted comes with its reply.
-        if session.reply_mode != ReplyMode::On && !matches!(outcome, Outcome::Paused | Outcome::Blocked) {
+        if session.reply_mode != ReplyMode::On && outcome.is_answered() {
             mute(session, reply, start);
         }
         if seat.effects.invalidated.are_due() || session.client.tracking.is_on() {
@@ -140,6 +150,9 @@ impl Engine {
         let outcome = {
             let mut guard = self.lock_planned(seat, session, (command, prepared.hash), argv);
             let Some(guard) = &mut guard else {
+                if !self.scripts.running.is_busy() {
+                    return Outcome::Later;
+                }
                 let refusal = self.scripts.running.busy_error();
                 return self.refuse(seat, session, Some(command), &refusal, reply);
             };
@@ -203,16 +216,28 @@ impl Engine {
         self.lock(seat, session, &Plan::All)
     }
 
-    /// A request's shards, unless a script has been running for too long. Behind a wait it is later.
+    /// A request's shards, unless a script has been running for too long, or somebody holds them for long:
+    /// others of the worker's clients may need none, or none of these. Behind a long wait it is later.
     fn lock(&self, seat: &mut WorkerSeat, session: &Session, plan: &Plan) -> Option<Guard<'_>> {
-        let waited = Cell::new(false);
+        let waits_since = Cell::new(None);
+        let (patience_ns, is_client) = (seat.worker.patience_ns, session.origin == Origin::Client);
+        let waited_ns = || {
+            let now_ns = self.host.monotonic_ns();
+            let since_ns = waits_since.get().unwrap_or(now_ns);
+            waits_since.set(Some(since_ns));
+            now_ns.saturating_sub(since_ns)
+        };
         let give_up = || {
-            waited.set(true);
-            session.origin == Origin::Client && self.scripts.running.is_busy()
+            let waited_ns = waited_ns();
+            is_client && (self.scripts.running.is_busy() || patience_ns.is_some_and(|most| waited_ns >= most))
         };
         let guard = self.store.lock_unless(plan, &give_up);
-        if waited.get() && guard.is_some() {
+        if waits_since.get().is_some() && waited_ns() >= LOCK_PATIENCE_NS {
             seat.worker.read_clocks(&*self.host);
+        }
+        if guard.is_none() {
+            // Once in a round is enough.
+            seat.worker.patience_ns = patience_ns.map(|_| 0);
         }
         guard
     }
@@ -403,8 +428,8 @@ impl Engine {
 /// Bytes of memory that a reply may take.
 #[inline]
 fn reply_limit(seat: &WorkerSeat, session: &Session) -> usize {
-    let limited = seat.reply_limit != 0 && !session.client.no_evict.load(Ordering::Relaxed);
-    if limited { seat.reply_limit } else { 0 }
+    let limited = seat.clients_limit != 0 && !session.client.no_evict.load(Ordering::Relaxed);
+    if limited { seat.clients_limit as usize } else { 0 }
 }
 
 /// Finds the command, and the subcommand of a container.

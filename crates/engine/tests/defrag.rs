@@ -120,8 +120,8 @@ fn it_is_active_until_the_slabs_are_looked_at() {
     [false, true].into_iter().for_each(check_activity);
 }
 
-fn check_activity(while_loading: bool) {
-    let _alone = alone();
+/// Three of four keys are gone.
+fn with_holes() -> TestEngine {
     let mut test = TestEngine::with_config(|config| config.active_defrag_ignore_bytes = 1000);
     for key in 0..ELEMENTS {
         run(&mut test, &["SET", &format!("key:{key}"), &"v".repeat(100)]);
@@ -129,6 +129,33 @@ fn check_activity(while_loading: bool) {
     for key in (0..ELEMENTS).filter(|key| key % 4 > 0) {
         run(&mut test, &["DEL", &format!("key:{key}")]);
     }
+    test
+}
+
+/// The clock stands still: nothing waits until the slabs are looked at by themselves.
+#[test]
+fn a_share_that_is_configured_counts_at_once() {
+    let _alone = alone();
+    let mut test = with_holes();
+    let steps: [(&[&str], u64); 5] = [
+        // A slice does little of the work.
+        (&["active-defrag-max-scan-fields", "1", "active-defrag-cycle-min", "5"], 5),
+        (&["active-defrag-cycle-max", "60", "active-defrag-cycle-min", "60"], 60),
+        (&["active-defrag-cycle-min", "2", "active-defrag-cycle-max", "2"], 2),
+        (&["activedefrag", "no"], 0),
+        (&["activedefrag", "yes"], 2),
+    ];
+    for (settings, percent) in steps {
+        run(&mut test, &[&["CONFIG", "SET"], settings].concat());
+        test.engine.defrag.tend(&test.engine);
+        assert_eq!(test.engine.defrag.figures(0).percent, percent, "{settings:?}");
+    }
+    assert!(test.engine.defrag.figures(0).moved > 0);
+}
+
+fn check_activity(while_loading: bool) {
+    let _alone = alone();
+    let mut test = with_holes();
     test.engine.loading.store(while_loading, Ordering::Relaxed);
     let defrag = &test.engine.defrag;
     defrag.tend(&test.engine);

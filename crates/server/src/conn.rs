@@ -30,6 +30,8 @@ pub struct Connection {
     pub paused: bool,
     /// A request waits for room among what waits for the snapshots' threads.
     pub stalled: bool,
+    /// Its requests wait for the worker's next round.
+    pub put_off: bool,
     /// More waits for it than may before its requests wait, and the worker knows of it.
     pub crowded: bool,
     /// With more bytes of output its requests wait.
@@ -236,6 +238,7 @@ impl Connection {
             output: Output::default(),
             paused: false,
             stalled: false,
+            put_off: false,
             crowded: false,
             output_most: OUTPUT_FULL,
             closing: false,
@@ -255,12 +258,13 @@ impl Connection {
         self.session.client.set_flag(flag::BLOCKED, on);
     }
 
-    /// Its requests wait: for the end of a pause, for a snapshot, for room in its output, or behind others
-    /// that wait.
+    /// Its requests wait: for the end of a pause, for a snapshot, for the next round, for room in its output,
+    /// or behind others that wait.
     #[inline]
     pub fn holds(&self) -> bool {
         self.paused
             || self.stalled
+            || self.put_off
             || self.session.blocked.is_some()
             || self.session.long_reply.is_some()
             || self.output_is_full()
@@ -359,7 +363,7 @@ impl Connection {
     /// Nothing has come or gone for so long that `timeout` closes it.
     pub fn is_idle(&self, timeout_seconds: i64, now: UnixMs) -> bool {
         let exempt = self.session.monitor || self.session.subscriptions() > 0 || self.paused;
-        let exempt = exempt || self.stalled || self.session.blocked.is_some();
+        let exempt = exempt || self.stalled || self.put_off || self.session.blocked.is_some();
         let last = UnixMs(self.session.client.last_interaction_ms.load(Ordering::Relaxed));
         timeout_seconds > 0 && !exempt && now.since(last) / 1000 > timeout_seconds
     }

@@ -14,6 +14,7 @@ mod intake;
 mod meanwhile;
 mod pieces;
 mod pools;
+mod put_off;
 mod stalled;
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,13 @@ struct Worker {
     /// Connections with a request that CLIENT PAUSE holds.
     paused: Vec<Slot>,
     stalled: Stalled,
+    /// Connections whose requests wait for the next round, in the order in which they began to.
+    put_off: Vec<Slot>,
+    /// When this round began, on the monotonic clock; and whether it has read a piece of a big argument.
+    began_ns: u64,
+    has_read_big: bool,
+    /// So many are to be read again that were not read from briefly in this round.
+    full_reads: usize,
     /// They have much to read before their requests go on.
     crowded: Vec<Slot>,
     /// Connections whose reply goes out in pieces.
@@ -178,6 +186,10 @@ impl Worker {
             flushed_ns: 0,
             paused: Vec::new(),
             stalled: Stalled::default(),
+            put_off: Vec::new(),
+            began_ns: 0,
+            has_read_big: false,
+            full_reads: usize::MAX,
             crowded: Vec::new(),
             unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
@@ -204,6 +216,7 @@ impl Worker {
         self.inbox.mark_busy(0);
         self.collect_news(timeout)?;
         let began_ns = self.begin_tick();
+        self.resume_put_off(arena);
         self.take_news(arena);
         while self.expects_more(began_ns)? {
             self.take_news(arena);
@@ -272,6 +285,9 @@ impl Worker {
     fn collect_news(&mut self, timeout: Duration) -> io::Result<()> {
         self.news.clear();
         self.served = 0;
+        // Who was read from briefly comes first.
+        let full_reads = std::mem::replace(&mut self.full_reads, usize::MAX).min(self.again.len());
+        self.again.rotate_left(full_reads);
         self.again.append(&mut self.cramped);
         self.news.extend(self.again.drain(..).map(|slot| Ready::to_read(slot as usize)));
         self.poller.wait(timeout, &mut self.news)
@@ -290,6 +306,8 @@ impl Worker {
             || !self.leaving.is_empty()
             || !self.messages.is_empty()
             || !self.meanwhile.is_empty()
+            || !self.put_off.is_empty()
+            || !self.touched.is_empty()
             || self.has_pieces()
             || self.can_widen()
         {
@@ -305,9 +323,11 @@ impl Worker {
     #[inline]
     fn begin_tick(&mut self) -> u64 {
         self.drained = 0;
-        self.seat.evictor.begin_round();
+        self.has_read_big = false;
+        self.seat.begin_round();
         self.seat.refresh(&self.engine);
-        self.flushed_ns = self.seat.worker.read_clocks(&*self.engine.host);
+        self.began_ns = self.seat.worker.read_clocks(&*self.engine.host);
+        self.flushed_ns = self.began_ns;
         self.inbox.mark_busy(self.flushed_ns);
         self.flushed_ns
     }
@@ -390,13 +410,19 @@ impl Worker {
         self.mailbag.shrink_to(MESSAGES_KEPT);
     }
 
-    /// Writes what messages and timers have appended. If the socket takes all of it at once, nothing else
-    /// tells that requests which waited for room can go on.
+    /// Writes what messages and timers have appended; if that takes long, the rest in the next round. If the
+    /// socket takes all of it at once, nothing else tells that requests which waited for room can go on.
     fn drain_touched(&mut self, arena: &mut Arena) {
         let mut touched = std::mem::take(&mut self.touched);
-        for slot in touched.drain(..) {
+        let mut written = 0;
+        while let Some(&slot) = touched.get(written)
+            && (written == 0 || !self.round_became_long())
+        {
+            written += 1;
             self.write_more(arena, slot);
         }
+        touched.drain(..written);
+        touched.append(&mut self.touched);
         self.touched = touched;
     }
 

@@ -3,6 +3,7 @@
 //! Locks are taken once for a command, ascending, before it runs, and nowhere else. Whoever needs all
 //! of them never sits on some while waiting long for another.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -194,8 +195,8 @@ impl Store {
         Guard { store: self, held }
     }
 
-    /// As `lock`, but while shards are not to be had it asks every now and then whether to give up: then it
-    /// holds none.
+    /// As `lock`, but before it waits for shards, and every now and then while it does, it asks whether to
+    /// give up: then it holds none.
     #[inline(never)]
     pub fn lock_unless(&self, plan: &Plan, give_up: &dyn Fn() -> bool) -> Option<Guard<'_>> {
         match plan {
@@ -278,18 +279,22 @@ impl Store {
 
 #[cold]
 fn wait_unless<'s>(shard: &'s Mutex<Shard>, give_up: &dyn Fn() -> bool) -> Option<MutexGuard<'s, Shard>> {
-    loop {
+    while !give_up() {
         if let Some(held) = shard.try_lock_for(BETWEEN_QUESTIONS) {
             return Some(held);
         }
-        if give_up() {
-            return None;
-        }
     }
+    None
+}
+
+/// Gives up a wait for shards when it is asked again, a moment later.
+pub(crate) fn after_a_moment() -> impl Fn() -> bool {
+    let asked = Cell::new(false);
+    move || asked.replace(true)
 }
 
 /// How long somebody waits for a shard before asking whether to go on.
-const BETWEEN_QUESTIONS: Duration = Duration::from_millis(2);
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(1);
 
 /// A key that is about to be looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]

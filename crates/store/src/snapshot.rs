@@ -21,7 +21,7 @@ use rdb::{Attributes, ValueRef, WriteOptions, write_record_with, write_string_he
 
 use crate::db::{Db, DbIndex, Garbage, Key};
 use crate::entry::{Entry, EntryRef, Payload, Type};
-use crate::keyspace::{Guard, Shard, Store};
+use crate::keyspace::{Guard, Shard, Store, after_a_moment};
 use crate::plan::{Plan, ShardId};
 use crate::snapshot::pieces::{Job, Step};
 pub use crate::snapshot::pieces::{Opening, Piece, Region};
@@ -493,7 +493,7 @@ impl Snapshot {
     /// One quantum under one shard's lock; moves to the next database or shard at an end.
     fn walk_keyspace(&mut self, store: &Store) -> Option<Output> {
         let (shard, at_cut) = (ShardId(self.place.shard), DbIndex(self.place.db));
-        let Some(mut guard) = store.lock_unless(&Plan::One(shard), &|| true) else {
+        let Some(mut guard) = store.lock_unless(&Plan::One(shard), &after_a_moment()) else {
             return Some(Output::Wait);
         };
         let walked = captured_db(guard.shard(shard), self.sink.number, at_cut)

@@ -105,7 +105,7 @@ impl Engine {
         outcome: Outcome,
         reply: &mut Reply,
     ) {
-        let answered = !matches!(outcome, Outcome::Paused | Outcome::Blocked);
+        let answered = outcome.is_answered();
         let is_client = command.is_some_and(|command| command.full_name.starts_with("client|"));
         if answered && !is_client && !session.in_multi() {
             session.client.tracking.end_caching();

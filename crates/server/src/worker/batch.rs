@@ -357,6 +357,10 @@ impl Worker {
                 self.paused.push(slot);
                 return Ran::NotYet;
             }
+            Outcome::Later => {
+                self.put_off(slot);
+                return Ran::NotYet;
+            }
         }
         connection.closing |= connection.session.closing;
         if self.replies.is_full() {

@@ -31,6 +31,9 @@ impl Worker {
         if connection.stalled {
             self.stalled.forget(slot);
         }
+        if connection.put_off {
+            self.put_off.retain(|other| *other != slot);
+        }
         if connection.paused {
             self.paused.retain(|other| *other != slot);
         }

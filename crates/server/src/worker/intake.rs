@@ -23,6 +23,9 @@ use crate::system;
 /// Bytes asked for with one read: what one connection can bring into a tick.
 const READ_LEN: usize = 64 * 1024;
 
+/// Bytes of it when the round has taken long already.
+const READ_BRIEFLY: usize = 4 * 1024;
+
 /// Bytes of a big argument that are read at once: a socket's buffer has megabytes, and to copy them into new
 /// pages takes milliseconds. Others want their turn, and where memory is short each piece needs room.
 const LITTLE: usize = 256 * 1024;
@@ -103,10 +106,11 @@ impl Worker {
 
     #[inline]
     fn receive_in_arena(&mut self, arena: &mut Arena, slot: Slot) {
+        let most = self.read_len();
         let Some(connection) = self.connections.at(slot) else { return };
         let (start, left) = (arena.used, connection.left_len());
-        let read = receive(&connection.socket, &mut arena.bytes[start + left..][..READ_LEN]);
-        let Some(len) = self.count_read(arena, slot, read, READ_LEN) else { return };
+        let read = receive(&connection.socket, &mut arena.bytes[start + left..][..most]);
+        let Some(len) = self.count_read(arena, slot, read, most) else { return };
         let end = start + left + len;
         let (first, mut big) = self.put_back(arena, slot, start);
         arena.used = end;
@@ -116,6 +120,16 @@ impl Worker {
         if self.batch.is_empty() {
             arena.used = 0;
         }
+    }
+
+    /// Bytes to ask for: a connection gets its turn in a long round too, but no more than that.
+    #[inline]
+    fn read_len(&mut self) -> usize {
+        if !self.round_is_long() {
+            return READ_LEN;
+        }
+        self.full_reads = self.full_reads.min(self.again.len());
+        READ_BRIEFLY
     }
 
     /// Puts the beginning of a half-read request back in front of what was read, its spans into the batch's
@@ -172,6 +186,9 @@ impl Worker {
     /// A read into the memory of a big argument.
     #[cold]
     fn receive_big(&mut self, arena: &mut Arena, slot: Slot) {
+        if std::mem::replace(&mut self.has_read_big, true) && self.round_became_long() {
+            return note(&mut self.again, slot);
+        }
         let input = self.connections.at(slot).and_then(|connection| connection.input.take());
         let Some(mut input) = input else { return };
         let Some(filling) = &mut input.filling else { return };
@@ -418,6 +435,9 @@ impl Worker {
         if alone || self.batch.len() == BATCH {
             self.run_batch(input, big);
             big.clear();
+            if self.round_is_long() {
+                self.put_off(slot);
+            }
         }
     }
 

@@ -226,6 +226,7 @@ impl Worker {
             }
         }
         self.meanwhile.ready = ready;
+        self.resume_put_off(arena);
         self.run_arena(arena);
         self.flush();
         self.close_leaving();
@@ -235,9 +236,14 @@ impl Worker {
     /// Whether a connection's news is for later: it waits for replies to come or for something else, or may
     /// have to be closed in the middle of what needs shards.
     fn must_wait(&mut self, slot: Slot) -> bool {
-        let owed = self.meanwhile.waiting.contains(&slot) || self.meanwhile.parsing == Some(slot);
+        let owed = self.is_owed(slot);
         let Some(connection) = self.connections.at(slot) else { return true };
         owed || connection.holds() || connection.closing || connection.is_filling()
+    }
+
+    /// Whether requests of a connection come before others of it in what is under way.
+    pub fn is_owed(&self, slot: Slot) -> bool {
+        self.meanwhile.waiting.contains(&slot) || self.meanwhile.parsing == Some(slot)
     }
 
     /// New connections are welcome; other messages can wait.

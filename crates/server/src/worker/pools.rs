@@ -71,7 +71,7 @@ impl Worker {
     #[inline]
     pub fn relieve_pools(&mut self) {
         self.seat.refresh(&self.engine);
-        let (limit, of_arguments) = (self.seat.config.clients_limit(), self.seat.config.arguments_limit());
+        let (limit, of_arguments) = (self.seat.clients_limit, self.seat.arguments_limit);
         if limit == 0 && of_arguments == 0 {
             return;
         }

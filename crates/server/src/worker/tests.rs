@@ -6,6 +6,7 @@ mod clients;
 mod limits;
 mod pieces;
 mod pools;
+mod put_off;
 mod requests;
 mod tracking;
 mod waits;
@@ -433,7 +434,8 @@ impl Host for TestHost {
         Heard::End
     }
 
-    fn sleep_us(&self, _: u64) {
+    fn sleep_us(&self, us: u64) {
+        self.state.ahead_us.fetch_add(us as i64, Ordering::Relaxed);
         std::thread::yield_now();
     }
 

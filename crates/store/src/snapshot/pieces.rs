@@ -20,7 +20,7 @@ use rdb::pieces::{Shape, place, plan, write_nodes, write_piece};
 
 use crate::db::{Db, DbIndex, Garbage, Key};
 use crate::entry::{Entry, EntryRef, NewPayload, Payload, Type};
-use crate::keyspace::Store;
+use crate::keyspace::{Store, after_a_moment};
 use crate::plan::Plan;
 use crate::snapshot::sink::Sink;
 use crate::snapshot::{Output, attributes, value_ref};
@@ -292,7 +292,7 @@ impl Job {
         if self.done.load(Ordering::Relaxed) {
             return Step::Done;
         }
-        match self.with_value(store, &|| true, |entry| save_on(entry, self.sink.number)) {
+        match self.with_value(store, &after_a_moment(), |entry| save_on(entry, self.sink.number)) {
             Some(true) => Step::More,
             Some(false) => Step::Done,
             None => Step::Away,

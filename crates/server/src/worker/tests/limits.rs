@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use engine::config::{ClientClass, OutputLimit};
-use store::Plan;
 
 use super::*;
 
@@ -172,7 +171,10 @@ fn strangers_are_kept_out_of_an_unprotected_server() {
 /// A worker that is kept does not hear of messages: they have the bound of what waits for a client.
 #[test]
 fn messages_to_a_worker_that_is_kept_are_bounded() {
-    let server = Server::start(2, |config| limit(config, ClientClass::Pubsub, 1 << 20, 0, 0));
+    let server = Server::start(2, |config| {
+        limit(config, ClientClass::Pubsub, 1 << 20, 0, 0);
+        config.busy_reply_threshold_ms = 0;
+    });
     let connected = (0..4).map(|_| {
         let mut peer = server.connect();
         peer.call(&[b"PING"], "+PONG\r\n");
@@ -181,8 +183,8 @@ fn messages_to_a_worker_that_is_kept_are_bounded() {
     let (mut kept, mut free): (Vec<_>, Vec<_>) =
         connected.partition(|(client, _)| client.worker == WorkerId(0));
     kept[0].1.call(&[b"SUBSCRIBE", b"c"], "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
-    let shards = server.engine.store.lock(&Plan::All);
-    kept[1].1.send(encode(&[b"GET", b"key"]));
+    let script = b"local end_s = os.clock() + 1000 while os.clock() < end_s do end";
+    kept[1].1.send(encode(&[b"EVAL", script, b"0"]));
     let waiting = &kept[1].0;
     server.wait_until("the request to come", || waiting.total_input.load(Ordering::Relaxed) > 14);
     let message = pattern(100_000, 1);
@@ -192,7 +194,7 @@ fn messages_to_a_worker_that_is_kept_are_bounded() {
     let client = &kept[0].0;
     assert!(client.killed.load(Ordering::Relaxed));
     assert!((1 << 20..1_200_000).contains(&client.memory()), "{}", client.memory());
-    drop(shards);
+    server.advance(1001);
     server.wait_for_clients(3);
     assert!(server.logged("overcoming of output buffer limits"));
     assert_eq!(server.engine.sum(|stats| stats.output_limit_closed.value()), 1);
