@@ -17,6 +17,7 @@ use rustix::net::RecvFlags;
 
 use super::Worker;
 use super::batch::{BATCH, Ran};
+use super::put_off::BATCH_NS;
 use crate::conn::{Connection, Filling, Input, Slot, add};
 use crate::system;
 
@@ -24,7 +25,7 @@ use crate::system;
 const READ_LEN: usize = 64 * 1024;
 
 /// Bytes of it when the round has taken long already.
-const READ_BRIEFLY: usize = 4 * 1024;
+const READ_BRIEFLY: usize = 16 * 1024;
 
 /// Bytes of a big argument that are read at once: a socket's buffer has megabytes, and to copy them into new
 /// pages takes milliseconds. Others want their turn, and where memory is short each piece needs room.
@@ -433,9 +434,10 @@ impl Worker {
         let alone = !big.is_empty() || !connection.session.authenticated;
         self.batch.push(&connection.session, slot, range.start, first, prepared);
         if alone || self.batch.len() == BATCH {
+            let begun_ns = self.seat.worker.clock_ns;
             self.run_batch(input, big);
             big.clear();
-            if self.round_is_long() {
+            if self.round_is_long() && self.seat.worker.clock_ns.saturating_sub(begun_ns) > BATCH_NS {
                 self.put_off(slot);
             }
         }
