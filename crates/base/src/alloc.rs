@@ -215,6 +215,15 @@ pub fn thread_balance() -> i64 {
     })
 }
 
+/// Changes something, and adds to `bytes` what that allocated less what it freed: for structures that do not
+/// say how large their blocks are.
+pub fn counted<R>(bytes: &mut usize, change: impl FnOnce() -> R) -> R {
+    let before = thread_balance();
+    let result = change();
+    *bytes = bytes.saturating_add_signed((thread_balance() - before) as isize);
+    result
+}
+
 struct ThreadCounters {
     /// Bytes allocated, and bytes freed.
     of_allocator: Option<[*const u64; 2]>,

@@ -15,7 +15,7 @@ mod sorted;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use base::alloc::size_class;
+use base::alloc::{counted, size_class};
 use base::defrag::Mover;
 
 use self::entries::Verdict;
@@ -66,6 +66,8 @@ pub enum Form {
 pub struct Stream {
     entries: Entries,
     groups: Groups,
+    /// Bytes of the tree that has them by name, beyond the names and themselves.
+    tree_bytes: usize,
     /// How many groups were ever made.
     groups_made: u32,
     producers: Option<Box<Producers>>,
@@ -177,12 +179,18 @@ impl Stream {
         self.groups_made = self.groups_made.wrapping_add(1);
         let born = self.savings.mark();
         let group = Box::new(Group::new(self.groups_made, born, last_id, entries_read));
-        let group = self.groups.entry(name.into()).or_insert(group);
-        Some(GroupMut::new(name, group, &mut self.savings))
+        self.add_group(name.into(), group);
+        self.group_mut(name).map(|(group, _)| group)
+    }
+
+    fn add_group(&mut self, name: Box<[u8]>, group: Box<Group>) {
+        let old = counted(&mut self.tree_bytes, || self.groups.insert(name, group));
+        assert!(old.is_none(), "there is no other of this name");
     }
 
     pub fn remove_group(&mut self, name: &[u8]) -> bool {
-        let Some((name, group)) = self.groups.remove_entry(name) else { return false };
+        let removed = counted(&mut self.tree_bytes, || self.groups.remove_entry(name));
+        let Some((name, group)) = removed else { return false };
         if self.savings.open(&name, &group) {
             self.left.push((name, group));
         }
@@ -214,12 +222,14 @@ impl Stream {
         self.entries.load_ids(last_id, max_deleted_id, added);
     }
 
-    /// Bytes it has allocated beyond itself, about.
+    /// Bytes it has allocated beyond itself, but for what savings keep.
     pub fn memory(&self) -> usize {
         let left = self.left.iter().map(|(name, group)| (&**name, &**group));
         let groups = self.groups().chain(left);
         self.entries.memory()
-            + groups.map(|(name, group)| size_class(name.len()) + GROUP_COST + group.memory()).sum::<usize>()
+            + self.tree_bytes
+            + size_class(self.left.capacity() * size_of::<LeftGroup>())
+            + groups.map(|(name, group)| size_class(name.len()) + group.memory()).sum::<usize>()
             + self.producers.as_ref().map_or(0, |producers| producers.memory())
     }
 
@@ -254,15 +264,19 @@ impl Stream {
     }
 
     pub fn duplicate(&self) -> Stream {
-        let group = |(name, group): (&[u8], &Group)| (name.into(), Box::new(group.duplicate()));
-        Stream {
+        let mut copy = Stream {
             entries: self.entries.duplicate(),
-            groups: self.groups().map(group).collect(),
+            groups: Groups::new(),
+            tree_bytes: 0,
             groups_made: self.groups_made,
-            producers: self.producers.clone(),
+            producers: self.producers.as_ref().map(|producers| Box::new(producers.duplicate())),
             savings: StreamSavings::default(),
             left: Vec::new(),
+        };
+        for (name, group) in self.groups() {
+            copy.add_group(name.into(), Box::new(group.duplicate()));
         }
+        copy
     }
 
     /// Panics if a node, an order or a count is wrong.
@@ -391,6 +405,3 @@ fn rdb_number_len(number: u64) -> u64 {
         _ => 9,
     }
 }
-
-/// What a group costs in the tree of names beyond its name and itself, about.
-const GROUP_COST: usize = 40;

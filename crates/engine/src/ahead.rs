@@ -310,7 +310,8 @@ const LOOKED_AT_ONCE: usize = 16 * 1024;
 /// Names looked for under one lock.
 const NAMES_AT_ONCE: usize = 256;
 
-/// What a script's commands wait together at most; then what they change may wait for the disk beyond the limit.
+/// What a script's commands wait together at most; then what they change may wait for the disk beyond the
+/// limit.
 const SCRIPT_PATIENCE_NS: u64 = 1_000_000_000;
 
 /// Without anything written for so long, a request waits no longer.

@@ -341,7 +341,8 @@ pub(crate) const LOCK_PATIENCE_NS: u64 = 1_000_000;
 pub struct WorkerSeat {
     pub worker: Worker,
     pub config: Arc<Config>,
-    version: u64,
+    /// It grows with each change of the configuration.
+    pub version: u64,
     pub effects: Effects,
     /// Keys whose waiters need shards that were not locked.
     pub(crate) deferred: Vec<Deferred>,

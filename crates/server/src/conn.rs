@@ -313,6 +313,12 @@ impl Connection {
         client.input_free.store(memory.saturating_sub(len), Ordering::Relaxed);
     }
 
+    /// Whether the sums have what it holds.
+    #[inline]
+    pub fn is_counted(&self) -> bool {
+        self.session.client.held() == self.counted
+    }
+
     /// Shows what waits to CLIENT LIST.
     pub fn show_output(&self) {
         let client = &self.session.client;

@@ -44,7 +44,7 @@ use closing::CLOSES;
 use intake::Arena;
 use meanwhile::Meanwhile;
 pub use meanwhile::{attend, hear, say};
-use pools::VainLook;
+use pools::{Looked, VainLook};
 use stalled::{STALL_MS, Stalled};
 
 /// What a worker is given.
@@ -122,6 +122,7 @@ struct Worker {
     /// The next slot that the timers look at.
     sweep: Slot,
     peaks: Peaks,
+    looked: Looked,
     vain_look: VainLook,
     /// Bytes taken since memory was looked at.
     unlooked: usize,
@@ -200,6 +201,7 @@ impl Worker {
             heard_recall: HeardRecall::default(),
             sweep: 0,
             peaks: Peaks::default(),
+            looked: Looked::NEVER,
             vain_look: VainLook::default(),
             unlooked: 0,
             http_warned: UnixMs(0),

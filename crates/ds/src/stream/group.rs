@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::Bound;
 
-use base::alloc::size_class;
+use base::alloc::{counted, size_class};
 use base::defrag::Mover;
 
 use crate::moving::MovePosition;
@@ -110,6 +110,8 @@ pub struct Group {
     /// Where a consumer was.
     free: Vec<ConsumerId>,
     names: BTreeMap<Box<[u8]>, ConsumerId>,
+    /// Bytes of this tree and its names.
+    tree_bytes: usize,
     /// Bytes that the pending entries' counts of deliveries take in plain RDB form, and consumers' names, and
     /// their counts of pending entries.
     deliveries_len: u64,
@@ -130,6 +132,7 @@ impl Group {
             consumers: Vec::new(),
             free: Vec::new(),
             names: BTreeMap::new(),
+            tree_bytes: 0,
             deliveries_len: 0,
             names_len: 0,
             counts_len: 0,
@@ -281,7 +284,7 @@ impl Group {
             self.consumers.push(None);
         }
         self.consumers[id.index()] = Some(consumer);
-        self.names.insert(name.into(), id);
+        counted(&mut self.tree_bytes, || self.names.insert(name.into(), id));
         self.names_len += super::rdb_len(name.len());
         self.counts_len += super::rdb_number_len(0);
         Some(id)
@@ -292,22 +295,22 @@ impl Group {
         let Some(consumer) = self.consumers[id.index()].take() else { return };
         assert!(consumer.pending.is_empty(), "its entries are removed first");
         self.free.push(id);
-        self.names.remove(&consumer.name);
+        counted(&mut self.tree_bytes, || self.names.remove(&consumer.name));
         self.names_len -= super::rdb_len(consumer.name.len());
         self.counts_len -= super::rdb_number_len(0);
     }
 
-    /// Bytes it has allocated, about.
+    /// Bytes it has allocated, with its own block.
     pub fn memory(&self) -> usize {
         let consumers: usize = self.consumers.iter().flatten().map(Consumer::memory).sum();
-        let names: usize = self.names.keys().map(|name| size_class(name.len()) + NAME_COST).sum();
         size_class(size_of::<Group>())
             + self.pending.memory()
             + self.returned.memory()
-            + self.by_time.as_ref().map_or(0, |sorted| sorted.memory())
+            + self.by_time.as_ref().map_or(0, |sorted| size_class(size_of_val(&**sorted)) + sorted.memory())
             + size_class(self.consumers.capacity() * size_of::<Option<Consumer>>())
+            + size_class(self.free.capacity() * size_of::<ConsumerId>())
             + consumers
-            + names
+            + self.tree_bytes
     }
 
     /// How many blocks of memory it has, about.
@@ -496,5 +499,3 @@ fn times_len(form: Form) -> u64 {
 /// Bytes of an id and of a time where neither is a number of its own length.
 pub(super) const ID_LEN: u64 = 16;
 pub(super) const TIME_LEN: u64 = 8;
-/// What a name costs in the tree of names beyond its bytes, about.
-const NAME_COST: usize = 40;

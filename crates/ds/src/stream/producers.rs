@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use base::alloc::size_class;
+use base::alloc::{counted, size_class};
 
 use crate::stream::id::StreamId;
 
@@ -29,7 +29,6 @@ impl Default for IdempotenceLimits {
     }
 }
 
-#[derive(Clone)]
 pub struct Producers {
     limits: IdempotenceLimits,
     /// By name; none is without an id.
@@ -38,7 +37,8 @@ pub struct Producers {
     tracked: u64,
     added: u64,
     duplicates: u64,
-    id_bytes: usize,
+    /// Bytes that all of this has allocated.
+    bytes: usize,
     /// The name at which the search for what has expired goes on.
     swept_to: Box<[u8]>,
 }
@@ -58,7 +58,7 @@ impl Producers {
             tracked: 0,
             added: 0,
             duplicates: 0,
-            id_bytes: 0,
+            bytes: 0,
             swept_to: Box::default(),
         }
     }
@@ -111,21 +111,31 @@ impl Producers {
     pub fn record(&mut self, producer: &[u8], id: &[u8], entry: StreamId, now: i64) {
         self.load(producer, id, entry);
         self.added = self.added.wrapping_add(1);
-        self.forget_expired(producer, now);
-        self.sweep(now);
+        self.change(|producers| {
+            producers.forget_expired(producer, now);
+            producers.sweep(now);
+        });
     }
 
     /// As `record`, for what a file says: counts nothing and looks at no time.
     pub fn load(&mut self, producer: &[u8], id: &[u8], entry: StreamId) {
+        self.change(|producers| producers.add(producer, id, entry));
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Producers)) {
+        let mut bytes = self.bytes;
+        counted(&mut bytes, || change(self));
+        self.bytes = bytes;
+    }
+
+    fn add(&mut self, producer: &[u8], id: &[u8], entry: StreamId) {
         if !self.producers.contains_key(producer) {
-            self.id_bytes += size_class(producer.len()) + PRODUCER_COST;
             self.producers.insert(producer.into(), Producer::default());
         }
         let known = self.producers.get_mut(producer).expect("was inserted above");
         if known.entries.insert(id.into(), entry).is_none() {
             known.order.push_back(id.into());
             self.tracked += 1;
-            self.id_bytes += id_cost(id);
         }
         while self
             .producers
@@ -143,9 +153,16 @@ impl Producers {
         })
     }
 
-    /// Bytes it has allocated, about.
+    /// Bytes it has allocated, with its own block.
     pub fn memory(&self) -> usize {
-        size_class(size_of::<Producers>()) + self.id_bytes
+        size_class(size_of::<Producers>()) + self.bytes
+    }
+
+    pub(super) fn duplicate(&self) -> Producers {
+        let mut bytes = 0;
+        let copy = || (self.producers.clone(), self.swept_to.clone());
+        let (producers, swept_to) = counted(&mut bytes, copy);
+        Producers { producers, swept_to, bytes, ..*self }
     }
 
     pub(super) fn blocks(&self) -> usize {
@@ -172,11 +189,9 @@ impl Producers {
         if let Some(id) = known.order.pop_front() {
             known.entries.remove(&id);
             self.tracked -= 1;
-            self.id_bytes -= id_cost(&id);
         }
         if known.order.is_empty() {
             self.producers.remove(producer);
-            self.id_bytes -= size_class(producer.len()) + PRODUCER_COST;
         }
     }
 
@@ -199,12 +214,5 @@ impl Producers {
     }
 }
 
-fn id_cost(id: &[u8]) -> usize {
-    2 * size_class(id.len()) + ID_COST
-}
-
 /// More than one: what a producer leaves behind is gone before as many have come again.
 const SWEPT_PER_RECORD: usize = 2;
-/// What an id costs in its tree and its queue beyond its bytes, about; and a producer likewise.
-const ID_COST: usize = 16 + 16 + 16 + 16;
-const PRODUCER_COST: usize = 16 + size_of::<Producer>();

@@ -452,7 +452,9 @@ impl Worker {
         if connection.closing && written_out {
             return self.close(slot);
         }
-        self.count_memory(slot);
+        if !connection.is_counted() {
+            self.count_memory(slot);
+        }
         self.note_bytes(grown);
     }
 }

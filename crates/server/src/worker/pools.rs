@@ -18,6 +18,19 @@ use crate::poll::Ready;
 /// Bytes that a worker takes between two looks at memory.
 const LOOK_EVERY: usize = 1 << 20;
 
+/// What the last look at the sums went by. Until one of these changes, or this worker counts something, there
+/// is no other: what others count they look at, and this worker too with the next millisecond.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Looked {
+    config_version: u64,
+    at: UnixMs,
+}
+
+impl Looked {
+    /// There was none, or not since a sum changed.
+    pub const NEVER: Looked = Looked { config_version: 0, at: UnixMs(i64::MIN) };
+}
+
 /// A look that found nobody who may go: what is over a limit is held by clients that must not
 /// be evicted, or by some that are about to end.
 #[derive(Default)]
@@ -42,9 +55,10 @@ impl Worker {
     /// Brings the sums up to date with one connection.
     #[inline]
     pub fn count_memory(&mut self, slot: Slot) {
-        let Some(connection) = self.connections.at(slot) else { return };
-        let now = connection.session.client.held();
-        if now != connection.counted {
+        if let Some(connection) = self.connections.at(slot)
+            && !connection.is_counted()
+        {
+            let now = connection.session.client.held();
             let before = std::mem::replace(&mut connection.counted, now);
             let client = Arc::clone(&connection.session.client);
             self.recount(&client, before, now);
@@ -52,7 +66,9 @@ impl Worker {
     }
 
     /// One connection held `before`, and holds `now`; nothing once it is closed.
-    pub fn recount(&self, client: &Arc<Client>, before: Held, now: Held) {
+    #[cold]
+    pub fn recount(&mut self, client: &Arc<Client>, before: Held, now: Held) {
+        self.looked = Looked::NEVER;
         self.engine.clients.weights.reweigh(client, before, now);
         let stats = &self.seat.worker.stats;
         stats.clients_bytes.add((now.client as u64).wrapping_sub(before.client as u64));
@@ -71,6 +87,15 @@ impl Worker {
     #[inline]
     pub fn relieve_pools(&mut self) {
         self.seat.refresh(&self.engine);
+        let look = Looked { config_version: self.seat.version, at: self.seat.worker.now };
+        if self.looked != look {
+            self.looked = look;
+            self.look_at_pools();
+        }
+    }
+
+    #[cold]
+    fn look_at_pools(&mut self) {
         let (limit, of_arguments) = (self.seat.clients_limit, self.seat.arguments_limit);
         if limit == 0 && of_arguments == 0 {
             return;

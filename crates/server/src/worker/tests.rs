@@ -152,8 +152,8 @@ impl Server {
         self.state.ahead_us.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
     }
 
-    /// From now on the monotonic clock goes by `advance` only: what a bound of time ends does not depend on how
-    /// busy the machine is.
+    /// From now on the monotonic clock goes by `advance` only: what a bound of time ends does not depend on
+    /// how busy the machine is.
     fn stop_clock(&self) {
         assert_eq!(self.state.ahead_us.load(Ordering::Relaxed), 0, "it was not advanced before");
         self.state.stands_at_ns.set(self.engine.host.monotonic_ns()).expect("it went until now");

@@ -221,6 +221,21 @@ fn an_argument_waits_while_pages_come_free() {
     peer.expect("+OK\r\n");
 }
 
+/// Sums are not looked at again while nobody's changes, but for a limit that has.
+#[test]
+fn a_lowered_limit_counts_before_anybody_hears_of_it() {
+    let server = small(1);
+    let mut control = server.connect();
+    for times in 1..=20 {
+        control.call(&[b"CONFIG", b"SET", b"maxmemory-clients", b"4mb"], "+OK\r\n");
+        let mut peer = server.connect();
+        peer.call(&[b"MULTI"], "+OK\r\n");
+        peer.call(&[b"SET", b"key", &pattern(1_500_000, 1)], "+QUEUED\r\n");
+        control.call(&[b"CONFIG", b"SET", b"maxmemory-clients", b"1mb"], "+OK\r\n");
+        assert_eq!(evicted(&server), times);
+    }
+}
+
 #[test]
 fn a_limit_set_too_low_can_be_raised_again() {
     let server = Server::start(1, |config| config.maxmemory = Amount::Bytes(100));
