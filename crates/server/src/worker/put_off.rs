@@ -6,13 +6,13 @@ use super::Worker;
 use super::intake::Arena;
 use crate::conn::Slot;
 
-/// When a round has taken so long, little is read from a connection, and of what was read before, no more than
-/// a batch of requests runs at once if that takes long. Pieces of big arguments and messages beyond the first
-/// are for the next round.
+/// When a round has taken so long, little is read from a connection, and of what was read before, no more
+/// than a batch of requests runs at once if that takes long. Pieces of big arguments and messages beyond the
+/// first are for the next round.
 const ROUND_NS: u64 = 2_000_000;
 
-/// A batch takes so long if each of its requests evicts, or is no small one; others are done before it is worth
-/// the while to come back to them.
+/// A batch takes so long if each of its requests evicts, or is no small one; others are done before it is
+/// worth the while to come back to them.
 pub const BATCH_NS: u64 = 100_000;
 
 impl Worker {
