@@ -199,11 +199,13 @@ fn check_saving(client: &mut Client) {
 
 /// Waits until the writers have made so many changes more, while the save goes on.
 fn await_changes(client: &mut Client, count: u64) {
-    let changes =
-        |client: &mut Client| info(client, "rdb_changes_since_last_save").parse::<u64>().expect("a number");
     let before = changes(client);
     while changes(client) < before + count {}
     check_saving(client);
+}
+
+fn changes(client: &mut Client) -> u64 {
+    info(client, "rdb_changes_since_last_save").parse().expect("a number")
 }
 
 #[test]
@@ -317,4 +319,65 @@ fn values_that_change_all_over_at_once_are_saved_as_they_were() {
         assert!(matches!(client.run("LREM list 0 same"), Value::Integer(1000..)));
         assert!(matches!(client.call(&words("BITFIELD text", &each(200, &bits))), Value::Array(Some(_))));
     });
+}
+
+/// A rewrite of the append-only file takes no more memory than a save, and what the increment holds of each
+/// value follows what the base does.
+#[test]
+fn values_that_change_while_the_file_is_rewritten_are_loaded_as_they_are_in_the_end() {
+    let limit = LIMIT.to_string();
+    let kept =
+        ["--snapshot-memory-limit", &limit, "--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"];
+    for preamble in ["yes", "no"] {
+        println!("preamble {preamble}");
+        let mut server = start(&[&kept[..], &["--aof-use-rdb-preamble", preamble]].concat());
+        let mut client = server.client();
+        fill(&mut client);
+        rewrite_disturbed(&server, &mut client);
+        let most: u64 = info(&mut client, "aof_last_cow_size").parse().expect("a number");
+        println!("{most} bytes waited in memory");
+        assert!(most < 2 * LIMIT, "{most} bytes waited in memory");
+        let expected = digests(&mut client);
+        server.kill_hard();
+        server.start_again();
+        let mut client = server.client();
+        wait_for_info(&mut client, "loading", "0");
+        assert_eq!(digests(&mut client), expected, "preamble {preamble}");
+    }
+}
+
+/// Rewrites the append-only file while somebody writes. In the end it is known to hold all of that.
+fn rewrite_disturbed(server: &Server, client: &mut Client) {
+    ok(client.call(&["CONFIG", "SET", "snapshot-write-rate", RATE]));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stopped = StopAtEnd(&stop);
+        let (mut own, stop) = (server.client(), &stop);
+        let writer = scope.spawn(move || disturb(&mut own, 1, stop));
+        // A disk that keeps the writer waiting may let one come to its end.
+        assert!((0..10).any(|_| begin_disturbed(client)), "it was too fast to be disturbed");
+        ok(client.call(&["CONFIG", "SET", "snapshot-write-rate", "0"]));
+        wait_for_info(client, "aof_rewrite_in_progress", "0");
+        stop.store(true, Ordering::Relaxed);
+        writer.join().expect("no panic");
+    });
+    assert_eq!(info(client, "aof_last_bgrewrite_status"), "ok");
+    // The writer may have left the stream without its group. WAITAOF is about what its own connection has
+    // written: this comes behind all that the writer has.
+    client.run("XGROUP CREATE stream group 100-0");
+    assert_eq!(client.run("XGROUP CREATECONSUMER stream group last"), Value::Integer(1));
+    let durable = Value::Array(Some(vec![Value::Integer(1), Value::Integer(0)]));
+    assert_eq!(client.run("WAITAOF 1 0 0"), durable);
+}
+
+/// Begins a rewrite; false if it was over before much was changed behind its cut.
+fn begin_disturbed(client: &mut Client) -> bool {
+    let is_saving = |client: &mut Client| info(client, "current_save_keys_total") != "0";
+    wait_for_info(client, "aof_rewrite_in_progress", "0");
+    let started = Value::Simple(b"Background append only file rewriting started".to_vec());
+    assert_eq!(client.run("BGREWRITEAOF"), started);
+    wait_for_info(client, "current_save_keys_total", &(KEYS.len() + SMALL).to_string());
+    let before = changes(client);
+    while changes(client) < before + 2000 && is_saving(client) {}
+    is_saving(client)
 }
