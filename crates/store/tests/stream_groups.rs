@@ -95,7 +95,8 @@ fn a_removed_group_is_kept_until_it_is_saved() {
     let mut snapshot = begin(&store);
     let before = memory();
     change(&store, |stream| assert!(stream.remove_group(b"group")));
-    assert_eq!(memory(), before);
+    // And what it is kept in.
+    assert!((before..before + 128).contains(&memory()), "{} after {before}", memory());
     while let Some(output) = snapshot.next(&store) {
         snapshot.written(output);
     }
