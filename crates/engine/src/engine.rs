@@ -396,9 +396,14 @@ impl WorkerSeat {
     pub fn refresh(&mut self, engine: &Engine) {
         let version = engine.config_version.load(Ordering::Acquire);
         if version != self.version {
-            (self.version, self.config) = (version, engine.config());
-            self.clients_limit = self.config.clients_limit();
-            self.arguments_limit = self.config.arguments_limit();
+            self.take_over(version, engine);
         }
+    }
+
+    #[cold]
+    fn take_over(&mut self, version: u64, engine: &Engine) {
+        (self.version, self.config) = (version, engine.config());
+        self.clients_limit = self.config.clients_limit();
+        self.arguments_limit = self.config.arguments_limit();
     }
 }
