@@ -58,6 +58,12 @@ pub(crate) fn home(tag: u16, lines: usize) -> usize {
     (usize::from(tag) * lines) >> 16
 }
 
+/// The line at which it goes on.
+#[inline]
+pub(crate) fn after(line: usize, lines: usize) -> usize {
+    if line + 1 == lines { 0 } else { line + 1 }
+}
+
 /// Eight slots in one cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]

@@ -22,7 +22,7 @@ use std::mem;
 use std::ptr::NonNull;
 
 use crate::marks::{Marks, Running};
-use crate::segment::{Block, LINE_SLOTS, Line, address_in, home, limit_at, pack, tag_in, tag_of};
+use crate::segment::{Block, LINE_SLOTS, Line, address_in, after, home, limit_at, pack, tag_in, tag_of};
 use base::alloc::prefetch;
 use base::hash::hash as hash_of;
 pub use due::DuePosition;
@@ -162,8 +162,10 @@ impl<T: Item> Table<T> {
     #[inline]
     pub fn prefetch_line(&self, hash: u64) {
         if let Some(entry) = self.entry(hash) {
-            let line = home(tag_of(hash), usize::from(entry.lines));
+            let lines = usize::from(entry.lines);
+            let line = home(tag_of(hash), lines);
             prefetch(entry.first.as_ptr().wrapping_add(line));
+            prefetch(entry.first.as_ptr().wrapping_add(after(line, lines)));
         }
     }
 
@@ -209,7 +211,7 @@ impl<T: Item> Table<T> {
             if slots.empty().any() {
                 return None;
             }
-            line = if line + 1 == usize::from(entry.lines) { 0 } else { line + 1 };
+            line = after(line, usize::from(entry.lines));
         }
         None
     }
@@ -240,7 +242,7 @@ impl<T: Item> Table<T> {
             if slots.empty().any() {
                 return None;
             }
-            line = if line + 1 == lines.len() { 0 } else { line + 1 };
+            line = after(line, lines.len());
         }
     }
 
@@ -556,7 +558,7 @@ unsafe fn expiry<T: Item>(value: u64) -> i64 {
 }
 
 /// How many lines `likely_value` looks at before it leaves the rest to `find`.
-const LIKELY_LINES: usize = 2;
+const LIKELY_LINES: usize = 4;
 /// Where the second line to fetch of an item begins: what lies there even if the block is not aligned to 64.
 const PREFETCH_SECOND: usize = 48;
 /// Tries before `random` counts instead; only a table that lost most of its items ever gets that far.
