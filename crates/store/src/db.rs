@@ -182,6 +182,13 @@ impl Db {
         result
     }
 
+    /// Puts an integer in the place of another; false if the value is kept in another form.
+    #[inline]
+    pub(crate) fn replace_int(&mut self, slot: SlotId, value: i64) -> bool {
+        self.save_pre_image(slot);
+        self.table.view(slot).replace_int(value)
+    }
+
     /// Works on the readings of a large value, if it is one: that changes nothing of what it holds.
     pub fn with_readings<R>(&mut self, slot: SlotId, work: impl FnOnce(Readable<'_>) -> R) -> Option<R> {
         self.edit_aside(slot, |entry| entry.readable().map(work))

@@ -371,6 +371,26 @@ impl<'a> EntryRef<'a> {
         }
     }
 
+    /// The integer, if the value is kept as one.
+    #[inline]
+    pub(crate) fn int(self) -> Option<i64> {
+        // SAFETY: the form says what stands at payload_at.
+        (self.form() == Form::Int)
+            .then(|| unsafe { self.0.as_ptr().add(self.payload_at()).cast::<i64>().read_unaligned() })
+    }
+
+    /// Puts an integer in the place of the one that is there; false if the value is kept in another form.
+    /// The caller may change the value.
+    #[inline]
+    pub(crate) fn replace_int(self, value: i64) -> bool {
+        let is_int = self.form() == Form::Int;
+        if is_int {
+            // SAFETY: as in `int`, and nothing hands out a reference to an integer in place.
+            unsafe { self.0.as_ptr().add(self.payload_at()).cast::<i64>().write_unaligned(value) };
+        }
+        is_int
+    }
+
     #[inline]
     pub fn expires_at(self) -> Option<i64> {
         // SAFETY: the form says how many bytes stand at HEAD_LEN; reading 8 from offset 2 covers the

@@ -172,12 +172,26 @@ impl<'a> TextMut<'a> {
         TextRef::of(self.0.view())
     }
 
+    /// The value as a strict integer.
+    #[inline]
+    pub fn integer(&self) -> Option<i64> {
+        self.0.view().int().or_else(|| self.view().integer())
+    }
+
     pub fn set(&mut self, value: Incoming<'_>) {
         let payload = value.payload();
         self.0.db.edit(self.0.slot, |entry| entry.set_payload(payload));
     }
 
+    #[inline]
     pub fn set_int(&mut self, value: i64) {
+        if !self.0.db.replace_int(self.0.slot, value) {
+            self.set_first_int(value);
+        }
+    }
+
+    #[cold]
+    fn set_first_int(&mut self, value: i64) {
         self.0.db.edit(self.0.slot, |entry| entry.set_payload(NewPayload::Int(value)));
     }
 

@@ -26,6 +26,7 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
+    #[inline]
     pub fn view(&self) -> EntryRef<'_> {
         self.db.view(self.slot)
     }

@@ -514,7 +514,7 @@ fn increment(ctx: &mut Ctx, by: i64) -> CmdResult {
     let key = ctx.key(1);
     let sum = match ctx.keys.write::<Text>(key)? {
         Some(mut text) => {
-            let old = text.view().integer().ok_or(CmdError::NOT_INTEGER)?;
+            let old = text.integer().ok_or(CmdError::NOT_INTEGER)?;
             let sum = old.checked_add(by);
             let sum = sum.ok_or(CmdError::new("ERR increment or decrement would overflow"))?;
             text.set_int(sum);
