@@ -216,9 +216,17 @@ impl Engine {
         self.lock(seat, session, &Plan::All)
     }
 
+    #[inline]
+    fn lock(&self, seat: &mut WorkerSeat, session: &Session, plan: &Plan) -> Option<Guard<'_>> {
+        match self.store.lock_at_once(plan) {
+            None => self.wait_for(seat, session, plan),
+            guard => guard,
+        }
+    }
+
     /// A request's shards, unless a script has been running for too long, or somebody holds them for long:
     /// others of the worker's clients may need none, or none of these. Behind a long wait it is later.
-    fn lock(&self, seat: &mut WorkerSeat, session: &Session, plan: &Plan) -> Option<Guard<'_>> {
+    fn wait_for(&self, seat: &mut WorkerSeat, session: &Session, plan: &Plan) -> Option<Guard<'_>> {
         let waits_since = Cell::new(None);
         let (patience_ns, is_client) = (seat.worker.patience_ns, session.origin == Origin::Client);
         let waited_ns = || {

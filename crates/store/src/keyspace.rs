@@ -195,6 +195,17 @@ impl Store {
         Guard { store: self, held }
     }
 
+    /// The shard of a plan that needs no more than one, if nobody has it.
+    #[inline]
+    pub fn lock_at_once(&self, plan: &Plan) -> Option<Guard<'_>> {
+        let held = match plan {
+            Plan::None => Held::None,
+            Plan::One(id) => Held::One(*id, self.shards[id.0 as usize].shard.try_lock()?),
+            _ => return None,
+        };
+        Some(Guard { store: self, held })
+    }
+
     /// As `lock`, but before it waits for shards, and every now and then while it does, it asks whether to
     /// give up: then it holds none.
     #[inline(never)]
