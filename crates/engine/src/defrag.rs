@@ -1,6 +1,6 @@
 //! When memory is defragmented and how much of the time that takes: from how much of it is wasted in slabs
-//! that are not full, and less while workers are busy. It looks at what is allocated; whether that is too much
-//! others tell it.
+//! that are not full, and less while workers are busy. It looks at what is allocated; whether that is too
+//! much others tell it.
 //!
 //! Work is done in slices; between two steps of a slice, each a few microseconds under one shard's lock, and
 //! between two slices nothing is locked. Whoever has time calls [`Defrag::tend`], or [`Defrag::slice`].
