@@ -4,6 +4,7 @@
 
 mod beyond_memory;
 mod copy_on_write;
+mod doubling;
 mod failed_save;
 mod no_room_to_fork;
 mod script_floods;

@@ -21,7 +21,8 @@ pub struct Mover {
 }
 
 enum Aim {
-    /// By a slot's size in steps of 8 bytes: a slab with more free slots than these is sparse.
+    /// By the size of a slot, or of what one holds, in steps of 8 bytes: a slab with more free slots than
+    /// these is sparse.
     Sparse(Box<[u16]>),
     Everything,
 }
@@ -47,14 +48,31 @@ impl Mover {
     pub fn aim(&mut self, slabs: &[Slabs]) -> usize {
         let Aim::Sparse(limits) = &mut self.aim else { return 0 };
         limits.fill(NEVER);
-        let mut bytes = 0;
+        let (mut bytes, mut first) = (0, 0);
         for size in slabs {
-            if let (Some(limit), Some(own)) = (size.sparse_from(), limits.get_mut(size.slot_len / STEP)) {
-                *own = limit;
+            let last = size.slot_len / STEP;
+            if let (Some(limit), Some(own)) = (size.sparse_from(), limits.get_mut(first..=last)) {
+                own.fill(limit);
                 bytes += size.free_bytes();
             }
+            first = last + 1;
         }
         bytes
+    }
+
+    /// Whether a block of so many bytes may have to be moved: where it lies need not be looked up if not.
+    #[inline]
+    pub fn may_want(&self, len: usize) -> bool {
+        match &self.aim {
+            Aim::Everything => true,
+            Aim::Sparse(limits) => limits.get(len.div_ceil(STEP)).is_some_and(|&limit| limit != NEVER),
+        }
+    }
+
+    /// So many blocks need not be judged.
+    pub fn pass(&mut self, blocks: usize) {
+        self.stayed += blocks as u64;
+        self.spend(blocks.div_ceil(PASSED_PER_EFFORT));
     }
 
     /// A new go: about as many blocks can be looked at.
@@ -190,6 +208,8 @@ const SLOT_LEN_MOST: usize = 30 << 10;
 const SIZES: usize = SLOT_LEN_MOST / STEP + 1;
 /// No slab has so many free slots.
 const NEVER: u16 = u16::MAX;
+/// So many blocks that are not judged cost as much as a look at one.
+const PASSED_PER_EFFORT: usize = 4;
 /// What moving a block costs, beside its bytes, in looks at one.
 const MOVE_EFFORT: usize = 4;
 /// So many bytes cost as much to copy as a look.
@@ -225,6 +245,23 @@ mod tests {
         check(of_size(1024, 4, [80, 76, 0, 167]), Some(1));
         // Half of each slab is free, but nearly all of the two that are being filled: 75 in each.
         check(slabs([10, 8, 2, 8 * 64 + 12]), Some(56));
+    }
+
+    #[test]
+    fn sizes_without_sparse_slabs_are_passed() {
+        let slabs =
+            |slot_len, used| Slabs { slot_len, slots_each: 100, count: 100, partial: 100, current: 0, used };
+        let mut mover = Mover::default();
+        assert!(!mover.may_want(64));
+        assert_eq!(mover.aim(&[slabs(56, 9999), slabs(64, 1000), slabs(80, 10_000)]), 64 * 9000);
+        let wanted = [0, 56, 57, 64, 65, 80, 81, SLOT_LEN_MOST + 1].map(|len| mover.may_want(len));
+        assert_eq!(wanted, [false, false, true, true, false, false, false, false]);
+        assert!(Mover::of_everything().may_want(1));
+        mover.begin(3);
+        mover.pass(8);
+        assert_eq!((mover.stayed, mover.is_spent()), (8, false));
+        mover.pass(1);
+        assert!(mover.is_spent());
     }
 
     #[test]

@@ -57,6 +57,11 @@ pub unsafe trait Item: Sized + 'static {
     /// The same item in a new block.
     fn moved(self) -> Self;
 
+    /// Bytes of its block, if that is quickly said.
+    fn block_len(_item: Self::Ref<'_>) -> Option<usize> {
+        None
+    }
+
     /// Unix milliseconds at which the item expires, `i64::MAX` if never.
     fn expires_at(_item: Self::Ref<'_>) -> i64 {
         i64::MAX

@@ -1,5 +1,6 @@
 //! When memory is defragmented and how much of the time that takes: from how much of it is wasted in slabs
-//! that are not full. It looks at what is allocated; whether that is too much others tell it.
+//! that are not full, and less while workers are busy. It looks at what is allocated; whether that is too
+//! much others tell it.
 //!
 //! Work is done in slices; between two steps of a slice, each a few microseconds under one shard's lock, and
 //! between two slices nothing is locked. Whoever has time calls [`Defrag::tend`], or [`Defrag::slice`].
@@ -49,6 +50,9 @@ struct Work {
     scripts_done: usize,
     /// The configuration that it goes by.
     config_version: u64,
+    load: Load,
+    /// Per cent of the time to be taken, were the workers at rest.
+    wanted: u64,
     /// When the slabs were looked at last; bytes that were free in sparse ones, and bytes in use.
     looked_ns: Option<u64>,
     wasted: usize,
@@ -60,6 +64,16 @@ struct Work {
     rest_ns: u64,
     /// Bytes in sparse slabs when the rest began: what it could not win.
     left: usize,
+}
+
+/// How much the busiest worker has to do.
+#[derive(Default)]
+struct Load {
+    looked_ns: u64,
+    /// How long each worker has worked until then.
+    worked_ns: Vec<u64>,
+    /// Per cent of the time.
+    percent: u64,
 }
 
 /// What a round has done so far.
@@ -93,6 +107,7 @@ impl Defrag {
             return IDLE_NS;
         }
         let mut work = self.work.lock();
+        work.load.look(now, engine.stats.iter().map(|stats| stats.tick_ns.value()));
         let haste = self.haste(now);
         // What was configured since counts at once.
         let version = engine.config_version.load(Ordering::Acquire);
@@ -100,18 +115,17 @@ impl Defrag {
         if work.look(now, if is_new { 0 } else { haste.look_every_ns() }) {
             alloc::join_fullest_arena();
             let is_active = self.percent.load(Ordering::Relaxed) > 0;
-            let percent = work.judge(&config, is_active, haste, now);
-            self.set_percent(percent, now);
-            self.gain.store(if percent > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
-            if percent > 0 {
+            work.wanted = work.judge(&config, is_active, haste, now);
+            self.gain.store(if work.wanted > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
+            if work.wanted > 0 {
                 recall::recall_caches();
             }
         }
-        let percent = self.percent.load(Ordering::Relaxed);
+        let percent = work.share(&config, haste);
+        self.set_percent(percent, now);
         if percent == 0 || work.resting_ns > now {
             return IDLE_NS;
         }
-        let percent = if haste == Haste::Pressed { percent.max(PRESSED_PERCENT) } else { percent };
         let slice_ns = (config.active_defrag_cycle_us.max(1) as u64) * 1000;
         self.work_on(&mut work, engine, &config, slice_ns);
         let end = engine.host.monotonic_ns();
@@ -279,6 +293,19 @@ impl Work {
         percent_for(config, if is_hurried { wasted_percent.max(upper) } else { wasted_percent })
     }
 
+    /// Per cent of the time that it takes now: it gives way to busy workers, unless memory is short.
+    fn share(&self, config: &Config, haste: Haste) -> u64 {
+        match haste {
+            Haste::Pressed if self.wanted > 0 => self.wanted.max(PRESSED_PERCENT),
+            Haste::None => {
+                let least = self.wanted.min(config.active_defrag_cycle_min as u64);
+                let rest = BUSY_PERCENT.saturating_sub(self.load.percent);
+                least + (self.wanted - least) * rest / BUSY_PERCENT
+            }
+            _ => self.wanted,
+        }
+    }
+
     /// Looks at some more blocks; true at the end of a round.
     fn step(&mut self, engine: &Engine) -> bool {
         let was_done = self.keys_done;
@@ -301,6 +328,20 @@ impl Work {
         self.resting_ns = now + self.rest_ns;
         self.left = self.wasted;
         true
+    }
+}
+
+impl Load {
+    fn look(&mut self, now: u64, worked_ns: impl Iterator<Item = u64>) {
+        let elapsed = now - self.looked_ns;
+        if elapsed < LOAD_EVERY_NS {
+            return;
+        }
+        let before = std::mem::replace(&mut self.worked_ns, worked_ns.collect());
+        // Counters may have been reset; a long piece of work counts when it is done.
+        let worked = |(now, before): (&u64, &u64)| now.saturating_sub(*before).min(elapsed);
+        let busiest = self.worked_ns.iter().zip(&before).map(worked).max().unwrap_or(0);
+        (self.looked_ns, self.percent) = (now, busiest * 100 / elapsed);
     }
 }
 
@@ -350,6 +391,10 @@ fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
 /// How often it looks whether there is something to do; and at the slabs, while less should be occupied.
 const IDLE_NS: u64 = 100_000_000;
+/// How often it looks at how busy the workers are.
+const LOAD_EVERY_NS: u64 = 50_000_000;
+/// Where a worker has so much to do, each per cent of a processor that is taken is felt.
+const BUSY_PERCENT: u64 = 50;
 /// For so long it is pressed when somebody says so, and then it looks as often; and so much time it takes.
 const PRESSED_NS: u64 = 20_000_000;
 const PRESSED_PERCENT: u64 = 50;
@@ -402,6 +447,34 @@ mod tests {
         check(1000, false, Haste::Hurried, 0);
         check(2000, false, Haste::Pressed, 5);
         check(100_000, false, Haste::None, 5);
+    }
+
+    #[test]
+    fn it_gives_way_to_busy_workers() {
+        let config = Config { active_defrag_cycle_min: 2, ..Config::default() };
+        let (mut work, mut now, mut worked) = (Work::default(), 0, [0; 2]);
+        let mut check = |wanted, worked_ms: [u64; 2], haste, percent| {
+            now += 100_000_000;
+            worked = std::array::from_fn(|worker| worked[worker] + worked_ms[worker] * 1_000_000);
+            work.wanted = wanted;
+            work.load.look(now, worked.into_iter());
+            assert_eq!(work.share(&config, haste), percent, "{wanted} with {worked_ms:?}");
+        };
+        check(10, [100, 100], Haste::None, 10);
+        check(10, [0, 0], Haste::None, 10);
+        check(10, [25, 3], Haste::None, 6);
+        check(10, [0, 50], Haste::None, 2);
+        check(10, [900, 0], Haste::None, 2);
+        check(1, [100, 0], Haste::None, 1);
+        check(0, [100, 0], Haste::None, 0);
+        check(10, [100, 0], Haste::Hurried, 10);
+        check(10, [100, 0], Haste::Pressed, PRESSED_PERCENT);
+        check(0, [100, 0], Haste::Pressed, 0);
+        let percent = work.load.percent;
+        work.load.look(now + LOAD_EVERY_NS - 1, [0; 2].into_iter());
+        assert_eq!((work.load.percent, work.load.looked_ns), (percent, now), "too early");
+        work.load.look(now + LOAD_EVERY_NS, [0; 2].into_iter());
+        assert_eq!(work.load.percent, 0, "the counters were reset");
     }
 
     #[test]

@@ -153,6 +153,35 @@ fn a_share_that_is_configured_counts_at_once() {
     assert!(test.engine.defrag.figures(0).moved > 0);
 }
 
+#[test]
+fn it_takes_little_time_while_a_worker_is_busy() {
+    let _alone = alone();
+    let mut test = with_holes();
+    // A slice does little of the work.
+    for (name, value) in
+        [("max-scan-fields", "1"), ("cycle-min", "3"), ("cycle-max", "60"), ("threshold-upper", "1000")]
+    {
+        run(&mut test, &["CONFIG", "SET", &format!("active-defrag-{name}"), value]);
+    }
+    let wanted = percent_after(&mut test, 0);
+    assert!(wanted > 6, "{wanted}");
+    assert_eq!(percent_after(&mut test, 100), 3);
+    let between = percent_after(&mut test, 25);
+    assert!((4..wanted).contains(&between), "{between}");
+    assert_eq!(percent_after(&mut test, 0), wanted);
+    // Memory is short.
+    test.engine.defrag.hurry(true);
+    assert_eq!(percent_after(&mut test, 100), 60);
+}
+
+/// What it takes after a tenth of a second of which a worker worked so many milliseconds.
+fn percent_after(test: &mut TestEngine, worked_ms: u64) -> u64 {
+    test.engine.stats[0].tick_ns.add(worked_ms * 1_000_000);
+    test.advance_ms(100);
+    test.engine.defrag.tend(&test.engine);
+    test.engine.defrag.figures(0).percent
+}
+
 fn check_activity(while_loading: bool) {
     let _alone = alone();
     let mut test = with_holes();

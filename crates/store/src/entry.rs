@@ -299,6 +299,11 @@ unsafe impl Item for Entry {
         entry.key()
     }
 
+    #[inline]
+    fn block_len(entry: Self::Ref<'_>) -> Option<usize> {
+        Some(entry.block_len())
+    }
+
     fn moved(mut self) -> Self {
         let len = self.view().block_len();
         let block = allocate(len);

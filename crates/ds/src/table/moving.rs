@@ -7,7 +7,7 @@
 use base::alloc::prefetch;
 use base::defrag::Mover;
 
-use super::{Item, SlotId, Table};
+use super::{Item, SlotId, Table, view};
 use crate::moving::MovePosition;
 use crate::segment::{LINE_SLOTS, Mask, address_in};
 
@@ -72,14 +72,19 @@ impl<T: Item> Table<T> {
             next.live().for_each(|slot| prefetch(address_in(next.slot(slot))));
         }
         let live = slots[line].live();
+        // SAFETY: a live slot holds an item.
+        let len = |slot| T::block_len(unsafe { view::<T>(slots[line].slot(slot)) });
+        let asked = live.filter(|&slot| len(slot).is_none_or(|len| mover.may_want(len)));
+        let asked = Mask(asked.fold(0, |mask, slot| mask | 1 << slot));
+        mover.pass(live.count() - asked.count());
         let mut blocks = [std::ptr::null(); LINE_SLOTS];
-        for (block, slot) in blocks.iter_mut().zip(live) {
+        for (block, slot) in blocks.iter_mut().zip(asked) {
             *block = address_in(slots[line].slot(slot)).cast_const();
         }
         // SAFETY: a live slot holds the address of its item's block.
-        let chosen = unsafe { mover.judge(&blocks[..live.count()]) };
+        let chosen = unsafe { mover.judge(&blocks[..asked.count()]) };
         let is_chosen = |(nth, _): &(usize, usize)| chosen >> nth & 1 == 1;
-        let sparse = live.enumerate().filter(is_chosen).fold(0, |mask, (_, slot)| mask | 1 << slot);
+        let sparse = asked.enumerate().filter(is_chosen).fold(0, |mask, (_, slot)| mask | 1 << slot);
         Some(LookedAt { segment, line, live, sparse: Mask(sparse) })
     }
 

@@ -1994,7 +1994,7 @@ pub static DIRECTIVES: &[Directive] = &[
         Shape::Integer(1, 99),
         |c| Value::Integer(c.active_defrag_cycle_min),
         |c, v| c.active_defrag_cycle_min = v.integer(),
-        "The percentage of one processor's time to begin with.",
+        "The percentage of one processor's time to begin with, and while a worker is busy.",
     ),
     served(
         "active-defrag-cycle-max",
