@@ -174,6 +174,15 @@ impl<T: Item> Table<T> {
         }
     }
 
+    /// As `prefetch_line`, with what an insertion changes besides.
+    #[inline]
+    pub fn prefetch_room(&self, hash: u64) {
+        self.prefetch_line(hash);
+        if let Some(entry) = self.entry(hash) {
+            prefetch(&raw const self.headers[entry.segment as usize]);
+        }
+    }
+
     /// Fetches the item that a search for `hash` will most likely end at.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {

@@ -513,6 +513,35 @@ fn segments_split_and_merge_in_any_order() {
 }
 
 #[test]
+fn a_table_is_laid_out_for_what_comes() {
+    for (count, segments) in [(0, 0), (1, 1), (900, 1), (1003, 2), (28_000, 32), (100_000, 128)] {
+        let mut driver = Driver::new(1);
+        driver.table.lay_out(count);
+        driver.table.check_invariants();
+        assert_eq!(driver.table.segment_count(), segments, "{count} items");
+        (0..count).for_each(|_| driver.insert());
+        driver.check();
+        assert_eq!(driver.table.segment_count(), segments, "{count} items need no more");
+        assert!(driver.table.memory() <= 144 + count * 11, "{} for {count}", driver.table.memory());
+        driver.table.lay_out(10 * count);
+        assert_eq!(driver.table.segment_count(), segments, "it is laid out before anything is in it");
+        driver.shrink_to(0);
+        driver.check();
+        assert!(driver.table.segment_count() <= 1);
+    }
+}
+
+/// The walk of a snapshot that runs already has nothing to see.
+#[test]
+fn what_comes_into_a_laid_out_table_is_born_done() {
+    let mut driver = Driver::new(1);
+    driver.begin_snapshot(1);
+    driver.table.lay_out(10_000);
+    (0..10_000).for_each(|_| driver.insert());
+    driver.check();
+}
+
+#[test]
 fn a_small_table_is_small() {
     let mut driver = Driver::new(2);
     assert_eq!(driver.table.memory(), 0);

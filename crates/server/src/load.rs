@@ -205,6 +205,9 @@ fn threads(config: &Config) -> usize {
 const THREADS_MAX: usize = 16;
 /// Keys that wait for memory together instead of one after the other.
 const GROUP: usize = 32;
+/// What a key takes in a file, and in memory: few take less.
+const RECORD_LEN: u64 = 16;
+const ENTRY_LEN: u64 = 64;
 
 struct Load<'a> {
     engine: &'a Engine,
@@ -228,6 +231,8 @@ struct Load<'a> {
 struct Input {
     reader: Reader<FileReader>,
     db: DbIndex,
+    /// Keys that the tables were made ready for.
+    laid_out: u64,
     ended: bool,
 }
 
@@ -268,7 +273,7 @@ impl<'a> Load<'a> {
             at_duplicate: AtDuplicate::Refuse,
             beyond,
             evicted_before: engine.evicted_keys.load(Ordering::Relaxed),
-            input: Mutex::new(Input { reader, db: DbIndex(0), ended: false }),
+            input: Mutex::new(Input { reader, db: DbIndex(0), laid_out: 0, ended: false }),
             fault: Mutex::new(None),
             stopped: AtomicBool::new(false),
         })
@@ -338,7 +343,7 @@ impl<'a> Load<'a> {
                     self.progress.keys_empty.fetch_add(input.reader.empty_count(), Ordering::Relaxed);
                 }
                 Ok(Some(other)) => {
-                    if let Err(text) = self.note(other, &mut input.db) {
+                    if let Err(text) = self.note(other, &mut input) {
                         self.fail(offset, text);
                     }
                 }
@@ -366,10 +371,10 @@ impl<'a> Load<'a> {
     }
 
     /// What stands between the keys.
-    fn note(&self, item: Item, db: &mut DbIndex) -> Result<(), String> {
+    fn note(&self, item: Item, input: &mut Input) -> Result<(), String> {
         match item {
             Item::SelectDb(number) if number < u64::from(self.engine.store.databases()) => {
-                *db = DbIndex(number as u16)
+                input.db = DbIndex(number as u16)
             }
             Item::SelectDb(number) => return Err(self.too_many_databases(number)),
             Item::Aux { key, value } => self.note_aux(&key, &value),
@@ -377,9 +382,26 @@ impl<'a> Load<'a> {
                 "The RDB file contains AUX module data I can't load: no matching module '{module}'"
             )),
             Item::Function(code) => self.load_library(&code)?,
-            Item::ResizeDb { .. } | Item::SlotInfo { .. } | Item::Record(_) | Item::End => {}
+            Item::ResizeDb { keys, .. } => self.lay_out(input, keys),
+            Item::SlotInfo { .. } | Item::Record(_) | Item::End => {}
         }
         Ok(())
+    }
+
+    /// Makes the tables ready for as many keys as the file announces, and may have by its length; but not for
+    /// more than there can be room for.
+    fn lay_out(&self, input: &mut Input, keys: u64) {
+        let by_length = self.progress.total_bytes.load(Ordering::Relaxed) / RECORD_LEN;
+        let most = match self.engine.config().memory_limit() {
+            0 => by_length,
+            limit => by_length.min(limit / ENTRY_LEN),
+        };
+        let keys = keys.min(most.saturating_sub(input.laid_out));
+        input.laid_out += keys;
+        for shard in self.engine.store.ids() {
+            let mut guard = self.engine.store.lock(&Plan::One(shard));
+            guard.shard(shard).db(input.db).lay_out(keys as usize / self.engine.store.shard_count());
+        }
     }
 
     fn load_library(&self, code: &[u8]) -> Result<(), String> {
@@ -507,7 +529,10 @@ impl<'a> Load<'a> {
         let table = guard.shard(shard).db(db);
         while !arrivals.is_empty() {
             let begin = arrivals.len().saturating_sub(GROUP);
-            arrivals[begin..].iter().for_each(|(hash, _)| table.table().prefetch_line(*hash));
+            for (hash, entry) in &arrivals[begin..] {
+                entry.prefetch();
+                table.table().prefetch_room(*hash);
+            }
             for (hash, entry) in arrivals.drain(begin..) {
                 match table.find(Key { bytes: entry.view().key(), hash }) {
                     None => drop(table.insert(hash, entry)),

@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use base::crc::crc64;
@@ -119,6 +120,41 @@ fn several_threads_load_what_one_does() {
         ok(client.run("DEBUG RELOAD"));
         assert_eq!(text(client.run("DEBUG DIGEST")), digest, "{threads} threads, again");
     }
+}
+
+/// With as many keys in some databases as it says, whatever it has.
+fn announcing(databases: u64, keys: u64, value: &[u8]) -> Vec<u8> {
+    let mut records = Vec::new();
+    for db in 0..databases {
+        write_select_db(&mut records, db);
+        write_resize_db(&mut records, keys, 0);
+        text_record(&mut records, "key", value);
+    }
+    file(b"REDIS0010", &records)
+}
+
+/// Tables are made ready for the keys that a file announces, as far as it can have them.
+#[test]
+fn tables_are_laid_out_as_far_as_the_file_justifies() {
+    let check = |databases, keys, maxmemory, kilobytes: Range<u64>| {
+        let bytes = announcing(databases, keys, &vec![b'x'; 1_000_000]);
+        let folder = Folder::with_dump(&format!("announced{databases}-{keys}-{maxmemory}"), &bytes);
+        let (_server, mut client) = started(&folder, &["--io-threads", "2", "--maxmemory", maxmemory]);
+        assert_eq!(info(&mut client, "rdb_last_load_keys_loaded"), databases.to_string());
+        let of_database = |db| {
+            let stats = text(client.run(&format!("DEBUG HTSTATS {db}")));
+            let bytes = stats.split(" bytes: ").nth(1).and_then(|rest| rest.lines().next());
+            bytes.and_then(|bytes| bytes.parse::<u64>().ok()).expect("a number")
+        };
+        let sum = (0..databases).map(of_database).sum::<u64>() / 1024;
+        assert!(kilobytes.contains(&sum), "{sum} KB for {keys} keys in {databases} databases");
+    };
+    check(1, 0, "0", 0..1);
+    check(1, 50_000, "0", 400..600);
+    check(1, u64::MAX, "0", 500..750);
+    check(8, 50_000, "0", 3200..4800);
+    check(8, u64::MAX, "0", 4000..6000);
+    check(8, u64::MAX, "16mb", 2000..3000);
 }
 
 /// Many small records, then what is given, then many more.

@@ -130,6 +130,11 @@ impl Db {
         self.by_fields + self.by_both
     }
 
+    /// Makes an empty table ready for so many entries.
+    pub fn lay_out(&mut self, count: usize) {
+        self.table.lay_out(count);
+    }
+
     #[inline]
     pub fn find(&self, key: Key<'_>) -> Option<SlotId> {
         self.table.find(key.hash, key.bytes)

@@ -20,7 +20,7 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 
-use base::alloc::size_class;
+use base::alloc::{prefetch, size_class};
 use ds::hash::FieldTable;
 use ds::intset::Intset;
 use ds::list::PackedList;
@@ -170,6 +170,12 @@ impl Entry {
 
     pub fn view(&self) -> EntryRef<'_> {
         EntryRef(self.0, PhantomData)
+    }
+
+    /// Fetches where its key is.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch(self.0.as_ptr());
     }
 
     /// Changes or removes the time of expiry; the block moves when its form changes.

@@ -92,7 +92,7 @@ impl<T: Item> Table<T> {
         let place = hash << self.skip;
         loop {
             let Some(segment) = self.segment_of(place) else {
-                self.plant();
+                self.plant(0, 0);
                 continue;
             };
             let header = &self.headers[segment as usize];
@@ -130,15 +130,32 @@ impl<T: Item> Table<T> {
         header.place.checked_add(1u64.checked_shl(64 - u32::from(header.depth))?)
     }
 
-    /// The first segment of an empty table.
-    fn plant(&mut self) {
-        let header = Build::new(0, &self.running).finish(&[], 0, 0, Expiry::NONE);
-        self.headers.reserve_exact(1);
-        self.directory.reserve_exact(1);
-        self.directory.push(DirectoryEntry { first: header.slots.first(), segment: 0, lines: 0 });
-        self.depth = 0;
-        self.deepest = 1;
-        self.add_header(header);
+    /// Gives a table without segments as many as so many items need: on the way there few of them grow.
+    pub fn lay_out(&mut self, count: usize) {
+        if count == 0 || !self.headers.is_empty() {
+            return;
+        }
+        let share = |depth: u8| {
+            let mean = count >> depth;
+            mean + mean.isqrt()
+        };
+        let depth = (0..).find(|&depth| share(depth) <= limit_at(TOP_LEVEL)).expect("shares shrink to 0");
+        self.plant(depth, share(depth));
+    }
+
+    /// The first segments of a table: 2^depth, each with room for so many items.
+    fn plant(&mut self, depth: u8, count: usize) {
+        assert!(depth + self.skip <= DEPTH_LIMIT, "a table has less than 2^44 segments");
+        self.headers.reserve_exact(1 << depth);
+        self.directory.reserve_exact(1 << depth);
+        (self.depth, self.deepest) = (depth, 1 << depth);
+        for segment in 0..1 << depth {
+            let place = u64::from(segment) << (63 - depth) << 1;
+            let header = Build::new(count, &self.running).finish(&[], place, depth, Expiry::NONE);
+            self.directory.push(entry_of(&header, segment));
+            self.slot_bytes += header.slots.size();
+            self.headers.push(header);
+        }
     }
 
     /// Rebuilds a segment with the fewest slots that leave room beyond `count` items.
@@ -265,7 +282,7 @@ impl<T: Item> Table<T> {
     /// Writes a segment's lines and number to its directory entries.
     pub(super) fn publish(&mut self, segment: u32) {
         let header = &self.headers[segment as usize];
-        let entry = DirectoryEntry { first: header.slots.first(), segment, lines: header.slots.len() as u16 };
+        let entry = entry_of(header, segment);
         let start = self.index_of(header.place);
         let span = self.span_of(header);
         self.directory[start..start + span].fill(entry);
@@ -288,6 +305,10 @@ impl<T: Item> Table<T> {
             self.deepest = self.headers.iter().filter(|header| header.depth == self.depth).count() as u32;
         }
     }
+}
+
+fn entry_of(header: &Header, segment: u32) -> DirectoryEntry {
+    DirectoryEntry { first: header.slots.first(), segment, lines: header.slots.len() as u16 }
 }
 
 /// Buddies with fewer items together become one segment: far from the count at which that splits again.

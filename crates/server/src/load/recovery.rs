@@ -77,7 +77,7 @@ fn step(
             if let Item::ResizeDb { keys, .. } = item {
                 losses.announced = losses.announced.saturating_add(keys);
             }
-            load.note(item, &mut input.db).map_err(|text| (offset, text))?;
+            load.note(item, input).map_err(|text| (offset, text))?;
         }
         Err(error) => return pass(load, input, error, losses),
     }
