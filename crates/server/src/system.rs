@@ -43,13 +43,22 @@ pub struct ProcessorTimes {
 
 /// What the whole process has used.
 pub fn process_times() -> ProcessorTimes {
+    let usage = usage_of(libc::RUSAGE_SELF);
+    ProcessorTimes { system_s: seconds(usage.ru_stime), user_s: seconds(usage.ru_utime) }
+}
+
+/// How often the calling thread has given up its processor to wait for something.
+pub fn sleeps() -> u64 {
+    usage_of(libc::RUSAGE_THREAD).ru_nvcsw as u64
+}
+
+fn usage_of(who: libc::c_int) -> libc::rusage {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is valid for the call, and an all-zero `rusage` is a valid value if it fails.
-    let usage = unsafe {
-        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+    unsafe {
+        libc::getrusage(who, usage.as_mut_ptr());
         usage.assume_init()
-    };
-    ProcessorTimes { system_s: seconds(usage.ru_stime), user_s: seconds(usage.ru_utime) }
+    }
 }
 
 /// How long the calling thread runs at a stretch while others want its processor; `None`: as is usual. The
@@ -321,6 +330,17 @@ mod tests {
         assert!(usual == 0 || short.sched_runtime == 100_000, "{}", short.sched_runtime);
         set_slice(None).expect("everybody may");
         assert_eq!(scheduling().expect("it may be asked").sched_runtime, usual);
+    }
+
+    #[test]
+    fn sleeps_are_counted() {
+        let before = sleeps();
+        let (to, from) = std::os::unix::net::UnixStream::pair().expect("there are descriptors");
+        from.set_read_timeout(Some(Duration::from_millis(1))).expect("it is a time");
+        let timed_out = std::io::Read::read(&mut &from, &mut [0]);
+        assert!(timed_out.is_err());
+        assert!(sleeps() > before);
+        drop(to);
     }
 
     #[test]
