@@ -76,6 +76,30 @@ fn data_of_every_type_add_up() {
     assert_eq!(memory(&mut client)["data"], 0);
 }
 
+/// What several clients name is held once for each and once for all.
+#[test]
+fn long_names_add_up() {
+    let server = start(&["--io-threads", "2"]);
+    let mut client = server.client();
+    check_memory(&mut client, "before");
+    let name = "n".repeat(30_000);
+    let verbs =
+        ["CLIENT SETNAME", "CLIENT SETINFO LIB-NAME", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "WATCH"];
+    let mut all: Vec<Vec<Client>> = Vec::new();
+    for verb in verbs.into_iter().chain(["CLIENT TRACKING ON BCAST PREFIX"]) {
+        all.push(clients(&server, 30, |_| format!("{verb} {name}")));
+        check_memory(&mut client, verb);
+    }
+    let mut waiting = clients(&server, 30, |_| "PING".into());
+    waiting.iter_mut().for_each(|one| one.send(&["BLPOP", &name, "0"]));
+    common::wait_for_info(&mut client, "blocked_clients", "30");
+    check_memory(&mut client, "BLPOP");
+    drop((all, waiting));
+    common::wait_for_info(&mut client, "connected_clients", "1");
+    check_memory(&mut client, "without them");
+    assert_eq!(memory(&mut client)["clients.registries"], 0);
+}
+
 #[test]
 fn what_clients_hold_adds_up() {
     let server = start(&["--io-threads", "2"]);
