@@ -93,7 +93,7 @@ impl Watches {
 
     /// Forgets all keys of a session and its mark.
     pub fn clear(&self, watched: &mut Watched) {
-        for key in watched.keys.drain(..) {
+        for key in std::mem::take(&mut watched.keys) {
             let mut shard = self.shards[key.shard.0 as usize].lock();
             let name = (key.db, key.key);
             if let Some(watchers) = shard.get_mut(&name) {

@@ -100,6 +100,30 @@ fn long_names_add_up() {
     assert_eq!(memory(&mut client)["clients.registries"], 0);
 }
 
+/// A connection that stays, and the worker, give back what a request took.
+#[test]
+fn large_requests_leave_nothing() {
+    let server = start(&["--io-threads", "2", "--notify-keyspace-events", "KEA"]);
+    let mut client = server.client();
+    check_memory(&mut client, "before");
+    let names: Vec<String> = (0..50_000).map(|i| format!("k{i}")).collect();
+    let with = |verb: &str, between: &str| format!("{verb} {}", names.join(between));
+    let script = "for i = 1, #KEYS do redis.call('SET', KEYS[i], 'v') redis.call('DEL', KEYS[i]) end";
+    let run = |client: &mut Client, line: &str| client.call(&line.split(' ').collect::<Vec<_>>());
+    run(&mut client, &with("WATCH", " "));
+    run(&mut client, "UNWATCH");
+    check_memory(&mut client, "UNWATCH");
+    run(&mut client, &(with("MSET", " v ") + " v"));
+    run(&mut client, "FLUSHALL");
+    check_memory(&mut client, "MSET");
+    let count = names.len().to_string();
+    let mut words = vec!["EVAL", script, &count];
+    words.extend(names.iter().map(String::as_str));
+    client.call(&words);
+    run(&mut client, "SCRIPT FLUSH");
+    check_memory(&mut client, "EVAL");
+}
+
 #[test]
 fn what_clients_hold_adds_up() {
     let server = start(&["--io-threads", "2"]);
