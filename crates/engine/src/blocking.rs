@@ -167,14 +167,22 @@ struct Queue {
 type Queues = SmallVec<[(DbIndex, Queue); 1]>;
 type WaitShard = Mutex<HashMap<Box<[u8]>, Queues>>;
 
-/// What a key that one ticket waits for takes in its shard's table, and what the queue's first node does.
-const QUEUE_BYTES: usize = 2 * size_of::<(Box<[u8]>, Queues)>() + 192;
+/// Memory of a name that is waited for: its place in its shard's table with its share of spare ones, and most
+/// of the queue's first node.
+fn name_bytes(name: &[u8]) -> usize {
+    size_class(name.len()) + 2 * size_of::<(Box<[u8]>, Queues)>() + 160
+}
+
+/// What a ticket takes in a queue.
+const PLACE_BYTES: usize = 32;
 
 /// All tickets, by key.
 pub struct Waiters {
     /// Tickets at keys: none is the common case, and costs one load.
     count: AtomicUsize,
     arrivals: AtomicU64,
+    /// Of the shards' tables, but the tickets in their queues.
+    bytes: AtomicUsize,
     shards: Box<[WaitShard]>,
     for_file: Mutex<FileWaits>,
 }
@@ -196,6 +204,7 @@ impl Waiters {
         Waiters {
             count: AtomicUsize::new(0),
             arrivals: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             for_file: Mutex::default(),
         }
@@ -228,6 +237,11 @@ impl Waiters {
         keys
     }
 
+    /// Bytes of the names, once for all who wait.
+    pub fn memory(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Keys that are waited for, and of these the ones whose going away is.
     pub fn key_counts(&self) -> (usize, usize) {
         let mut counts = (0, 0);
@@ -247,7 +261,10 @@ impl Waiters {
         }
         for key in ticket.waited_keys() {
             let mut shard = self.shards[key.shard.0 as usize].lock();
-            let queues = shard.entry(key.name.clone()).or_default();
+            let queues = shard.entry(key.name.clone()).or_insert_with(|| {
+                self.bytes.fetch_add(name_bytes(&key.name), Ordering::Relaxed);
+                Queues::new()
+            });
             let at = queues.iter().position(|(db, _)| *db == ticket.db).unwrap_or_else(|| {
                 queues.push((ticket.db, Queue::default()));
                 queues.len() - 1
@@ -280,6 +297,7 @@ impl Waiters {
             if queues.is_empty() {
                 shard.remove(&key.name);
                 shrink_sparse(&mut shard);
+                self.bytes.fetch_sub(name_bytes(&key.name), Ordering::Relaxed);
             }
         }
     }
@@ -467,9 +485,9 @@ impl Ticket {
         self.ageing.load(Ordering::Relaxed)
     }
 
-    /// Bytes it takes, here and in the queues of its keys.
+    /// Bytes it takes, the queues' own names of its keys not counted.
     fn memory(&self) -> usize {
-        let keys = self.keys.iter().map(|key| 2 * size_class(key.name.len()) + QUEUE_BYTES);
+        let keys = self.keys.iter().map(|key| size_class(key.name.len()) + PLACE_BYTES);
         let list = size_class(self.keys.capacity() * size_of::<WaitedKey>());
         let place = self.place_for_file().map_or(0, |_| 2 * size_of::<(FilePlace, Arc<Ticket>)>());
         size_class(size_of::<Ticket>() + 16) + self.argv.memory() + list + place + keys.sum::<usize>()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use base::alloc::size_class;
 use base::time::UnixMs;
 use parking_lot::{Mutex, RwLock};
 
@@ -77,6 +78,7 @@ pub struct Client {
     /// What it waits for, for CLIENT UNBLOCK.
     pub blocked: Mutex<Option<Arc<Ticket>>>,
     pub names: Mutex<Names>,
+    pub name_bytes: AtomicUsize,
 }
 
 /// What a client says of itself.
@@ -86,6 +88,16 @@ pub struct Names {
     pub library: String,
     pub library_version: String,
     pub user: String,
+}
+
+impl Names {
+    /// Bytes of what the client has chosen.
+    fn memory(&self) -> usize {
+        [&self.name, &self.library, &self.library_version]
+            .map(|name| size_class(name.capacity()))
+            .iter()
+            .sum()
+    }
 }
 
 /// CLIENT LIST flags, as bits of [`Client::flags`].
@@ -184,6 +196,7 @@ impl Client {
             killed: AtomicBool::new(false),
             blocked: Mutex::default(),
             names: Mutex::new(Names { user: "default".into(), ..Names::default() }),
+            name_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -207,6 +220,13 @@ impl Client {
 
     pub fn has_flag(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// Changes what it says of itself.
+    pub fn rename(&self, change: impl FnOnce(&mut Names)) {
+        let mut names = self.names.lock();
+        change(&mut names);
+        self.name_bytes.store(names.memory(), Ordering::Relaxed);
     }
 
     /// So many bytes of messages have come to its worker.
@@ -255,6 +275,7 @@ impl Client {
             &self.subscription_bytes,
             &self.fieldset_bytes,
             &self.tracking.prefix_bytes,
+            &self.name_bytes,
         ];
         self.fixed_bytes + parts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
     }
@@ -275,7 +296,7 @@ impl Held {
     }
 }
 
-/// About what a client takes in the table of all, with its addresses and names.
+/// About what a client takes in the table of all, with its addresses.
 const ENTRY_BYTES: usize = 256;
 
 /// All connections, in the order of their ids.

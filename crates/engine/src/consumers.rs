@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use base::alloc;
 
+use crate::engine::Engine;
 use crate::info::InfoInput;
 
 /// Somebody who holds memory.
@@ -28,6 +29,7 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("clients.slaves", NONE),
     consumer("clients.normal", |i| i.clients().own_bytes()),
     consumer("clients.arguments", |i| i.clients().argument_bytes),
+    consumer("clients.registries", |i| registries(i.engine)),
     consumer("cluster.links", NONE),
     consumer("aof.buffer", |i| i.log_file().buffer_memory as usize),
     consumer("transactions", |i| i.engine.log.withheld()),
@@ -42,6 +44,12 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("segments.spare", |_| alloc::segment_pool_bytes()),
     consumer("allocator.internal", |i| i.allocator().internal),
 ];
+
+/// Bytes of the names of what clients listen to, follow, watch and wait for: several may share one.
+fn registries(engine: &Engine) -> usize {
+    let (pubsub, prefixes) = (engine.pubsub.memory(), engine.tracking.prefix_memory());
+    pubsub + prefixes + engine.watches.memory() + engine.waiters.memory()
+}
 
 /// Bytes of all of them.
 pub fn held(input: &InfoInput<'_>) -> usize {

@@ -21,7 +21,7 @@ pub struct KeyEvent {
     pub key: Box<[u8]>,
 }
 
-/// Cleared, not freed, from one command to the next.
+/// Cleared, not freed, from one command to the next; see `free`.
 #[derive(Default)]
 pub struct Effects {
     /// Changes made: what save points count. Without any, nothing is logged.
@@ -60,6 +60,15 @@ impl Effects {
         self.events.clear();
         self.expiries.clear();
         self.named.clear();
+    }
+
+    /// Between commands: gives back what a large one has left.
+    pub fn free(&mut self) {
+        self.events = SmallVec::new();
+        for bytes in [&mut self.expiries, &mut self.named] {
+            bytes.clear();
+            bytes.shrink_to(KEPT_LEN);
+        }
     }
 
     /// Whether effects that are named are written down.
@@ -128,6 +137,9 @@ impl Effects {
         }
     }
 }
+
+/// Bytes of effects that room is kept for.
+const KEPT_LEN: usize = 1 << 10;
 
 /// What surrounds a word or a list of words: two marks, a number and ends of lines.
 const HEAD_MAX: usize = 32;

@@ -46,6 +46,8 @@ impl Kind {
 pub struct PubSub {
     /// All subscriptions together: publishing with none costs one load.
     count: AtomicUsize,
+    /// Of its maps, but their lists' listeners.
+    bytes: AtomicUsize,
     pub channels: RwLock<Channels>,
     pub patterns: RwLock<Channels>,
     pub shard_channels: RwLock<Channels>,
@@ -62,7 +64,12 @@ impl PubSub {
 
     /// The listener had not subscribed.
     fn add(&self, kind: Kind, name: &[u8], listener: Listener) {
-        self.map(kind).write().entry(name.into()).or_default().push(listener);
+        let listeners = &mut *self.map(kind).write();
+        let listeners = listeners.entry(name.into()).or_insert_with(|| {
+            self.bytes.fetch_add(channel_len(name), Ordering::Relaxed);
+            Vec::new()
+        });
+        listeners.push(listener);
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -76,6 +83,7 @@ impl PubSub {
         if listeners.is_empty() {
             map.remove(name);
             shrink_sparse(&mut map);
+            self.bytes.fetch_sub(channel_len(name), Ordering::Relaxed);
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -89,14 +97,27 @@ impl PubSub {
     pub fn any(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }
+
+    /// Bytes of the names, once for all listeners.
+    pub fn memory(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
 }
 
-/// Memory of a subscription beyond its name, which is held twice: nodes and lists.
-const SUBSCRIPTION_LEN: usize = 168;
+/// Memory of a name that is listened to: its place in the map with its share of spare ones, and a list's least
+/// room.
+fn channel_len(name: &[u8]) -> usize {
+    size_class(name.len()) + CHANNEL_LEN
+}
 
+const CHANNEL_LEN: usize = 88;
+
+/// Memory of a subscription: the listener's own name of it, in a node, and its place in the list.
 fn subscription_len(name: &[u8]) -> usize {
-    2 * size_class(name.len()) + SUBSCRIPTION_LEN
+    size_class(name.len()) + SUBSCRIPTION_LEN
 }
+
+const SUBSCRIPTION_LEN: usize = 44;
 
 impl Engine {
     /// Does nothing if it is subscribed already.

@@ -76,7 +76,7 @@ pub struct Session {
     pub shard_channels: BTreeSet<Box<[u8]>>,
     /// What it follows in broadcasting mode.
     pub tracking_prefixes: BTreeSet<Box<[u8]>>,
-    /// Memory of the subscriptions, here and in the registry.
+    /// Memory of the subscriptions, the registry's own names of them not counted.
     pub subscription_bytes: usize,
     /// It has ended a subscription: messages that were on their way then must not arrive.
     pub unsubscribed: bool,

@@ -11,6 +11,7 @@ mod prefixes;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use base::alloc::size_class;
 use base::limits;
 use base::random::Rng;
 use parking_lot::{Mutex, RwLock};
@@ -52,7 +53,7 @@ pub struct ClientTracking {
     redirect: AtomicU64,
     /// The redirection was found to lead nowhere.
     pub broken: AtomicBool,
-    /// Memory of the prefixes it follows, here and in the registry.
+    /// Memory of the prefixes it follows, the registry's own names of them not counted.
     pub prefix_bytes: AtomicUsize,
 }
 
@@ -157,6 +158,11 @@ impl Tracking {
         self.prefixes.read().len()
     }
 
+    /// Bytes of the prefixes, once for all followers.
+    pub fn prefix_memory(&self) -> usize {
+        self.prefixes.read().memory()
+    }
+
     /// Bytes of the table of keys.
     pub fn memory(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -233,12 +239,12 @@ pub const NOBODY: ClientId = ClientId(0);
 /// Keys that may have to go for each one that came, so that the table shrinks while it is over its limits.
 const TRIM_FACTOR: usize = 4;
 
-/// Memory of a prefix beyond its name, which is held twice: nodes and lists.
-const PREFIX_LEN: usize = 96;
-
-fn prefix_len(prefix: &[u8]) -> usize {
-    2 * prefix.len() + PREFIX_LEN
+/// Memory of a followed prefix: the client's own name of it, in a node, and its place in the list.
+fn follow_len(prefix: &[u8]) -> usize {
+    size_class(prefix.len()) + FOLLOW_LEN
 }
+
+const FOLLOW_LEN: usize = 48;
 
 impl Engine {
     /// CLIENT TRACKING ON: what was asked for takes the place of what was before, but prefixes add up.
@@ -264,7 +270,7 @@ impl Engine {
             self.tracking.prefixes.write().add(prefix, session.client.id);
             self.tracking.follows.fetch_add(1, Ordering::Relaxed);
             self.tracking.busy.fetch_add(1, Ordering::Relaxed);
-            session.client.tracking.prefix_bytes.fetch_add(prefix_len(prefix), Ordering::Relaxed);
+            session.client.tracking.prefix_bytes.fetch_add(follow_len(prefix), Ordering::Relaxed);
         }
     }
 

@@ -20,6 +20,8 @@ type WatchedShard = Mutex<HashMap<WatchKey, Vec<Watcher>>>;
 /// The server's side.
 pub struct Watches {
     count: AtomicUsize,
+    /// Of the shards' tables, but their lists' watchers.
+    bytes: AtomicUsize,
     shards: Box<[WatchedShard]>,
 }
 
@@ -35,7 +37,7 @@ pub struct Watched {
     /// Set when one of the keys changed.
     pub dirty: Arc<AtomicBool>,
     pub keys: Vec<WatchedKey>,
-    /// Memory of the keys, here and on the server's side.
+    /// Memory of the keys, the server's own names of them not counted.
     pub bytes: usize,
 }
 
@@ -57,33 +59,41 @@ pub enum Presence {
     Live,
 }
 
-/// What a watched key takes beside its name: in the session, in the shard's table, both with their spare
-/// room, and in its list of watchers.
-const WATCHED_BYTES: usize =
-    5 * size_of::<WatchedKey>() / 4 + 2 * size_of::<(WatchKey, Vec<Watcher>)>() + 4 * size_of::<Watcher>();
+/// Memory of a key that is watched: its place in the shard's table with its share of spare ones, and a list's
+/// least room.
+fn name_bytes(name: &[u8]) -> usize {
+    size_class(name.len()) + 2 * size_of::<(WatchKey, Vec<Watcher>)>() + 3 * size_of::<Watcher>()
+}
+
+/// What a watched key takes beside its name in the session, and in the list of its watchers.
+const WATCHED_BYTES: usize = 5 * (size_of::<WatchedKey>() + size_of::<Watcher>()) / 4;
 
 impl Watches {
     pub fn new(shards: usize) -> Watches {
-        Watches { count: AtomicUsize::new(0), shards: (0..shards).map(|_| Mutex::default()).collect() }
+        let shards = (0..shards).map(|_| Mutex::default()).collect();
+        Watches { count: AtomicUsize::new(0), bytes: AtomicUsize::new(0), shards }
     }
 
     /// The caller holds the key's shard.
     pub fn add(&self, watched: &mut Watched, key: WatchedKey) {
         let watcher = Watcher { dirty: Arc::clone(&watched.dirty), stale: key.was_expired };
         let mut shard = self.shards[key.shard.0 as usize].lock();
-        let watchers = shard.entry((key.db, key.key.clone())).or_default();
+        let watchers = shard.entry((key.db, key.key.clone())).or_insert_with(|| {
+            self.bytes.fetch_add(name_bytes(&key.key), Ordering::Relaxed);
+            Vec::new()
+        });
         if watchers.iter().any(|watcher| Arc::ptr_eq(&watcher.dirty, &watched.dirty)) {
             return;
         }
         watchers.push(watcher);
         self.count.fetch_add(1, Ordering::Relaxed);
-        watched.bytes += 2 * size_class(key.key.len()) + WATCHED_BYTES;
+        watched.bytes += size_class(key.key.len()) + WATCHED_BYTES;
         watched.keys.push(key);
     }
 
     /// Forgets all keys of a session and its mark.
     pub fn clear(&self, watched: &mut Watched) {
-        for key in watched.keys.drain(..) {
+        for key in std::mem::take(&mut watched.keys) {
             let mut shard = self.shards[key.shard.0 as usize].lock();
             let name = (key.db, key.key);
             if let Some(watchers) = shard.get_mut(&name) {
@@ -91,6 +101,7 @@ impl Watches {
                 if watchers.is_empty() {
                     shard.remove(&name);
                     shrink_sparse(&mut shard);
+                    self.bytes.fetch_sub(name_bytes(&name.1), Ordering::Relaxed);
                 }
             }
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -143,6 +154,11 @@ impl Watches {
             .into_iter()
             .flatten()
             .any(|watcher| watcher.stale && Arc::ptr_eq(&watcher.dirty, &watched.dirty))
+    }
+
+    /// Bytes of the names, once for all watchers.
+    pub fn memory(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub fn key_count(&self) -> usize {

@@ -76,6 +76,54 @@ fn data_of_every_type_add_up() {
     assert_eq!(memory(&mut client)["data"], 0);
 }
 
+/// What several clients name is held once for each and once for all.
+#[test]
+fn long_names_add_up() {
+    let server = start(&["--io-threads", "2"]);
+    let mut client = server.client();
+    check_memory(&mut client, "before");
+    let name = "n".repeat(30_000);
+    let verbs =
+        ["CLIENT SETNAME", "CLIENT SETINFO LIB-NAME", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "WATCH"];
+    let mut all: Vec<Vec<Client>> = Vec::new();
+    for verb in verbs.into_iter().chain(["CLIENT TRACKING ON BCAST PREFIX"]) {
+        all.push(clients(&server, 30, |_| format!("{verb} {name}")));
+        check_memory(&mut client, verb);
+    }
+    let mut waiting = clients(&server, 30, |_| "PING".into());
+    waiting.iter_mut().for_each(|one| one.send(&["BLPOP", &name, "0"]));
+    common::wait_for_info(&mut client, "blocked_clients", "30");
+    check_memory(&mut client, "BLPOP");
+    drop((all, waiting));
+    common::wait_for_info(&mut client, "connected_clients", "1");
+    check_memory(&mut client, "without them");
+    assert_eq!(memory(&mut client)["clients.registries"], 0);
+}
+
+/// A connection that stays, and the worker, give back what a request took.
+#[test]
+fn large_requests_leave_nothing() {
+    let server = start(&["--io-threads", "2", "--notify-keyspace-events", "KEA"]);
+    let mut client = server.client();
+    check_memory(&mut client, "before");
+    let names: Vec<String> = (0..50_000).map(|i| format!("k{i}")).collect();
+    let with = |verb: &str, between: &str| format!("{verb} {}", names.join(between));
+    let script = "for i = 1, #KEYS do redis.call('SET', KEYS[i], 'v') redis.call('DEL', KEYS[i]) end";
+    let run = |client: &mut Client, line: &str| client.call(&line.split(' ').collect::<Vec<_>>());
+    run(&mut client, &with("WATCH", " "));
+    run(&mut client, "UNWATCH");
+    check_memory(&mut client, "UNWATCH");
+    run(&mut client, &(with("MSET", " v ") + " v"));
+    run(&mut client, "FLUSHALL");
+    check_memory(&mut client, "MSET");
+    let count = names.len().to_string();
+    let mut words = vec!["EVAL", script, &count];
+    words.extend(names.iter().map(String::as_str));
+    client.call(&words);
+    run(&mut client, "SCRIPT FLUSH");
+    check_memory(&mut client, "EVAL");
+}
+
 #[test]
 fn what_clients_hold_adds_up() {
     let server = start(&["--io-threads", "2"]);

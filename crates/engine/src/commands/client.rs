@@ -170,7 +170,7 @@ fn getname(ctx: &mut Ctx) -> CmdResult {
 
 fn setname(ctx: &mut Ctx) -> CmdResult {
     let name = valid_name(ctx.args.at(2))?;
-    ctx.session.client.names.lock().name = name;
+    ctx.session.client.rename(|names| names.name = name);
     ctx.reply.ok();
     Ok(())
 }
@@ -196,9 +196,9 @@ fn setinfo(ctx: &mut Ctx) -> CmdResult {
         let text = format!("ERR {} cannot contain spaces, newlines or special characters.", ctx.text(2));
         return Err(CmdError::new(text));
     };
-    let mut names = ctx.session.client.names.lock();
-    let field = if is_name { &mut names.library } else { &mut names.library_version };
-    *field = value;
+    ctx.session.client.rename(|names| {
+        *(if is_name { &mut names.library } else { &mut names.library_version }) = value;
+    });
     ctx.reply.ok();
     Ok(())
 }

@@ -127,7 +127,7 @@ fn hello(ctx: &mut Ctx) -> CmdResult {
         return Err(CmdError::new(HELLO_NOT_AUTHENTICATED));
     }
     if let Some(name) = options.name {
-        ctx.session.client.names.lock().name = name;
+        ctx.session.client.rename(|names| names.name = name);
     }
     if let Some(protocol) = protocol {
         ctx.session.set_protocol(protocol);
@@ -209,7 +209,7 @@ fn reset(ctx: &mut Ctx) -> CmdResult {
     session.set_import_source(false);
     session.debugs_scripts = false;
     session.client.set_no_evict(false);
-    session.client.names.lock().name.clear();
+    session.client.rename(|names| names.name = String::new());
     ctx.reply.protocol = Protocol::Resp2;
     ctx.reply.simple("RESET");
     Ok(())

@@ -3,34 +3,57 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use base::alloc::size_class;
+
 use crate::clients::ClientId;
 use crate::error::CmdError;
 
 #[derive(Default)]
-pub struct Prefixes(BTreeMap<Box<[u8]>, Vec<ClientId>>);
+pub struct Prefixes {
+    followers: BTreeMap<Box<[u8]>, Vec<ClientId>>,
+    /// Of the names.
+    bytes: usize,
+}
+
+/// Memory of a prefix beside its name: its place in a node, and a list's least room.
+const PREFIX_LEN: usize = 96;
+
+fn prefix_len(prefix: &[u8]) -> usize {
+    size_class(prefix.len()) + PREFIX_LEN
+}
 
 impl Prefixes {
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.followers.len()
+    }
+
+    /// Bytes of the prefixes, once for all followers.
+    pub fn memory(&self) -> usize {
+        self.bytes
     }
 
     /// The client does not follow it yet.
     pub fn add(&mut self, prefix: &[u8], client: ClientId) {
-        self.0.entry(prefix.into()).or_default().push(client);
+        let followers = self.followers.entry(prefix.into()).or_insert_with(|| {
+            self.bytes += prefix_len(prefix);
+            Vec::new()
+        });
+        followers.push(client);
     }
 
     /// The client follows it.
     pub fn remove(&mut self, prefix: &[u8], client: ClientId) {
-        let followers = self.0.get_mut(prefix).expect("a session's prefixes are in the registry");
+        let followers = self.followers.get_mut(prefix).expect("a session's prefixes are in the registry");
         let place = followers.iter().position(|other| *other == client).expect("it is among its followers");
         followers.swap_remove(place);
         if followers.is_empty() {
-            self.0.remove(prefix);
+            self.followers.remove(prefix);
+            self.bytes -= prefix_len(prefix);
         }
     }
 
     pub fn followers(&self, prefix: &[u8]) -> &[ClientId] {
-        self.0.get(prefix).map_or(&[], Vec::as_slice)
+        self.followers.get(prefix).map_or(&[], Vec::as_slice)
     }
 
     /// The prefixes that a key begins with, the longest first. Costs a search for each, and one for each
@@ -42,7 +65,7 @@ impl Prefixes {
             loop {
                 let longest = &key[..end?];
                 let range = (Bound::Unbounded, Bound::Included(longest));
-                let (candidate, _) = self.0.range::<[u8], _>(range).next_back()?;
+                let (candidate, _) = self.followers.range::<[u8], _>(range).next_back()?;
                 let common = candidate.iter().zip(longest).take_while(|(a, b)| a == b).count();
                 if common == candidate.len() {
                     end = common.checked_sub(1);

@@ -95,6 +95,12 @@ fn with_lent<T>(act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
 }
 
 impl Worker {
+    /// Gives back what large requests have left, of the seat that runs scripts too.
+    pub fn free_effects(&mut self) {
+        self.seat.effects.free();
+        self.meanwhile.seat.iter_mut().for_each(|seat| seat.effects.free());
+    }
+
     /// Runs a request that may be a script. The connection and the worker's seat go with it, so that the
     /// others can be served if it takes long.
     pub fn run_script(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> Outcome {

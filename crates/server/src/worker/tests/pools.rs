@@ -65,6 +65,24 @@ fn who_holds_most_goes() {
 }
 
 #[test]
+fn who_has_a_long_name_goes() {
+    let name = vec![b'n'; 3 << 19];
+    let requests: [&[&[u8]]; 4] = [
+        &[b"CLIENT", b"SETNAME", &name],
+        &[b"HELLO", b"3", b"SETNAME", &name],
+        &[b"CLIENT", b"SETINFO", b"LIB-NAME", &name],
+        &[b"CLIENT", b"SETINFO", b"LIB-VER", &name],
+    ];
+    for request in requests {
+        let server = small(1);
+        let mut peer = server.connect();
+        peer.send(encode(request));
+        server.wait_for_clients(0);
+        assert_eq!(evicted(&server), 1, "{}", String::from_utf8_lossy(request[1]));
+    }
+}
+
+#[test]
 fn who_does_not_read_goes() {
     let server = small(1);
     let (mut slow, mut other) = (server.connect(), server.connect());
