@@ -104,8 +104,8 @@ impl PubSub {
     }
 }
 
-/// Memory of a name that is listened to: its place in the map with its share of spare ones, and a list's least
-/// room.
+/// Memory of a name that is listened to: its place in the map with its share of spare ones, and a list's
+/// least room.
 fn channel_len(name: &[u8]) -> usize {
     size_class(name.len()) + CHANNEL_LEN
 }

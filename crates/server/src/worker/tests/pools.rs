@@ -76,6 +76,7 @@ fn who_has_a_long_name_goes() {
     for request in requests {
         let server = small(1);
         let mut peer = server.connect();
+        peer.call(&[b"PING"], "+PONG\r\n");
         peer.send(encode(request));
         server.wait_for_clients(0);
         assert_eq!(evicted(&server), 1, "{}", String::from_utf8_lossy(request[1]));
