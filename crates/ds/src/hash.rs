@@ -192,6 +192,11 @@ impl FieldTable {
         table
     }
 
+    /// Makes an empty table ready for so many fields.
+    pub fn lay_out(&mut self, count: usize) {
+        self.table.lay_out(count);
+    }
+
     /// How many fields there are, expired ones included.
     pub fn len(&self) -> usize {
         self.table.len()

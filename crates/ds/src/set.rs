@@ -209,6 +209,11 @@ impl MemberTable {
         self.table.prefetch_item(hash);
     }
 
+    /// Makes an empty table ready for so many members.
+    pub fn lay_out(&mut self, count: usize) {
+        self.table.lay_out(count);
+    }
+
     /// The distinct ones of `members`.
     pub fn collect<'a>(members: impl Iterator<Item = Element<'a>>) -> Self {
         let mut table = MemberTable::default();

@@ -82,6 +82,8 @@ pub struct Table<T: Item> {
     expiring: usize,
     slot_bytes: usize,
     running: Running,
+    /// Items that there will be, as far as it was told.
+    expected: usize,
     /// Segments as deep as the directory: while there are none, it can be halved.
     deepest: u32,
     /// Passes of `next_due` over a segment so far.
@@ -135,6 +137,7 @@ impl<T: Item> Table<T> {
             expiring: 0,
             slot_bytes: 0,
             running: Running::none(),
+            expected: 0,
             deepest: 0,
             pass: 0,
             depth: 0,

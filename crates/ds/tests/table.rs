@@ -531,6 +531,27 @@ fn a_table_is_laid_out_for_what_comes() {
     }
 }
 
+#[test]
+fn a_table_that_expects_more_grows_by_division_only() {
+    let mut driver = Driver::new(1);
+    driver.table.expect(62_000);
+    driver.table.lay_out(4_000);
+    let (mut segments, mut memory, mut rebuilt) = (driver.table.segment_count(), driver.table.memory(), 0);
+    for _ in 0..62_000 {
+        driver.insert();
+        let now = (driver.table.segment_count(), driver.table.memory());
+        rebuilt += usize::from(now.1 != memory && now.0 == segments);
+        (segments, memory) = now;
+    }
+    driver.check();
+    assert!(rebuilt <= segments / 8, "{rebuilt} of {segments} segments were rebuilt");
+    assert!(memory <= 62_000 * 12, "{memory}");
+    driver.shrink_to(0);
+    driver.table.expect(0);
+    (0..2_000).for_each(|_| driver.insert());
+    assert!(driver.table.memory() <= 2_000 * 16, "{}", driver.table.memory());
+}
+
 /// The walk of a snapshot that runs already has nothing to see.
 #[test]
 fn what_comes_into_a_laid_out_table_is_born_done() {

@@ -8,7 +8,7 @@ use crate::admit::unknown;
 use crate::args::Argv;
 use crate::clients::Client;
 use crate::engine::{Engine, WorkerSeat};
-use crate::pipeline::{Prepared, runs_scripts};
+use crate::pipeline::Prepared;
 use crate::session::{Origin, Session};
 
 /// The requests of one file, one after the other.
@@ -70,7 +70,7 @@ impl<'a> Replay<'a> {
         if self.requests.is_multiple_of(METER_EVERY) {
             self.seat.evictor.meter.report(&self.engine.memory);
         }
-        if runs_scripts(command) {
+        if command.runs_scripts {
             // A script's time counts from here.
             self.seat.worker.clock_ns = host.monotonic_ns();
         }

@@ -25,6 +25,11 @@ impl Batch {
         self.bytes.is_empty()
     }
 
+    /// Bytes that it takes.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Bytes of its records.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -105,6 +105,7 @@ fn read_plain<I: Input>(
 ) -> Result<Option<HashObject>, ErrorKind> {
     let count = length::read_len(source)?;
     let mut builder = Builder::new(count, rules.thresholds);
+    builder.lay_out(source.items_ahead(count));
     let (mut field, mut value) = (Vec::new(), Vec::new());
     for _ in 0..count {
         let expires_before = before(source)?;
@@ -262,6 +263,13 @@ impl Builder {
     fn new(count: u64, thresholds: Thresholds) -> Self {
         let table = (count > thresholds.hash_entries as u64).then(Box::default);
         Builder { thresholds, packed: Listpack::new_empty(), hashes: Vec::new(), table }
+    }
+
+    /// So many fields will come.
+    fn lay_out(&mut self, count: usize) {
+        if let Some(table) = &mut self.table {
+            table.lay_out(count);
+        }
     }
 
     fn push(&mut self, field: &[u8], value: &[u8], expires_at: Option<i64>) -> Result<(), ErrorKind> {

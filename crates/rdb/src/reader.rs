@@ -19,6 +19,9 @@ pub struct ReadOptions {
     /// Also look for fields that come twice in a packed hash; only files of a trusted writer may go without.
     pub deep_sanitize: bool,
     pub version_check: VersionCheck,
+    /// Bytes that a file is known to have, and that there is memory for: tables are made ready for as many
+    /// items as it announces, as far as so many bytes may hold them.
+    pub room: u64,
 }
 
 impl Default for ReadOptions {
@@ -28,6 +31,7 @@ impl Default for ReadOptions {
             verify_checksum: true,
             deep_sanitize: true,
             version_check: VersionCheck::Strict,
+            room: 0,
         }
     }
 }
@@ -71,12 +75,17 @@ impl<R: Read> Reader<R> {
     /// Reads the header.
     pub fn new(input: R, options: &ReadOptions) -> Result<Self, Error> {
         let summing = if options.verify_checksum { Summing::On } else { Summing::Off };
-        let mut source = Source::new(input, BUFFER_LEN, summing);
+        let mut source = Source::new(input, BUFFER_LEN, summing).with_room(options.room);
         let (dialect, version) = read_header(&mut source, options.version_check)
             .map_err(|kind| kind.at(source.offset(), Stage::Header))?;
         let duplicates = if options.deep_sanitize { Duplicates::Sought } else { Duplicates::Trusted };
         let rules = Rules { dialect, thresholds: options.thresholds, duplicates };
         Ok(Reader { source, version, progress: Progress::new(rules), checksum: None, ended: false })
+    }
+
+    /// Bytes that it keeps of the file.
+    pub fn memory(&self) -> usize {
+        BUFFER_LEN
     }
 
     pub fn version(&self) -> u32 {

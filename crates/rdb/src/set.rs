@@ -71,7 +71,7 @@ fn read_plain<I: Input>(source: &mut I, rules: &Rules) -> Result<Option<SetObjec
     let count = length::read_len(source)?;
     let mut builder = SetBuilder::new(rules.thresholds);
     if count > rules.thresholds.set_ints.max(rules.thresholds.set_entries) as u64 {
-        builder.make_table()?;
+        builder.form = Form::of_many(source.items_ahead(count));
     }
     let mut member = Vec::new();
     for _ in 0..count {
@@ -149,6 +149,15 @@ enum Form {
     /// Perhaps more than once each, and how many.
     Packed(Vec<u8>, usize),
     Table(Box<MemberTable>),
+}
+
+impl Form {
+    /// For so many members that are to come.
+    fn of_many(count: usize) -> Form {
+        let mut table = Box::<MemberTable>::default();
+        table.lay_out(count);
+        Form::Table(table)
+    }
 }
 
 impl SetBuilder {

@@ -80,7 +80,7 @@ fn read_plain<I: Input>(
     let count = length::read_len(source)?;
     let mut builder = SortedSetBuilder::new(rules.thresholds);
     if count > rules.thresholds.zset_entries as u64 {
-        builder.make_table()?;
+        builder.lay_out(source.items_ahead(count));
     }
     let mut member = Vec::new();
     for _ in 0..count {
@@ -210,6 +210,11 @@ impl SortedSetBuilder {
         let mut packed = Listpack::new_empty();
         self.few.iter().for_each(|(score, member)| packed_push(&mut packed, member, *score));
         Ok((!self.few.is_empty()).then_some(SortedSetObject::Packed(packed)))
+    }
+
+    /// So many members will come.
+    fn lay_out(&mut self, count: usize) {
+        self.table.get_or_insert_default().lay_out(count);
     }
 
     fn make_table(&mut self) -> Result<(), ErrorKind> {

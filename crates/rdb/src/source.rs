@@ -24,6 +24,14 @@ pub(crate) trait Input {
     /// Consumes `len` bytes unseen.
     fn pass(&mut self, len: u64) -> Result<(), ErrorKind>;
 
+    /// Bytes that may come: what is only announced gets no more memory than they justify.
+    fn room(&self) -> u64;
+
+    /// How many of the items of a collection that announces `count` a table is made ready for.
+    fn items_ahead(&self, count: u64) -> usize {
+        count.min(self.room() / ITEM_LEN) as usize
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ErrorKind> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
@@ -94,6 +102,10 @@ impl Input for Slice<'_> {
     fn pass(&mut self, len: u64) -> Result<(), ErrorKind> {
         self.take(len).map(drop)
     }
+
+    fn room(&self) -> u64 {
+        (self.bytes.len() - self.at) as u64
+    }
 }
 
 /// Whether a CRC-64 is kept of what is consumed.
@@ -115,13 +127,20 @@ pub(crate) struct Source<R> {
     passed: u64,
     crc: u64,
     summing: Summing,
+    /// Bytes that the input may have.
+    room: u64,
 }
 
 impl<R: Read> Source<R> {
     /// `capacity` is the buffer's size: what one read asks for.
     pub(crate) fn new(input: R, capacity: usize, summing: Summing) -> Self {
         let buffer = vec![0; capacity.clamp(1, BUFFER_LEN)];
-        Source { input, buffer, start: 0, end: 0, summed: 0, passed: 0, crc: 0, summing }
+        Source { input, buffer, start: 0, end: 0, summed: 0, passed: 0, crc: 0, summing, room: 0 }
+    }
+
+    /// The same of an input that may have so many bytes.
+    pub(crate) fn with_room(self, room: u64) -> Self {
+        Source { room, ..self }
     }
 
     pub(crate) fn summing(&self) -> Summing {
@@ -288,6 +307,10 @@ impl<R: Read> Input for Source<R> {
         }
         Ok(())
     }
+
+    fn room(&self) -> u64 {
+        self.room
+    }
 }
 
 /// At least one byte, or Truncated.
@@ -302,6 +325,8 @@ fn read_some(input: &mut impl Read, out: &mut [u8]) -> Result<usize, ErrorKind> 
     }
 }
 
+/// What an item of a large collection takes in a file, mostly, and more than it takes in a table.
+const ITEM_LEN: u64 = 16;
 /// What one read asks for.
 pub(crate) const BUFFER_LEN: usize = 64 * 1024;
 /// Records longer than this are never looked at as a whole.

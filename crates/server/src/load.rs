@@ -49,6 +49,8 @@ pub struct Progress {
     keys_loaded: AtomicU64,
     keys_expired: AtomicU64,
     keys_empty: AtomicU64,
+    /// Bytes that readers and batches take.
+    buffer_bytes: AtomicU64,
     /// Bytes of the files before this one.
     before: AtomicU64,
 }
@@ -79,6 +81,11 @@ impl Progress {
         self.loaded_bytes.store(self.before.load(Ordering::Relaxed) + offset, Ordering::Relaxed);
     }
 
+    /// A buffer that took `before` bytes takes `now`.
+    fn hold(&self, before: usize, now: usize) {
+        self.buffer_bytes.fetch_add((now as u64).wrapping_sub(before as u64), Ordering::Relaxed);
+    }
+
     pub fn log_state(&self) {
         let status = self.status();
         let percent = status.loaded_bytes * 100 / status.total_bytes.max(1);
@@ -104,6 +111,7 @@ impl Progress {
             started: UnixMs(self.started.load(Ordering::Relaxed)),
             total_bytes: self.total_bytes.load(Ordering::Relaxed),
             loaded_bytes: self.loaded_bytes.load(Ordering::Relaxed),
+            buffer_bytes: self.buffer_bytes.load(Ordering::Relaxed),
             rdb_used_memory: self.rdb_used_memory.load(Ordering::Relaxed),
             keys_loaded: self.keys_loaded.load(Ordering::Relaxed),
             keys_expired: self.keys_expired.load(Ordering::Relaxed),
@@ -152,8 +160,10 @@ pub fn load(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Absent),
         Err(error) => return Err(reason(&error)),
     };
-    progress.begin(now, file.metadata().map_or(0, |metadata| metadata.len()));
-    let mut load = Load::new(engine, FileReader { disk: dump.disk, file }, dump.beyond, progress, now)?;
+    let len = len_of(&file);
+    progress.begin(now, len);
+    let mut load =
+        Load::new(engine, (FileReader { disk: dump.disk, file }, len), dump.beyond, progress, now)?;
     load.at_duplicate = dump.at_duplicate;
     match dump.at_damage {
         AtDamage::Refuse => load.run_on_threads(takes_long),
@@ -179,18 +189,26 @@ pub fn load_file(
         BeyondMemory::Refuse => BeyondMemory::Refuse,
         _ => BeyondMemory::Load,
     };
-    let load = Load::new(engine, FileReader { disk, file }, beyond, progress, now)?;
+    let len = len_of(&file);
+    let load = Load::new(engine, (FileReader { disk, file }, len), beyond, progress, now)?;
     let load = Load { expired_by: UnixMs(i64::MIN), ..load };
     load.run_on_threads(takes_long);
     load.end()
 }
 
-fn read_options(config: &Config) -> ReadOptions {
+/// Bytes; 0 if it does not say.
+fn len_of(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.len())
+}
+
+/// `room` is the one of the options.
+fn read_options(config: &Config, room: u64) -> ReadOptions {
     ReadOptions {
         thresholds: config.thresholds,
         verify_checksum: config.rdbchecksum,
         deep_sanitize: config.sanitize_dump_payload == SanitizePayload::Yes,
         version_check: config.rdb_version_check,
+        room,
     }
 }
 
@@ -208,6 +226,9 @@ const GROUP: usize = 32;
 /// What a key takes in a file, and in memory: few take less.
 const RECORD_LEN: u64 = 16;
 const ENTRY_LEN: u64 = 64;
+/// Keys for which there are segments before any has come, of 40 MB at most: more come with them, whatever is
+/// announced.
+const BELIEVED: u64 = 2 << 20;
 
 struct Load<'a> {
     engine: &'a Engine,
@@ -231,8 +252,8 @@ struct Load<'a> {
 struct Input {
     reader: Reader<FileReader>,
     db: DbIndex,
-    /// Keys that the tables were made ready for.
-    laid_out: u64,
+    /// Keys that the tables are ready for, or will be.
+    announced: u64,
     ended: bool,
 }
 
@@ -256,14 +277,19 @@ struct Arrivals {
 impl<'a> Load<'a> {
     fn new(
         engine: &'a Engine,
-        file: FileReader,
+        (file, len): (FileReader, u64),
         beyond: BeyondMemory,
         progress: &'a Progress,
         now: UnixMs,
     ) -> Result<Load<'a>, String> {
         let config = engine.config();
-        let reader = Reader::new(file, &read_options(&config)).map_err(|error| error.to_string())?;
+        let room = match config.memory_limit() {
+            0 => len,
+            limit => len.min(limit),
+        };
+        let reader = Reader::new(file, &read_options(&config, room)).map_err(|error| error.to_string())?;
         governor::look(engine);
+        progress.hold(0, reader.memory());
         Ok(Load {
             engine,
             progress,
@@ -273,7 +299,7 @@ impl<'a> Load<'a> {
             at_duplicate: AtDuplicate::Refuse,
             beyond,
             evicted_before: engine.evicted_keys.load(Ordering::Relaxed),
-            input: Mutex::new(Input { reader, db: DbIndex(0), laid_out: 0, ended: false }),
+            input: Mutex::new(Input { reader, db: DbIndex(0), announced: 0, ended: false }),
             fault: Mutex::new(None),
             stopped: AtomicBool::new(false),
         })
@@ -281,6 +307,8 @@ impl<'a> Load<'a> {
 
     /// Where the dump ends, or what is wrong with it.
     fn end(self) -> Result<u64, String> {
+        self.progress.hold(self.input.lock().reader.memory(), 0);
+        self.end_expecting();
         if let Some((_, text)) = self.fault.into_inner() {
             return Err(text);
         }
@@ -310,12 +338,13 @@ impl<'a> Load<'a> {
             let done = match self.take(&mut batch) {
                 Work::Batch(db) => self.load_batch(db, &batch, &mut arrivals),
                 Work::Record(db, record) => self.load_record(db, *record, &mut arrivals),
-                Work::Nothing => return,
+                Work::Nothing => break,
             };
             if let Err((offset, text)) = done.and_then(|()| self.make_room(&mut rooms)) {
                 self.fail(offset, text);
             }
         }
+        self.progress.hold(batch.memory(), 0);
     }
 
     /// Called after each batch: memory is exceeded by what the threads have in hand at most.
@@ -332,7 +361,9 @@ impl<'a> Load<'a> {
     fn take(&self, batch: &mut Batch) -> Work {
         let mut input = self.input.lock();
         while !input.ended && !self.stopped.load(Ordering::Relaxed) {
+            let before = batch.memory();
             let taken = input.reader.next_batch(batch);
+            self.progress.hold(before, batch.memory());
             let offset = input.reader.offset();
             self.progress.reach(offset);
             match taken {
@@ -389,18 +420,28 @@ impl<'a> Load<'a> {
     }
 
     /// Makes the tables ready for as many keys as the file announces, and may have by its length; but not for
-    /// more than there can be room for.
+    /// more than there can be room for. Beyond the first two million they are ready for as many as have come,
+    /// and as many again.
     fn lay_out(&self, input: &mut Input, keys: u64) {
         let by_length = self.progress.total_bytes.load(Ordering::Relaxed) / RECORD_LEN;
         let most = match self.engine.config().memory_limit() {
             0 => by_length,
             limit => by_length.min(limit / ENTRY_LEN),
         };
-        let keys = keys.min(most.saturating_sub(input.laid_out));
-        input.laid_out += keys;
+        let keys = keys.min(most.saturating_sub(input.announced));
+        let at_once = keys.min(BELIEVED.saturating_sub(input.announced));
+        input.announced += keys;
+        let share = |keys: u64| keys as usize / self.engine.store.shard_count();
         for shard in self.engine.store.ids() {
             let mut guard = self.engine.store.lock(&Plan::One(shard));
-            guard.shard(shard).db(input.db).lay_out(keys as usize / self.engine.store.shard_count());
+            guard.shard(shard).db(input.db).lay_out(share(at_once), share(keys));
+        }
+    }
+
+    fn end_expecting(&self) {
+        for shard in self.engine.store.ids() {
+            let mut guard = self.engine.store.lock(&Plan::One(shard));
+            guard.shard(shard).dbs().for_each(|(_, db)| db.end_expecting());
         }
     }
 

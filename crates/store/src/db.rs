@@ -130,9 +130,15 @@ impl Db {
         self.by_fields + self.by_both
     }
 
-    /// Makes an empty table ready for so many entries.
-    pub fn lay_out(&mut self, count: usize) {
+    /// Makes an empty table ready for so many entries. Where more are expected it grows with that in view.
+    pub fn lay_out(&mut self, count: usize, expected: usize) {
+        self.table.expect(expected);
         self.table.lay_out(count);
+    }
+
+    /// No more are expected than there are.
+    pub fn end_expecting(&mut self) {
+        self.table.expect(0);
     }
 
     #[inline]
@@ -259,7 +265,11 @@ impl Db {
     pub(crate) fn release(&mut self, number: u32) -> Option<Capture> {
         let at = self.captures.iter().position(|capture| capture.number() == number)?;
         self.table.snapshot_end(number);
-        Some(self.captures.swap_remove(at))
+        let capture = self.captures.swap_remove(at);
+        if self.captures.is_empty() {
+            self.captures = Vec::new();
+        }
+        Some(capture)
     }
 
     /// Empties the database. Running snapshots take over what they have not saved yet.

@@ -80,6 +80,11 @@ impl ScoredTable {
         self.table.is_empty()
     }
 
+    /// Makes an empty table ready for so many members.
+    pub fn lay_out(&mut self, count: usize) {
+        self.table.lay_out(count);
+    }
+
     /// Bytes on the heap, as the allocator counts them.
     pub fn memory(&self) -> usize {
         self.table.memory() + self.tree.memory() + self.block_bytes

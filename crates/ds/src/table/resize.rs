@@ -135,12 +135,14 @@ impl<T: Item> Table<T> {
         if count == 0 || !self.headers.is_empty() {
             return;
         }
-        let share = |depth: u8| {
-            let mean = count >> depth;
-            mean + mean.isqrt()
-        };
-        let depth = (0..).find(|&depth| share(depth) <= limit_at(TOP_LEVEL)).expect("shares shrink to 0");
-        self.plant(depth, share(depth));
+        let is_enough = |&depth: &u8| share(count, depth) <= limit_at(TOP_LEVEL);
+        let depth = (0..).find(is_enough).expect("shares shrink to 0");
+        self.plant(depth, share(count.max(self.expected), depth));
+    }
+
+    /// Says how many items there will be: new segments have room for their shares of these from then on.
+    pub fn expect(&mut self, count: usize) {
+        self.expected = count;
     }
 
     /// The first segments of a table: 2^depth, each with room for so many items.
@@ -176,8 +178,10 @@ impl<T: Item> Table<T> {
         let division = self.divide(segment);
         let header = &self.headers[segment as usize];
         let (place, depth) = (header.place, header.depth + 1);
+        let expected = share(self.expected, depth);
         let half = |side: usize| {
-            let mut build = Build::new(division.counts[side] + SPLIT_SLACK, &self.running);
+            let room = expected.max(division.counts[side] + SPLIT_SLACK);
+            let mut build = Build::new(room, &self.running);
             build.take_from(header, |index| division.upper.test(index) == (side == 1));
             let place = place | (side as u64) << (64 - depth);
             build.finish(&[&header.marks], place, depth, division.expiry[side])
@@ -305,6 +309,12 @@ impl<T: Item> Table<T> {
             self.deepest = self.headers.iter().filter(|header| header.depth == self.depth).count() as u32;
         }
     }
+}
+
+/// How many of a table's items one segment of such a depth has to have room for.
+fn share(count: usize, depth: u8) -> usize {
+    let mean = count >> depth;
+    mean + mean.isqrt()
 }
 
 fn entry_of(header: &Header, segment: u32) -> DirectoryEntry {

@@ -124,6 +124,7 @@ fn read_payload(ctx: &Ctx) -> Result<Object, CmdError> {
         verify_checksum,
         deep_sanitize,
         version_check: ctx.config.rdb_version_check,
+        ..ReadOptions::default()
     };
     rdb::restore(ctx.args.at(3), &options).map_err(|error| match error {
         RestoreError::VersionOrChecksum => CmdError::new("ERR DUMP payload version or checksum are wrong"),
