@@ -247,7 +247,8 @@ impl Command {
     }
 
     pub const fn takes(&self, count: usize) -> bool {
-        if self.arity >= 0 { count == self.arity as usize } else { count >= -self.arity as usize }
+        let arity = self.arity as isize;
+        count as isize == arity || arity < 0 && count as isize >= -arity
     }
 
     /// Calls `visit` with the index of every key argument.

@@ -52,7 +52,7 @@ impl Cycle {
     /// Removes expired keys until a round is complete or `budget_ns` is used up. The share of due keys that
     /// had to be left is an estimate of how much of the keyspace is stale.
     pub fn expire(&mut self, engine: &Engine, now: UnixMs, budget_ns: u64) {
-        let paused = engine.pause.stops_expiry();
+        let paused = engine.pause.is_on();
         if paused || engine.keeps_expired() || !engine.debug.active_expire.load(Ordering::Relaxed) {
             return;
         }

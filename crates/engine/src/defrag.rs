@@ -22,7 +22,7 @@ pub struct Defrag {
     percent: AtomicU64,
     /// Less memory should be occupied.
     hurried: AtomicBool,
-    /// Until then somebody waits for pages, on the monotonic clock.
+    /// Until then it is in more of a hurry, on the monotonic clock.
     pressed_until_ns: AtomicU64,
     /// Bytes that may come free by what it does now.
     gain: AtomicU64,
@@ -55,9 +55,14 @@ struct Work {
     wanted: u64,
     /// When the slabs were looked at last; bytes that were free in sparse ones, and bytes in use.
     looked_ns: Option<u64>,
+    /// When it was found last how much there is to do.
+    judged_ns: Option<u64>,
     wasted: usize,
     used: usize,
     round: Round,
+    /// The least that was wasted at any look in this round: that it could win, and what others freed behind
+    /// its back it could not.
+    least: usize,
     /// It rests until then: rounds moved too little.
     resting_ns: u64,
     /// For how long the next rest will be.
@@ -112,7 +117,10 @@ impl Defrag {
         // What was configured since counts at once.
         let version = engine.config_version.load(Ordering::Acquire);
         let is_new = std::mem::replace(&mut work.config_version, version) != version;
-        if work.look(now, if is_new { 0 } else { haste.look_every_ns() }) {
+        let every_ns = if is_new { 0 } else { haste.look_every_ns() };
+        if work.judged_ns.is_none_or(|judged| now - judged >= every_ns) {
+            work.judged_ns = Some(now);
+            work.look(now, 0);
             alloc::join_fullest_arena();
             let is_active = self.percent.load(Ordering::Relaxed) > 0;
             work.wanted = work.judge(&config, is_active, haste, now);
@@ -151,8 +159,8 @@ impl Defrag {
         self.hurried.store(hurried, Ordering::Relaxed);
     }
 
-    /// Somebody waits for the pages of what gave way: for a moment it takes much more time. True if nobody
-    /// did before.
+    /// The process occupies so much that who needs memory waits: for a moment it takes much more time. True
+    /// if nobody said so before.
     pub fn press(&self, now_ns: u64) -> bool {
         self.pressed_until_ns.swap(now_ns + PRESSED_NS, Ordering::Relaxed) < now_ns
     }
@@ -176,8 +184,14 @@ impl Defrag {
         let mut now = begin;
         for _ in 0..STEPS_MOST {
             work.mover.begin(effort);
-            if work.step(engine) && work.end_round(now) {
-                break;
+            if work.step(engine) {
+                work.look(now, PRESSED_NS);
+                if work.end_round(now) {
+                    // The last look may be from before the rounds in which all of it was won.
+                    work.look(now, 0);
+                    work.left = work.left.min(work.wasted);
+                    break;
+                }
             }
             let end = engine.host.monotonic_ns();
             let step_ns = end - now;
@@ -248,7 +262,7 @@ enum Haste {
     None,
     /// The process occupies more than it may.
     Hurried,
-    /// And a client waits.
+    /// So much more that clients wait.
     Pressed,
 }
 
@@ -264,14 +278,12 @@ impl Haste {
 
 impl Work {
     /// Learns which slabs are sparse, if the last time is long ago.
-    fn look(&mut self, now: u64, every_ns: u64) -> bool {
-        let is_due = self.looked_ns.is_none_or(|looked| now - looked >= every_ns);
-        if is_due {
+    fn look(&mut self, now: u64, every_ns: u64) {
+        if self.looked_ns.is_none_or(|looked| now - looked >= every_ns) {
             self.looked_ns = Some(now);
             self.used = alloc::stats().allocated;
             self.wasted = self.mover.aim(&alloc::slabs());
         }
-        is_due
     }
 
     /// Per cent of the time to be taken.
@@ -288,6 +300,8 @@ impl Work {
         if now < self.resting_ns && self.wasted <= GROWN_FACTOR * self.left {
             return 0;
         }
+        let goes_on = is_active && self.resting_ns == 0;
+        self.least = if goes_on { self.least.min(self.wasted) } else { self.wasted };
         self.resting_ns = 0;
         let upper = config.active_defrag_threshold_upper;
         percent_for(config, if is_hurried { wasted_percent.max(upper) } else { wasted_percent })
@@ -320,13 +334,14 @@ impl Work {
     fn end_round(&mut self, now: u64) -> bool {
         let done = Round::of(&self.mover).since(self.round);
         self.round = Round::of(&self.mover);
+        let least = std::mem::replace(&mut self.least, self.wasted).min(self.wasted);
         if done.moved >= done.stayed / WORTH_SHARE && done.moved > 0 {
             self.rest_ns = 0;
             return false;
         }
         self.rest_ns = (self.rest_ns * 2).clamp(LOOK_EVERY_NS, REST_MOST_NS);
         self.resting_ns = now + self.rest_ns;
-        self.left = self.wasted;
+        self.left = least;
         true
     }
 }
@@ -493,10 +508,27 @@ mod tests {
     fn a_rest_ends_when_much_more_is_wasted() {
         let config = Config { active_defrag_ignore_bytes: 4000, ..Config::default() };
         let mut work = Work { wasted: 20_000, used: 100_000, ..Work::default() };
+        assert!(work.judge(&config, false, Haste::None, 0) > 0);
         assert!(work.end_round(0), "nothing moved");
         for (wasted, rests) in [(20_000, true), (40_000, true), (40_001, false), (20_000, false)] {
             work.wasted = wasted;
             assert_eq!(work.judge(&config, true, Haste::None, 1) == 0, rests, "{wasted}");
+        }
+    }
+
+    /// Nearly all keys go while a round is past most of them: it has moved nothing, and there is much to do.
+    #[test]
+    fn no_rest_follows_where_much_was_freed_in_the_round() {
+        let config = Config { active_defrag_ignore_bytes: 4000, ..Config::default() };
+        let mut work = Work { used: 100_000, ..Work::default() };
+        for (wasted, is_active) in [(20_000, false), (50_000, true)] {
+            work.wasted = wasted;
+            assert!(work.judge(&config, is_active, Haste::Hurried, 0) > 0, "{wasted}");
+        }
+        assert!(work.end_round(0));
+        for (wasted, rests) in [(40_000, true), (50_000, false)] {
+            work.wasted = wasted;
+            assert_eq!(work.judge(&config, true, Haste::Hurried, 1) == 0, rests, "{wasted}");
         }
     }
 

@@ -358,6 +358,17 @@ impl WorkerSeat {
         WorkerSeat::counting(engine, id, Arc::clone(&engine.stats[id.0 as usize]))
     }
 
+    /// Between requests: gives back what large ones have left, and scripts that were flushed.
+    pub fn free(&mut self, engine: &Engine) {
+        self.effects.free();
+        self.worker.scripts.follow_flushes(&engine.scripts);
+    }
+
+    /// Bytes that it keeps from request to request, Lua's own not counted.
+    pub fn memory(&self) -> usize {
+        self.worker.scripts.memory()
+    }
+
     /// A seat whose statistics nobody sees.
     pub(crate) fn uncounted(engine: &Engine) -> WorkerSeat {
         WorkerSeat::counting(engine, WorkerId(0), Arc::default())

@@ -72,7 +72,7 @@ impl Evictor {
         if config.maxmemory_policy == EvictionPolicy::NoEviction || config.import_mode {
             return Room::Nothing;
         }
-        if engine.pause.stops_expiry() {
+        if engine.pause.is_on() {
             return Room::Later;
         }
         if self.policy.replace(config.maxmemory_policy) != Some(config.maxmemory_policy) {

@@ -81,7 +81,7 @@ pub struct Env<'a, 's> {
 
 impl Engine {
     /// Looks the command up and hashes its key.
-    #[inline]
+    #[inline(always)]
     pub fn prepare(&self, argv: &Argv<'_>) -> Prepared {
         let Some(command) = lookup(argv) else { return Prepared::default() };
         let index = command.first_key;
@@ -119,6 +119,7 @@ impl Engine {
         outcome
     }
 
+    #[inline(always)]
     fn run_request(
         &self,
         seat: &mut WorkerSeat,
@@ -143,8 +144,7 @@ impl Engine {
         if session.in_multi() && !multi::runs_at_once(command) {
             return multi::enqueue(self, seat, session, command, argv, reply);
         }
-        let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
-        if self.pause.holds(&request, seat.worker.now) {
+        if self.pause.is_on() && self.must_wait(seat, session, command, argv) {
             return Outcome::Paused;
         }
         let outcome = {
@@ -157,8 +157,7 @@ impl Engine {
                 return self.refuse(seat, session, Some(command), &refusal, reply);
             };
             // The last save may have begun since, and what it does not hold must not be answered.
-            let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
-            if self.pause.is_ending() && self.pause.holds(&request, seat.worker.now) {
+            if self.pause.is_ending() && self.must_wait(seat, session, command, argv) {
                 return Outcome::Paused;
             }
             let WorkerSeat { worker, config, effects, .. } = seat;
@@ -181,7 +180,21 @@ impl Engine {
         outcome
     }
 
+    /// Whether clients are held up, and this request is one of those.
+    #[cold]
+    fn must_wait(
+        &self,
+        seat: &WorkerSeat,
+        session: &Session,
+        command: &'static Registered,
+        argv: &Argv<'_>,
+    ) -> bool {
+        let request = Request { engine: self, config: &seat.config, session, command, argv, cramped: false };
+        self.pause.holds(&request, seat.worker.now)
+    }
+
     /// The shards that a request needs, if they can be had.
+    #[inline(always)]
     fn lock_planned(
         &self,
         seat: &mut WorkerSeat,
@@ -216,7 +229,7 @@ impl Engine {
         self.lock(seat, session, &Plan::All)
     }
 
-    #[inline]
+    #[inline(always)]
     fn lock(&self, seat: &mut WorkerSeat, session: &Session, plan: &Plan) -> Option<Guard<'_>> {
         match self.store.lock_at_once(plan) {
             None => self.wait_for(seat, session, plan),
@@ -289,6 +302,7 @@ impl Engine {
 
     /// Runs a command under locks that are held; logs, wakes and observes. EXEC calls it once for each
     /// command of its queue.
+    #[inline(always)]
     pub fn execute(
         &self,
         env: &mut Env<'_, '_>,
@@ -312,7 +326,7 @@ impl Engine {
             access: Access::at(env.worker.now, env.config, began_ns),
             no_touch: env.session.no_touch,
             shows_expired: origin == Origin::Replay || imports && env.session.import_source,
-            hides_expired: (imports || self.pause.stops_expiry()) && !command.row.has(flag::WRITE),
+            hides_expired: (imports || self.pause.is_on()) && !command.row.has(flag::WRITE),
         };
         let mut ctx = Ctx {
             command,
@@ -391,7 +405,7 @@ impl Engine {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn plan_of_keys(&self, command: &Registered, hash: Option<NonZeroU64>, argv: &Argv<'_>) -> Plan {
         match (hash, command.row.keys) {
             (_, []) => Plan::None,
@@ -441,7 +455,7 @@ fn reply_limit(seat: &WorkerSeat, session: &Session) -> usize {
 }
 
 /// Finds the command, and the subcommand of a container.
-#[inline]
+#[inline(always)]
 pub fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
     let command = REGISTRY.find(argv.at(0))?;
     if command.children.is_empty() || argv.len() == 1 {
@@ -470,24 +484,13 @@ pub fn may_write(command: &Registered) -> bool {
     command.row.has(flag::WRITE | flag::MAY_REPLICATE)
 }
 
-/// Whether a command runs scripts: EVAL and its like. Or takes as long, and hears other clients meanwhile:
-/// DEBUG LOADAOF.
-#[inline]
-pub fn runs_scripts(command: &'static Registered) -> bool {
-    match command.row.group {
-        Group::Scripting => command.parent.is_none(),
-        Group::Server => command.row.name == "debug",
-        _ => false,
-    }
-}
-
 /// Whether a request runs a script now: by itself, or as the EXEC of a transaction that has one.
 #[inline]
 pub fn is_script(command: &'static Registered, session: &Session) -> bool {
     match &session.multi {
-        None => runs_scripts(command),
+        None => command.runs_scripts,
         Some(multi) => {
-            command.row.name == "exec" && multi.queue.iter().any(|queued| runs_scripts(queued.command))
+            command.row.name == "exec" && multi.queue.iter().any(|queued| queued.command.runs_scripts)
         }
     }
 }

@@ -122,6 +122,9 @@ pub struct WorkerStats {
     /// Batches with writes that waited for a snapshot, and for how long together.
     pub snapshot_delays: Counter,
     pub snapshot_delay_us: Counter,
+    /// Requests that waited until pages had gone back to the system, and for how long together.
+    pub page_delays: Counter,
+    pub page_delay_us: Counter,
     pub evicted_clients: Counter,
     /// Looks at what each client holds, to end the largest.
     pub client_weighings: Counter,
@@ -158,6 +161,8 @@ impl Default for WorkerStats {
             command_ns: Counter::default(),
             snapshot_delays: Counter::default(),
             snapshot_delay_us: Counter::default(),
+            page_delays: Counter::default(),
+            page_delay_us: Counter::default(),
             evicted_clients: Counter::default(),
             client_weighings: Counter::default(),
             buffer_bytes: Counter::default(),
@@ -199,6 +204,8 @@ impl WorkerStats {
             &self.command_ns,
             &self.snapshot_delays,
             &self.snapshot_delay_us,
+            &self.page_delays,
+            &self.page_delay_us,
             &self.evicted_clients,
         ]
         .into_iter()

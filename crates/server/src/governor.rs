@@ -78,7 +78,11 @@ fn look_around(engine: &Engine, limit: u64, pages: Pages, _turn: &MutexGuard<'_,
         reserved,
         limit,
     };
-    engine.memory.refresh(look, engine.host.monotonic_ns());
+    let now_ns = engine.host.monotonic_ns();
+    engine.memory.refresh(look, now_ns);
+    if engine.memory.is_swollen() && engine.defrag.press(now_ns) {
+        engine.host.wake_defragmenter();
+    }
 }
 
 /// Bytes that the process occupies beyond the fixed ones, and what the kernel keeps for its connections.

@@ -573,7 +573,7 @@ impl Worker {
         self.heard_recall.heed();
         self.look_at_ageing();
         self.engine.serve_left(&mut self.seat);
-        self.free_effects();
+        self.free_seats();
         self.count_buffers();
         self.inspect_replies();
         let part = self.connections.slot_count() / SWEEP_PARTS + 1;

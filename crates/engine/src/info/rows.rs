@@ -548,6 +548,16 @@ pub(super) const STATS: &[Field] = &[
         |i| text(exceeded_ms(i).1),
         "Milliseconds since memory went over `maxmemory`; else 0.",
     ),
+    value(
+        "maxmemory_delayed_requests",
+        |i| text(i.engine.sum(|stats| stats.page_delays.value())),
+        "Times that requests which need memory waited because the process occupied more than `maxmemory`.",
+    ),
+    value(
+        "maxmemory_delay_usec",
+        |i| text(i.engine.sum(|stats| stats.page_delay_us.value())),
+        "Microseconds they waited, in all.",
+    ),
     value("keyspace_hits", |i| text(i.sum(|s| s.hits.value())), "Reads of a key that was there."),
     value("keyspace_misses", |i| text(i.sum(|s| s.misses.value())), "Reads of a key that was not."),
     value("pubsub_channels", |i| text(i.engine.pubsub.channels.read().len()), "Channels with subscribers."),

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use base::alloc::size_class;
 use base::limits;
 use engine::host::Level;
-use engine::pipeline::{is_script, may_write, runs_scripts};
+use engine::pipeline::{is_script, may_write};
+use engine::registry::Registered;
 use engine::{Argv, Outcome, Prepared, Session};
 use resp::reply::{Reply, SharedPart};
 use resp::request::Span;
@@ -84,12 +85,12 @@ impl Batch {
     }
 
     /// Adds the request of the spans from `first` on.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, session: &Session, slot: Slot, input: usize, first: usize, prepared: Prepared) {
         let (input, first, end) = (input as u32, first as u32, self.spans.len() as u32);
-        let may_be_script = |command| {
+        let may_be_script = |command: &'static Registered| {
             // What an EXEC will run may still be in the batch.
-            runs_scripts(command)
+            command.runs_scripts
                 || is_script(command, session)
                 || self.has_scripts && command.row.name == "exec" && self.has_script_of(slot)
         };
@@ -314,7 +315,7 @@ impl Worker {
     /// Runs one request of a connection that may be gone, closing, or held up.
     #[inline]
     pub fn run_request(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> Ran {
-        if self.is_disk_behind() && self.must_stall(slot, prepared) {
+        if self.is_anything_short() && self.must_stall(slot, prepared) {
             return Ran::NotYet;
         }
         if self.engine.store.snapshots_run() && self.must_save_ahead(slot, prepared, argv) {

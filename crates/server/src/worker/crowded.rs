@@ -13,8 +13,7 @@ impl Worker {
 
     /// Whether more may be put into memory for clients that do not read.
     pub fn has_reply_room(&self) -> bool {
-        let held = || self.engine.sum(|stats| stats.clients_bytes.value());
-        !self.engine.memory.is_over() && held() < self.seat.config.replies_room()
+        !self.engine.memory.is_over() && self.held_by_clients() < self.seat.config.replies_room()
     }
 
     /// Lets those go on for whom there is room, each by as much again: the next look is at what all hold

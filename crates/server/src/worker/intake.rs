@@ -27,6 +27,9 @@ const READ_LEN: usize = 64 * 1024;
 /// Bytes of it when the round has taken long already.
 const READ_BRIEFLY: usize = 16 * 1024;
 
+/// Bytes of it while requests wait for pages: behind one that waits all that was read does, in memory.
+const READ_IN_NEED: usize = 4 * 1024;
+
 /// Bytes of a big argument that are read at once: a socket's buffer has megabytes, and to copy them into new
 /// pages takes milliseconds. Others want their turn, and where memory is short each piece needs room.
 const LITTLE: usize = 256 * 1024;
@@ -126,6 +129,9 @@ impl Worker {
     /// Bytes to ask for: a connection gets its turn in a long round too, but no more than that.
     #[inline]
     fn read_len(&mut self) -> usize {
+        if self.engine.memory.comes_free() {
+            return READ_IN_NEED;
+        }
         if !self.round_is_long() {
             return READ_LEN;
         }
@@ -234,15 +240,11 @@ impl Worker {
             return false;
         }
         let waits = self.is_look_due() || self.engine.memory.comes_free();
-        let now_ns = self.engine.host.monotonic_ns();
-        if !waits || !filling.wait(now_ns) {
+        let waits = waits && filling.wait(self.engine.host.monotonic_ns());
+        if !waits {
             filling.go_on();
-            return false;
         }
-        if self.engine.defrag.press(now_ns) {
-            self.engine.host.wake_defragmenter();
-        }
-        true
+        waits
     }
 
     /// Parses and runs what lies in a connection's own buffer.

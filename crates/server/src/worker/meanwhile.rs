@@ -96,9 +96,16 @@ fn with_lent<T>(act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
 
 impl Worker {
     /// Gives back what large requests have left, of the seat that runs scripts too.
-    pub fn free_effects(&mut self) {
-        self.seat.effects.free();
-        self.meanwhile.seat.iter_mut().for_each(|seat| seat.effects.free());
+    pub fn free_seats(&mut self) {
+        self.seat.free(&self.engine);
+        self.meanwhile.seat.iter_mut().for_each(|seat| seat.free(&self.engine));
+    }
+
+    /// Bytes that the scripts' machines take beside Lua's, and the other seat.
+    pub fn seats_memory(&self) -> usize {
+        let other = self.meanwhile.seat.as_ref();
+        let other = other.map_or(0, |seat| size_of::<WorkerSeat>() + seat.memory());
+        self.seat.memory() + other + self.meanwhile.reply.memory()
     }
 
     /// Runs a request that may be a script. The connection and the worker's seat go with it, so that the

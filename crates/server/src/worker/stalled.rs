@@ -1,10 +1,13 @@
-//! Connections whose request would add to what waits for the disk while that is as much as may wait: for the
-//! snapshots' threads, or for the append-only file. They are held until some of it is on the disk, and others
-//! are served meanwhile. A snapshot whose disk hangs holds nobody up for ever.
+//! Connections whose request would add to what there is too much of: what waits for the disk, for the
+//! snapshots' threads or for the append-only file; and what the process occupies, while pages come free. They
+//! are held until it is less, and others are served meanwhile. Neither a snapshot whose disk hangs nor pages
+//! that stay hold anybody up for ever.
 
+use engine::admit::needs_memory;
 use engine::ahead::is_wide;
-use engine::pipeline::may_write;
-use engine::{Argv, Prepared};
+use engine::pipeline::{is_script, may_write};
+use engine::registry::Registered;
+use engine::{Argv, Engine, Prepared, Session};
 
 use super::Worker;
 use super::intake::Arena;
@@ -13,14 +16,20 @@ use crate::conn::{Connection, Slot};
 /// How long snapshots hold them, at most: counted from the first of them.
 const STALL_MOST_NS: u64 = 5_000_000_000;
 
+/// How long pages do, counted in the same way: some times as long as defragmentation needs for what one look
+/// at memory can find too much. Pages that stay for so long hold nobody up for as long again.
+const PAGES_MOST_NS: u64 = 200_000_000;
+
 /// How often a worker looks whether there is room.
 pub const STALL_MS: i64 = 1;
 
 #[derive(Default)]
 pub struct Stalled {
     waiting: Vec<Waiting>,
-    /// They have waited for as long as may be: in this tick nobody waits.
+    /// They have waited for as long as may be: in this tick nobody waits for snapshots.
     is_over: bool,
+    /// Until then nobody waits for pages, on the monotonic clock.
+    pages_stay_until_ns: u64,
 }
 
 struct Waiting {
@@ -37,6 +46,8 @@ enum Cause {
     Log,
     /// Room for what snapshots are to save.
     Room,
+    /// That unused pages go back to the system.
+    Pages,
     /// That snapshots have saved what the request changes.
     Ahead,
 }
@@ -57,27 +68,41 @@ impl Stalled {
     pub fn forget(&mut self, slot: Slot) {
         self.waiting.retain(|waiting| waiting.slot != slot);
     }
+
+    /// Whether the first with such a cause has waited for so long.
+    fn first_has_waited(&self, causes: &[Cause], most_ns: u64, now_ns: u64) -> bool {
+        let first = self.waiting.iter().find(|waiting| causes.contains(&waiting.cause));
+        first.is_some_and(|first| now_ns.saturating_sub(first.since_ns) >= most_ns)
+    }
 }
 
 impl Worker {
+    /// Whether there is too much of something.
     #[inline]
-    pub fn is_disk_behind(&self) -> bool {
-        self.engine.store.snapshots_are_behind() || self.engine.log.is_behind()
+    pub fn is_anything_short(&self) -> bool {
+        let Engine { store, log, memory, .. } = &*self.engine;
+        store.snapshots_are_behind() || log.is_behind() || memory.comes_free()
     }
 
     /// Whether a request waits for room: then its connection is among those that do. Within a script nobody
     /// waits: what makes room may wait for the script.
     #[cold]
     pub fn must_stall(&mut self, slot: Slot, prepared: &Prepared) -> bool {
-        let writes = prepared.command.is_some_and(may_write);
-        if !writes || !self.lacks_room() || self.engine.scripts.running.is_busy() {
-            return false;
-        }
         let now_ns = self.engine.host.monotonic_ns();
+        let (lacks_room, lacks_pages) = (self.lacks_room(), self.lacks_pages(now_ns));
+        let Some(command) = prepared.command.filter(|_| !self.engine.scripts.running.is_busy()) else {
+            return false;
+        };
         let free = |connection: &&mut Connection| !connection.closing && !connection.holds();
         let Some(connection) = self.connections.at(slot).filter(free) else { return false };
+        let cause = if lacks_room && may_write(command) {
+            if self.engine.log.is_behind() { Cause::Log } else { Cause::Room }
+        } else if lacks_pages && may_need_memory(&connection.session, command) {
+            Cause::Pages
+        } else {
+            return false;
+        };
         connection.stalled = true;
-        let cause = if self.engine.log.is_behind() { Cause::Log } else { Cause::Room };
         if cause == Cause::Log {
             self.engine.host.note_log_delay();
         }
@@ -113,32 +138,52 @@ impl Worker {
         log_is_behind || self.engine.store.snapshots_are_behind() && !self.stalled.is_over
     }
 
+    /// Whether those that need memory have to.
+    fn lacks_pages(&self, now_ns: u64) -> bool {
+        self.engine.memory.comes_free() && now_ns >= self.stalled.pages_stay_until_ns
+    }
+
     /// Lets those go on that have waited, if there is room or they have waited for too long.
     pub fn resume_stalled(&mut self, arena: &mut Arena) {
         if self.stalled.is_empty() {
             return;
         }
         let now_ns = self.engine.host.monotonic_ns();
-        let first = self.stalled.waiting.iter().find(|waiting| waiting.cause != Cause::Ahead);
         self.stalled.is_over =
-            first.is_some_and(|first| now_ns.saturating_sub(first.since_ns) >= STALL_MOST_NS);
-        if self.lacks_room() {
-            return;
+            self.stalled.first_has_waited(&[Cause::Log, Cause::Room], STALL_MOST_NS, now_ns);
+        if self.stalled.first_has_waited(&[Cause::Pages], PAGES_MOST_NS, now_ns) {
+            self.stalled.pages_stay_until_ns = now_ns + PAGES_MOST_NS;
         }
-        for Waiting { slot, since_ns, cause } in std::mem::take(&mut self.stalled.waiting) {
-            let Some(connection) = self.connections.at(slot) else { continue };
-            connection.stalled = false;
-            self.resume(arena, slot);
-            let again = self.stalled.waiting.last_mut().filter(|again| again.slot == slot);
-            if cause == Cause::Ahead && again.is_some_and(|again| again.goes_on_from(since_ns)) {
-                continue;
-            }
-            if cause != Cause::Log {
-                let stats = &self.seat.worker.stats;
-                stats.snapshot_delays.add(1);
-                stats.snapshot_delay_us.add(now_ns.saturating_sub(since_ns) / 1000);
-            }
-        }
+        let (lacks_room, lacks_pages) = (self.lacks_room(), self.lacks_pages(now_ns));
+        let lacks = |cause| if cause == Cause::Pages { lacks_pages } else { lacks_room };
+        let free: Vec<Waiting> =
+            self.stalled.waiting.extract_if(.., |waiting| !lacks(waiting.cause)).collect();
+        free.into_iter().for_each(|waiting| self.end_wait(arena, waiting, now_ns));
         self.stalled.is_over = false;
     }
+
+    fn end_wait(&mut self, arena: &mut Arena, waiting: Waiting, now_ns: u64) {
+        let Waiting { slot, since_ns, cause } = waiting;
+        let Some(connection) = self.connections.at(slot) else { return };
+        connection.stalled = false;
+        self.resume(arena, slot);
+        let again = self.stalled.waiting.last_mut().filter(|again| again.slot == slot);
+        if cause == Cause::Ahead && again.is_some_and(|again| again.goes_on_from(since_ns)) {
+            return;
+        }
+        let stats = &self.seat.worker.stats;
+        let (delays, delay_us) = match cause {
+            Cause::Log => return,
+            Cause::Pages => (&stats.page_delays, &stats.page_delay_us),
+            Cause::Room | Cause::Ahead => (&stats.snapshot_delays, &stats.snapshot_delay_us),
+        };
+        delays.add(1);
+        delay_us.add(now_ns.saturating_sub(since_ns) / 1000);
+    }
+}
+
+/// Whether a request may take memory: itself, or by a script that may write.
+fn may_need_memory(session: &Session, command: &'static Registered) -> bool {
+    let writes = may_write(command) || session.in_multi();
+    needs_memory(session, command) || writes && is_script(command, session)
 }
