@@ -273,6 +273,7 @@ impl Waiters {
             // A key that is named twice counts once.
             if queue.tickets.insert(ticket.arrival, Arc::clone(ticket)).is_none() {
                 queue.missing_too += usize::from(ticket.missing_too);
+                ticket.client.enter_name(name_bytes(&key.name));
                 self.count.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -289,6 +290,7 @@ impl Waiters {
             let queue = &mut queues[at].1;
             if queue.tickets.remove(&ticket.arrival).is_some() {
                 queue.missing_too -= usize::from(ticket.missing_too);
+                ticket.client.strike_name(name_bytes(&key.name));
                 self.count.fetch_sub(1, Ordering::Relaxed);
             }
             if queue.tickets.is_empty() {
@@ -618,7 +620,7 @@ impl Engine {
         let plan = Plan::of(ticket.keys.iter().map(|key| key.shard));
         let Ok(mut guard) = self.lock_unless_busy(&plan) else { return };
         // Whatever is served writes.
-        if self.pause.stops_expiry() {
+        if self.pause.is_on() {
             return;
         }
         self.serve(seat, &mut guard, ticket);

@@ -40,6 +40,9 @@ pub struct Client {
     pub patterns: AtomicU32,
     pub shard_channels: AtomicU32,
     pub subscription_bytes: AtomicUsize,
+    /// What the registries' own names of what it listens to, follows, watches and waits for take where nobody
+    /// shares them.
+    pub registered_bytes: AtomicUsize,
     pub fieldset_bytes: AtomicUsize,
     /// Commands queued in MULTI; -1 outside.
     pub queued: AtomicI64,
@@ -170,6 +173,7 @@ impl Client {
             patterns: AtomicU32::new(0),
             shard_channels: AtomicU32::new(0),
             subscription_bytes: AtomicUsize::new(0),
+            registered_bytes: AtomicUsize::new(0),
             fieldset_bytes: AtomicUsize::new(0),
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
@@ -229,6 +233,15 @@ impl Client {
         self.name_bytes.store(names.memory(), Ordering::Relaxed);
     }
 
+    /// A registry has a name for it.
+    pub(crate) fn enter_name(&self, len: usize) {
+        self.registered_bytes.fetch_add(len, Ordering::Relaxed);
+    }
+
+    pub(crate) fn strike_name(&self, len: usize) {
+        self.registered_bytes.fetch_sub(len, Ordering::Relaxed);
+    }
+
     /// So many bytes of messages have come to its worker.
     pub fn has_heard(&self, len: usize) {
         self.posted_bytes.fetch_sub(len, Ordering::Relaxed);
@@ -258,7 +271,8 @@ impl Client {
     pub fn held(&self) -> Held {
         let arguments = self.big_bytes.load(Ordering::Relaxed);
         let lent = self.output_lent.load(Ordering::Relaxed);
-        Held { client: self.memory().saturating_sub(arguments + lent), arguments }
+        let names = self.registered_bytes.load(Ordering::Relaxed);
+        Held { client: self.memory().saturating_sub(arguments + lent), arguments, names }
     }
 
     /// Bytes the connection holds in all.
@@ -288,11 +302,14 @@ pub struct Held {
     pub client: usize,
     /// For `maxmemory-arguments`.
     pub arguments: usize,
+    /// What names that others may share take: clients are compared by it, too.
+    pub names: usize,
 }
 
 impl Held {
-    pub fn sum(self) -> usize {
-        self.client + self.arguments
+    /// What a client is compared with others by, its arguments aside.
+    pub(crate) fn weight(self) -> usize {
+        self.client + self.names
     }
 }
 

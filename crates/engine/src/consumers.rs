@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use base::alloc;
 
 use crate::engine::Engine;
+use crate::functions::Functions;
 use crate::info::InfoInput;
 
 /// Somebody who holds memory.
@@ -31,10 +32,11 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("clients.arguments", |i| i.clients().argument_bytes),
     consumer("clients.registries", |i| registries(i.engine)),
     consumer("cluster.links", NONE),
-    consumer("aof.buffer", |i| i.log_file().buffer_memory as usize),
+    consumer("load.buffers", |i| i.load().buffer_bytes as usize),
+    consumer("aof.buffer", |i| i.log_file().buffer_memory as usize + i.engine.log.scratch()),
     consumer("transactions", |i| i.engine.log.withheld()),
     consumer("lua.caches", |i| i.engine.scripts.heap() + i.engine.scripts.memory()),
-    consumer("functions.caches", |i| i.engine.functions.heap() + i.engine.functions.memory()),
+    consumer("functions.caches", |i| functions(&i.engine.functions)),
     consumer("tracking.keys", |i| i.engine.tracking.memory()),
     consumer("snapshot.buffers", |i| i.engine.store.snapshot_memory()),
     consumer("lazyfree.waiting", |i| i.engine.host.reclaim_counts().waiting_bytes as usize),
@@ -46,9 +48,13 @@ pub static CONSUMERS: &[Consumer] = &[
 ];
 
 /// Bytes of the names of what clients listen to, follow, watch and wait for: several may share one.
-fn registries(engine: &Engine) -> usize {
+pub fn registries(engine: &Engine) -> usize {
     let (pubsub, prefixes) = (engine.pubsub.memory(), engine.tracking.prefix_memory());
     pubsub + prefixes + engine.watches.memory() + engine.waiters.memory()
+}
+
+fn functions(functions: &Functions) -> usize {
+    functions.heap() + functions.buffers() + functions.memory()
 }
 
 /// Bytes of all of them.

@@ -69,6 +69,7 @@ impl Effects {
             bytes.clear();
             bytes.shrink_to(KEPT_LEN);
         }
+        self.invalidated.shrink();
     }
 
     /// Whether effects that are named are written down.

@@ -202,6 +202,12 @@ impl Functions {
         self.pool.used_by(self.first_index()..self.pool.machines())
     }
 
+    /// Bytes of the machines' buffers, but of those that run.
+    pub fn buffers(&self) -> usize {
+        let idle = self.seats.iter().filter_map(|seat| seat.try_lock());
+        idle.filter_map(|seat| seat.machine.as_ref().map(Machine::buffers)).sum()
+    }
+
     /// Bytes of the libraries.
     pub fn memory(&self) -> usize {
         self.current().iter().map(|library| library.memory()).sum()

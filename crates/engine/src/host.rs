@@ -202,6 +202,8 @@ pub struct LoadStatus {
     pub started: UnixMs,
     pub total_bytes: u64,
     pub loaded_bytes: u64,
+    /// Of the file, bytes in memory: what is read and not yet data.
+    pub buffer_bytes: u64,
     /// What the writer of the dump used, as the dump tells.
     pub rdb_used_memory: u64,
     pub keys_loaded: u64,

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
+use base::alloc::size_class;
 use parking_lot::Mutex;
 use store::DbIndex;
 
@@ -165,6 +166,11 @@ impl Log {
     /// It has appended it.
     pub(crate) fn hand_over(&self, len: usize) {
         self.withheld.fetch_sub(len, Ordering::Relaxed);
+    }
+
+    /// Bytes in which effects are written down before the readers have them.
+    pub fn scratch(&self) -> usize {
+        size_class(self.state.lock().scratch.capacity())
     }
 
     pub fn withheld(&self) -> usize {

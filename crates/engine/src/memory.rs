@@ -168,11 +168,13 @@ impl Memory {
     }
 
     /// At the last look the process occupied so much more than it may that what can wait should.
+    #[inline]
     pub fn is_swollen(&self) -> bool {
-        self.is_limited() && self.is_swollen.load(Ordering::Relaxed)
+        self.is_swollen.load(Ordering::Relaxed) && self.is_limited()
     }
 
     /// The same, and some of it comes free for those who wait.
+    #[inline]
     pub fn comes_free(&self) -> bool {
         self.is_swollen() && self.returning.load(Ordering::Relaxed) > 0
     }

@@ -107,7 +107,7 @@ fn strip_code(text: &[u8]) -> &[u8] {
 
 fn close(engine: &Engine, session: &mut Session) {
     session.multi = None;
-    engine.watches.clear(&mut session.watched);
+    engine.watches.clear(&session.client, &mut session.watched);
     session.show_multi();
     session.show_watched();
 }
@@ -141,7 +141,8 @@ fn watch(ctx: &mut Ctx) -> CmdResult {
         let was_expired = ctx.keys.is_expired(key);
         let watched =
             WatchedKey { shard, db: ctx.session.db, key: key.bytes.into(), hash: key.hash, was_expired };
-        ctx.engine.watches.add(&mut ctx.session.watched, watched);
+        let session = &mut *ctx.session;
+        ctx.engine.watches.add(&session.client, &mut session.watched, watched);
     }
     ctx.session.show_watched();
     ctx.reply.ok();
@@ -149,7 +150,7 @@ fn watch(ctx: &mut Ctx) -> CmdResult {
 }
 
 fn unwatch(ctx: &mut Ctx) -> CmdResult {
-    ctx.engine.watches.clear(&mut ctx.session.watched);
+    ctx.engine.watches.clear(&ctx.session.client, &mut ctx.session.watched);
     ctx.session.show_watched();
     ctx.reply.ok();
     Ok(())
@@ -330,20 +331,14 @@ impl Pause {
         until != 0 && until <= now.0
     }
 
-    /// Whether only commands that write delete what has expired.
+    /// Whether requests may have to wait. Then only commands that write delete what has expired.
     #[inline]
-    pub fn stops_expiry(&self) -> bool {
+    pub fn is_on(&self) -> bool {
         self.until_ms.load(Ordering::Relaxed) != 0 || self.is_ending()
     }
 
     /// Whether this request waits.
-    #[inline]
     pub fn holds(&self, request: &Request<'_>, now: UnixMs) -> bool {
-        self.stops_expiry() && self.holds_slow(request, now)
-    }
-
-    #[cold]
-    fn holds_slow(&self, request: &Request<'_>, now: UnixMs) -> bool {
         let current = self.current(now);
         if current.is_none() && !self.is_ending() {
             return false;

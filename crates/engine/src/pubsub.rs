@@ -64,6 +64,7 @@ impl PubSub {
 
     /// The listener had not subscribed.
     fn add(&self, kind: Kind, name: &[u8], listener: Listener) {
+        listener.enter_name(channel_len(name));
         let listeners = &mut *self.map(kind).write();
         let listeners = listeners.entry(name.into()).or_insert_with(|| {
             self.bytes.fetch_add(channel_len(name), Ordering::Relaxed);
@@ -75,6 +76,7 @@ impl PubSub {
 
     /// The listener had subscribed.
     fn remove(&self, kind: Kind, name: &[u8], listener: &Listener) {
+        listener.strike_name(channel_len(name));
         let mut map = self.map(kind).write();
         let listeners = map.get_mut(name).expect("a session's subscriptions are in the registry");
         let place = listeners.iter().position(|other| Arc::ptr_eq(other, listener));

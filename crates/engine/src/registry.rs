@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use base::bytes::eq_ignore_case;
 
 use crate::ahead::{self, Parts};
-use crate::command::Command;
+use crate::command::{Command, Group};
 use crate::commands::FAMILIES;
 
 /// A command or subcommand in the registry.
@@ -25,6 +25,9 @@ pub struct Registered {
     pub part: usize,
     /// Parts of a value that it may change, if that does not follow from the number of its arguments.
     pub parts: Option<Parts>,
+    /// It runs scripts: EVAL and its like. Or takes as long, and hears other clients meanwhile: DEBUG
+    /// LOADAOF.
+    pub runs_scripts: bool,
     /// See `name_head`.
     head: u64,
     /// Nothing of the name is lost there.
@@ -104,6 +107,11 @@ impl Registry {
         let part = PARTS.iter().find(|part| part.0 == full_name).map_or(0, |part| part.1);
         let parts = ahead::PARTS.iter().find(|parts| parts.0 == full_name).map(|parts| parts.1);
         let (first_key, children) = (row.first_key().unwrap_or(0), Vec::new());
+        let runs_scripts = match row.group {
+            Group::Scripting => parent.is_none(),
+            Group::Server => row.name == "debug",
+            _ => false,
+        };
         self.all.push(Registered {
             row,
             id,
@@ -113,6 +121,7 @@ impl Registry {
             first_key,
             part,
             parts,
+            runs_scripts,
             head,
             in_head,
         });
@@ -134,7 +143,7 @@ impl Registry {
     }
 
     /// A top-level command, in any case.
-    #[inline]
+    #[inline(always)]
     pub fn find(&'static self, name: &[u8]) -> Option<&'static Registered> {
         if name.is_empty() || name.len() > NAME_LEN_MAX {
             return None;

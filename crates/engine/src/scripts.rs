@@ -336,6 +336,24 @@ pub struct Ready {
     pub function: Function,
 }
 
+impl ScriptSeat {
+    /// Bytes that are not Lua's: the machine's buffers, and the tables of what is compiled.
+    pub fn memory(&self) -> usize {
+        let places = self.free.capacity() + self.queue.capacity();
+        let names = self.by_text.capacity() * TEXT_ROW + self.by_sha.capacity() * SHA_ROW;
+        let tables = [
+            self.compiled.capacity() * size_of::<Option<Compiled>>(),
+            places * size_of::<usize>(),
+            names * 8 / 7,
+        ];
+        self.machine.as_ref().map_or(0, Machine::buffers) + tables.into_iter().sum::<usize>()
+    }
+}
+
+/// Bytes of a table's rows: of which seven in eight are used at most.
+const TEXT_ROW: usize = size_of::<(u64, usize)>() + 1;
+const SHA_ROW: usize = size_of::<(Sha, usize)>() + 1;
+
 /// What to do with a text that is not in the cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -429,7 +447,7 @@ impl ScriptSeat {
     }
 
     /// SCRIPT FLUSH closes the machine with all that is compiled.
-    fn follow_flushes(&mut self, scripts: &Scripts) {
+    pub(crate) fn follow_flushes(&mut self, scripts: &Scripts) {
         let flushes = scripts.flushes.load(Ordering::Relaxed);
         if flushes != self.flushes {
             *self = ScriptSeat { flushes, ..ScriptSeat::default() };

@@ -205,7 +205,7 @@ impl Session {
     /// Shows the others what is watched.
     pub fn show_watched(&self) {
         self.client.watched.store(self.watched.keys.len() as u32, Ordering::Relaxed);
-        self.client.watched_bytes.store(self.watched.bytes, Ordering::Relaxed);
+        self.client.watched_bytes.store(self.watched.memory(), Ordering::Relaxed);
     }
 
     /// Publishes the state of the transaction for CLIENT LIST.
@@ -238,7 +238,7 @@ impl Engine {
     pub fn clear_connection(&self, session: &mut Session) {
         session.multi = None;
         session.show_multi();
-        self.watches.clear(&mut session.watched);
+        self.watches.clear(&session.client, &mut session.watched);
         session.show_watched();
         self.unsubscribe_all(session);
         session.fieldsets.discard_all();

@@ -27,8 +27,8 @@ use crate::registry::Registered;
 use crate::session::Session;
 use keys::TrackedKeys;
 pub use messages::Invalidations;
-use prefixes::Prefixes;
 pub use prefixes::check_overlaps;
+use prefixes::{Prefixes, prefix_len};
 
 /// What a client asked for, as bits.
 pub mod mode {
@@ -271,6 +271,7 @@ impl Engine {
             self.tracking.follows.fetch_add(1, Ordering::Relaxed);
             self.tracking.busy.fetch_add(1, Ordering::Relaxed);
             session.client.tracking.prefix_bytes.fetch_add(follow_len(prefix), Ordering::Relaxed);
+            session.client.enter_name(prefix_len(prefix));
         }
     }
 
@@ -282,6 +283,7 @@ impl Engine {
         }
         for prefix in std::mem::take(&mut session.tracking_prefixes) {
             self.tracking.prefixes.write().remove(&prefix, session.client.id);
+            session.client.strike_name(prefix_len(&prefix));
             self.tracking.busy.fetch_sub(1, Ordering::Relaxed);
             self.tracking.follows.fetch_sub(1, Ordering::Relaxed);
         }

@@ -12,6 +12,8 @@ use base::sparse::shrink_sparse;
 use parking_lot::Mutex;
 use store::{DbIndex, ShardId};
 
+use crate::clients::Client;
+
 type WatchKey = (DbIndex, Box<[u8]>);
 
 /// One shard's keys that are watched.
@@ -37,8 +39,8 @@ pub struct Watched {
     /// Set when one of the keys changed.
     pub dirty: Arc<AtomicBool>,
     pub keys: Vec<WatchedKey>,
-    /// Memory of the keys, the server's own names of them not counted.
-    pub bytes: usize,
+    /// Memory of their names, and of its places in the lists of watchers.
+    pub(crate) name_bytes: usize,
 }
 
 pub struct WatchedKey {
@@ -65,8 +67,18 @@ fn name_bytes(name: &[u8]) -> usize {
     size_class(name.len()) + 2 * size_of::<(WatchKey, Vec<Watcher>)>() + 3 * size_of::<Watcher>()
 }
 
-/// What a watched key takes beside its name in the session, and in the list of its watchers.
-const WATCHED_BYTES: usize = 5 * (size_of::<WatchedKey>() + size_of::<Watcher>()) / 4;
+/// What a watcher takes in a key's list, with its share of spare places.
+const WATCHER_BYTES: usize = 5 * size_of::<Watcher>() / 4;
+
+/// Keys for which a session keeps room from one transaction to the next: 2 KB.
+const KEYS_KEPT: usize = 64;
+
+impl Watched {
+    /// Memory of the keys, the server's own names of them not counted.
+    pub fn memory(&self) -> usize {
+        self.name_bytes + size_class(self.keys.capacity() * size_of::<WatchedKey>())
+    }
+}
 
 impl Watches {
     pub fn new(shards: usize) -> Watches {
@@ -75,7 +87,7 @@ impl Watches {
     }
 
     /// The caller holds the key's shard.
-    pub fn add(&self, watched: &mut Watched, key: WatchedKey) {
+    pub fn add(&self, client: &Client, watched: &mut Watched, key: WatchedKey) {
         let watcher = Watcher { dirty: Arc::clone(&watched.dirty), stale: key.was_expired };
         let mut shard = self.shards[key.shard.0 as usize].lock();
         let watchers = shard.entry((key.db, key.key.clone())).or_insert_with(|| {
@@ -86,14 +98,15 @@ impl Watches {
             return;
         }
         watchers.push(watcher);
+        client.enter_name(name_bytes(&key.key));
         self.count.fetch_add(1, Ordering::Relaxed);
-        watched.bytes += size_class(key.key.len()) + WATCHED_BYTES;
+        watched.name_bytes += size_class(key.key.len()) + WATCHER_BYTES;
         watched.keys.push(key);
     }
 
     /// Forgets all keys of a session and its mark.
-    pub fn clear(&self, watched: &mut Watched) {
-        for key in std::mem::take(&mut watched.keys) {
+    pub fn clear(&self, client: &Client, watched: &mut Watched) {
+        for key in watched.keys.drain(..) {
             let mut shard = self.shards[key.shard.0 as usize].lock();
             let name = (key.db, key.key);
             if let Some(watchers) = shard.get_mut(&name) {
@@ -104,9 +117,13 @@ impl Watches {
                     self.bytes.fetch_sub(name_bytes(&name.1), Ordering::Relaxed);
                 }
             }
+            client.strike_name(name_bytes(&name.1));
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
-        watched.bytes = 0;
+        if watched.keys.capacity() > KEYS_KEPT {
+            watched.keys = Vec::new();
+        }
+        watched.name_bytes = 0;
         watched.dirty.store(false, Ordering::Relaxed);
     }
 

@@ -13,7 +13,7 @@ use crate::clients::{Client, ClientId, Held};
 /// What clients are weighed by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pool {
-    /// All that they hold but large arguments.
+    /// All that they hold but large arguments, and the names that they brought.
     Clients,
     Arguments,
     Both,
@@ -58,11 +58,11 @@ impl Classes {
 
 impl Pool {
     fn weigh(self, client: &Client) -> u64 {
-        let Held { client, arguments } = client.held();
+        let held = client.held();
         (match self {
-            Pool::Clients => client,
-            Pool::Arguments => arguments,
-            Pool::Both => client + arguments,
+            Pool::Clients => held.weight(),
+            Pool::Arguments => held.arguments,
+            Pool::Both => held.weight() + held.arguments,
         }) as u64
     }
 }
@@ -84,7 +84,7 @@ impl Weights {
     /// A client held `before`, and holds `now`; one that has left holds nothing.
     #[inline]
     pub fn reweigh(&self, client: &Arc<Client>, before: Held, now: Held) {
-        let classes = |held: Held| (held.client.checked_ilog2(), held.arguments.checked_ilog2());
+        let classes = |held: Held| (held.weight().checked_ilog2(), held.arguments.checked_ilog2());
         if classes(before) != classes(now) {
             self.shift(client, before, now);
         }
@@ -93,7 +93,7 @@ impl Weights {
     #[cold]
     fn shift(&self, client: &Arc<Client>, before: Held, now: Held) {
         let mut scale = self.0.lock();
-        scale.clients.shift(client, before.client, now.client);
+        scale.clients.shift(client, before.weight(), now.weight());
         scale.arguments.shift(client, before.arguments, now.arguments);
         if now == Held::default() {
             scale.leaving.remove(&client.id);
@@ -166,6 +166,15 @@ mod tests {
         check(Pool::Arguments, 9 * MB, &[3]);
         check(Pool::Arguments, 10 * MB, &[]);
         check(Pool::Both, 4 * MB, &[1, 3, 4]);
+    }
+
+    #[test]
+    fn what_a_client_has_others_keep_weighs_as_its_own() {
+        let (weights, all) = clients(&[(5 * MB, 0), (4 * MB, 0)]);
+        let before = all[1].held();
+        all[1].enter_name(5 * MB);
+        weights.reweigh(&all[1], before, all[1].held());
+        assert_eq!(doomed(&weights, &all, 13 * MB as u64, Pool::Clients), [2]);
     }
 
     #[test]

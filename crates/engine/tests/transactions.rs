@@ -1,6 +1,8 @@
 //! EXEC and the log: what a transaction leaves there, what a change in another database does, and what a
 //! request that waits must not lose.
 
+use std::sync::atomic::Ordering;
+
 use engine::clients::flag;
 use engine::pipeline::Outcome;
 use engine::session::ReplyMode;
@@ -172,4 +174,22 @@ fn nothing_is_queued_without_memory() {
         &mut test,
         &[("EXEC", "-EXECABORT Transaction discarded because of previous errors."), ("GET k", "nil")],
     );
+}
+
+/// Whoever watches a few keys anew needs no memory for that. Whoever has watched many gives it back.
+#[test]
+fn room_for_a_few_watched_keys_stays() {
+    let mut test = TestEngine::new();
+    let mut check = |count: usize, room: usize, bytes: usize| {
+        let names: String = (0..count).map(|index| format!(" k{index}")).collect();
+        let line = format!("WATCH{names}");
+        check_script(&mut test, &[(&line, "+OK"), ("MULTI", "+OK"), ("EXEC", "[]")]);
+        let session = &test.sessions[0];
+        assert_eq!(session.watched.keys.capacity(), room, "{count} keys");
+        assert_eq!(session.client.watched_bytes.load(Ordering::Relaxed), bytes, "{count} keys");
+    };
+    check(4, 4, 128);
+    check(40, 64, 2048);
+    check(2, 64, 2048);
+    check(65, 0, 0);
 }

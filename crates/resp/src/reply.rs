@@ -313,6 +313,11 @@ impl Reply {
         self.shared.clear();
     }
 
+    /// Bytes it has allocated, its shared parts not counted.
+    pub fn memory(&self) -> usize {
+        self.buf.capacity() + self.shared.capacity() * size_of::<SharedPart>()
+    }
+
     /// Adds a stretch of another reply; its shared parts are placed as if it began at `base`.
     pub fn append(&mut self, buf: &[u8], base: usize, shared: &[SharedPart]) {
         let at = self.buf.len();

@@ -140,6 +140,22 @@ impl Shared {
         }
     }
 
+    /// Bytes of its buffers that the meter does not count.
+    fn buffers(&self) -> usize {
+        let lists = [
+            self.input.capacity(),
+            self.spans.capacity() * size_of::<Span>(),
+            self.reply.memory(),
+            self.flat.capacity(),
+            self.text.capacity().saturating_sub(self.text_counted),
+            self.frames.capacity() * size_of::<Frame>(),
+            self.json_frames.capacity() * size_of::<json::Frame>(),
+            self.json_open.capacity() * size_of::<json::Open>(),
+            self.levels.capacity() * size_of::<msgpack::Level>(),
+        ];
+        lists.into_iter().sum()
+    }
+
     pub(crate) fn ask_for_end(&mut self) {
         self.resumes = 0;
         if self.ended.is_none() {
@@ -282,6 +298,12 @@ impl Machine {
     pub fn used(&self) -> usize {
         // SAFETY: Lua does not run, so nobody changes the meter.
         unsafe { self.meter.as_ref() }.used()
+    }
+
+    /// Bytes of its buffers, which are not Lua's.
+    pub fn buffers(&self) -> usize {
+        // SAFETY: Lua does not run, so nobody changes them.
+        unsafe { self.shared.as_ref() }.buffers()
     }
 
     /// Compiles a script. An error is the compiler's message.

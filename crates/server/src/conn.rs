@@ -28,7 +28,7 @@ pub struct Connection {
     pub output: Output,
     /// A request waits for the end of CLIENT PAUSE.
     pub paused: bool,
-    /// A request waits for room among what waits for the snapshots' threads.
+    /// A request waits for room among what waits for the disk, or for pages.
     pub stalled: bool,
     /// Its requests wait for the worker's next round.
     pub put_off: bool,

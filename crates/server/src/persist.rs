@@ -394,6 +394,7 @@ impl Saver {
         for library in libraries.iter() {
             write_function(&mut records.dump.buffer, &library.code, &compress);
         }
+        records.count_held(snapshot);
         let (mut pace, mut manners) = (Pace::new(), Manners::new());
         while let Some(output) = snapshot.next(&engine.store) {
             let output = match output {
@@ -412,7 +413,7 @@ impl Saver {
             let written = self.check_cancelled().and_then(|()| records.write(&output, &compress));
             // Its memory is free again whatever became of it.
             snapshot.written(output);
-            snapshot.count_held(records.dump.memory());
+            records.count_held(snapshot);
             written?;
             self.note_progress(keys, snapshot.backlog_peak());
             // A quantum takes a lock: it begins with a fresh share of the processor, so that it is not put
@@ -665,6 +666,10 @@ impl Records {
     fn new(dump: DumpFile, counts: Vec<DbCounts>) -> Records {
         let announced = vec![false; counts.len()];
         Records { dump, counts, open: HashMap::new(), room: Vec::new(), db: None, announced, version: 0 }
+    }
+
+    fn count_held(&self, snapshot: &mut Snapshot) {
+        snapshot.count_held(self.dump.memory(), self.dump.buffer.capacity() + self.room.capacity());
     }
 
     fn write(&mut self, output: &Output, options: &WriteOptions) -> Result<(), SaveError> {

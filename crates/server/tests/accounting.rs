@@ -100,10 +100,37 @@ fn long_names_add_up() {
     assert_eq!(memory(&mut client)["clients.registries"], 0);
 }
 
+/// Nothing stays with each shard of each database.
+#[test]
+fn a_snapshot_leaves_nothing() {
+    let server = start(&["--io-threads", "2"]);
+    let mut client = server.client();
+    for db in 0..16 {
+        client.run(&format!("SELECT {db}"));
+        fill(&mut client, (0..500).map(|i| format!("SET k{i} v")));
+    }
+    check_memory(&mut client, "before");
+    client.run("SAVE");
+    check_memory(&mut client, "SAVE");
+}
+
+#[test]
+fn a_running_save_adds_up() {
+    let server = start(&["--rdb-key-save-delay", "10000000"]);
+    let mut client = server.client();
+    client.run("SET k v");
+    client.run("BGSAVE");
+    common::wait_for_info(&mut client, "rdb_bgsave_in_progress", "1");
+    check_memory(&mut client, "BGSAVE");
+    client.run("BGSAVE CANCEL");
+    common::wait_for_info(&mut client, "rdb_bgsave_in_progress", "0");
+    check_memory(&mut client, "BGSAVE CANCEL");
+}
+
 /// A connection that stays, and the worker, give back what a request took.
 #[test]
 fn large_requests_leave_nothing() {
-    let server = start(&["--io-threads", "2", "--notify-keyspace-events", "KEA"]);
+    let server = start(&["--io-threads", "2", "--notify-keyspace-events", "KEA", "--appendonly", "yes"]);
     let mut client = server.client();
     check_memory(&mut client, "before");
     let names: Vec<String> = (0..50_000).map(|i| format!("k{i}")).collect();
@@ -120,8 +147,16 @@ fn large_requests_leave_nothing() {
     let mut words = vec!["EVAL", script, &count];
     words.extend(names.iter().map(String::as_str));
     client.call(&words);
-    run(&mut client, "SCRIPT FLUSH");
     check_memory(&mut client, "EVAL");
+    let many =
+        "local all = {} for i = 1, 7900 do all[i] = i end return redis.call('RPUSH', 'l', unpack(all))";
+    client.call(&["EVAL", many, "0"]);
+    check_memory(&mut client, many);
+    fill(&mut client, (0..2000).map(|i| format!("EVAL return{i}=1 0")));
+    fill(&mut client, (0..2000).map(|i| format!("SCRIPT LOAD a{i}=1")));
+    check_memory(&mut client, "SCRIPT LOAD");
+    client.run("SCRIPT FLUSH");
+    check_memory(&mut client, "SCRIPT FLUSH");
 }
 
 #[test]

@@ -328,6 +328,7 @@ pub struct Snapshot {
     place: Place,
     /// See [`Snapshot::count_held`].
     held: usize,
+    room: usize,
 }
 
 /// Where the walk is: shard, database, position in its table.
@@ -375,7 +376,7 @@ impl Snapshot {
             }
         }
         let place = Place { shard: 0, db: 0, walk: WalkPosition::default() };
-        Some(Snapshot { sink, jobs: VecDeque::new(), counts, place, held: 0 })
+        Some(Snapshot { sink, jobs: VecDeque::new(), counts, place, held: 0, room: 0 })
     }
 
     pub fn keys_total(&self) -> usize {
@@ -434,8 +435,11 @@ impl Snapshot {
         }
     }
 
-    /// Counts the bytes that whoever writes the snapshot holds because of what was written.
-    pub fn count_held(&mut self, bytes: usize) {
+    /// Counts the bytes that whoever writes the snapshot holds because of what was written, and what its
+    /// buffers have room for.
+    pub fn count_held(&mut self, bytes: usize, room: usize) {
+        let before = std::mem::replace(&mut self.room, room);
+        self.sink.common.spare.fetch_add(room.wrapping_sub(before), Ordering::Relaxed);
         let before = std::mem::replace(&mut self.held, bytes);
         if bytes > before {
             self.sink.grow(bytes - before);
@@ -577,7 +581,7 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        self.count_held(0);
+        self.count_held(0, 0);
         self.sink.common.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

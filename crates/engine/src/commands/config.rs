@@ -276,9 +276,9 @@ mod tests {
     fn statistics_are_forgotten() {
         let mut test = TestEngine::new();
         let stats = &test.engine.stats[0];
-        for counter in [&stats.ticks, &stats.tick_ns, &stats.snapshot_delays, &stats.snapshot_delay_us] {
-            counter.add(5000);
-        }
+        let of_snapshots = [&stats.snapshot_delays, &stats.snapshot_delay_us];
+        let others = [&stats.ticks, &stats.tick_ns, &stats.page_delays, &stats.page_delay_us];
+        of_snapshots.into_iter().chain(others).for_each(|counter| counter.add(5000));
         test.engine.scripts.evicted.store(5, std::sync::atomic::Ordering::Relaxed);
         let check = |test: &mut TestEngine, is_expected: fn(&str) -> bool| {
             let text = test.run("INFO everything");
@@ -288,6 +288,8 @@ mod tests {
                 "eventloop_duration_sum",
                 "snapshot_delayed_writes",
                 "snapshot_delay_usec",
+                "maxmemory_delayed_requests",
+                "maxmemory_delay_usec",
                 "evicted_scripts",
             ] {
                 let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

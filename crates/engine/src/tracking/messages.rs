@@ -39,6 +39,9 @@ struct Invalidation {
     own: bool,
 }
 
+/// Messages for which room is kept.
+const MESSAGES_KEPT: usize = 32;
+
 /// Bytes of a key that waits to be broadcast beyond its name.
 const CHANGED_LEN: usize = 48;
 
@@ -56,6 +59,11 @@ impl Invalidations {
         let keys = self.messages.chunk_by(|one, next| Arc::ptr_eq(&one.keys, &next.keys));
         let keys: usize = keys.map(|messages| shared_size(&messages[0].keys)).sum();
         keys + self.messages.len() * size_of::<Event>()
+    }
+
+    /// Gives back the room that many messages have left.
+    pub(crate) fn shrink(&mut self) {
+        self.messages.shrink_to(MESSAGES_KEPT);
     }
 
     pub(super) fn add(&mut self, key: &[u8], holders: &[ClientId], writer: ClientId) {

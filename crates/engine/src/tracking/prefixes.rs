@@ -18,7 +18,7 @@ pub struct Prefixes {
 /// Memory of a prefix beside its name: its place in a node, and a list's least room.
 const PREFIX_LEN: usize = 96;
 
-fn prefix_len(prefix: &[u8]) -> usize {
+pub fn prefix_len(prefix: &[u8]) -> usize {
     size_class(prefix.len()) + PREFIX_LEN
 }
 

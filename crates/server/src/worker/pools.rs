@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base::alloc::size_class;
 use base::time::UnixMs;
 use engine::clients::{Client, Held};
+use engine::consumers::registries;
 use engine::evict::Room;
 use engine::host::{Event, Level};
 use engine::weights::Pool;
@@ -13,10 +14,14 @@ use engine::weights::Pool;
 use super::Worker;
 use crate::conn::Slot;
 use crate::governor;
+use crate::inbox::Message;
 use crate::poll::Ready;
 
-/// Bytes that a worker takes between two looks at memory.
-const LOOK_EVERY: usize = 1 << 20;
+/// Bytes that a worker takes between two looks at memory: this part of the limit, between these bounds. So
+/// much is added before it is seen, and each look lowers what may be allocated by no more than that.
+const LOOK_PART: u64 = 256;
+const LOOK_LEAST: u64 = 64 << 10;
+const LOOK_MOST: u64 = 1 << 20;
 
 /// What the last look at the sums went by. Until one of these changes, or this worker counts something, there
 /// is no other: what others count they look at, and this worker too with the next millisecond.
@@ -77,8 +82,14 @@ impl Worker {
 
     /// Brings what the worker itself keeps up to date.
     pub fn count_buffers(&self) {
-        let news = size_class(self.news.capacity() * size_of::<Ready>());
-        let now = self.batch.memory() + self.replies.memory() + self.connections.memory() + news;
+        let lists = [
+            self.news.capacity() * size_of::<Ready>(),
+            self.messages.capacity() * size_of::<Message>(),
+            self.mailbag.capacity() * size_of::<Message>(),
+        ];
+        let lists: usize = lists.into_iter().map(size_class).sum();
+        let own = self.batch.memory() + self.replies.memory() + self.connections.memory();
+        let now = own + self.seats_memory() + lists;
         let counter = &self.seat.worker.stats.buffer_bytes;
         counter.add((now as u64).wrapping_sub(counter.value()));
     }
@@ -94,13 +105,19 @@ impl Worker {
         }
     }
 
+    /// Bytes that count against `maxmemory-clients`: what clients hold themselves, and the names under which
+    /// registries have them.
+    pub fn held_by_clients(&self) -> u64 {
+        self.engine.sum(|stats| stats.clients_bytes.value()) + registries(&self.engine) as u64
+    }
+
     #[cold]
     fn look_at_pools(&mut self) {
         let (limit, of_arguments) = (self.seat.clients_limit, self.seat.arguments_limit);
         if limit == 0 && of_arguments == 0 {
             return;
         }
-        let clients = self.engine.sum(|stats| stats.clients_bytes.value());
+        let clients = self.held_by_clients();
         let arguments = self.engine.sum(|stats| stats.arguments_bytes.value());
         if self.vain_look.holds(clients + arguments, self.seat.worker.now) {
             return;
@@ -124,7 +141,7 @@ impl Worker {
         self.seat.worker.stats.client_weighings.add(1);
         let doomed = self.engine.clients.weights.doom_heaviest(held, limit, pool);
         if doomed.is_empty() {
-            let held = self.engine.sum(|stats| stats.clients_bytes.value() + stats.arguments_bytes.value());
+            let held = self.held_by_clients() + self.engine.sum(|stats| stats.arguments_bytes.value());
             self.vain_look = VainLook { held, at: self.seat.worker.now };
         }
         for client in doomed {
@@ -153,9 +170,14 @@ impl Worker {
     #[inline]
     pub fn note_bytes(&mut self, len: usize) {
         self.unlooked += len;
-        if self.unlooked >= LOOK_EVERY {
+        if self.unlooked >= self.look_every() {
             self.look_at_memory();
         }
+    }
+
+    #[inline]
+    fn look_every(&self) -> usize {
+        (self.engine.memory.limit() / LOOK_PART).clamp(LOOK_LEAST, LOOK_MOST) as usize
     }
 
     #[cold]
@@ -169,10 +191,10 @@ impl Worker {
 
     /// Much was taken, memory is short, and who looks at it has not finished yet.
     pub fn is_look_due(&mut self) -> bool {
-        if self.unlooked >= LOOK_EVERY {
+        if self.unlooked >= self.look_every() {
             self.look_at_memory();
         }
-        self.unlooked >= LOOK_EVERY
+        self.unlooked >= self.look_every()
     }
 
     /// Whether there is room for an argument that is being read: keys give way to it.

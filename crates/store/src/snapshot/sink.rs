@@ -22,7 +22,7 @@ pub(crate) struct Snapshots {
     pub count: AtomicUsize,
     /// Bytes that they hold in memory: above their limit writers are delayed before they lock.
     pub backlog: AtomicUsize,
-    /// Bytes that they keep for blocks to come.
+    /// Bytes that they keep for what is to come.
     pub spare: AtomicUsize,
     /// How often something was written: it tells a slow disk from one that hangs.
     pub steps: AtomicU64,

@@ -64,6 +64,47 @@ fn who_holds_most_goes() {
     });
 }
 
+/// It listens to some tens of thousands of channels with short names. False if it was ended meanwhile.
+fn subscribe(peer: &mut Peer, count: usize) -> bool {
+    let names: Vec<String> = (0..count).map(|index| index.to_string()).collect();
+    let chunk = |chunk: &[String]| {
+        let words = ["SUBSCRIBE"].into_iter().chain(chunk.iter().map(String::as_str));
+        peer.send(encode(&words.map(str::as_bytes).collect::<Vec<_>>()));
+        let last = format!(":{}\r\n", chunk[chunk.len() - 1].parse::<usize>().expect("a number") + 1);
+        let mut seen = Vec::new();
+        while !seen.ends_with(last.as_bytes()) {
+            let mut buffer = [0; 1 << 16];
+            match peer.read(&mut buffer) {
+                Ok(len @ 1..) => seen.extend_from_slice(&buffer[..len]),
+                _ => return false,
+            }
+        }
+        true
+    };
+    names.chunks(1000).all(chunk)
+}
+
+/// Of a short name that one client has brought, most is the registry's.
+#[test]
+fn who_has_many_short_names_goes() {
+    let server = Server::start(1, |config| config.maxmemory_clients = Amount::Bytes(12 << 20));
+    let (mut other, mut peer) = (server.connect(), server.connect());
+    other.call(&[b"MULTI"], "+OK\r\n");
+    (0..4).for_each(|_| other.call(&[b"SET", b"k", &pattern(900_000, 1)], "+QUEUED\r\n"));
+    assert!(!subscribe(&mut peer, 100_000), "it is ended");
+    server.wait_for_clients(1);
+    assert_eq!(evicted(&server), 1);
+    other.call(&[b"DISCARD"], "+OK\r\n");
+}
+
+#[test]
+fn names_that_are_shared_count_once() {
+    let server = Server::start(1, |config| config.maxmemory_clients = Amount::Bytes(10 << 20));
+    let mut peers = [server.connect(), server.connect()];
+    assert!(peers.iter_mut().all(|peer| subscribe(peer, 40_000)));
+    assert_eq!(evicted(&server), 0);
+}
+
 #[test]
 fn who_has_a_long_name_goes() {
     let name = vec![b'n'; 3 << 19];
@@ -219,13 +260,10 @@ fn an_argument_without_room_is_not_kept() {
 
 #[test]
 fn an_argument_waits_while_pages_come_free() {
-    const LIMIT: usize = 1 << 30;
     let server = Server::one();
     let mut peer = server.connect();
     peer.call(&[b"PING"], "+PONG\r\n");
-    let resident = LIMIT + LIMIT / 60;
-    let look = Look { allocated: 1, resident, returning: LIMIT, limit: LIMIT as u64, ..Look::default() };
-    server.engine.memory.refresh(look, 0);
+    server.engine.memory.refresh(SWOLLEN, 0);
     let request = encode(&[b"SET", b"key", &pattern(900_000, 9)]);
     let (first, rest) = request.split_at(100_000);
     peer.send(first);
@@ -235,9 +273,80 @@ fn an_argument_waits_while_pages_come_free() {
     let begin = ticks();
     server.wait_until("it to wait", || ticks() > begin + 5);
     assert!(read() < 100_000, "{} bytes were read", read());
-    server.engine.memory.refresh(Look { resident: 1, ..look }, 0);
+    server.engine.memory.refresh(Look { resident: 1, ..SWOLLEN }, 0);
     peer.send(rest);
     peer.expect("+OK\r\n");
+}
+
+/// What a look finds while pages come free.
+const SWOLLEN: Look = {
+    const LIMIT: usize = 1 << 30;
+    Look {
+        allocated: 1,
+        resident: LIMIT + LIMIT / 60,
+        returning: LIMIT,
+        waiting: 0,
+        freed: 0,
+        reserved: 0,
+        limit: LIMIT as u64,
+    }
+};
+
+/// Small values take no less than large ones if there are many. Who needs no memory goes on, and nobody waits
+/// for long for pages that stay, nor again at once.
+#[test]
+fn who_needs_memory_waits_while_pages_come_free() {
+    let server = Server::one();
+    server.stop_clock();
+    let (mut writer, mut other) = (server.connect(), server.connect());
+    writer.call(&[b"PING"], "+PONG\r\n");
+    let client = server.oldest();
+    let delays = || server.engine.sum(|stats| stats.page_delays.value());
+    let requests: [(&[&[u8]], &str); 3] = [
+        (&[b"SET", b"key", b"value"], "+OK\r\n"),
+        (&[b"EVAL", b"return redis.call('SET', 'key', 'value')", b"0"], "+OK\r\n"),
+        (&[b"RPUSH", b"key", b"value"], ":1\r\n"),
+    ];
+    for (times, (request, reply)) in requests.into_iter().enumerate() {
+        server.engine.memory.refresh(SWOLLEN, 0);
+        let request = encode(request);
+        let whole = client.total_input.load(Ordering::Relaxed) + request.len() as u64;
+        writer.send(request);
+        server.wait_until("it to come", || client.total_input.load(Ordering::Relaxed) == whole);
+        other.call(&[b"EXISTS", b"key"], ":0\r\n");
+        other.call(&[b"EVAL_RO", b"return redis.call('EXISTS', 'key')", b"0"], ":0\r\n");
+        other.call(&[b"DEL", b"key"], ":0\r\n");
+        match times {
+            0 => server.advance(1),
+            _ => server.engine.memory.refresh(Look { resident: 1, ..SWOLLEN }, 0),
+        }
+        writer.expect(reply);
+        if times == 0 {
+            other.call(&[b"APPEND", b"key", b"more"], ":9\r\n");
+            server.advance(1);
+        }
+        other.call(&[b"DEL", b"key"], ":1\r\n");
+        assert_eq!(delays(), times as u64 + 1);
+    }
+}
+
+/// What was read behind a request that waits does so in memory. Enough of them, and clients had to go for it.
+#[test]
+fn little_is_read_behind_a_request_that_waits_for_pages() {
+    const TIMES: usize = 1000;
+    let server = Server::one();
+    server.stop_clock();
+    let mut writer = server.connect();
+    writer.call(&[b"PING"], "+PONG\r\n");
+    let client = server.oldest();
+    server.engine.memory.refresh(SWOLLEN, 0);
+    writer.send(encode(&[b"SET", b"key", b"value"]).repeat(TIMES));
+    let read = || client.total_input.load(Ordering::Relaxed);
+    server.wait_until("it to wait", || read() > 1000);
+    server.connect().call(&[b"PING"], "+PONG\r\n");
+    assert!(read() < 10_000, "{} bytes were read", read());
+    server.engine.memory.refresh(Look { resident: 1, ..SWOLLEN }, 0);
+    writer.expect("+OK\r\n".repeat(TIMES));
 }
 
 /// Sums are not looked at again while nobody's changes, but for a limit that has.
