@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Client;
+use crate::memory;
 
 pub struct Server {
     program: PathBuf,
@@ -210,10 +211,20 @@ impl Server {
     fn log_path(&self) -> PathBuf {
         self.directory.join("stdout.log")
     }
+
+    /// What it holds, if that is not what it has allocated; as far as it still runs and tells.
+    fn memory_at_odds(&self) -> Option<memory::Figures> {
+        self.child.as_ref()?;
+        let mut client = Client::try_connect(("127.0.0.1", self.port)).ok()?;
+        client.set_timeout(Some(LAST_WORD));
+        memory::at_odds(&mut client).ok()?
+    }
 }
 
+/// Every test of a server that may use DEBUG ends with a look at its memory.
 impl Drop for Server {
     fn drop(&mut self) {
+        let at_odds = if thread::panicking() { None } else { self.memory_at_odds() };
         self.kill_hard();
         if thread::panicking() {
             let log = self.log();
@@ -222,6 +233,9 @@ impl Drop for Server {
             eprintln!("{} at port {} printed:\n{}", self.program.display(), self.port, tail.join("\n"));
         }
         fs::remove_dir_all(&self.directory).ok();
+        if let Some(figures) = at_odds {
+            panic!("in the end the sum is not what is allocated: {figures:#?}");
+        }
     }
 }
 
@@ -251,6 +265,8 @@ fn wait_for(mut done: impl FnMut() -> bool) -> bool {
 }
 
 const ATTEMPTS: u32 = 5;
+/// A server that was stopped or does something long says nothing in the end.
+const LAST_WORD: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Processes cannot be waited for together with sockets; a short pause keeps the looking cheap.
 const PAUSE: Duration = Duration::from_millis(5);

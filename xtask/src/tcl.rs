@@ -214,7 +214,15 @@ fn prepare(suite: &Suite, server: &Path, copy: &Path) -> Outcome {
     let skips = read(&root().join(suite.skips))?;
     let written = std::fs::write(copy.join(SKIP_FILE), skips::to_skip_file(&skips::parse(&skips)));
     written.map_err(|error| error.to_string())?;
+    add_memory_check(copy)?;
     PROGRAMS.iter().try_for_each(|program| link(suite, server, copy, program))
+}
+
+/// Whenever the copy ends a server, what that holds has to add up.
+fn add_memory_check(copy: &Path) -> Outcome {
+    let path = copy.join(SERVERS);
+    let whole = read(&path)? + "\n" + &read(&root().join(MEMORY_CHECK))?;
+    std::fs::write(&path, whole).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Ours where it exists, else the peer's: the suite needs all of them.
@@ -393,6 +401,9 @@ const SPARE_PORTS: usize = 100;
 /// As many as have ports below those that the system gives to clients.
 const MOST_LANES: usize = 8;
 const SKIP_FILE: &str = "skip.txt";
+/// Where a suite starts and ends servers, and what comes behind that.
+const SERVERS: &str = "tests/support/server.tcl";
+const MEMORY_CHECK: &str = "tests/tcl/memory.tcl";
 /// With it begins what the suite says of a server that does not start; its configuration follows.
 const NO_START: &str = "[err]: Can't start ";
 const CONFIGURATION_END: &str = "ERROR:";
@@ -438,6 +449,38 @@ mod tests {
         check(&[start, "user default on", "ERROR:"], 1, &format!("{start}\nuser default on\nERROR:\n"));
         check(&["[err]: SET", "user default off", "ERROR:"], 1, "[err]: SET\nuser default off\nERROR:\n");
         check(&[start, "[ok]: SET", "user default off", "ERROR:"], 1, &format!("{start}\n"));
+    }
+
+    #[test]
+    fn what_a_server_tells_of_its_memory_is_judged() {
+        let folder = std::env::temp_dir().join(format!("onefold-tcl-{}", std::process::id()));
+        let servers = folder.join(SERVERS);
+        std::fs::create_dir_all(servers.parent().expect("it has one")).expect("a writable folder");
+        std::fs::write(&servers, "proc kill_server config {}").expect("a writable folder");
+        add_memory_check(&folder).expect("the check is there");
+        let Some(tclsh) = find_program("tclsh") else { return eprintln!("SKIPPED: no tclsh") };
+        let check = |reply: &str, adds_up: bool| {
+            let script = servers.with_file_name("judge.tcl");
+            let reply = format!("[subst -novariables -nocommands {{{}}}]", reply.escape_default());
+            let text = format!("source {}\nputs [memory_adds_up {reply}]", servers.display());
+            std::fs::write(&script, text).expect("a writable folder");
+            let judged = process::output(Command::new(&tclsh).arg(&script)).expect("it runs");
+            assert_eq!(String::from_utf8_lossy(&judged).trim() == "1", adds_up, "{reply}");
+        };
+        let told = |shared: u64, sum: u64, allocated: u64| {
+            let figures = [("clients.shared", shared), ("sum", sum), ("allocated", allocated)];
+            let lines = figures.map(|(name, bytes)| format!("${}\r\n{name}\r\n:{bytes}\r\n", name.len()));
+            format!("*6\r\n{}", lines.concat())
+        };
+        check(&told(0, 10_000_000, 10_000_000), true);
+        check(&told(0, 10_165_536, 10_000_000), true);
+        check(&told(0, 10_165_537, 10_000_000), false);
+        check(&told(0, 9_834_464, 10_000_000), true);
+        check(&told(0, 9_834_463, 10_000_000), false);
+        check(&told(1, 9_834_463, 10_000_000), true);
+        check("-NOAUTH Authentication required.\r\n", true);
+        check("", true);
+        std::fs::remove_dir_all(folder).expect("it is there");
     }
 
     #[test]
