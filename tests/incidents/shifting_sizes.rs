@@ -23,6 +23,7 @@ fn sizes_that_shift_leave_no_holes_beyond_the_limit() {
     let server = start(onefold());
     let mut client = server.client();
     let peak = shift_sizes(&server, &mut client);
+    eprintln!("PEAK {peak} {:.3}", (peak - FIXED) as f64 / MEMORY as f64);
     assert!(peak <= MEMORY + BEYOND + FIXED, "{peak} bytes were occupied");
     ok(client.run("SET key value"));
     assert!(number(&mut client, "maxmemory_delayed_requests") > 0, "nobody waited for pages");

@@ -313,20 +313,47 @@ pub fn thread_cache_off() -> bool {
     mallctl_write(c"thread.tcache.enabled", false)
 }
 
+/// While it lives, this thread allocates and frees as one without a cache of its own, in another arena: for
+/// who moves blocks now and then.
+pub struct CacheOff {
+    /// Where it allocated before.
+    own_arena: Option<u32>,
+}
+
+impl CacheOff {
+    /// In its own arena if none is given.
+    pub fn begin(arena: Option<u32>) -> CacheOff {
+        thread_cache_off();
+        let own_arena = mallctl_read(c"thread.arena");
+        let has_moved = arena.is_some_and(join_arena);
+        CacheOff { own_arena: own_arena.filter(|_| has_moved) }
+    }
+}
+
+impl Drop for CacheOff {
+    fn drop(&mut self) {
+        if let Some(arena) = self.own_arena {
+            join_arena(arena);
+        }
+        mallctl_write(c"thread.tcache.enabled", true);
+    }
+}
+
 /// This thread allocates from now on where the process's first one does. An arena of its own, which it got
 /// with its first allocation, is left to the next thread.
 pub fn join_first_arena() -> bool {
-    mallctl_write(c"thread.arena", 0u32)
+    join_arena(0)
 }
 
-/// This thread allocates from now on where most small blocks are, as of the last [`stats`]: what it moves
-/// fills the free slots there. In an arena of its own it would begin new slabs, and all that it moves would
-/// be there twice before the first old slab is empty.
-pub fn join_fullest_arena() -> bool {
-    fullest_arena().is_some_and(|arena| mallctl_write(c"thread.arena", arena))
+/// This thread allocates from now on in that arena.
+pub fn join_arena(arena: u32) -> bool {
+    mallctl_write(c"thread.arena", arena)
 }
 
-fn fullest_arena() -> Option<u32> {
+/// Where most small blocks are, as of the last [`stats`]: what is moved there fills free slots. In an arena
+/// of its own a thread would begin new slabs, and all that it moves would be there twice before the first old
+/// slab is empty.
+pub fn fullest_arena() -> Option<u32> {
     let arenas = 0..mallctl_read::<u32>(c"arenas.narenas").unwrap_or(0);
     arenas.filter(|&arena| segment_arena() != Some(arena)).max_by_key(|&arena| small_bytes(arena))
 }
@@ -741,7 +768,7 @@ mod tests {
             stats();
             let arena = fullest_arena().expect("there is one");
             let before = small_bytes(arena);
-            assert!(join_fullest_arena());
+            assert!(join_arena(arena));
             let more = fill();
             stats();
             let grown = small_bytes(arena).saturating_sub(before);
@@ -750,6 +777,22 @@ mod tests {
         });
         let grown = grown.join().expect("memory for it");
         assert!(grown >= size_of_val(&*held[0]) * held.len() / 2, "{grown} bytes more");
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn who_does_without_a_cache_has_it_again() {
+        let state = || (mallctl_read::<bool>(c"thread.tcache.enabled"), mallctl_read::<u32>(c"thread.arena"));
+        let states = std::thread::spawn(move || {
+            let before = state();
+            let other = u32::from(before.1 == Some(0));
+            let off = CacheOff::begin(Some(other));
+            let meanwhile = state();
+            drop(off);
+            (before, meanwhile == (Some(false), Some(other)), state())
+        });
+        let (before, is_off, after) = states.join().expect("the thread ends");
+        assert!(before.0 == Some(true) && is_off && after == before, "{before:?}, then {after:?}");
     }
 
     #[test]

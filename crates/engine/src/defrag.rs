@@ -3,7 +3,8 @@
 //! much others tell it.
 //!
 //! Work is done in slices; between two steps of a slice, each a few microseconds under one shard's lock, and
-//! between two slices nothing is locked. Whoever has time calls [`Defrag::tend`], or [`Defrag::slice`].
+//! between two slices nothing is locked. One thread calls [`Defrag::tend`] for ever; whose clients wait for
+//! memory calls [`Defrag::help`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -22,8 +23,9 @@ pub struct Defrag {
     percent: AtomicU64,
     /// Less memory should be occupied.
     hurried: AtomicBool,
-    /// Until then it is in more of a hurry, on the monotonic clock.
+    /// Until then it is in more of a hurry, on the monotonic clock; and until then others do the work.
     pressed_until_ns: AtomicU64,
+    helped_until_ns: AtomicU64,
     /// Bytes that may come free by what it does now.
     gain: AtomicU64,
     counts: Counts,
@@ -45,6 +47,8 @@ struct Counts {
 struct Work {
     mover: Mover,
     cursor: DefragCursor,
+    /// Where what moves is to go.
+    arena: Option<u32>,
     /// The keys of this round are done; and so many scripts are.
     keys_done: bool,
     scripts_done: usize,
@@ -82,7 +86,7 @@ struct Load {
 }
 
 /// What a round has done so far.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 struct Round {
     moved: u64,
     stayed: u64,
@@ -105,37 +109,72 @@ impl Defrag {
     /// Does a slice if one is due, and says for how many nanoseconds there is nothing to do. One thread calls
     /// it again and again, and has no cache of the allocator's.
     pub fn tend(&self, engine: &Engine) -> u64 {
-        let (config, now) = (engine.config(), engine.host.monotonic_ns());
-        if !config.active_defrag || engine.debug.pause_cron.load(Ordering::Relaxed) {
-            self.set_percent(0, now);
-            self.gain.store(0, Ordering::Relaxed);
-            return IDLE_NS;
+        let now = engine.host.monotonic_ns();
+        if now < self.helped_until_ns.load(Ordering::Relaxed) {
+            return PRESSED_NS;
         }
         let mut work = self.work.lock();
+        if self.is_due(&mut work, engine, now) {
+            work.arena.map(alloc::join_arena);
+        }
+        self.go_on(&mut work, engine, now, Patience::Waits)
+    }
+
+    /// Does a slice for clients that wait for what comes free, by a thread that waits for nobody else: then
+    /// that does not depend on when the one that tends gets a processor. False if there was nothing to do, or
+    /// somebody else has what it takes.
+    pub fn help(&self, engine: &Engine) -> bool {
+        let Some(mut work) = self.work.try_lock() else { return false };
+        let now = engine.host.monotonic_ns();
+        self.helped_until_ns.store(now + PRESSED_NS, Ordering::Relaxed);
+        self.press(now);
+        self.is_due(&mut work, engine, now);
+        let (before, _as_one_that_moves) = (Round::of(&work.mover), alloc::CacheOff::begin(work.arena));
+        self.go_on(&mut work, engine, now, Patience::None);
+        Round::of(&work.mover) != before
+    }
+
+    /// Looks whether there is something to do, if the last time is long ago; true if that is so.
+    fn is_due(&self, work: &mut Work, engine: &Engine, now: u64) -> bool {
+        let (config, haste) = (engine.config(), self.haste(now));
+        if !is_on(engine, &config) {
+            return false;
+        }
         work.load.look(now, engine.stats.iter().map(|stats| stats.tick_ns.value()));
-        let haste = self.haste(now);
         // What was configured since counts at once.
         let version = engine.config_version.load(Ordering::Acquire);
         let is_new = std::mem::replace(&mut work.config_version, version) != version;
         let every_ns = if is_new { 0 } else { haste.look_every_ns() };
-        if work.judged_ns.is_none_or(|judged| now - judged >= every_ns) {
-            work.judged_ns = Some(now);
-            work.look(now, 0);
-            alloc::join_fullest_arena();
-            let is_active = self.percent.load(Ordering::Relaxed) > 0;
-            work.wanted = work.judge(&config, is_active, haste, now);
-            self.gain.store(if work.wanted > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
-            if work.wanted > 0 {
-                recall::recall_caches();
-            }
+        if work.judged_ns.is_some_and(|judged| now - judged < every_ns) {
+            return false;
         }
-        let percent = work.share(&config, haste);
+        work.judged_ns = Some(now);
+        work.look(now, 0);
+        work.arena = alloc::fullest_arena();
+        let is_active = self.percent.load(Ordering::Relaxed) > 0;
+        work.wanted = work.judge(&config, is_active, haste, now);
+        self.gain.store(if work.wanted > 0 { work.wasted as u64 } else { 0 }, Ordering::Relaxed);
+        if work.wanted > 0 {
+            recall::recall_caches();
+        }
+        true
+    }
+
+    /// A slice if there is something to do; and nanoseconds until the next one.
+    fn go_on(&self, work: &mut Work, engine: &Engine, now: u64, patience: Patience) -> u64 {
+        let config = engine.config();
+        if !is_on(engine, &config) {
+            self.set_percent(0, now);
+            self.gain.store(0, Ordering::Relaxed);
+            return IDLE_NS;
+        }
+        let percent = work.share(&config, self.haste(now));
         self.set_percent(percent, now);
         if percent == 0 || work.resting_ns > now {
             return IDLE_NS;
         }
         let slice_ns = (config.active_defrag_cycle_us.max(1) as u64) * 1000;
-        self.work_on(&mut work, engine, &config, slice_ns);
+        self.work_on(work, engine, &config, slice_ns, patience);
         let end = engine.host.monotonic_ns();
         note_latency(engine, &config, end - now);
         if work.resting_ns > end {
@@ -150,7 +189,7 @@ impl Defrag {
     pub fn slice(&self, engine: &Engine, slice_ns: u64) -> u64 {
         let mut work = self.work.lock();
         work.look(engine.host.monotonic_ns(), LOOK_EVERY_NS);
-        self.work_on(&mut work, engine, &engine.config(), slice_ns)
+        self.work_on(&mut work, engine, &engine.config(), slice_ns, Patience::Waits)
     }
 
     /// Whether the process occupies more than it may: then defragmentation begins with less waste, and takes
@@ -178,13 +217,21 @@ impl Defrag {
         self.gain.load(Ordering::Relaxed)
     }
 
-    fn work_on(&self, work: &mut Work, engine: &Engine, config: &Config, slice_ns: u64) -> u64 {
+    fn work_on(
+        &self,
+        work: &mut Work,
+        engine: &Engine,
+        config: &Config,
+        slice_ns: u64,
+        patience: Patience,
+    ) -> u64 {
         let effort = STEP_EFFORT.min(config.active_defrag_max_scan_fields.max(1) as usize);
         let (begin, before) = (engine.host.monotonic_ns(), Round::of(&work.mover));
         let mut now = begin;
         for _ in 0..STEPS_MOST {
             work.mover.begin(effort);
-            if work.step(engine) {
+            let Some(is_end) = work.step(engine, patience) else { break };
+            if is_end {
                 work.look(now, PRESSED_NS);
                 if work.end_round(now) {
                     // The last look may be from before the rounds in which all of it was won.
@@ -256,6 +303,13 @@ impl Defrag {
     }
 }
 
+/// What is done where somebody else has the shard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Waits,
+    None,
+}
+
 /// What depends on its work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Haste {
@@ -320,14 +374,15 @@ impl Work {
         }
     }
 
-    /// Looks at some more blocks; true at the end of a round.
-    fn step(&mut self, engine: &Engine) -> bool {
-        let was_done = self.keys_done;
-        self.keys_done = match was_done {
-            false => self.cursor.step(&engine.store, &mut self.mover),
-            true => engine.scripts.move_on(&mut self.scripts_done, &mut self.mover),
+    /// Looks at some more blocks; true at the end of a round. `None` if it would have to wait.
+    fn step(&mut self, engine: &Engine, patience: Patience) -> Option<bool> {
+        let (was_done, store, mover) = (self.keys_done, &engine.store, &mut self.mover);
+        self.keys_done = match (was_done, patience) {
+            (true, _) => engine.scripts.move_on(&mut self.scripts_done, mover),
+            (false, Patience::Waits) => self.cursor.step(store, mover),
+            (false, Patience::None) => self.cursor.step_at_once(store, mover)?,
         };
-        was_done && !self.keys_done
+        Some(was_done && !self.keys_done)
     }
 
     /// A round is complete; true if so little moved that another one is not worth it now.
@@ -368,6 +423,10 @@ impl Round {
     fn since(self, before: Round) -> Round {
         Round { moved: self.moved - before.moved, stayed: self.stayed - before.stayed }
     }
+}
+
+fn is_on(engine: &Engine, config: &Config) -> bool {
+    config.active_defrag && !engine.debug.pause_cron.load(Ordering::Relaxed)
 }
 
 /// The pages of slabs that became free go back to the system, if they are many: by themselves they would stay

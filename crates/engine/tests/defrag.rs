@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use base::alloc;
 use base::random::Rng;
 use engine::testing::{TestEngine, show};
+use store::plan::Plan;
 
 #[global_allocator]
 static ALLOCATOR: alloc::Jemalloc = alloc::Jemalloc;
@@ -130,6 +131,25 @@ fn with_holes() -> TestEngine {
         run(&mut test, &["DEL", &format!("key:{key}")]);
     }
     test
+}
+
+/// By a thread that goes on with a cache of its own; the one that tends leaves the work to it meanwhile.
+#[test]
+fn whose_clients_wait_helps() {
+    let _alone = alone();
+    let mut test = with_holes();
+    let (before, digest) = (holes(), test.digest());
+    let engine = &test.engine;
+    let guard = engine.store.lock(&Plan::All);
+    assert!(!engine.defrag.help(engine), "somebody has the shards");
+    assert_eq!(alloc::mallctl_read(c"thread.tcache.enabled"), Some(true));
+    drop(guard);
+    engine.defrag.tend(engine);
+    assert_eq!(engine.defrag.figures(0).moved, 0, "who helps is at it");
+    let slices = (0..SLICES_MOST).take_while(|_| engine.defrag.help(engine)).count();
+    assert!(slices > 0 && slices < SLICES_MOST, "{slices} slices");
+    assert!(holes() < before / 2, "{before}, then {}", holes());
+    assert!(test.digest() == digest, "nothing else changed");
 }
 
 /// The clock stands still: nothing waits until the slabs are looked at by themselves.

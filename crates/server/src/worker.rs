@@ -312,6 +312,7 @@ impl Worker {
             || !self.touched.is_empty()
             || self.has_pieces()
             || self.can_widen()
+            || self.stalled.helps
         {
             return Duration::ZERO;
         }

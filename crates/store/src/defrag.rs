@@ -9,7 +9,7 @@ use ds::moving::MovePosition;
 use ds::table::SlotId;
 
 use crate::db::{Db, DbIndex, Key};
-use crate::keyspace::Store;
+use crate::keyspace::{Guard, Store};
 use crate::plan::{Plan, ShardId};
 
 /// Where a round through the keyspace has come.
@@ -31,9 +31,17 @@ impl DefragCursor {
     /// Goes on until the mover has done enough, in one database of one shard at most; true at the end of a
     /// round.
     pub fn step(&mut self, store: &Store, mover: &mut Mover) -> bool {
-        let (shard, db) = (ShardId(self.shard), DbIndex(self.db));
-        let mut guard = store.lock(&Plan::One(shard));
-        let more = self.step_in(guard.shard(shard).db(db), mover);
+        self.step_with(store.lock(&Plan::One(ShardId(self.shard))), store, mover)
+    }
+
+    /// The same, unless somebody else has the shard.
+    pub fn step_at_once(&mut self, store: &Store, mover: &mut Mover) -> Option<bool> {
+        let guard = store.lock_at_once(&Plan::One(ShardId(self.shard)))?;
+        Some(self.step_with(guard, store, mover))
+    }
+
+    fn step_with(&mut self, mut guard: Guard<'_>, store: &Store, mover: &mut Mover) -> bool {
+        let more = self.step_in(guard.shard(ShardId(self.shard)).db(DbIndex(self.db)), mover);
         drop(guard);
         !more && self.advance(store)
     }

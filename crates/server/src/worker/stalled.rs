@@ -12,6 +12,7 @@ use engine::{Argv, Engine, Prepared, Session};
 use super::Worker;
 use super::intake::Arena;
 use crate::conn::{Connection, Slot};
+use crate::governor;
 
 /// How long snapshots hold them, at most: counted from the first of them.
 const STALL_MOST_NS: u64 = 5_000_000_000;
@@ -30,6 +31,8 @@ pub struct Stalled {
     is_over: bool,
     /// Until then nobody waits for pages, on the monotonic clock.
     pages_stay_until_ns: u64,
+    /// This worker makes pages free itself for those who wait for them.
+    pub helps: bool,
 }
 
 struct Waiting {
@@ -145,6 +148,7 @@ impl Worker {
 
     /// Lets those go on that have waited, if there is room or they have waited for too long.
     pub fn resume_stalled(&mut self, arena: &mut Arena) {
+        self.stalled.helps = false;
         if self.stalled.is_empty() {
             return;
         }
@@ -160,6 +164,15 @@ impl Worker {
             self.stalled.waiting.extract_if(.., |waiting| !lacks(waiting.cause)).collect();
         free.into_iter().for_each(|waiting| self.end_wait(arena, waiting, now_ns));
         self.stalled.is_over = false;
+        self.help_pages();
+    }
+
+    /// Who waits for pages does the work that makes them free, a slice in each tick, as who needs memory evicts.
+    fn help_pages(&mut self) {
+        if self.stalled.waiting.iter().any(|waiting| waiting.cause == Cause::Pages) {
+            governor::look_if_late(&self.engine);
+            self.stalled.helps = self.engine.defrag.help(&self.engine);
+        }
     }
 
     fn end_wait(&mut self, arena: &mut Arena, waiting: Waiting, now_ns: u64) {

@@ -330,6 +330,26 @@ fn who_needs_memory_waits_while_pages_come_free() {
     }
 }
 
+/// Whatever the thread does whose work it is: here there is none.
+#[test]
+fn a_worker_whose_clients_wait_for_pages_makes_them_free() {
+    const KEYS: usize = 20_000;
+    let server = Server::start(1, |config| config.active_defrag_ignore_bytes = 1000);
+    server.stop_clock();
+    let mut peer = server.connect();
+    for key in 0..KEYS {
+        peer.call(&[b"SET", key.to_string().as_bytes(), &[b'v'; 100]], "+OK\r\n");
+    }
+    for key in (0..KEYS).filter(|key| key % 4 > 0) {
+        peer.call(&[b"DEL", key.to_string().as_bytes()], ":1\r\n");
+    }
+    server.engine.memory.refresh(SWOLLEN, 0);
+    peer.send(encode(&[b"SET", b"key", b"value"]));
+    server.wait_until("blocks to move", || server.engine.defrag.figures(0).moved as usize > KEYS / 16);
+    server.engine.memory.refresh(Look { resident: 1, ..SWOLLEN }, 0);
+    peer.expect("+OK\r\n");
+}
+
 /// What was read behind a request that waits does so in memory. Enough of them, and clients had to go for it.
 #[test]
 fn little_is_read_behind_a_request_that_waits_for_pages() {
