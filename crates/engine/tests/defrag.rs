@@ -137,7 +137,7 @@ fn with_holes() -> TestEngine {
 #[test]
 fn whose_clients_wait_helps() {
     let _alone = alone();
-    let mut test = with_holes();
+    let test = with_holes();
     let (before, digest) = (holes(), test.digest());
     let engine = &test.engine;
     let guard = engine.store.lock(&Plan::All);

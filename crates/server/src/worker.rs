@@ -312,7 +312,7 @@ impl Worker {
             || !self.touched.is_empty()
             || self.has_pieces()
             || self.can_widen()
-            || self.stalled.helps
+            || self.stalled.goes_on
         {
             return Duration::ZERO;
         }

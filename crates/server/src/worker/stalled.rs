@@ -31,8 +31,8 @@ pub struct Stalled {
     is_over: bool,
     /// Until then nobody waits for pages, on the monotonic clock.
     pages_stay_until_ns: u64,
-    /// This worker makes pages free itself for those who wait for them.
-    pub helps: bool,
+    /// There is more to do for them at once.
+    pub goes_on: bool,
 }
 
 struct Waiting {
@@ -146,9 +146,10 @@ impl Worker {
         self.engine.memory.comes_free() && now_ns >= self.stalled.pages_stay_until_ns
     }
 
-    /// Lets those go on that have waited, if there is room or they have waited for too long.
+    /// Lets those go on that have waited, if there is room or they have waited for too long: in turn, and no
+    /// more of them than a round has time for.
     pub fn resume_stalled(&mut self, arena: &mut Arena) {
-        self.stalled.helps = false;
+        self.stalled.goes_on = false;
         if self.stalled.is_empty() {
             return;
         }
@@ -160,24 +161,34 @@ impl Worker {
         }
         let (lacks_room, lacks_pages) = (self.lacks_room(), self.lacks_pages(now_ns));
         let lacks = |cause| if cause == Cause::Pages { lacks_pages } else { lacks_room };
-        let free: Vec<Waiting> =
-            self.stalled.waiting.extract_if(.., |waiting| !lacks(waiting.cause)).collect();
-        free.into_iter().for_each(|waiting| self.end_wait(arena, waiting, now_ns));
+        let mut is_long = false;
+        for waiting in std::mem::take(&mut self.stalled.waiting) {
+            let may_go_on = !lacks(waiting.cause);
+            if may_go_on && !is_long {
+                self.end_wait(arena, waiting, now_ns);
+                is_long = self.round_became_long();
+            } else {
+                self.stalled.goes_on |= may_go_on;
+                self.stalled.waiting.push(waiting);
+            }
+        }
         self.stalled.is_over = false;
         self.help_pages();
     }
 
-    /// Who waits for pages does the work that makes them free, a slice in each tick, as who needs memory evicts.
+    /// Whose clients wait for pages makes them free, a slice in each tick; as for memory it evicts.
     fn help_pages(&mut self) {
         if self.stalled.waiting.iter().any(|waiting| waiting.cause == Cause::Pages) {
             governor::look_if_late(&self.engine);
-            self.stalled.helps = self.engine.defrag.help(&self.engine);
+            self.stalled.goes_on |= self.engine.defrag.help(&self.engine);
         }
     }
 
     fn end_wait(&mut self, arena: &mut Arena, waiting: Waiting, now_ns: u64) {
         let Waiting { slot, since_ns, cause } = waiting;
-        let Some(connection) = self.connections.at(slot) else { return };
+        // It may have ended since.
+        let waits = |connection: &&mut Connection| connection.stalled;
+        let Some(connection) = self.connections.at(slot).filter(waits) else { return };
         connection.stalled = false;
         self.resume(arena, slot);
         let again = self.stalled.waiting.last_mut().filter(|again| again.slot == slot);

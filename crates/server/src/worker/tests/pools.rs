@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use engine::clients::{Client, flag};
-use engine::config::Amount;
+use engine::config::{Amount, DebugAccess};
 use engine::memory::Look;
 
 use super::*;
@@ -328,6 +328,37 @@ fn who_needs_memory_waits_while_pages_come_free() {
         other.call(&[b"DEL", b"key"], ":1\r\n");
         assert_eq!(delays(), times as u64 + 1);
     }
+}
+
+/// Each of them has a request that takes longer than a round should.
+#[test]
+fn those_that_have_waited_go_on_in_turn() {
+    const PEERS: usize = 8;
+    let server = Server::start(1, |config| config.enable_debug_command = DebugAccess::Yes);
+    let mut peers: Vec<_> = (0..PEERS).map(|_| server.connect()).collect();
+    peers.iter_mut().for_each(|peer| peer.call(&[b"PING"], "+PONG\r\n"));
+    let (ticks, read) = (
+        || server.engine.sum(|stats| stats.ticks.value()),
+        || {
+            server
+                .engine
+                .clients
+                .all()
+                .iter()
+                .map(|client| client.total_input.load(Ordering::Relaxed))
+                .sum::<u64>()
+        },
+    );
+    server.engine.memory.refresh(SWOLLEN, 0);
+    let request = [encode(&[b"SET", b"key", b"value"]), encode(&[b"DEBUG", b"SLEEP", b"0.003"])].concat();
+    let all = read() + (request.len() * PEERS) as u64;
+    peers.iter_mut().for_each(|peer| peer.send(&request));
+    server.wait_until("all to wait", || read() == all);
+    let before = ticks();
+    server.engine.memory.refresh(Look { resident: 1, ..SWOLLEN }, 0);
+    peers.iter_mut().for_each(|peer| peer.expect("+OK\r\n+OK\r\n"));
+    let passed = ticks() - before;
+    assert!(passed >= PEERS as u64 - 1, "{passed} rounds");
 }
 
 /// Whatever the thread does whose work it is: here there is none.
