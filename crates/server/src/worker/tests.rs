@@ -3,6 +3,7 @@
 
 mod ahead;
 mod clients;
+mod glance;
 mod limits;
 mod pieces;
 mod pools;
@@ -427,6 +428,10 @@ impl Host for TestHost {
     }
 
     fn attend(&self) {}
+
+    fn glance(&self) {
+        super::glance();
+    }
 
     fn say(&self, _: &[u8]) {}
 
