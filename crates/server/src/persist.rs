@@ -50,6 +50,9 @@ enum Job {
     Save(Option<Cut>),
     /// A worker gave this one up, and does not wait for the shards that it has to be taken from.
     GiveUp(Snapshot),
+    /// Until the other end is dropped.
+    #[cfg(test)]
+    Pause(std::sync::mpsc::Receiver<()>),
 }
 
 struct State {
@@ -146,11 +149,11 @@ impl Saver {
         assert!(jobs.send(job).is_ok(), "the thread lives as long as the process");
     }
 
-    /// The cut of a save that was claimed.
+    /// The cut of a save that was claimed. Whoever hears that the save has begun can ask how far it is.
     fn cut(&self, process: &Process, at_full: AtFull) -> Result<Cut, SaveRefused> {
         let engine = process.engine();
         let cut = Cut::make(engine, &|| self.check_patience(engine));
-        cut.map_err(|error| self.refuse(process, &error, at_full))
+        cut.inspect(|cut| self.note_cut(cut)).map_err(|error| self.refuse(process, &error, at_full))
     }
 
     /// Starts the thread that writes background saves.
@@ -168,12 +171,22 @@ impl Saver {
         process.saver.jobs.set(jobs).map_err(|_| io::Error::other("the thread runs already"))
     }
 
+    /// The thread for background saves begins none until what is returned is dropped.
+    #[cfg(test)]
+    pub fn pause_thread(&self) -> Sender<()> {
+        let (pause, end) = channel();
+        self.send(Job::Pause(end));
+        pause
+    }
+
     /// On the thread for background saves.
     fn work(&self, process: &Process, job: Job) {
         let cut = match job {
             Job::Save(Some(cut)) => Ok(cut),
             Job::Save(None) => self.cut(process, AtFull::Schedule),
             Job::GiveUp(snapshot) => return cancel(process.engine(), snapshot),
+            #[cfg(test)]
+            Job::Pause(end) => return assert!(end.recv().is_err(), "nothing is ever sent"),
         };
         if let Ok(cut) = cut {
             drop(self.run(process, cut, Kind::Background));
@@ -292,7 +305,6 @@ impl Saver {
     }
 
     fn run(&self, process: &Process, cut: Cut, kind: Kind) -> Result<(), SaveError> {
-        self.note_cut(&cut);
         let (dirty, engine) = (cut.dirty, process.engine());
         let result = self.write(engine, cut, Target::Dump).map(drop);
         match &result {
