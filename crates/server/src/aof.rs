@@ -11,7 +11,7 @@ mod rewrite;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub struct Aof {
     state: Mutex<State>,
     /// Saves the bases of rewrites.
     saver: Saver,
+    /// Bytes held while a snapshot is made a base of commands.
+    rewrite_memory: AtomicUsize,
     /// Somebody is ending the process: nothing new begins.
     closed: AtomicBool,
     /// A rewrite has ended.
@@ -112,6 +114,7 @@ impl Aof {
             parts: Mutex::default(),
             state: Mutex::default(),
             saver,
+            rewrite_memory: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             rewritten: Condvar::new(),
             writer: ArcSwapOption::empty(),
@@ -128,8 +131,10 @@ impl Aof {
         status.enabled = state.mode != Mode::Off;
         (status.rewriting, status.rewrite_scheduled) = (state.rewriting, state.scheduled);
         status.current_size = state.current_size();
+        status.buffer_memory = self.rewrite_memory.load(Ordering::Relaxed) as u64;
         if let Some(Line { queue, .. }) = &state.line {
-            (status.buffered, status.buffer_memory) = (queue.len() as u64, queue.memory() as u64);
+            status.buffered = queue.len() as u64;
+            status.buffer_memory += queue.memory() as u64;
             status.is_syncing = queue.is_syncing.load(Ordering::Relaxed);
             status.delays = queue.delays.load(Ordering::Relaxed);
             status.last_write_ok = !queue.is_stuck.load(Ordering::Relaxed) && !queue.is_distrusted();

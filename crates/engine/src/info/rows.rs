@@ -255,7 +255,7 @@ pub(super) const MEMORY: &[Field] = &[
     value(
         "mem_aof_buffer",
         |i| text(i.log_file().buffer_memory),
-        "Bytes for what waits to be written to the append-only file.",
+        "Bytes for what waits to be written to the append-only file, and for a rewrite into commands.",
     ),
     value("mem_allocator", |_| text(ALLOCATOR), "The allocator and its version."),
     value(

@@ -293,7 +293,8 @@ impl Aof {
         let saved = self.saver.write_base(process, &snapshot, TEMPORARY_BASE, at_cut);
         saved.map_err(|error| error.to_string())?;
         let incremental_sync = config.aof_rewrite_incremental_fsync;
-        let source = Source { disk: self.disk, snapshot: &snapshot, stamp, incremental_sync };
+        let (disk, memory) = (self.disk, &self.rewrite_memory);
+        let source = Source { disk, snapshot: &snapshot, stamp, incremental_sync, memory };
         let temporary = folder.path.join(TEMPORARY_COMMANDS);
         let written = source.write(&temporary, &base, &|| self.saver.is_cancelled());
         self.disk.remove(&snapshot).ok();

@@ -196,6 +196,28 @@ fn begin_hanging(running: &mut Running, index: usize) -> bool {
     running.disk.is_hanging()
 }
 
+/// What is read of the snapshot, and the commands that are made of it.
+#[test]
+fn a_rewrite_into_commands_counts_what_it_holds() {
+    const READ: usize = 64 << 10;
+    const VALUE: usize = 200_000;
+    let mut running = Running::start("counts");
+    running.fill(RECORDS, VALUE);
+    ok(running.client.run("CONFIG SET aof-use-rdb-preamble no"));
+    let mut held: Vec<usize> = Vec::new();
+    for index in 0.. {
+        if !begin_hanging(&mut running, index) {
+            break;
+        }
+        held.push(running.info("mem_aof_buffer").parse().expect("a number"));
+        running.disk.go_on();
+        wait_for_rewrite(&running);
+    }
+    assert!(held.iter().any(|bytes| (READ..VALUE).contains(bytes)), "what is read: {held:?}");
+    assert!(held.iter().any(|&bytes| bytes >= READ + VALUE), "what is to be written: {held:?}");
+    assert_eq!(running.info("mem_aof_buffer"), "0");
+}
+
 /// So long a disk hangs if somebody waits for it.
 const HANGS: Duration = Duration::from_secs(20);
 
