@@ -11,7 +11,7 @@ mod rewrite;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ use crate::persist::Saver;
 use folder::Folder;
 use notes::{Locked, Notes};
 use queue::{Feed, Orders, Queue, Rules};
-use rewrite::Tries;
+use rewrite::{Task, Tries};
 use writer::Writer;
 
 pub use loading::{Found, load};
@@ -46,6 +46,8 @@ pub struct Aof {
     state: Mutex<State>,
     /// Saves the bases of rewrites.
     saver: Saver,
+    /// Bytes held while a snapshot is made a base of commands.
+    rewrite_memory: AtomicUsize,
     /// Somebody is ending the process: nothing new begins.
     closed: AtomicBool,
     /// A rewrite has ended.
@@ -69,7 +71,12 @@ struct State {
     line: Option<Line>,
     /// Those that were asked for last: the configuration has them a little later.
     rules: Option<Rules>,
+    /// A rewrite was begun and not ended, neither by itself nor by whoever turned the file off.
     rewriting: bool,
+    /// A thread works on a rewrite, which may be one that was ended: it has files to remove then.
+    at_work: bool,
+    /// The rewrite for the thread to begin when it is done with one that was ended.
+    next: Option<Task>,
     scheduled: bool,
     tries: Tries,
     status: LogFileStatus,
@@ -107,6 +114,7 @@ impl Aof {
             parts: Mutex::default(),
             state: Mutex::default(),
             saver,
+            rewrite_memory: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             rewritten: Condvar::new(),
             writer: ArcSwapOption::empty(),
@@ -123,8 +131,10 @@ impl Aof {
         status.enabled = state.mode != Mode::Off;
         (status.rewriting, status.rewrite_scheduled) = (state.rewriting, state.scheduled);
         status.current_size = state.current_size();
+        status.buffer_memory = self.rewrite_memory.load(Ordering::Relaxed) as u64;
         if let Some(Line { queue, .. }) = &state.line {
-            (status.buffered, status.buffer_memory) = (queue.len() as u64, queue.memory() as u64);
+            status.buffered = queue.len() as u64;
+            status.buffer_memory += queue.memory() as u64;
             status.is_syncing = queue.is_syncing.load(Ordering::Relaxed);
             status.delays = queue.delays.load(Ordering::Relaxed);
             status.last_write_ok = !queue.is_stuck.load(Ordering::Relaxed) && !queue.is_distrusted();
@@ -132,9 +142,9 @@ impl Aof {
         status
     }
 
-    /// Of the base that is being written.
-    pub fn base_status(&self) -> SaveStatus {
-        self.saver.status()
+    /// Of the base that is being written; of a rewrite that was ended nothing is told any more.
+    pub fn base_status(&self) -> Option<SaveStatus> {
+        self.is_rewriting().then(|| self.saver.status())
     }
 
     pub fn is_rewriting(&self) -> bool {
@@ -218,7 +228,7 @@ impl Aof {
     pub fn forget_parts(&self) {
         let mut parts = self.parts.lock();
         let state = self.state();
-        if state.mode == Mode::Off && !state.rewriting {
+        if state.mode == Mode::Off && !state.at_work {
             *parts = None;
         }
     }
@@ -243,11 +253,11 @@ impl Aof {
             queue.obey(rules);
             process.engine().log.set_strict(queue.policy() == AppendSync::Always);
         }
-        let rewriting = state.rewriting;
+        let at_work = state.at_work;
         drop(state);
         // Whoever works on the parts sees to it himself.
         if !config.aof_disable_auto_gc
-            && !rewriting
+            && !at_work
             && let Some(Some(Parts { folder, manifest })) = self.parts.try_lock().as_deref_mut()
         {
             folder.remove_history(manifest);
@@ -291,6 +301,8 @@ impl Aof {
                 .notice("Killing the running AOF rewrite, which is a thread and no child process".into());
             self.saver.cancel_base();
         }
+        // Its thread may take a while to come to its end: nobody is told to wait for that.
+        (state.rewriting, state.next, state.status.rewrite_started) = (false, None, None);
         (state.mode, state.scheduled) = (Mode::Off, false);
         state.epoch += 1;
         let line = state.line.take();
@@ -387,7 +399,8 @@ impl Aof {
     /// disk.
     pub fn close(&self, process: &Process) {
         self.closed.store(true, Ordering::Relaxed);
-        if self.is_rewriting() {
+        let at_work = self.state().at_work;
+        if at_work {
             LOG.warning("There is a rewrite of the AOF running. Ending it!");
             self.saver.close();
             self.await_rewrite();
@@ -400,11 +413,11 @@ impl Aof {
         }
     }
 
-    /// Waits for the end of a rewrite, but not for long.
+    /// Waits until no thread works on a rewrite, but not for long.
     fn await_rewrite(&self) {
         let end = Instant::now() + REWRITE_PATIENCE;
         let mut state = self.state.lock();
-        while state.rewriting && !self.rewritten.wait_until(&mut state, end).timed_out() {}
+        while state.at_work && !self.rewritten.wait_until(&mut state, end).timed_out() {}
     }
 }
 

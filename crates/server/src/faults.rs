@@ -122,6 +122,8 @@ struct Plan {
     /// The step of this number hangs until there is another plan; and whether it does by now.
     hangs_at: Option<usize>,
     is_hanging: bool,
+    /// Only steps of the thread of this name are counted, if there is one.
+    of_thread: Option<&'static str>,
     /// Steps of this kind fail always, and the caller has another way.
     never: Option<(Step, i32)>,
     /// Bytes that a write or a read takes at most; 0: no limit.
@@ -161,6 +163,12 @@ impl FaultyDisk {
         self.goes_on.notify_all();
     }
 
+    /// As `hang_at`, with the steps that rewrites take.
+    fn hang_in_rewrite_at(&self, index: usize) {
+        let (hangs_at, of_thread) = (Some(index), Some("aof-rewrite"));
+        *self.plan.lock() = Plan { hangs_at, of_thread, ..Plan::default() };
+    }
+
     fn is_hanging(&self) -> bool {
         self.plan.lock().is_hanging
     }
@@ -172,6 +180,9 @@ impl FaultyDisk {
 
     fn step(&self, step: Step) -> io::Result<()> {
         let mut plan = self.plan.lock();
+        if plan.of_thread.is_some_and(|name| thread::current().name() != Some(name)) {
+            return Ok(());
+        }
         let index = plan.steps;
         plan.steps += 1;
         if plan.hangs_at == Some(index) {

@@ -229,12 +229,13 @@ impl Host for ServerHost {
 
     /// How far a snapshot is, is told of the base of an append-only file as well.
     fn save_status(&self) -> SaveStatus {
-        let (own, base) = (self.0.saver.status(), self.0.aof.base_status());
-        if own.in_progress {
-            return own;
+        let own = self.0.saver.status();
+        match self.0.aof.base_status() {
+            Some(SaveStatus { keys_done, keys_total, snapshot_bytes, .. }) if !own.in_progress => {
+                SaveStatus { keys_done, keys_total, snapshot_bytes, ..own }
+            }
+            _ => own,
         }
-        let SaveStatus { keys_done, keys_total, snapshot_bytes, .. } = base;
-        SaveStatus { keys_done, keys_total, snapshot_bytes, ..own }
     }
 
     fn log_file_status(&self) -> LogFileStatus {

@@ -2,6 +2,8 @@
 //! became of it. One save at a time. A save that fails or is cancelled frees the writers at once and leaves
 //! the old dump in place.
 
+mod pace;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ use crate::host::Process;
 use crate::load::delay;
 use crate::log::{LOG, path};
 use crate::{aside, boot};
+use pace::{Manners, Pace};
 
 pub struct Saver {
     disk: AnyDisk,
@@ -47,6 +50,9 @@ enum Job {
     Save(Option<Cut>),
     /// A worker gave this one up, and does not wait for the shards that it has to be taken from.
     GiveUp(Snapshot),
+    /// Until the other end is dropped.
+    #[cfg(test)]
+    Pause(std::sync::mpsc::Receiver<()>),
 }
 
 struct State {
@@ -143,11 +149,11 @@ impl Saver {
         assert!(jobs.send(job).is_ok(), "the thread lives as long as the process");
     }
 
-    /// The cut of a save that was claimed.
+    /// The cut of a save that was claimed. Whoever hears that the save has begun can ask how far it is.
     fn cut(&self, process: &Process, at_full: AtFull) -> Result<Cut, SaveRefused> {
         let engine = process.engine();
         let cut = Cut::make(engine, &|| self.check_patience(engine));
-        cut.map_err(|error| self.refuse(process, &error, at_full))
+        cut.inspect(|cut| self.note_cut(cut)).map_err(|error| self.refuse(process, &error, at_full))
     }
 
     /// Starts the thread that writes background saves.
@@ -165,12 +171,22 @@ impl Saver {
         process.saver.jobs.set(jobs).map_err(|_| io::Error::other("the thread runs already"))
     }
 
+    /// The thread for background saves begins none until what is returned is dropped.
+    #[cfg(test)]
+    pub fn pause_thread(&self) -> Sender<()> {
+        let (pause, end) = channel();
+        self.send(Job::Pause(end));
+        pause
+    }
+
     /// On the thread for background saves.
     fn work(&self, process: &Process, job: Job) {
         let cut = match job {
             Job::Save(Some(cut)) => Ok(cut),
             Job::Save(None) => self.cut(process, AtFull::Schedule),
             Job::GiveUp(snapshot) => return cancel(process.engine(), snapshot),
+            #[cfg(test)]
+            Job::Pause(end) => return assert!(end.recv().is_err(), "nothing is ever sent"),
         };
         if let Ok(cut) = cut {
             drop(self.run(process, cut, Kind::Background));
@@ -289,7 +305,6 @@ impl Saver {
     }
 
     fn run(&self, process: &Process, cut: Cut, kind: Kind) -> Result<(), SaveError> {
-        self.note_cut(&cut);
         let (dirty, engine) = (cut.dirty, process.engine());
         let result = self.write(engine, cut, Target::Dump).map(drop);
         match &result {
@@ -560,87 +575,6 @@ impl Cut {
     }
 }
 
-/// Leaves the processor to those who wait for it.
-struct Manners {
-    /// When it last gave way.
-    since: Instant,
-    /// Rest to be taken.
-    owed: Duration,
-}
-
-impl Manners {
-    fn new() -> Manners {
-        Manners { since: Instant::now(), owed: Duration::ZERO }
-    }
-
-    /// To be called without a lock.
-    fn give_way(&mut self) {
-        let before = Instant::now();
-        thread::yield_now();
-        let rest = self.rest_after(before - self.since, before.elapsed());
-        if !rest.is_zero() {
-            thread::sleep(rest);
-        }
-        self.since = Instant::now();
-    }
-
-    /// How long to rest after a quantum, if others then had the processor for so long. To let them go first
-    /// is not enough, as each gets the same share then, and a save has time: it rests as long as it works.
-    fn rest_after(&mut self, worked: Duration, away: Duration) -> Duration {
-        if away >= SOMEBODY_RAN {
-            self.owed += worked;
-        }
-        if self.owed < REST_LEAST {
-            return Duration::ZERO;
-        }
-        std::mem::take(&mut self.owed).min(REST_MOST)
-    }
-}
-
-/// Nobody gives the processor back sooner, and without anybody it comes back at once.
-const SOMEBODY_RAN: Duration = Duration::from_micros(20);
-/// A shorter one is not worth the switches.
-const REST_LEAST: Duration = Duration::from_millis(1);
-/// In a longer one writers would leave too many pre-images.
-const REST_MOST: Duration = Duration::from_millis(10);
-
-/// Keeps a save below `snapshot-write-rate`, which may change meanwhile.
-struct Pace {
-    last: Instant,
-    /// Bytes that may be written at once; below 0 it is time to rest.
-    allowance: i64,
-    written: u64,
-}
-
-impl Pace {
-    fn new() -> Pace {
-        Pace { last: Instant::now(), allowance: 0, written: 0 }
-    }
-
-    /// How long to rest after `written` bytes in all.
-    fn delay(&mut self, written: u64, engine: &Engine) -> Duration {
-        let rate = engine.config().snapshot_write_rate;
-        let (now, added) = (Instant::now(), written - self.written);
-        let passed = now - std::mem::replace(&mut self.last, now);
-        self.written = written;
-        self.delay_at(rate, passed, added)
-    }
-
-    fn delay_at(&mut self, rate: u64, passed: Duration, added: u64) -> Duration {
-        if rate == 0 {
-            self.allowance = 0;
-            return Duration::ZERO;
-        }
-        let earned = (u128::from(rate) * passed.as_micros() / 1_000_000) as i64;
-        self.allowance = (self.allowance + earned).min((rate / BURSTS_PER_SECOND) as i64) - added as i64;
-        let missing = self.allowance.min(0).unsigned_abs();
-        Duration::from_micros((u128::from(missing) * 1_000_000 / u128::from(rate)) as u64)
-    }
-}
-
-/// What was not written in time is made up for within this part of a second.
-const BURSTS_PER_SECOND: u64 = 20;
-
 /// The part of a file between its first facts and its end.
 struct Records {
     dump: DumpFile,
@@ -754,36 +688,4 @@ fn write_facts(out: &mut Vec<u8>, at: UnixMs, target: Target<'_>) {
     write_aux(out, b"ctime", at.seconds().to_string().as_bytes());
     write_aux(out, b"used-mem", used.to_string().as_bytes());
     write_aux(out, b"aof-base", if matches!(target, Target::Base { .. }) { b"1" } else { b"0" });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_save_keeps_to_its_rate() {
-        let mut pace = Pace::new();
-        let second = Duration::from_secs(1);
-        assert_eq!(pace.delay_at(0, second, 1 << 40), Duration::ZERO);
-        assert_eq!(pace.delay_at(1000, Duration::ZERO, 500), second / 2);
-        assert_eq!(pace.delay_at(1000, second / 2, 500), second / 2);
-        assert_eq!(pace.delay_at(2000, second / 2, 0), Duration::ZERO);
-        // Of what was not used, only a little is left for later.
-        assert_eq!(pace.delay_at(2000, second * 1000, 2100), second);
-    }
-
-    #[test]
-    fn a_save_rests_where_others_wait() {
-        let mut manners = Manners::new();
-        let (nobody, somebody) = (Duration::from_micros(1), Duration::from_micros(100));
-        let quantum = REST_LEAST * 2 / 5;
-        for _ in 0..1000 {
-            assert_eq!(manners.rest_after(quantum, nobody), Duration::ZERO);
-        }
-        let rests: Duration = (0..1000).map(|_| manners.rest_after(quantum, somebody)).sum();
-        assert!(rests <= quantum * 1000 && rests > quantum * 1000 - REST_LEAST, "{rests:?}");
-        // Time in which the disk was waited for is no work.
-        assert_eq!(manners.rest_after(REST_MOST * 100, somebody), REST_MOST);
-        assert_eq!(manners.rest_after(quantum, somebody), Duration::ZERO);
-    }
 }

@@ -255,7 +255,7 @@ pub(super) const MEMORY: &[Field] = &[
     value(
         "mem_aof_buffer",
         |i| text(i.log_file().buffer_memory),
-        "Bytes for what waits to be written to the append-only file.",
+        "Bytes for what waits to be written to the append-only file, and for a rewrite into commands.",
     ),
     value("mem_allocator", |_| text(ALLOCATOR), "The allocator and its version."),
     value(
@@ -286,7 +286,7 @@ pub(super) const PERSISTENCE: &[Field] = &[
     ),
     value(
         "current_cow_size",
-        |i| text(i.engine.store.snapshot_memory()),
+        |i| text(if is_saving(i) { i.engine.store.snapshot_memory() } else { 0 }),
         "Bytes that the running snapshot holds.",
     ),
     value("current_cow_size_age", |_| text(0), "Always 0: `current_cow_size` is that of this moment."),
@@ -787,6 +787,11 @@ fn policy(input: &InfoInput<'_>) -> String {
         EvictionPolicy::AllkeysLrm => "allkeys-lrm",
     };
     text(name)
+}
+
+/// Whether a save or a rewrite is in progress. One that was ended may hold memory yet, which others count.
+fn is_saving(input: &InfoInput<'_>) -> bool {
+    input.save().in_progress || input.log_file().rewriting
 }
 
 fn save_percent(input: &InfoInput<'_>) -> f64 {

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::num::write_f64;
 use ds::hash::HashRef;
@@ -31,6 +32,8 @@ pub struct Source<'a> {
     /// For the line before the first command: unix seconds.
     pub stamp: Option<i64>,
     pub incremental_sync: bool,
+    /// Bytes that are held for this, told while it goes on.
+    pub memory: &'a AtomicUsize,
 }
 
 impl Source<'_> {
@@ -54,7 +57,16 @@ impl Source<'_> {
         let input = FileReader { disk: self.disk, file };
         let mut reader = Reader::new(input, &ReadOptions::default()).map_err(|error| error.to_string())?;
         let file = self.disk.create(temporary).map_err(|error| failed("create", &error))?;
-        let mut output = Output { source: self, file, buffer: Vec::new(), len: 0, synced: 0, is_cancelled };
+        let mut output = Output {
+            source: self,
+            file,
+            buffer: Vec::new(),
+            len: 0,
+            synced: 0,
+            reading: reader.memory(),
+            words: 0,
+            is_cancelled,
+        };
         if let Some(second) = self.stamp {
             output.buffer.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
         }
@@ -84,6 +96,7 @@ impl Source<'_> {
 fn next(reader: &mut Reader<FileReader>, output: &mut Output<'_>) -> Result<Option<Item>, String> {
     output.check_cancelled()?;
     let (mut parts, mut failure) = (Parts::default(), None);
+    let begin = reader.offset();
     let item = reader.next_or_parts(&mut |key, part| {
         parts.write(output, key, part).map_err(|why| {
             failure = Some(why);
@@ -91,7 +104,12 @@ fn next(reader: &mut Reader<FileReader>, output: &mut Output<'_>) -> Result<Opti
             ErrorKind::Io(io::ErrorKind::Other.into())
         })
     });
-    item.map_err(|error| failure.unwrap_or_else(|| error.to_string()))
+    let item = item.map_err(|error| failure.unwrap_or_else(|| error.to_string()))?;
+    // A value takes about as much as its record, unless that was written part by part.
+    let record = if item.is_some() { reader.offset() - begin } else { 0 };
+    output.reading = reader.memory() + record as usize;
+    output.count();
+    Ok(item)
 }
 
 struct Output<'a> {
@@ -101,6 +119,9 @@ struct Output<'a> {
     /// Bytes written, and those of them that are on the disk.
     len: u64,
     synced: u64,
+    /// Bytes held for what is read, and for words that wait for the end of their command.
+    reading: usize,
+    words: usize,
     is_cancelled: &'a dyn Fn() -> bool,
 }
 
@@ -109,8 +130,14 @@ impl Output<'_> {
         if (self.is_cancelled)() { Err("cancelled".to_owned()) } else { Ok(()) }
     }
 
+    fn count(&self) {
+        let all = self.buffer.capacity() + self.reading + self.words;
+        self.source.memory.store(all, Ordering::Relaxed);
+    }
+
     /// To be called after each addition to the buffer; writes when enough has come together.
     fn advance(&mut self) -> Result<(), String> {
+        self.count();
         if self.buffer.len() >= BUFFER_LEN { self.flush() } else { Ok(()) }
     }
 
@@ -132,6 +159,12 @@ impl Output<'_> {
         self.flush()?;
         self.source.disk.sync(&self.file).map_err(|error| failed("fsync", &error))?;
         Ok(self.len)
+    }
+}
+
+impl Drop for Output<'_> {
+    fn drop(&mut self) {
+        self.source.memory.store(0, Ordering::Relaxed);
     }
 }
 
@@ -294,11 +327,17 @@ impl Items {
     fn add(&mut self, output: &mut Output<'_>, key: &[u8], word: Element<'_>) {
         let word = word.to_vec();
         self.len += word.len();
+        output.words = self.memory();
+        output.count();
         self.words.push(word);
         let is_whole = self.words.len().is_multiple_of(self.words_each);
         if is_whole && (self.words.len() == ITEMS * self.words_each || self.len >= ITEMS_LEN) {
             self.write(output, key);
         }
+    }
+
+    fn memory(&self) -> usize {
+        self.len + self.words.capacity() * size_of::<Vec<u8>>()
     }
 
     fn write(&mut self, output: &mut Output<'_>, key: &[u8]) {
@@ -310,6 +349,7 @@ impl Items {
         write_command(&mut output.buffer, words.into_iter());
         self.words.clear();
         self.len = 0;
+        output.words = self.memory();
         // What comes after a failure goes nowhere.
         match self.failure {
             None => self.failure = output.advance().err(),
@@ -319,6 +359,7 @@ impl Items {
 
     fn finish(mut self, output: &mut Output<'_>, key: &[u8]) -> Result<(), String> {
         self.write(output, key);
+        output.words = 0;
         self.failure.map_or(Ok(()), Err)
     }
 }

@@ -2,6 +2,7 @@
 //! old parts stay until the manifest names the new ones. Never stops anybody from writing.
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -68,6 +69,14 @@ impl Tries {
     }
 }
 
+/// A rewrite that was asked for.
+pub struct Task {
+    /// When that was: the file was not turned off since then.
+    epoch: u64,
+    /// As configured then.
+    form: BaseForm,
+}
+
 /// What is made ready before the cut.
 struct Prepared {
     mode: Mode,
@@ -132,12 +141,10 @@ impl Aof {
         if self.closed.load(Ordering::Relaxed) {
             return Err(CANNOT_START);
         }
-        let (own, epoch) = (Arc::clone(process), state.epoch);
-        // As configured when it was asked for.
-        let form = base_form(&process.engine().config());
-        let work = move || own.aof.run_rewrite(&own, epoch, form);
-        let spawned = aside::spawn("aof-rewrite", work);
-        if let Err(error) = spawned {
+        let task = Task { epoch: state.epoch, form: base_form(&process.engine().config()) };
+        if state.at_work {
+            state.next = Some(task);
+        } else if let Err(error) = self.start_thread(process, task) {
             let why = reason(&error);
             state.notes.warning(format!("Can't rewrite append only file in background: {why}"));
             state.status.last_rewrite_ok = false;
@@ -145,36 +152,55 @@ impl Aof {
         }
         let pid = std::process::id();
         state.notes.notice(format!("Background append only file rewriting started by pid {pid}"));
-        (state.rewriting, state.scheduled) = (true, false);
+        (state.rewriting, state.at_work, state.scheduled) = (true, true, false);
         state.status.rewrites += 1;
         state.status.rewrite_started = Some(process.now());
         Ok(())
     }
 
-    /// `epoch`: when it was asked for.
-    fn run_rewrite(&self, process: &Arc<Process>, epoch: u64, form: BaseForm) {
-        // Of this thread alone, as with saves.
-        rustix::process::setpriority_process(None, crate::persist::SAVE_NICENESS).ok();
+    fn start_thread(&self, process: &Arc<Process>, first: Task) -> io::Result<()> {
+        let own = Arc::clone(process);
+        let work = move || {
+            // Of this thread alone, as with saves.
+            rustix::process::setpriority_process(None, crate::persist::SAVE_NICENESS).ok();
+            let mut task = Some(first);
+            while let Some(Task { epoch, form }) = task {
+                task = own.aof.run_rewrite(&own, epoch, form);
+            }
+        };
+        aside::spawn("aof-rewrite", work)?;
+        Ok(())
+    }
+
+    /// Returns what is to be done next.
+    fn run_rewrite(&self, process: &Arc<Process>, epoch: u64, form: BaseForm) -> Option<Task> {
         let made = self.prepare(process, epoch, form).and_then(|prepared| self.make_base(process, prepared));
         match &made {
             Ok(()) => LOG.notice("Background AOF rewrite finished successfully"),
             Err(why) => LOG.warning(&format!("Background AOF rewrite terminated with error: {why}")),
         }
         let mut state = self.state();
-        state.rewriting = false;
+        // Turning the file off has ended it, and it has not failed then.
+        if state.epoch == epoch {
+            self.note_end(&mut state, made.is_ok(), process.now());
+        }
+        let next = state.next.take();
+        state.at_work = next.is_some();
         self.rewritten.notify_all();
-        // Turning it off ends a rewrite, which then has not failed.
-        let was_ended = made.is_err() && state.epoch != epoch;
-        state.tries.failed = if made.is_ok() { 0 } else { state.tries.failed + u64::from(!was_ended) };
+        next
+    }
+
+    /// The rewrite is over.
+    fn note_end(&self, state: &mut State, good: bool, now: UnixMs) {
+        state.rewriting = false;
+        state.tries.failed = if good { 0 } else { state.tries.failed + 1 };
         // Whoever waits for the first base still does.
-        state.scheduled |= made.is_err() && state.mode == Mode::AwaitsBase;
-        let failed_in_a_row = state.tries.failed;
+        state.scheduled |= !good && state.mode == Mode::AwaitsBase;
         let status = &mut state.status;
-        status.failed_in_a_row = failed_in_a_row;
-        status.last_rewrite_ok = made.is_ok() || was_ended && status.last_rewrite_ok;
+        status.failed_in_a_row = state.tries.failed;
+        status.last_rewrite_ok = good;
         status.last_snapshot_bytes = self.saver.status().last_snapshot_bytes;
         let started = status.rewrite_started.take();
-        let now = process.now();
         status.last_rewrite_seconds = started.map(|started| now.seconds() - started.seconds());
     }
 
@@ -267,7 +293,8 @@ impl Aof {
         let saved = self.saver.write_base(process, &snapshot, TEMPORARY_BASE, at_cut);
         saved.map_err(|error| error.to_string())?;
         let incremental_sync = config.aof_rewrite_incremental_fsync;
-        let source = Source { disk: self.disk, snapshot: &snapshot, stamp, incremental_sync };
+        let (disk, memory) = (self.disk, &self.rewrite_memory);
+        let source = Source { disk, snapshot: &snapshot, stamp, incremental_sync, memory };
         let temporary = folder.path.join(TEMPORARY_COMMANDS);
         let written = source.write(&temporary, &base, &|| self.saver.is_cancelled());
         self.disk.remove(&snapshot).ok();

@@ -139,6 +139,85 @@ fn a_rewrite_on_a_disk_that_hangs_holds_up_nobody() {
     ok(running.client.run("CONFIG SET appendonly no"));
 }
 
+/// The thread of a rewrite that was ended may hang on a disk: for clients there is none any more, and the
+/// next one begins.
+#[test]
+fn a_rewrite_that_was_ended_is_in_nobodys_way() {
+    let mut running = started("ended");
+    let others: [&[&str]; 3] =
+        [&["BGREWRITEAOF"], &["CONFIG SET appendonly yes"], &["BGREWRITEAOF", "CONFIG SET appendonly yes"]];
+    for requests in others {
+        hang_in_rewrite(&mut running);
+        ok(running.client.run("CONFIG SET appendonly no"));
+        assert_eq!(is_rewriting(&mut running.client), Some(false));
+        for request in requests {
+            assert!(!matches!(running.client.run(request), Value::Error(_)), "{request}");
+            assert_eq!(is_rewriting(&mut running.client), Some(true), "{request}");
+        }
+        assert!(running.disk.is_hanging(), "nobody has waited for it");
+        let refused = error(running.client.run("BGREWRITEAOF"));
+        assert_eq!(refused, "ERR Background append only file rewriting already in progress");
+        running.disk.go_on();
+        wait_for_rewrite(&running);
+        assert!(running.process.aof.status().last_rewrite_ok);
+        ok(running.client.run("CONFIG SET appendonly yes"));
+        wait_for_rewrite(&running);
+        check_good(&mut running);
+    }
+    // What was to come next is ended as well.
+    hang_in_rewrite(&mut running);
+    for onoff in ["no", "yes", "no"] {
+        ok(running.client.run(&format!("CONFIG SET appendonly {onoff}")));
+    }
+    running.disk.go_on();
+    assert_eq!(is_rewriting(&mut running.client), Some(false));
+    assert_eq!(running.info("aof_rewrite_scheduled"), "0");
+}
+
+/// Begins a rewrite, and the disk hangs while its base is written.
+fn hang_in_rewrite(running: &mut Running) {
+    for index in 0.. {
+        assert!(begin_hanging(running, index), "no base is written");
+        if running.process.aof.base_status().is_some_and(|base| base.keys_total > 0) {
+            return;
+        }
+        running.disk.go_on();
+        wait_for_rewrite(running);
+    }
+}
+
+/// Begins a rewrite that hangs at this step of its own; false if it has none such, and has ended.
+fn begin_hanging(running: &mut Running, index: usize) -> bool {
+    running.disk.hang_in_rewrite_at(index);
+    running.client.run("BGREWRITEAOF");
+    while running.process.aof.is_rewriting() && !running.disk.is_hanging() {
+        thread::yield_now();
+    }
+    running.disk.is_hanging()
+}
+
+/// What is read of the snapshot, and the commands that are made of it.
+#[test]
+fn a_rewrite_into_commands_counts_what_it_holds() {
+    const READ: usize = 64 << 10;
+    const VALUE: usize = 200_000;
+    let mut running = Running::start("counts");
+    running.fill(RECORDS, VALUE);
+    ok(running.client.run("CONFIG SET aof-use-rdb-preamble no"));
+    let mut held: Vec<usize> = Vec::new();
+    for index in 0.. {
+        if !begin_hanging(&mut running, index) {
+            break;
+        }
+        held.push(running.info("mem_aof_buffer").parse().expect("a number"));
+        running.disk.go_on();
+        wait_for_rewrite(&running);
+    }
+    assert!(held.iter().any(|bytes| (READ..VALUE).contains(bytes)), "what is read: {held:?}");
+    assert!(held.iter().any(|&bytes| bytes >= READ + VALUE), "what is to be written: {held:?}");
+    assert_eq!(running.info("mem_aof_buffer"), "0");
+}
+
 /// So long a disk hangs if somebody waits for it.
 const HANGS: Duration = Duration::from_secs(20);
 

@@ -95,6 +95,25 @@ fn check_retry(running: &mut Running, before: UnixMs) {
     ok(running.client.run("SET changed 3"));
 }
 
+/// However long the thread for it takes to begin.
+#[test]
+fn a_save_that_has_begun_tells_how_much_there_is_to_save() {
+    let mut running = started("told");
+    let cuts = running.process.saver.status().cuts;
+    let pause = running.process.saver.pause_thread();
+    running.client.run("BGSAVE");
+    let keys = running.client.run("DBSIZE");
+    let total = running.info("current_save_keys_total").parse().map(Value::Integer);
+    assert_eq!(total, Ok(keys));
+    for (field, value) in [("rdb_bgsave_in_progress", "1"), ("current_save_keys_processed", "0")] {
+        assert_eq!(running.info(field), value, "{field}");
+    }
+    drop(pause);
+    running.wait_for_end();
+    assert_eq!(running.process.saver.status().cuts, cuts + 1);
+    assert_eq!(running.info("current_save_keys_total"), "0");
+}
+
 /// A file that is written out while it grows; the steps of it that a small one does not have.
 #[test]
 fn a_large_file_that_cannot_be_written_out_is_no_dump() {
