@@ -110,7 +110,7 @@ impl Defrag {
     /// it again and again, and has no cache of the allocator's.
     pub fn tend(&self, engine: &Engine) -> u64 {
         let now = engine.host.monotonic_ns();
-        if now < self.helped_until_ns.load(Ordering::Relaxed) {
+        if self.is_helped(now) {
             return PRESSED_NS;
         }
         let mut work = self.work.lock();
@@ -132,6 +132,11 @@ impl Defrag {
         let (before, _as_one_that_moves) = (Round::of(&work.mover), alloc::CacheOff::begin(work.arena));
         self.go_on(&mut work, engine, now, Patience::None);
         Round::of(&work.mover) != before
+    }
+
+    /// Whether somebody has helped a moment ago.
+    pub fn is_helped(&self, now_ns: u64) -> bool {
+        now_ns < self.helped_until_ns.load(Ordering::Relaxed)
     }
 
     /// Looks whether there is something to do, if the last time is long ago; true if that is so.

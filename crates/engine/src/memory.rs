@@ -32,6 +32,8 @@ pub struct Memory {
     over_since_ns: AtomicU64,
     /// How long it was too much before.
     over_ns: AtomicU64,
+    /// When the timer last looked, on the monotonic clock; 0: not yet.
+    looked_ns: AtomicU64,
 }
 
 /// What the timer sees, in bytes.
@@ -59,6 +61,8 @@ pub struct Look {
 /// have to go.
 const FOLLOW_PART: u64 = 16;
 const FOLLOW_MOST_PART: u64 = 256;
+/// The timer looks several times in so long, if it gets a processor.
+const LATE_NS: u64 = 25_000_000;
 /// With each look, what the threads' reports make is corrected by this part of the difference from what the
 /// allocator says: that holds what is just in use for a moment, or not reported yet, as well.
 const CORRECTED_PART: i64 = 8;
@@ -117,6 +121,17 @@ impl Memory {
             }
             _ => {}
         }
+    }
+
+    /// The timer looks, or somebody in its place.
+    pub fn note_look(&self, now_ns: u64) {
+        self.looked_ns.store(now_ns, Ordering::Relaxed);
+    }
+
+    /// Whether the timer should have looked again by now.
+    pub fn is_look_late(&self, now_ns: u64) -> bool {
+        let looked_ns = self.looked_ns.load(Ordering::Relaxed);
+        looked_ns != 0 && now_ns.saturating_sub(looked_ns) > LATE_NS
     }
 
     #[inline]
@@ -359,6 +374,14 @@ mod tests {
         assert_eq!(memory.ceiling(), (900 << 20) - (1 << 20), "what is allocated, and one step less");
         memory.refresh(look(1 << 30, 890 << 20), 0);
         assert_eq!(memory.ceiling(), (900 << 20) - (1 << 20));
+    }
+
+    #[test]
+    fn a_timer_that_has_begun_may_be_late() {
+        let memory = Memory::default();
+        assert!(!memory.is_look_late(u64::MAX));
+        memory.note_look(5);
+        assert_eq!([5, 5 + LATE_NS, 6 + LATE_NS].map(|now| memory.is_look_late(now)), [false, false, true]);
     }
 
     #[test]

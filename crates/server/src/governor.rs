@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use base::alloc;
 use engine::Engine;
 use engine::memory::Look;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::facts;
 
@@ -25,9 +25,6 @@ const PURGE_LEAST: usize = 1 << 20;
 /// of the limit.
 const RESERVED_PART: usize = 16;
 
-/// A look is late that is longer ago: the timer looks several times in it.
-const LATE_NS: u64 = 25_000_000;
-
 /// Whether unused pages go back to the system if too much is occupied.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pages {
@@ -35,39 +32,38 @@ enum Pages {
     Keep,
 }
 
-/// One look at a time: when the last one was that gave pages back, on the monotonic clock. The first one is
-/// not late.
-static LOOKING: Mutex<u64> = Mutex::new(u64::MAX);
+/// One look at a time.
+static LOOKING: Mutex<()> = Mutex::new(());
 
 /// From now on so many bytes are the limit; 0 is none.
 pub fn set_limit(engine: &Engine, limit: u64) {
-    look_around(engine, limit, Pages::GiveBack, &mut LOOKING.lock());
+    look_around(engine, limit, Pages::GiveBack, &LOOKING.lock());
 }
 
 /// Brings the verdict on memory up to date.
 pub fn look(engine: &Engine) {
-    look_around(engine, engine.memory.limit(), Pages::GiveBack, &mut LOOKING.lock());
+    look_around(engine, engine.memory.limit(), Pages::GiveBack, &LOOKING.lock());
 }
 
 /// The same, for whoever waits for what it finds: if the timer is late, for it gets no processor.
 pub fn look_if_late(engine: &Engine) {
-    let Some(mut turn) = LOOKING.try_lock() else { return };
-    if engine.host.monotonic_ns().saturating_sub(*turn) > LATE_NS {
-        look_around(engine, engine.memory.limit(), Pages::GiveBack, &mut turn);
+    let Some(turn) = LOOKING.try_lock() else { return };
+    if engine.memory.is_look_late(engine.host.monotonic_ns()) {
+        look_around(engine, engine.memory.limit(), Pages::GiveBack, &turn);
     }
 }
 
 /// The same, for whoever has taken much memory: the timer may have to wait for a processor meanwhile.
 /// Pages are not given back, which takes milliseconds. False if somebody else is looking.
 pub fn look_again(engine: &Engine) -> bool {
-    let mut turn = LOOKING.try_lock();
-    if let Some(turn) = &mut turn {
+    let turn = LOOKING.try_lock();
+    if let Some(turn) = &turn {
         look_around(engine, engine.memory.limit(), Pages::Keep, turn);
     }
     turn.is_some()
 }
 
-fn look_around(engine: &Engine, limit: u64, pages: Pages, looked_ns: &mut u64) {
+fn look_around(engine: &Engine, limit: u64, pages: Pages, _turn: &MutexGuard<'_, ()>) {
     let mut stats = alloc::stats();
     engine.used_memory_peak.fetch_max(stats.allocated, Ordering::Relaxed);
     let mut resident = if limit > 0 { resident(engine) } else { 0 };
@@ -75,7 +71,7 @@ fn look_around(engine: &Engine, limit: u64, pages: Pages, looked_ns: &mut u64) {
     let most = limit - reserved as u64;
     let now_ns = engine.host.monotonic_ns();
     if pages == Pages::GiveBack {
-        *looked_ns = now_ns;
+        engine.memory.note_look(now_ns);
     }
     if pages == Pages::GiveBack && resident as u64 > most && stats.unused > PURGE_LEAST {
         alloc::purge();
