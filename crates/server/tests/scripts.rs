@@ -331,7 +331,7 @@ fn functions_come_and_go_while_they_are_called() {
 /// locks: by itself and within a transaction.
 #[test]
 fn a_function_that_is_replaced_gets_its_locks() {
-    let server = start("2");
+    let server = start_patient("2", "5000");
     let load = |flags: &str, key: &str| {
         let code = format!(
             "#!lua name=lib\nredis.register_function{{function_name='f', flags={{{flags}}}, \
