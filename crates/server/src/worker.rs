@@ -41,7 +41,7 @@ use crate::poll::{Poller, Ready, WAKE};
 use batch::{Batch, Replies};
 use blocked::Deadline;
 use brisk::Briskness;
-use closing::{CLOSES, Close};
+use closing::CLOSES;
 use intake::Arena;
 use meanwhile::Meanwhile;
 pub use meanwhile::{attend, glance, hear, say};
@@ -93,8 +93,6 @@ struct Worker {
     /// Connections that have ended and are to be closed, and how many more may be in this tick.
     leaving: Vec<Slot>,
     closes: usize,
-    /// Clients that are to be closed as they are.
-    doomed: VecDeque<(ClientId, Close)>,
     /// Bytes written in this tick of what had waited.
     drained: usize,
     /// When replies went out last in this tick, or it began, on the monotonic clock.
@@ -186,7 +184,6 @@ impl Worker {
             cramped: Vec::new(),
             leaving: Vec::new(),
             closes: CLOSES,
-            doomed: VecDeque::new(),
             drained: 0,
             flushed_ns: 0,
             paused: Vec::new(),
@@ -230,7 +227,6 @@ impl Worker {
         // Before anybody learns that a request has run which may have lowered a limit.
         self.relieve_pools();
         self.flush();
-        self.end_doomed();
         self.close_leaving();
         self.run_timers(arena);
         self.drain_touched(arena);
@@ -311,7 +307,6 @@ impl Worker {
     fn timeout(&mut self) -> Duration {
         if !self.again.is_empty()
             || !self.leaving.is_empty()
-            || !self.doomed.is_empty()
             || !self.messages.is_empty()
             || !self.meanwhile.is_empty()
             || !self.put_off.is_empty()
@@ -527,6 +522,12 @@ impl Worker {
         connection.show_output();
         self.count_memory(slot);
         self.note_bytes(message.len());
+    }
+
+    fn end_client(&mut self, client: ClientId, close: fn(&mut Worker, Slot)) {
+        if let Some(slot) = self.connections.find(client) {
+            close(self, slot);
+        }
     }
 
     /// A new connection becomes a client of this worker.

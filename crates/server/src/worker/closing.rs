@@ -3,7 +3,7 @@
 use std::io;
 
 use base::bytes::escape;
-use engine::clients::{ClientId, Held};
+use engine::clients::Held;
 use engine::config::LogLevel;
 use engine::host::Level;
 use store::Garbage;
@@ -11,8 +11,7 @@ use store::Garbage;
 use super::Worker;
 use crate::conn::Slot;
 
-/// Connections that have ended are closed in one tick, at most: each takes ten microseconds and more. Fewer
-/// if that takes long.
+/// Connections that have ended are closed in one tick, at most: each takes ten microseconds and more.
 pub const CLOSES: usize = 64;
 
 /// Bytes of a half-read request that are freed here; the pages of more take milliseconds to go back.
@@ -20,9 +19,6 @@ const FREED_AT_ONCE: usize = 4 << 20;
 
 /// Bytes of an input over its limit that the log shows.
 const SAMPLE_LEN: usize = 64;
-
-/// How a connection ends.
-pub type Close = fn(&mut Worker, Slot);
 
 impl Worker {
     /// Ends a connection at once: nothing more is read or written.
@@ -66,50 +62,22 @@ impl Worker {
     pub fn close_when_written(&mut self, slot: Slot, what: &str) {
         self.log_client(slot, what);
         let Some(connection) = self.connections.at(slot) else { return };
-        let is_written = connection.is_written();
+        if connection.is_written() && self.closes > 0 {
+            self.closes -= 1;
+            return self.close(slot);
+        }
         connection.closing = true;
-        if is_written && self.may_close() {
-            self.close(slot);
-        } else if is_written {
+        if connection.is_written() {
             self.leaving.push(slot);
-        }
-    }
-
-    /// Takes one of those that may be closed in this tick: there is one, and others while the round is short.
-    fn may_close(&mut self) -> bool {
-        let may = self.closes == CLOSES || self.closes > 0 && !self.round_became_long();
-        self.closes -= usize::from(may);
-        may
-    }
-
-    /// Ends a client whatever waits for it: if many are told to go at once, others are served in between.
-    pub fn end_client(&mut self, client: ClientId, close: Close) {
-        if !self.may_close() {
-            return self.doomed.push_back((client, close));
-        }
-        if let Some(slot) = self.connections.find(client) {
-            close(self, slot);
-        }
-    }
-
-    /// Ends some of those that were told to go. What they were reading may need shards.
-    pub fn end_doomed(&mut self) {
-        while !self.doomed.is_empty()
-            && self.may_close()
-            && let Some((client, close)) = self.doomed.pop_front()
-        {
-            if let Some(slot) = self.connections.find(client) {
-                close(self, slot);
-            }
         }
     }
 
     /// Closes some of those that have ended: if thousands do at once, others are served in between.
     pub fn close_leaving(&mut self) {
-        while !self.leaving.is_empty()
-            && self.may_close()
+        while self.closes > 0
             && let Some(slot) = self.leaving.pop()
         {
+            self.closes -= 1;
             // The slot may be another connection's by now.
             if self
                 .connections

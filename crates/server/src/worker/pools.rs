@@ -154,7 +154,7 @@ impl Worker {
                 Some(slot) => {
                     let line = format!("Evicting client: {}", self.describe(slot));
                     self.engine.host.log(Level::Notice, &line);
-                    self.end_client(client.id, Self::close);
+                    self.close(slot);
                 }
                 None => {
                     let line = format!("Evicting client: id={} addr={}", client.id.0, client.peer);

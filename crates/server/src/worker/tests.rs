@@ -61,8 +61,6 @@ struct HostState {
     ahead_us: AtomicI64,
     /// Where the monotonic clock stands still, but for that.
     stands_at_ns: OnceLock<u64>,
-    /// How long it takes to write a line of the log.
-    line_us: AtomicI64,
 }
 
 static SERVERS: AtomicU64 = AtomicU64::new(0);
@@ -316,7 +314,6 @@ struct TestHost {
 impl Host for TestHost {
     fn log(&self, _: Level, message: &str) {
         self.state.lines.lock().push(message.to_owned());
-        self.state.ahead_us.fetch_add(self.state.line_us.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     fn post(&self, worker: WorkerId, event: Event) {

@@ -200,27 +200,6 @@ fn messages_to_a_worker_that_is_kept_are_bounded() {
     assert_eq!(server.engine.sum(|stats| stats.output_limit_closed.value()), 1);
 }
 
-/// Ends take their time, by what is freed and logged: others have their turn in between.
-#[test]
-fn many_clients_that_have_to_go_keep_nobody_waiting() {
-    const COUNT: usize = 40;
-    let server = Server::start(1, |config| limit(config, ClientClass::Pubsub, 100_000, 0, 0));
-    let mut other = server.connect();
-    let mut deaf: Vec<Peer> = (0..COUNT).map(|_| server.connect()).collect();
-    let subscribed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
-    deaf.iter_mut().for_each(|peer| peer.call(&[b"SUBSCRIBE", b"c"], subscribed));
-    server.stop_clock();
-    server.state.line_us.store(1000, Ordering::Relaxed);
-    let ticks = || server.engine.sum(|stats| stats.ticks.value());
-    let before = ticks();
-    other.call(&[b"PUBLISH", b"c", &pattern(200_000, 1)], format!(":{COUNT}\r\n"));
-    deaf.iter_mut().for_each(Peer::expect_end);
-    other.call(&[b"PING"], "+PONG\r\n");
-    let passed = ticks() - before;
-    assert!(passed >= COUNT as u64 / 4, "{passed} rounds");
-    assert_eq!(server.engine.sum(|stats| stats.output_limit_closed.value()), COUNT as u64);
-}
-
 #[test]
 fn a_client_may_send_all_before_it_reads() {
     const LEN: usize = 1000;
