@@ -37,8 +37,6 @@ pub mod flag {
     pub const NO_MANDATORY_KEYS: u32 = 1 << 19;
     pub const PROTECTED: u32 = 1 << 20;
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 21;
-    /// It looks at no data and changes nothing but its own session: it need not wait for who has the shards.
-    pub const ASIDE: u32 = 1 << 22;
 
     /// In the order in which COMMAND prints them; it does not print the others.
     pub const NAMES: [(u32, &str); 19] = [

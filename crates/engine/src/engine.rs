@@ -351,18 +351,11 @@ pub struct WorkerSeat {
     /// limit. Worked out when the configuration changes: workers look at them with every request.
     pub clients_limit: u64,
     pub arguments_limit: u64,
-    /// No key gives way for its requests: somebody else on this thread may have the shards.
-    pub(crate) keys_stay: bool,
 }
 
 impl WorkerSeat {
     pub fn new(engine: &Engine, id: WorkerId) -> WorkerSeat {
         WorkerSeat::counting(engine, id, Arc::clone(&engine.stats[id.0 as usize]))
-    }
-
-    /// A worker's second seat, for whoever is served while a script has the first one.
-    pub fn aside(engine: &Engine, id: WorkerId) -> WorkerSeat {
-        WorkerSeat { keys_stay: true, ..WorkerSeat::new(engine, id) }
     }
 
     /// Between requests: gives back what large ones have left, and scripts that were flushed.
@@ -400,17 +393,7 @@ impl WorkerSeat {
         let (effects, deferred, evictor) = (Effects::default(), Vec::new(), Evictor::default());
         let config = engine.config();
         let (clients_limit, arguments_limit) = (config.clients_limit(), config.arguments_limit());
-        WorkerSeat {
-            worker,
-            config,
-            version: 0,
-            effects,
-            deferred,
-            evictor,
-            clients_limit,
-            arguments_limit,
-            keys_stay: false,
-        }
+        WorkerSeat { worker, config, version: 0, effects, deferred, evictor, clients_limit, arguments_limit }
     }
 
     /// A worker turns to its clients: what makes some wait for others is bounded from here on.

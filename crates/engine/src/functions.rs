@@ -367,8 +367,6 @@ impl Host for LoadHost<'_> {
         (elapsed > self.time.most_ns()).then_some("ERR FUNCTION LOAD timeout")
     }
 
-    fn large_block(&mut self) {}
-
     fn clock_s(&mut self) -> f64 {
         self.engine.host.monotonic_ns() as f64 / 1e9
     }

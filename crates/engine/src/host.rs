@@ -293,9 +293,6 @@ pub trait Host: Send + Sync {
     fn monotonic_ns(&self) -> u64;
     /// A script has been running for long: its worker, which calls this, hears its other clients.
     fn attend(&self);
-    /// A script has been running for a moment: its worker, which calls this, answers what its other clients
-    /// ask for without the data. The script may be in the middle of anything.
-    fn glance(&self);
     /// Shows bytes to the client whose script this worker debugs, behind all replies that it has to get.
     fn say(&self, shown: &[u8]);
     /// Waits a moment for bytes of that client, and adds what has come.

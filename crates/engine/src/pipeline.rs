@@ -134,8 +134,8 @@ impl Engine {
             return self.refuse(seat, session, None, &refusal, reply);
         };
         seat.worker.refresh_clock(&*self.host);
-        // While a script runs for too long, nobody can make room, and beside one nobody of its worker.
-        let may_make_room = self.memory.is_over() && !seat.keys_stay && !self.scripts.running.is_busy();
+        // While a script runs for too long, nobody can make room.
+        let may_make_room = self.memory.is_over() && !self.scripts.running.is_busy();
         let cramped = cut_short || may_make_room && self.is_cramped(seat, session, command);
         let request = Request { engine: self, config: &seat.config, session, command, argv, cramped };
         if let Err(refusal) = admit::admit(&request) {
@@ -462,12 +462,6 @@ pub fn lookup(argv: &Argv<'_>) -> Option<&'static Registered> {
         return Some(command);
     }
     REGISTRY.find_child(command, argv.at(1))
-}
-
-/// Whether a request can be answered while a script has all shards: it needs none, and the script cannot tell
-/// that it ran.
-pub fn is_aside(argv: &Argv<'_>) -> bool {
-    lookup(argv).is_some_and(|command| command.row.has(flag::ASIDE))
 }
 
 /// Whether a client wants the reply to a request that waited.

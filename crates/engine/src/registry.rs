@@ -214,23 +214,11 @@ fn name_hash(head: u64, len: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{PlanRule, flag};
 
     #[test]
     fn what_is_said_of_parts_is_said_of_commands() {
         let names = PARTS.iter().map(|part| part.0).chain(ahead::PARTS.iter().map(|parts| parts.0));
         let unknown: Vec<&str> = names.filter(|name| REGISTRY.find_full(name.as_bytes()).is_none()).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
-    }
-
-    #[test]
-    fn what_runs_beside_a_script_needs_no_shard_and_changes_nothing() {
-        let others = flag::WRITE | flag::MAY_REPLICATE | flag::DENY_OOM | flag::ADMIN | flag::PUBSUB;
-        let others = others | flag::BLOCKING | flag::NO_MULTI | flag::PROTECTED;
-        let aside = REGISTRY.all.iter().filter(|command| command.row.has(flag::ASIDE));
-        for row in aside.map(|command| command.row) {
-            let needs_none = matches!(row.plan, PlanRule::Keys) && row.keys.is_empty();
-            assert!(needs_none && row.has(flag::FAST) && !row.has(others), "{}", row.name);
-        }
     }
 }

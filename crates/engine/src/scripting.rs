@@ -79,20 +79,9 @@ pub fn run(ctx: &mut Ctx, machine: &mut Machine, call: &Call<'_>) -> CmdResult {
     let (start, mut reply) = (ctx.reply.len(), std::mem::take(ctx.reply));
     let balance = alloc::thread_balance();
     let (failures, looked_ns) = (Failures::default(), ctx.worker.clock_ns);
-    let (patience, glanced_ns) = (Patience::default(), looked_ns);
-    let mut host = ScriptHost {
-        ctx,
-        call,
-        worker,
-        rights,
-        cramped,
-        declared,
-        balance,
-        failures,
-        looked_ns,
-        glanced_ns,
-        patience,
-    };
+    let patience = Patience::default();
+    let mut host =
+        ScriptHost { ctx, call, worker, rights, cramped, declared, balance, failures, looked_ns, patience };
     let result = machine.run(&mut host, &run, &mut reply);
     let failures = host.failures;
     engine.scripts.running.end(worker);
@@ -193,8 +182,6 @@ struct ScriptHost<'h, 'a, 's> {
     failures: Failures,
     /// When a command's end was the occasion to look whether the script must end, or the script's begin.
     looked_ns: u64,
-    /// When the worker last glanced at its other clients, or the script's begin.
-    glanced_ns: u64,
     patience: Patience,
 }
 
@@ -203,10 +190,6 @@ const ROOM_PAUSE_US: u64 = 100;
 
 /// How long commands of a script go on without such a look.
 const LOOK_NS: u64 = 10_000_000;
-
-/// How long a script runs until its worker glances at its other clients, and between two such glances: each
-/// costs a microsecond when nobody wants anything.
-const GLANCE_NS: u64 = 1_000_000;
 
 /// Errors among what a script returns.
 #[derive(Clone, Copy, Default)]
@@ -252,8 +235,6 @@ impl Host for ScriptHost<'_, '_, '_> {
         let is_due = now_ns.saturating_sub(self.looked_ns) >= LOOK_NS;
         if is_due {
             self.looked_ns = now_ns;
-        } else {
-            self.glance(now_ns);
         }
         is_due
     }
@@ -288,10 +269,6 @@ impl Host for ScriptHost<'_, '_, '_> {
         let command = self.call.kind.kill_command();
         self.ctx.engine.host.log(Level::Warning, &format!("Lua script killed by user with {command}."));
         Some(self.call.kind.killed())
-    }
-
-    fn large_block(&mut self) {
-        self.glance(self.ctx.engine.host.monotonic_ns());
     }
 
     fn clock_s(&mut self) -> f64 {
@@ -363,14 +340,15 @@ impl ScriptHost<'_, '_, '_> {
         }
     }
 
-    /// After a moment the worker answers those of its other clients who want no data, and hears all of them
-    /// after some time.
+    /// After some time the worker hears its other clients.
     fn attend_others(&mut self) {
         let (host, threshold_ms) = (&self.ctx.engine.host, self.ctx.config.busy_reply_threshold_ms);
-        let now_ns = host.monotonic_ns();
-        let elapsed_ms = self.running().elapsed_ns(self.worker, now_ns) / 1_000_000;
-        if threshold_ms == 0 || elapsed_ms < threshold_ms as u64 {
-            return self.glance(now_ns);
+        if threshold_ms == 0 {
+            return;
+        }
+        let elapsed_ms = self.running().elapsed_ns(self.worker, host.monotonic_ns()) / 1_000_000;
+        if elapsed_ms < threshold_ms as u64 {
+            return;
         }
         let details = || Details { name: self.call.name.into(), command: self.ctx.args.to_owned() };
         if self.running().set_busy(self.worker, details) {
@@ -385,14 +363,6 @@ impl ScriptHost<'_, '_, '_> {
         host.attend();
         // A script that waits for the clock comes to its end.
         self.ctx.session.script_time_us = None;
-    }
-
-    fn glance(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.glanced_ns) >= GLANCE_NS {
-            let host = &self.ctx.engine.host;
-            host.glance();
-            self.glanced_ns = host.monotonic_ns();
-        }
     }
 
     /// The command, if a script may run it now.

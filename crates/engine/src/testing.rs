@@ -619,10 +619,6 @@ impl Host for TestHost {
         self.0.call("attend");
     }
 
-    fn glance(&self) {
-        self.0.call("glance");
-    }
-
     fn say(&self, shown: &[u8]) {
         self.0.call(&format!("say {}", escape(shown)));
     }

@@ -40,9 +40,6 @@ pub trait Host {
     fn count_error(&mut self, text: &[u8], known: bool);
     /// Asked every now and then: whether the script must end, and with which error.
     fn must_end(&mut self) -> Option<&'static str>;
-    /// Lua takes or gives back a large block: where instructions are few and each takes long, nothing else
-    /// tells how time passes. Lua is in the middle of something: the machine must be left alone.
-    fn large_block(&mut self);
     /// Seconds, of any clock that only goes forward.
     fn clock_s(&mut self) -> f64;
     /// Debugging: shows this to the client whose script it is.

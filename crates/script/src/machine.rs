@@ -386,17 +386,16 @@ impl Machine {
 
     /// Makes ready for a run; returns how long texts may become.
     pub(crate) fn begin(&mut self, host: &mut dyn Host) -> usize {
-        let host: NonNull<dyn Host + '_> = NonNull::from(host);
-        // SAFETY: only the lifetime changes; `end` takes the host away before the borrow ends, and nothing
-        // between them returns early.
-        let host = unsafe { std::mem::transmute::<NonNull<dyn Host + '_>, NonNull<dyn Host>>(host) };
-        self.meter_mut().set_host(Some(host));
         // SAFETY: Lua does not run, so nobody else reads the meter.
         if unsafe { self.meter.as_ref() }.is_short_with(self.live) {
             self.collect();
         }
         // SAFETY: Lua does not run, so nobody else reads the meter.
         let text_max = unsafe { self.meter.as_ref() }.text_max();
+        let host: NonNull<dyn Host + '_> = NonNull::from(host);
+        // SAFETY: only the lifetime changes; `end` takes the host away before the borrow ends, and nothing
+        // between them returns early.
+        let host = unsafe { std::mem::transmute::<NonNull<dyn Host + '_>, NonNull<dyn Host>>(host) };
         // SAFETY: Lua does not run, so nobody else has a reference.
         let shared = unsafe { self.shared.as_mut() };
         (shared.host, shared.resp3, shared.ended) = (Some(host), false, None);
@@ -436,7 +435,6 @@ impl Machine {
             self.collect_once();
             self.live = self.used();
         }
-        self.meter_mut().set_host(None);
     }
 
     /// Takes KEYS and ARGV from the globals. Nothing new is stored: this cannot fail.

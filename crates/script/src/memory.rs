@@ -3,11 +3,10 @@
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ffi::{c_int, c_void};
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::Host;
 use crate::lua::Lua;
 
 /// What the machines of a process share.
@@ -78,8 +77,6 @@ pub(crate) struct Meter {
     /// The state whose collector it paces, and the pace.
     lua: Option<Lua>,
     pace: Pace,
-    /// Whose script runs: it is told of large blocks.
-    host: Option<NonNull<dyn Host>>,
 }
 
 /// How Lua's collector works: the arguments of `Lua::set_pace`.
@@ -98,15 +95,12 @@ const STEP_MAX: usize = 1 << 28;
 /// How much a machine may grow before it looks at the others again.
 const GRANT: usize = 64 * 1024;
 
-/// To copy so many bytes, into fresh pages as a rule, takes a tenth of a millisecond.
-const LARGE: usize = 128 * 1024;
-
 /// The collector alone would wait until a machine has twice of what it needs.
 const GARBAGE_MAX: usize = 16 << 20;
 
 impl Meter {
     pub(crate) fn new(pool: Arc<Pool>, index: usize) -> Meter {
-        Meter { pool, index, used: 0, granted: 0, lenient: false, lua: None, pace: PACE, host: None }
+        Meter { pool, index, used: 0, granted: 0, lenient: false, lua: None, pace: PACE }
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -187,20 +181,6 @@ impl Meter {
         self.lua = Some(lua);
     }
 
-    /// The host of the script that runs from now on, none when it has ended: whoever sets it outlives that.
-    pub(crate) fn set_host(&mut self, host: Option<NonNull<dyn Host>>) {
-        self.host = host;
-    }
-
-    #[cold]
-    fn tell_host(&mut self) {
-        if let Some(mut host) = self.host {
-            // SAFETY: `Machine::begin` sets it to a host that it borrows exclusively until `end` takes it
-            // away, and none of the host's methods, whose reference would be another, calls Lua.
-            unsafe { host.as_mut() }.large_block();
-        }
-    }
-
     pub(crate) fn shrink(&mut self, len: usize) {
         self.set_used(self.used - len);
         self.granted = self.granted.min(self.used + GRANT);
@@ -222,9 +202,6 @@ pub(crate) unsafe extern "C" fn allocate(
     // SAFETY: the machine passes its own meter, which outlives its Lua state, and no other reference to it
     // lives while Lua runs.
     let meter = unsafe { &mut *user.cast::<Meter>() };
-    if old_len.max(new_len) >= LARGE {
-        meter.tell_host();
-    }
     // SAFETY: Lua gives blocks back with the length it got them with.
     unsafe {
         if new_len == 0 {

@@ -15,7 +15,6 @@ struct Echo {
     /// Commands that were called.
     calls: usize,
     end_after: Cell<Option<u32>>,
-    large_blocks: usize,
     /// What a debugger's client sends, and what it was shown.
     to_hear: VecDeque<&'static str>,
     shown: Vec<String>,
@@ -54,10 +53,6 @@ impl Host for Echo {
                 None
             }
         }
-    }
-
-    fn large_block(&mut self) {
-        self.large_blocks += 1;
     }
 
     fn clock_s(&mut self) -> f64 {
@@ -179,24 +174,6 @@ fn values_become_replies() {
         ("return {verbatim_string={format='txt',string='hi'}}", "=6 txt:hi "),
     ];
     check_each(&cases, Protocol::Resp3);
-}
-
-/// Joining strings to megabytes takes long, with instructions so few that nothing else tells of the time.
-#[test]
-fn the_host_hears_of_large_blocks() {
-    let mut machine = machine_of(32 << 20);
-    for (source, least, most) in [
-        ("return #string.rep('x', 1000)", 0, 0),
-        ("local t = {} for i = 1, 1000 do t[i] = string.rep('x', 1000) .. i end return #t", 0, 0),
-        ("local s = string.rep('x', 1000) while #s < 1e6 do s = s .. s end return #s", 4, 100),
-        ("return #string.rep('x', 1e7)", 1, 100),
-        ("local s = 'x' while true do s = s .. s end", 6, 100),
-    ] {
-        let mut host = Echo::default();
-        run_on(&mut machine, &mut host, source, Protocol::Resp2, &[], 0);
-        let count = host.large_blocks;
-        assert!((least..=most).contains(&count), "{source}: {count} large blocks");
-    }
 }
 
 #[test]

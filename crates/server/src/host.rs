@@ -394,10 +394,6 @@ impl Host for ServerHost {
         worker::attend();
     }
 
-    fn glance(&self) {
-        worker::glance();
-    }
-
     fn say(&self, shown: &[u8]) {
         worker::say(shown);
     }

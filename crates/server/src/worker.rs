@@ -10,7 +10,6 @@ mod blocked;
 mod brisk;
 mod closing;
 mod crowded;
-mod glance;
 mod intake;
 mod meanwhile;
 mod pieces;
@@ -44,7 +43,7 @@ use brisk::Briskness;
 use closing::CLOSES;
 use intake::Arena;
 use meanwhile::Meanwhile;
-pub use meanwhile::{attend, glance, hear, say};
+pub use meanwhile::{attend, hear, say};
 use pools::{Looked, VainLook};
 use stalled::{STALL_MS, Stalled};
 

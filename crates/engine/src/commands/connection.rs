@@ -13,16 +13,16 @@ use crate::session::{ReplyMode, Session};
 
 pub static TABLE: &[Command] = &[
     command("auth", -2, Group::Connection, auth)
-        .flags(ALWAYS | flag::NO_AUTH | flag::ALLOW_BUSY | flag::NO_SCRIPT | flag::ASIDE)
+        .flags(ALWAYS | flag::NO_AUTH | flag::ALLOW_BUSY | flag::NO_SCRIPT)
         .docs("Authenticates the connection.", "O(N) where N is the number of passwords defined for the user")
         .syntax("[username] password")
         .history(&[("6.0.0", "Added ACL style (username and password).")]),
     command("echo", 2, Group::Connection, echo)
-        .flags(ALWAYS | flag::ASIDE)
+        .flags(ALWAYS)
         .docs("Answers what it was given.", "O(1)")
         .syntax("message"),
     command("hello", -1, Group::Connection, hello)
-        .flags(ALWAYS | flag::NO_AUTH | flag::ALLOW_BUSY | flag::NO_SCRIPT | flag::ASIDE)
+        .flags(ALWAYS | flag::NO_AUTH | flag::ALLOW_BUSY | flag::NO_SCRIPT)
         .since("6.0.0")
         .docs("Agrees on a protocol, and authenticates and names the connection if asked.", "O(1)")
         .syntax("[protover [AUTH username password] [SETNAME clientname]]")
@@ -33,7 +33,6 @@ pub static TABLE: &[Command] = &[
         )]),
     command("ping", -1, Group::Connection, ping)
         .fast()
-        .flags(flag::ASIDE)
         .docs("Shows that the server lives.", "O(1)")
         .syntax("[message]")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
@@ -46,7 +45,7 @@ pub static TABLE: &[Command] = &[
         .since("6.2.0")
         .docs("Makes the connection as it was when it came.", "O(1)"),
     command("select", 2, Group::Connection, select)
-        .flags(ALWAYS | flag::ASIDE)
+        .flags(ALWAYS)
         .docs("Changes the connection's database.", "O(1)")
         .syntax("index"),
 ];

@@ -19,7 +19,7 @@ pub static TABLE: &[Command] = &[
         .history(&[("7.0.0", "Added support for taking multiple section arguments.")])
         .docs("Reports the server's state and statistics.", "O(1)"),
     command("time", 1, Group::Server, time)
-        .flags(flag::LOADING | flag::STALE | flag::ASIDE)
+        .flags(flag::LOADING | flag::STALE)
         .fast()
         .since("2.6.0")
         .tips(&["nondeterministic_output"])

@@ -80,18 +80,12 @@ impl Worker {
         arena.used = 0;
     }
 
-    /// Room for one more read of any connection.
-    #[inline]
-    pub fn make_room_in(&mut self, arena: &mut Arena) {
-        if arena.room() < LEFT_IN_ARENA + READ_LEN {
-            self.run_arena(arena);
-        }
-    }
-
     /// One read of a connection, and all requests that it completes.
     #[inline]
     pub fn receive(&mut self, arena: &mut Arena, slot: Slot) {
-        self.make_room_in(arena);
+        if arena.room() < LEFT_IN_ARENA + READ_LEN {
+            self.run_arena(arena);
+        }
         let Some(connection) = self.connections.at(slot) else { return };
         connection.unread = true;
         if connection.closing || connection.holds() {
@@ -102,8 +96,7 @@ impl Worker {
         } else if connection.left_len() > LEFT_IN_ARENA {
             self.receive_long(arena, slot);
         } else {
-            let most = self.read_len();
-            self.receive_in_arena(arena, slot, most);
+            self.receive_in_arena(arena, slot);
             if self
                 .connections
                 .at(slot)
@@ -115,9 +108,9 @@ impl Worker {
         }
     }
 
-    /// Reads so many bytes at most, of a connection that has at most `LEFT_IN_ARENA` left.
     #[inline]
-    pub fn receive_in_arena(&mut self, arena: &mut Arena, slot: Slot, most: usize) {
+    fn receive_in_arena(&mut self, arena: &mut Arena, slot: Slot) {
+        let most = self.read_len();
         let Some(connection) = self.connections.at(slot) else { return };
         let (start, left) = (arena.used, connection.left_len());
         let read = receive(&connection.socket, &mut arena.bytes[start + left..][..most]);
@@ -556,7 +549,7 @@ fn rebase(connection: &mut Connection, by: usize) {
 }
 
 /// Writes the words of an inline request over its line, which is never shorter than they are.
-pub fn lay_out(words: &[Vec<u8>], input: &mut [u8], mut at: usize, spans: &mut Vec<Span>) {
+fn lay_out(words: &[Vec<u8>], input: &mut [u8], mut at: usize, spans: &mut Vec<Span>) {
     for word in words {
         input[at..at + word.len()].copy_from_slice(word);
         spans.push(Span { start: at as u32, len: word.len() as u32 });

@@ -29,7 +29,7 @@ use crate::poll::{Key, Ready, WAKE};
 pub struct Meanwhile {
     /// For whoever is served while a script has the worker's own.
     seat: Option<Box<WorkerSeat>>,
-    pub arena: Option<Box<Arena>>,
+    arena: Option<Box<Arena>>,
     /// The worker's own script runs.
     is_lent: bool,
     /// The script's reply.
@@ -44,46 +44,23 @@ pub struct Meanwhile {
     pub waiting: Vec<Slot>,
     /// The connection whose input is being parsed.
     pub parsing: Option<Slot>,
-    /// News that nobody has looked at yet.
-    pub ready: Vec<Ready>,
-    /// News that a glance was not enough for.
-    unserved: Kept,
-    /// News that wait for a real tick.
-    news: Kept,
-}
-
-/// However often a descriptor has news, it is one thing to come back to.
-#[derive(Default)]
-struct Kept(BTreeMap<Key, Ready>);
-
-impl Kept {
-    fn add(&mut self, news: Ready) {
-        let kept = self.0.entry(news.key).or_insert(news);
-        kept.readable |= news.readable;
-        kept.writable |= news.writable;
-        kept.ended |= news.ended;
-        kept.broken |= news.broken;
-    }
-
-    fn take(&mut self) -> impl Iterator<Item = Ready> + use<> {
-        std::mem::take(&mut self.0).into_values()
-    }
+    ready: Vec<Ready>,
+    news: BTreeMap<Key, Ready>,
 }
 
 impl Meanwhile {
     /// No news was left for later.
     pub fn is_empty(&self) -> bool {
-        self.news.0.is_empty() && self.unserved.0.is_empty()
+        self.news.is_empty()
     }
 
-    /// For when nobody has the shards any more.
-    pub fn keep(&mut self, news: Ready) {
-        self.news.add(news);
-    }
-
-    /// For the script's end, or until it has run for too long.
-    pub fn leave(&mut self, news: Ready) {
-        self.unserved.add(news);
+    /// However often a descriptor has news, it is one thing to come back to.
+    fn keep(&mut self, news: Ready) {
+        let kept = self.news.entry(news.key).or_insert(news);
+        kept.readable |= news.readable;
+        kept.writable |= news.writable;
+        kept.ended |= news.ended;
+        kept.broken |= news.broken;
     }
 }
 
@@ -95,11 +72,6 @@ thread_local! {
 /// Called from within a script that has been running for long: its worker hears its other clients.
 pub fn attend() {
     with_lent(Worker::attend);
-}
-
-/// Called from within a script that has been running for a moment: its worker answers who wants no data.
-pub fn glance() {
-    with_lent(Worker::glance);
 }
 
 /// Called from within a script that is debugged: its client is shown this, behind the replies it has to get.
@@ -147,7 +119,7 @@ impl Worker {
         let engine = Arc::clone(&self.engine);
         let id = self.seat.worker.id;
         let spare = self.meanwhile.seat.take();
-        let spare = spare.unwrap_or_else(|| Box::new(WorkerSeat::aside(&engine, id)));
+        let spare = spare.unwrap_or_else(|| Box::new(WorkerSeat::new(&engine, id)));
         let mut seat = std::mem::replace(&mut self.seat, spare);
         let mut reply = std::mem::take(&mut self.meanwhile.reply);
         self.meanwhile.slot = slot;
@@ -164,8 +136,6 @@ impl Worker {
         self.meanwhile.connection = None;
         self.meanwhile.seat = Some(std::mem::replace(&mut self.seat, seat));
         self.meanwhile.arena = None;
-        let unseen = std::mem::take(&mut self.meanwhile.ready);
-        unseen.into_iter().for_each(|news| self.meanwhile.leave(news));
         self.connections.give_back(slot, connection);
         self.add_reply(slot, reply);
         outcome
@@ -190,7 +160,7 @@ impl Worker {
     }
 
     /// Writes the others' replies and keeps those of the script's client.
-    pub fn let_replies_go(&mut self) {
+    fn let_replies_go(&mut self) {
         if self.meanwhile.earlier.is_none() {
             self.meanwhile.earlier = Some(self.replies.copy_of(self.meanwhile.slot));
             self.flush();
@@ -247,21 +217,19 @@ impl Worker {
 
     fn attend(&mut self) {
         self.let_replies_go();
-        let mut arena = self.lent_arena();
+        let mut arena = self.meanwhile.arena.take().unwrap_or_else(|| Box::new(Arena::new()));
         // If the poll loop fails, the next real tick says so.
         let _ = self.quiet_tick(&mut arena, Duration::ZERO);
         self.meanwhile.arena = Some(arena);
     }
 
-    /// The tick that is under way has its arena full.
-    pub fn lent_arena(&mut self) -> Box<Arena> {
-        self.meanwhile.arena.take().unwrap_or_else(|| Box::new(Arena::new()))
-    }
-
     /// A tick in which nobody waits for a shard.
     pub fn quiet_tick(&mut self, arena: &mut Arena, wait: Duration) -> std::io::Result<()> {
-        self.meanwhile.ready.extend(self.meanwhile.unserved.take());
-        let mut ready = self.unseen_news(wait)?;
+        let mut ready = std::mem::take(&mut self.meanwhile.ready);
+        // What the tick that is under way has not come to is not reported again.
+        ready.extend(self.news.drain(self.served.min(self.news.len())..));
+        ready.extend(self.again.drain(..).map(|slot| Ready::to_read(slot as usize)));
+        self.poller.wait(if ready.is_empty() { wait } else { Duration::ZERO }, &mut ready)?;
         self.begin_tick();
         for news in ready.drain(..) {
             match news.key {
@@ -278,19 +246,9 @@ impl Worker {
         Ok(())
     }
 
-    /// The news that nobody has looked at yet, with those of now.
-    pub fn unseen_news(&mut self, wait: Duration) -> std::io::Result<Vec<Ready>> {
-        let mut ready = std::mem::take(&mut self.meanwhile.ready);
-        // What the tick that is under way has not come to is not reported again.
-        ready.extend(self.news.drain(self.served.min(self.news.len())..));
-        ready.extend(self.again.drain(..).map(|slot| Ready::to_read(slot as usize)));
-        self.poller.wait(if ready.is_empty() { wait } else { Duration::ZERO }, &mut ready)?;
-        Ok(ready)
-    }
-
     /// Whether a connection's news is for later: it waits for replies to come or for something else, or may
     /// have to be closed in the middle of what needs shards.
-    pub fn must_wait(&mut self, slot: Slot) -> bool {
+    fn must_wait(&mut self, slot: Slot) -> bool {
         let owed = self.is_owed(slot);
         let Some(connection) = self.connections.at(slot) else { return true };
         owed || connection.holds() || connection.closing || connection.is_filling()
@@ -302,7 +260,7 @@ impl Worker {
     }
 
     /// New connections are welcome; other messages can wait.
-    pub fn sort_messages(&mut self) {
+    fn sort_messages(&mut self) {
         let first = self.messages.len();
         self.collect_messages();
         for message in self.messages.split_off(first) {
@@ -317,8 +275,7 @@ impl Worker {
     /// After a script: the news that were left for later.
     #[cold]
     pub fn catch_up(&mut self, arena: &mut Arena) {
-        let unserved = self.meanwhile.unserved.take();
-        for news in unserved.chain(self.meanwhile.news.take()) {
+        for news in std::mem::take(&mut self.meanwhile.news).into_values() {
             self.serve(arena, &news);
         }
     }

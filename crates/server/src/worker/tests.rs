@@ -3,7 +3,6 @@
 
 mod ahead;
 mod clients;
-mod glance;
 mod limits;
 mod pieces;
 mod pools;
@@ -428,10 +427,6 @@ impl Host for TestHost {
     }
 
     fn attend(&self) {}
-
-    fn glance(&self) {
-        super::glance();
-    }
 
     fn say(&self, _: &[u8]) {}
 
