@@ -36,8 +36,6 @@ impl Host for Nothing {
         (self.looks > LOOKS).then_some("ERR it takes too long")
     }
 
-    fn large_block(&mut self) {}
-
     fn clock_s(&mut self) -> f64 {
         0.0
     }
