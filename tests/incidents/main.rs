@@ -8,6 +8,7 @@ mod doubling;
 mod failed_save;
 mod no_room_to_fork;
 mod script_floods;
+mod shifting_sizes;
 mod swelling;
 mod told_of_evictions;
 

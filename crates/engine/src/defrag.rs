@@ -356,7 +356,9 @@ impl Work {
             (self.rest_ns, self.resting_ns) = (0, 0);
             return 0;
         }
-        if now < self.resting_ns && self.wasted <= GROWN_FACTOR * self.left {
+        // What is occupied too much may be just what came since.
+        let grown = if is_hurried { self.left + ignored(config) as usize } else { usize::MAX };
+        if now < self.resting_ns && self.wasted <= grown.min(GROWN_FACTOR * self.left) {
             return 0;
         }
         let goes_on = is_active && self.resting_ns == 0;
@@ -574,9 +576,21 @@ mod tests {
         let mut work = Work { wasted: 20_000, used: 100_000, ..Work::default() };
         assert!(work.judge(&config, false, Haste::None, 0) > 0);
         assert!(work.end_round(0), "nothing moved");
-        for (wasted, rests) in [(20_000, true), (40_000, true), (40_001, false), (20_000, false)] {
+        for (wasted, haste, rests) in [
+            (20_000, Haste::None, true),
+            (24_000, Haste::Hurried, true),
+            (24_001, Haste::None, true),
+            (40_000, Haste::None, true),
+            (40_001, Haste::None, false),
+            (20_000, Haste::None, false),
+        ] {
             work.wasted = wasted;
-            assert_eq!(work.judge(&config, true, Haste::None, 1) == 0, rests, "{wasted}");
+            assert_eq!(work.judge(&config, true, haste, 1) == 0, rests, "{wasted}");
+        }
+        assert!(work.end_round(0), "nothing moved again");
+        for (wasted, rests) in [(24_000, true), (24_001, false)] {
+            work.wasted = wasted;
+            assert_eq!(work.judge(&config, true, Haste::Pressed, 1) == 0, rests, "{wasted}");
         }
     }
 
@@ -592,7 +606,7 @@ mod tests {
         assert!(work.end_round(0));
         for (wasted, rests) in [(40_000, true), (50_000, false)] {
             work.wasted = wasted;
-            assert_eq!(work.judge(&config, true, Haste::Hurried, 1) == 0, rests, "{wasted}");
+            assert_eq!(work.judge(&config, true, Haste::None, 1) == 0, rests, "{wasted}");
         }
     }
 
