@@ -209,8 +209,6 @@ impl Evictor {
         engine.publish_events(config, &self.effects.events);
         drop(guard);
         engine.post_ready(&mut self.effects.ready);
-        // Delivered in a moment: no further key has to go for the message.
-        engine.memory.expect(self.effects.invalidated.memory());
         engine.send_invalidations(&mut self.effects.invalidated);
         Ok(Some(freed))
     }

@@ -43,7 +43,8 @@ pub enum Event {
     /// Keys that `origin` holds copies of have changed: an array of their names, or nothing for all keys. It
     /// is for `origin` itself or for the client it redirects to, in the form that
     /// `Session::invalidation_head` begins.
-    Invalidate { client: ClientId, origin: ClientId, keys: Arc<Vec<u8>> },
+    /// `memory` bytes are its part of what `Memory::tell` knows to go with it.
+    Invalidate { client: ClientId, origin: ClientId, keys: Arc<Vec<u8>>, memory: usize },
     /// Bytes as they are (MONITOR lines).
     Line { client: ClientId, line: Arc<Vec<u8>> },
     /// End the connection; nothing more is read or written.

@@ -16,6 +16,9 @@ pub struct Memory {
     freed: AtomicU64,
     /// Bytes that are being freed by the threads that took them out themselves.
     freeing: AtomicI64,
+    /// Bytes of messages that tell of changed keys, from when they are sent until their clients' sockets have
+    /// been offered them: evicting adds to them.
+    telling: AtomicI64,
     /// Bytes of the log that its file does not have yet: they go by themselves, and evicting adds to them.
     log_buffer: AtomicI64,
     /// `maxmemory`; 0 is none.
@@ -160,6 +163,11 @@ impl Memory {
         self.freeing.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// So many bytes more are messages on their way that tell of changed keys; negative: fewer.
+    pub fn tell(&self, bytes: i64) {
+        self.telling.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// So many bytes more of the log wait for its file; negative: fewer.
     pub fn buffer_log(&self, bytes: i64) {
         self.log_buffer.fetch_add(bytes, Ordering::Relaxed);
@@ -214,7 +222,7 @@ impl Memory {
     /// As `excess`, with bytes that are not reported.
     fn excess_with(&self, unreported: i64) -> u64 {
         let used = self.used.load(Ordering::Relaxed) + unreported;
-        let leaving = [&self.waiting, &self.freeing, &self.log_buffer];
+        let leaving = [&self.waiting, &self.freeing, &self.telling, &self.log_buffer];
         let leaving: i64 = leaving.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
         ((used - leaving).max(0) as u64).saturating_sub(self.ceiling())
     }
@@ -316,6 +324,10 @@ mod tests {
             memory.add(i64::from(bytes == 2));
             assert_eq!(memory.is_over(), over);
         }
+        memory.tell(1);
+        memory.refresh(look(102, 100, 1), 8);
+        assert!(!memory.is_over(), "who has not heard yet will soon");
+        memory.tell(-1);
         memory.add(-1);
         memory.refresh(look(102, 100, 1), 10);
         assert!(memory.is_over());

@@ -16,16 +16,19 @@ impl Engine {
         self.post_message(client, message.len(), event);
     }
 
-    /// Sends an event that brings a client so many bytes; its worker counts them off.
-    pub(crate) fn post_message(&self, client: &Client, len: usize, event: Event) {
+    /// Sends an event that brings a client so many bytes; its worker counts them off. False if it must not
+    /// have more.
+    pub(crate) fn post_message(&self, client: &Client, len: usize, event: Event) -> bool {
         if client.killed.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         let posted = client.posted_bytes.fetch_add(len, Ordering::Relaxed) + len;
         if posted > POSTED_FREELY && posted as u64 >= most(client, &self.config()) {
-            return self.end_overwhelmed(client);
+            self.end_overwhelmed(client);
+            return false;
         }
         self.host.post(client.worker, event);
+        true
     }
 
     #[cold]

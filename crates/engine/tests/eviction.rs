@@ -232,6 +232,33 @@ fn an_eviction_is_a_deletion_to_all_who_want_to_know() {
     assert_eq!(show(&test.run_as(watcher, "EXEC")), "nil", "a watched key was evicted");
 }
 
+/// Messages that workers have not come to yet take more memory than the keys did that they are about.
+#[test]
+fn no_key_goes_for_what_is_on_its_way_to_who_is_told() {
+    let mut test = TestEngine::with_config(|config| config.maxmemory_policy = EvictionPolicy::AllkeysLru);
+    let names: Vec<String> = (0..KEYS).map(|index| format!("{index}:{}", "n".repeat(VALUE_LEN))).collect();
+    let readers: Vec<usize> = (0..100).map(|_| test.connect()).collect();
+    for &reader in &readers {
+        test.run_as(reader, "HELLO 3");
+        test.run_as(reader, "CLIENT TRACKING ON");
+    }
+    for name in &names {
+        test.run(&format!("SET {name} x"));
+        readers.iter().for_each(|&reader| drop(test.run_as(reader, &format!("GET {name}"))));
+    }
+    let most = alloc::stats().allocated - 40 * VALUE_LEN;
+    for _ in 0..200 {
+        let allocated = alloc::stats().allocated;
+        let look = Look { allocated, resident: most, limit: most as u64, ..Look::default() };
+        test.engine.memory.refresh(look, 0);
+        test.run("SET key x");
+    }
+    let evicted = evicted(&test);
+    // Each name is in its entry and in the table of those who read it.
+    assert!((10..40).contains(&evicted), "{evicted} keys for as much as 40 names take");
+    assert!(test.host.posts.lock().len() >= evicted * readers.len());
+}
+
 #[test]
 fn a_thread_reports_what_it_holds() {
     let (memory, mut meter) = (Memory::default(), Meter::default());

@@ -63,7 +63,7 @@ fn posts(test: &mut TestEngine) -> Vec<String> {
 fn delivered(test: &TestEngine, event: &Event) -> Option<String> {
     let place = |id| test.sessions.iter().position(|session| session.client.id == id);
     match event {
-        Event::Invalidate { client, origin, keys } => {
+        Event::Invalidate { client, origin, keys, .. } => {
             let place = place(*client).filter(|_| test.engine.clients.find(*client).is_some());
             let Some(place) = place else {
                 test.engine.invalidation_was_lost(*client, *origin);

@@ -114,6 +114,8 @@ struct Worker {
     deadlines: BTreeSet<Deadline>,
     /// Connections that wait for what the time may bring.
     ageing: BTreeSet<Slot>,
+    /// Of messages that tell of changed keys, bytes that were heard and not written yet.
+    told: usize,
     /// Connections that got messages in this tick.
     touched: Vec<Slot>,
     stopped: bool,
@@ -195,6 +197,7 @@ impl Worker {
             unfinished: Vec::new(),
             deadlines: BTreeSet::new(),
             ageing: BTreeSet::new(),
+            told: 0,
             touched: Vec::new(),
             stopped: false,
             timers_ran: UnixMs(0),
@@ -427,12 +430,22 @@ impl Worker {
         touched.drain(..written);
         touched.append(&mut self.touched);
         self.touched = touched;
+        self.settle_told();
+    }
+
+    /// Messages that tell of changed keys are freed, or wait for a client that does not read: that counts.
+    fn settle_told(&mut self) {
+        if self.told > 0 {
+            self.seat.evictor.meter.report(&self.engine.memory);
+            self.engine.memory.tell(-(std::mem::take(&mut self.told) as i64));
+        }
     }
 
     fn take_message(&mut self, arena: &mut Arena, message: Message) {
         match message {
             Message::Event(Event::Push { client, message }) => self.push(client, &message),
-            Message::Event(Event::Invalidate { client, origin, keys }) => {
+            Message::Event(Event::Invalidate { client, origin, keys, memory }) => {
+                self.told += memory;
                 self.invalidate(client, origin, &keys)
             }
             Message::Event(Event::Line { client, line }) => self.push_line(client, &line),

@@ -35,6 +35,8 @@ struct Invalidation {
     client: ClientId,
     /// An array of one name as it goes over the wire; empty: all keys.
     keys: Arc<Vec<u8>>,
+    /// Bytes that go when it is delivered.
+    memory: usize,
     /// The client changed the key itself.
     own: bool,
 }
@@ -54,13 +56,6 @@ impl Invalidations {
             || self.changed_len > limits::TRACKING_BROADCAST_LEN
     }
 
-    /// Bytes that the messages take until they are delivered.
-    pub fn memory(&self) -> usize {
-        let keys = self.messages.chunk_by(|one, next| Arc::ptr_eq(&one.keys, &next.keys));
-        let keys: usize = keys.map(|messages| shared_size(&messages[0].keys)).sum();
-        keys + self.messages.len() * size_of::<Event>()
-    }
-
     /// Gives back the room that many messages have left.
     pub(crate) fn shrink(&mut self) {
         self.messages.shrink_to(MESSAGES_KEPT);
@@ -68,16 +63,19 @@ impl Invalidations {
 
     pub(super) fn add(&mut self, key: &[u8], holders: &[ClientId], writer: ClientId) {
         let keys = names(&[key]);
+        let memory = part(&keys, holders.len());
         let messages = holders.iter().map(|&client| Invalidation {
             client,
             keys: Arc::clone(&keys),
+            memory,
             own: client == writer,
         });
         self.messages.extend(messages);
     }
 
     pub(super) fn add_all_keys(&mut self, client: ClientId) {
-        self.messages.push(Invalidation { client, keys: Arc::default(), own: false });
+        let memory = size_of::<Event>();
+        self.messages.push(Invalidation { client, keys: Arc::default(), memory, own: false });
     }
 
     pub(super) fn free_later(&mut self, garbage: Vec<TrackedKeys>) {
@@ -97,6 +95,11 @@ fn names(keys: &[&[u8]]) -> Arc<Vec<u8>> {
     reply.array(keys.len());
     keys.iter().for_each(|key| reply.bulk(key));
     Arc::new(reply.buf)
+}
+
+/// What one of so many messages takes that share their text.
+fn part(keys: &Arc<Vec<u8>>, messages: usize) -> usize {
+    size_of::<Event>() + shared_size(keys) / messages.max(1)
 }
 
 /// The session whose request has just been answered, and where its replies go.
@@ -149,13 +152,13 @@ impl Engine {
             let stale = modes & mode::BROADCAST != 0 && !message.keys.is_empty();
             let looped = message.own && modes & mode::NO_LOOP != 0;
             if modes & mode::ON != 0 && !stale && !looped {
-                self.send(&client, message.keys, &mut own);
+                self.send(&client, message.keys, message.memory, &mut own);
             }
         }
     }
 
     /// Sends to a client, or to whom it redirects.
-    fn send(&self, origin: &Arc<Client>, keys: Arc<Vec<u8>>, own: &mut Option<Own<'_>>) {
+    fn send(&self, origin: &Arc<Client>, keys: Arc<Vec<u8>>, memory: usize, own: &mut Option<Own<'_>>) {
         let target = match origin.tracking.redirect() {
             None => Arc::clone(origin),
             Some(redirect) => match self.clients.find(redirect) {
@@ -174,8 +177,12 @@ impl Engine {
             }
             _ => {
                 let len = keys.len();
-                let event = Event::Invalidate { client: target.id, origin: origin.id, keys };
-                self.post_message(&target, len, event);
+                let event = Event::Invalidate { client: target.id, origin: origin.id, keys, memory };
+                // Before it may be delivered.
+                self.memory.tell(memory as i64);
+                if !self.post_message(&target, len, event) {
+                    self.memory.tell(-(memory as i64));
+                }
             }
         }
     }
@@ -204,14 +211,19 @@ impl Engine {
         let prefixes = self.tracking.prefixes.read();
         for (prefix, changes) in by_prefix(&prefixes, &changed) {
             let all = names(&changes.iter().map(|(key, _)| *key).collect::<Vec<_>>());
-            for follower in prefixes.followers(prefix) {
+            let followers = prefixes.followers(prefix);
+            let of_all = part(&all, followers.len());
+            for follower in followers {
                 let Some(client) = self.clients.find(*follower) else { continue };
                 let keys = match client.tracking.modes() & mode::NO_LOOP {
-                    0 => Some(Arc::clone(&all)),
-                    _ => names_of_others(&changes, *follower),
+                    0 => Some((Arc::clone(&all), of_all)),
+                    _ => names_of_others(&changes, *follower).map(|keys| {
+                        let memory = part(&keys, 1);
+                        (keys, memory)
+                    }),
                 };
-                if let Some(keys) = keys {
-                    self.send(&client, keys, &mut None);
+                if let Some((keys, memory)) = keys {
+                    self.send(&client, keys, memory, &mut None);
                 }
             }
         }
