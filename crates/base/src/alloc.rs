@@ -79,12 +79,15 @@ pub unsafe fn usable_size(ptr: NonNull<u8>) -> usize {
 /// The bytes the allocator would set aside for `len` bytes of alignment 8 or less.
 #[inline]
 pub fn size_class(len: usize) -> usize {
-    if len == 0 || cfg!(miri) {
+    if len <= EXACT_MOST || cfg!(miri) {
         return len.next_multiple_of(8);
     }
     // SAFETY: nallocx only computes; a length above 0 is all it asks for.
     unsafe { jemalloc::nallocx(len, 0) }
 }
+
+/// Up to this size there is a class for each multiple of 8 bytes.
+const EXACT_MOST: usize = 128;
 
 /// Asks the processor to bring the line of `ptr` near. Any pointer is fine: a prefetch never faults.
 #[inline(always)]

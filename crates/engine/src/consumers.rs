@@ -35,7 +35,7 @@ pub static CONSUMERS: &[Consumer] = &[
     consumer("load.buffers", |i| i.load().buffer_bytes as usize),
     consumer("aof.buffer", |i| i.log_file().buffer_memory as usize + i.engine.log.scratch()),
     consumer("transactions", |i| i.engine.log.withheld()),
-    consumer("lua.caches", |i| i.engine.scripts.heap() + i.engine.scripts.memory()),
+    consumer("lua.caches", |i| i.engine.scripts.heap() + i.engine.scripts.held()),
     consumer("functions.caches", |i| functions(&i.engine.functions)),
     consumer("tracking.keys", |i| i.engine.tracking.memory()),
     consumer("snapshot.buffers", |i| i.engine.store.snapshot_memory()),

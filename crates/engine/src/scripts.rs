@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use base::alloc::size_class;
 use base::defrag::Mover;
 use parking_lot::{Mutex, RwLock};
 use script::{Function, Machine, Pool};
@@ -20,7 +21,7 @@ use crate::shebang::{Shebang, parse};
 /// A script's name: the SHA-1 of its text, in hexadecimal digits.
 pub type Sha = [u8; 40];
 
-/// A script. Workers keep it as long as they have it compiled.
+/// A script. Workers keep it as long as they have it compiled, whether the cache has it or not.
 #[derive(Debug)]
 pub struct Script {
     pub sha: Sha,
@@ -33,6 +34,14 @@ pub struct Script {
     used: AtomicBool,
     /// Somebody counts on its name: it was loaded, or asked for by EVALSHA.
     wanted: AtomicBool,
+    /// Bytes of all scripts, with this one.
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.own_memory(), Ordering::Relaxed);
+    }
 }
 
 impl Script {
@@ -51,7 +60,12 @@ impl Script {
 
     /// What it takes in the cache.
     fn memory(&self) -> usize {
-        self.text.read().len() + SCRIPT_LEN
+        self.own_memory() + PLACES_LEN
+    }
+
+    /// The blocks of itself and of its text, which are as long wherever they are moved.
+    fn own_memory(&self) -> usize {
+        size_class(self.text.read().len()) + size_class(SCRIPT_LEN)
     }
 
     fn touch(&self, wanted: bool) {
@@ -64,13 +78,17 @@ impl Script {
     }
 }
 
-/// Bytes of a script beside its text: the block, and its places in the table and in a queue, which may be
-/// nearly empty.
-const SCRIPT_LEN: usize = 152;
+/// Bytes of a script with the counts of who shares it.
+const SCRIPT_LEN: usize = size_of::<Script>() + 2 * size_of::<usize>();
+/// Bytes of a script's places in the table and in a queue, which may be nearly empty.
+const PLACES_LEN: usize = 36;
+const PLACE_LEN: usize = size_of::<Arc<Script>>();
 
 /// The cache, and what the machines share.
 pub struct Scripts {
     cache: Mutex<Cache>,
+    /// Bytes of all scripts, those that are only compiled too.
+    held: Arc<AtomicUsize>,
     pub pool: Arc<Pool>,
     workers: usize,
     pub evicted: AtomicU64,
@@ -143,6 +161,12 @@ impl ByName {
 }
 
 impl Cache {
+    /// Bytes of the table and the queues.
+    fn tables(&self) -> usize {
+        let queues = [&self.seldom, &self.kept].map(|queue| size_class(queue.capacity() * PLACE_LEN));
+        queues.into_iter().sum::<usize>() + size_class(self.by_sha.0.capacity() * (PLACE_LEN + 1) * 8 / 7)
+    }
+
     fn insert(&mut self, script: &Arc<Script>) {
         self.bytes += script.memory();
         self.by_sha.insert(script);
@@ -184,6 +208,7 @@ impl Scripts {
     pub fn new(workers: usize, memory_limit: usize) -> Scripts {
         Scripts {
             cache: Mutex::default(),
+            held: Arc::default(),
             // The workers' for scripts, and those of `Functions`.
             pool: Arc::new(Pool::new(2 * workers + 2, memory_limit)),
             workers,
@@ -238,6 +263,11 @@ impl Scripts {
     /// Bytes of all cached scripts.
     pub fn memory(&self) -> usize {
         self.cache.lock().bytes
+    }
+
+    /// Bytes of all scripts, in the cache or only compiled, and of the cache's tables.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed) + self.cache.lock().tables()
     }
 
     pub fn contains(&self, sha: &[u8]) -> bool {
@@ -387,7 +417,7 @@ impl ScriptSeat {
         }
         let script = match engine.scripts.find(&script::sha1_hex(text)) {
             Some(script) => script,
-            None => Arc::new(Script::new(text, wanted)?),
+            None => Arc::new(Script::new(text, wanted, &engine.scripts.held)?),
         };
         script.touch(wanted == Wanted::Again);
         let (function, bytes) = self.compile(engine, &script, worker)?;
@@ -534,15 +564,19 @@ fn compiled_limit(pool: &Pool) -> usize {
 const COMPILED_LIMIT: usize = 4 << 20;
 
 impl Script {
-    fn new(text: &[u8], wanted: Wanted) -> Result<Script, Refusal> {
-        Ok(Script {
+    fn new(text: &[u8], wanted: Wanted, held: &Arc<AtomicUsize>) -> Result<Script, Refusal> {
+        let shebang = parse(text)?;
+        let script = Script {
             sha: script::sha1_hex(text),
             text: RwLock::new(text.into()),
-            shebang: parse(text)?,
+            shebang,
             gone: AtomicBool::new(true),
             used: AtomicBool::new(false),
             wanted: AtomicBool::new(wanted == Wanted::Again),
-        })
+            held: Arc::clone(held),
+        };
+        held.fetch_add(script.own_memory(), Ordering::Relaxed);
+        Ok(script)
     }
 }
 

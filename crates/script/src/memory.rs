@@ -1,4 +1,5 @@
-//! The memory of all machines: every block Lua asks for is counted, and refused beyond the limit. It must
+//! The memory of all machines: every block Lua asks for is counted as what is set aside for it, and refused
+//! beyond the limit. It must
 //! never depend on what Lua says of itself.
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
@@ -6,6 +7,8 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base::alloc::size_class;
 
 use crate::lua::Lua;
 
@@ -202,24 +205,25 @@ pub(crate) unsafe extern "C" fn allocate(
     // SAFETY: the machine passes its own meter, which outlives its Lua state, and no other reference to it
     // lives while Lua runs.
     let meter = unsafe { &mut *user.cast::<Meter>() };
+    let (old_size, new_size) = (size_class(old_len), size_class(new_len));
     // SAFETY: Lua gives blocks back with the length it got them with.
     unsafe {
         if new_len == 0 {
             if !block.is_null() {
                 dealloc(block.cast(), layout(old_len));
-                meter.shrink(old_len);
+                meter.shrink(old_size);
             }
             return ptr::null_mut();
         }
-        if new_len > old_len && !meter.grow(new_len - old_len) {
+        if new_size > old_size && !meter.grow(new_size - old_size) {
             return ptr::null_mut();
         }
         let fresh = match block.is_null() {
             true => alloc(layout(new_len)),
             false => realloc(block.cast(), layout(old_len), new_len),
         };
-        let counted = if fresh.is_null() { new_len } else { old_len };
-        let kept = if fresh.is_null() { old_len } else { new_len };
+        let counted = if fresh.is_null() { new_size } else { old_size };
+        let kept = if fresh.is_null() { old_size } else { new_size };
         if counted > kept {
             meter.shrink(counted - kept);
         }

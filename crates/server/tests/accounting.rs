@@ -204,3 +204,30 @@ fn what_clients_hold_adds_up() {
     common::wait_for_info(&mut client, "connected_clients", "1");
     check_memory(&mut client, "without them");
 }
+
+/// Texts lie in blocks that are longer than they, and so do Lua's own strings; what a worker has compiled
+/// keeps its text when the cache has let it go.
+#[test]
+fn scripts_that_come_and_go_add_up() {
+    let limits = ["--script-cache-limit", "8mb", "--lua-memory-limit", "32mb"];
+    let server = start(&[&["--io-threads", "2"][..], &limits].concat());
+    let comment = "c".repeat(8200);
+    let mut clients: Vec<Client> = (0..2).map(|_| server.client()).collect();
+    for number in 0..3000 {
+        let client = &mut clients[number % 2];
+        let script = format!("return {number} -- {comment}");
+        client.call(&["EVAL", &script, "0"]);
+        client.call(&["SCRIPT", "LOAD", &format!("{script} too")]);
+    }
+    check_memory(&mut clients[0], "texts");
+    clients[0].run("SCRIPT FLUSH");
+    clients.iter_mut().for_each(|client| drop(client.run("EVAL return{1} 0")));
+    check_memory(&mut clients[0], "SCRIPT FLUSH");
+    let library = "#!lua name=held\nlocal held = {} redis.register_function('f', function()
+                   for i = 1, 300 do held[i] = string.rep('x', 16400 + i) end return #held end)";
+    for request in [&["FUNCTION", "LOAD", library][..], &["FCALL", "f", "0"]] {
+        let reply = clients[0].call(request);
+        assert!(!reply.is_error(), "{reply:?}");
+    }
+    check_memory(&mut clients[0], "a library's strings");
+}
