@@ -159,6 +159,13 @@ impl Store {
                 table.prefetch_item(wanted.hash);
             }
         }
+        if self.snapshots_run() {
+            for (&place, wanted) in places.iter().zip(wanted) {
+                if let Some(table) = table(place, wanted.db) {
+                    table.prefetch_marks(wanted.hash);
+                }
+            }
+        }
         let entry = |part: &WantedPart| {
             let wanted = wanted.get(part.of)?;
             table(places[part.of], wanted.db)?.likely(wanted.hash)
