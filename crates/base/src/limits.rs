@@ -100,5 +100,9 @@ pub const SNAPSHOT_FULL_SHARE: usize = 2;
 /// for each of them, and a segment has done bits for each.
 pub const SNAPSHOTS_MOST: usize = 4;
 
+/// Without them none ever begins, and nothing asks whether one runs: what that costs is counted against such
+/// a build (`bench/instructions.py`).
+pub const SNAPSHOTS: bool = !cfg!(feature = "no-snapshots");
+
 /// Blocks of memory that a command frees itself; more go to the lazy-free thread.
 pub const LAZY_FREE_EFFORT: usize = 64;

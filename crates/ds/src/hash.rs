@@ -176,6 +176,7 @@ impl FieldTable {
     /// Fetches the field that a search for `hash` will most likely end at.
     pub fn prefetch_item(&self, hash: u64) {
         self.table.prefetch_item(hash);
+        self.table.prefetch_marks(hash);
     }
 
     /// The fields of a packed hash; of equal ones, which a well-formed hash does not have, the first.

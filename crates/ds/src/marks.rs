@@ -5,7 +5,7 @@
 //! never decides what is saved or when.
 
 use base::alloc::prefetch;
-use base::limits::SNAPSHOTS_MOST as LANES;
+use base::limits::{SNAPSHOTS, SNAPSHOTS_MOST as LANES};
 
 /// Words of a cache line.
 const LINE_WORDS: usize = 8;
@@ -51,7 +51,7 @@ impl Running {
 
     #[inline]
     pub fn any(&self) -> bool {
-        self.0.is_some()
+        SNAPSHOTS && self.0.is_some()
     }
 
     pub fn begin(&mut self, number: u32) {

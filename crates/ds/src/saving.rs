@@ -10,6 +10,7 @@ use std::any::Any;
 use std::ops::ControlFlow;
 
 use base::hash::hash;
+use base::limits::SNAPSHOTS;
 
 use crate::gone::{Gone, wanters};
 use crate::hash::FieldRef;
@@ -148,7 +149,7 @@ impl<P> Default for Savings<P> {
 impl<P> Savings<P> {
     #[inline]
     pub fn any(&self) -> bool {
-        !self.0.is_empty()
+        SNAPSHOTS && !self.0.is_empty()
     }
 
     pub fn begin(&mut self, number: u32, saver: Box<dyn Saver>, progress: P) {

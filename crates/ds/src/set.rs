@@ -207,6 +207,7 @@ impl MemberTable {
     /// Fetches the member that a search for `hash` will most likely end at.
     pub fn prefetch_item(&self, hash: u64) {
         self.table.prefetch_item(hash);
+        self.table.prefetch_marks(hash);
     }
 
     /// Makes an empty table ready for so many members.

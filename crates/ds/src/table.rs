@@ -194,14 +194,18 @@ impl<T: Item> Table<T> {
             prefetch(item);
             prefetch(item.wrapping_add(PREFETCH_SECOND));
         }
-        if self.running.any() {
-            self.prefetch_marks(hash);
-        }
     }
 
     /// Fetches what says whether running snapshots have the item: whoever changes it asks that first.
+    #[inline]
+    pub fn prefetch_marks(&self, hash: u64) {
+        if self.running.any() {
+            self.fetch_marks(hash);
+        }
+    }
+
     #[cold]
-    fn prefetch_marks(&self, hash: u64) {
+    fn fetch_marks(&self, hash: u64) {
         if let Some(entry) = self.entry(hash) {
             self.headers[entry.segment as usize].marks.prefetch();
         }

@@ -650,7 +650,9 @@ fn prefetching_is_harmless() {
     let mut driver = Driver::new(9);
     for _ in 0..3000 {
         driver.table.prefetch_line(driver.fresh.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        driver.table.prefetch_item(hash(format!("key:{}", driver.fresh).as_bytes()));
+        let hash = hash(format!("key:{}", driver.fresh).as_bytes());
+        driver.table.prefetch_item(hash);
+        driver.table.prefetch_marks(hash);
         driver.insert();
     }
 }

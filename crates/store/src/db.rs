@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use base::hash::hash;
+use base::limits::SNAPSHOTS;
 use ds::table::{SlotId, Table};
 
 use crate::entry::{Entry, EntryRef, FieldsExpire};
@@ -225,7 +226,7 @@ impl Db {
 
     #[inline]
     fn save_pre_image(&mut self, slot: SlotId) {
-        if !self.captures.is_empty() {
+        if SNAPSHOTS && !self.captures.is_empty() {
             self.capture_slot(slot);
         }
     }

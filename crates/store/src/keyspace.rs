@@ -76,7 +76,7 @@ impl Store {
 
     /// Bytes of pre-images and pieces that wait for the snapshots' threads.
     pub fn snapshot_backlog(&self) -> usize {
-        self.snapshots.backlog.load(Ordering::Relaxed)
+        if limits::SNAPSHOTS { self.snapshots.backlog.load(Ordering::Relaxed) } else { 0 }
     }
 
     /// Bytes that the running snapshots hold: what waits, and room for what is to come.
@@ -87,12 +87,12 @@ impl Store {
     /// Whether so much waits that nothing is to be added.
     #[inline]
     pub fn snapshots_are_behind(&self) -> bool {
-        self.snapshots.is_behind(self.snapshot_limit())
+        limits::SNAPSHOTS && self.snapshots.is_behind(self.snapshot_limit())
     }
 
     #[inline]
     pub fn snapshots_run(&self) -> bool {
-        self.snapshots.count.load(Ordering::Relaxed) > 0
+        limits::SNAPSHOTS && self.snapshots.count.load(Ordering::Relaxed) > 0
     }
 
     /// How many snapshots there were, and how often one of them has written something.
@@ -103,7 +103,7 @@ impl Store {
 
     /// As many snapshots run as may.
     pub fn snapshots_are_full(&self) -> bool {
-        self.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST
+        !limits::SNAPSHOTS || self.snapshots.count.load(Ordering::Relaxed) == limits::SNAPSHOTS_MOST
     }
 
     /// Bytes that the running snapshots may hold in memory together (`snapshot-memory-limit`).
@@ -157,6 +157,13 @@ impl Store {
         for (&place, wanted) in places.iter().zip(wanted) {
             if let Some(table) = table(place, wanted.db) {
                 table.prefetch_item(wanted.hash);
+            }
+        }
+        if self.snapshots_run() {
+            for (&place, wanted) in places.iter().zip(wanted) {
+                if let Some(table) = table(place, wanted.db) {
+                    table.prefetch_marks(wanted.hash);
+                }
             }
         }
         let entry = |part: &WantedPart| {

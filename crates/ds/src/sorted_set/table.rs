@@ -50,6 +50,7 @@ impl ScoredTable {
     /// Fetches the member that a search for `hash` will most likely end at.
     pub fn prefetch_item(&self, hash: u64) {
         self.table.prefetch_item(hash);
+        self.table.prefetch_marks(hash);
     }
 
     /// The members of a packed set; of equal ones, which a well-formed set does not have, the first.

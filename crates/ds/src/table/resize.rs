@@ -26,19 +26,25 @@ impl<'t> Build<'t> {
 
     /// Puts every item of `header` for which `belongs` holds, given its slot.
     fn take_from(&mut self, header: &Header, belongs: impl Fn(u16) -> bool) {
-        for (from, value) in header.slots.live().filter(|&(index, _)| belongs(index)) {
-            let to = self.slots.place(value);
-            self.count += 1;
-            if self.running.any() {
-                self.inherit(&header.marks, from, to);
-            }
+        let taken = header.slots.live().filter(|&(index, _)| belongs(index));
+        if self.running.any() {
+            return self.take_with_marks(taken, &header.marks);
         }
+        taken.for_each(|(_, value)| {
+            self.slots.place(value);
+            self.count += 1;
+        });
     }
 
-    /// An item takes its done marks along.
-    fn inherit(&mut self, marks: &Marks, from: u16, to: u16) {
-        for lane in self.running.lanes().filter(|&lane| marks.is_done(lane, from)) {
-            self.marks.mark(lane, to);
+    /// Puts items, which take their done marks along.
+    #[cold]
+    fn take_with_marks(&mut self, taken: impl Iterator<Item = (u16, u64)>, marks: &Marks) {
+        for (from, value) in taken {
+            let to = self.slots.place(value);
+            self.count += 1;
+            for lane in self.running.lanes().filter(|&lane| marks.is_done(lane, from)) {
+                self.marks.mark(lane, to);
+            }
         }
     }
 

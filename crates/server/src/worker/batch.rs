@@ -145,7 +145,7 @@ impl Replies {
     }
 
     /// The reply to write into, for a connection.
-    #[inline]
+    #[inline(always)]
     pub fn of(&mut self, slot: Slot) -> &mut Reply {
         if self.segments.last().is_none_or(|last| last.slot != slot) {
             self.segments.push(Segment { slot, start: self.reply.len(), shared: self.reply.shared.len() });
@@ -315,10 +315,7 @@ impl Worker {
     /// Runs one request of a connection that may be gone, closing, or held up.
     #[inline]
     pub fn run_request(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> Ran {
-        if self.is_anything_short() && self.must_stall(slot, prepared) {
-            return Ran::NotYet;
-        }
-        if self.engine.store.snapshots_run() && self.must_save_ahead(slot, prepared, argv) {
+        if self.may_stall() && self.must_stall(slot, prepared, argv) {
             return Ran::NotYet;
         }
         let Some(connection) = self.connections.at(slot) else { return Ran::Done };

@@ -80,17 +80,28 @@ impl Stalled {
 }
 
 impl Worker {
-    /// Whether there is too much of something.
+    /// Whether there is anything that a request may have to wait for: asked before each of them.
     #[inline]
-    pub fn is_anything_short(&self) -> bool {
+    pub fn may_stall(&self) -> bool {
         let Engine { store, log, memory, .. } = &*self.engine;
-        store.snapshots_are_behind() || log.is_behind() || memory.comes_free()
+        store.snapshots_run() || log.is_behind() || memory.comes_free()
     }
 
-    /// Whether a request waits for room: then its connection is among those that do. Within a script nobody
-    /// waits: what makes room may wait for the script.
+    /// Whether a request waits: then its connection is among those that do.
+    #[inline(never)]
+    pub fn must_stall(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> bool {
+        let Engine { store, log, memory, .. } = &*self.engine;
+        let is_short = store.snapshots_are_behind() || log.is_behind() || memory.comes_free();
+        if is_short && self.must_wait_for_room(slot, prepared) {
+            return true;
+        }
+        self.engine.store.snapshots_run() && self.must_save_ahead(slot, prepared, argv)
+    }
+
+    /// As `must_stall`, for room of any kind. Within a script nobody waits: what makes room may wait for the
+    /// script.
     #[cold]
-    pub fn must_stall(&mut self, slot: Slot, prepared: &Prepared) -> bool {
+    fn must_wait_for_room(&mut self, slot: Slot, prepared: &Prepared) -> bool {
         let now_ns = self.engine.host.monotonic_ns();
         let (lacks_room, lacks_pages) = (self.lacks_room(), self.lacks_pages(now_ns));
         let Some(command) = prepared.command.filter(|_| !self.engine.scripts.running.is_busy()) else {
@@ -114,7 +125,7 @@ impl Worker {
     }
 
     /// As `must_stall`, for what running snapshots have to save before the request may change it.
-    pub fn must_save_ahead(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> bool {
+    fn must_save_ahead(&mut self, slot: Slot, prepared: &Prepared, argv: &Argv<'_>) -> bool {
         let Some(command) = prepared.command else { return false };
         let free = |connection: &&mut Connection| !connection.closing && !connection.holds();
         let Some(connection) = self.connections.at(slot).filter(free) else { return false };
