@@ -2,6 +2,7 @@
 //! became of it. One save at a time. A save that fails or is cancelled frees the writers at once and leaves
 //! the old dump in place.
 
+pub mod link;
 mod pace;
 mod walk;
 
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use base::time::UnixMs;
 use engine::Engine;
 use engine::config::Config;
-use engine::host::{SCRIPT_RUNS, SaveRefused, SaveStarted, SaveStatus, Wait};
+use engine::host::{DumpStatus, SCRIPT_RUNS, SaveRefused, SaveStarted, SaveStatus, Wait};
 use parking_lot::{Condvar, Mutex};
 use store::snapshot::Snapshot;
 
@@ -104,6 +105,7 @@ impl Saver {
             snapshot_bytes: 0,
             cut_us: 0,
             cuts: 0,
+            dumps: DumpStatus::default(),
         };
         let state = Mutex::new(State { status, kind: Kind::Background, last_try: None, number: 0 });
         let (cancelled, closed) = (AtomicBool::new(false), AtomicBool::new(false));
