@@ -104,5 +104,16 @@ pub const SNAPSHOTS_MOST: usize = 4;
 /// a build (`bench/instructions.py`).
 pub const SNAPSHOTS: bool = !cfg!(feature = "no-snapshots");
 
+/// Dumps for clients that are taken or sent at once: each has a snapshot, a file as long as the data, and a
+/// thread.
+pub const DUMPS_AT_ONCE: usize = SNAPSHOTS_MOST;
+
+/// Clients that have asked for a dump, with those who wait until it is their turn: each takes a descriptor
+/// beside its connection's.
+pub const DUMPS_MOST: usize = 16;
+
+/// Bytes of a dump that are in memory while it is sent.
+pub const DUMP_BUFFER_LEN: usize = 64 * 1024;
+
 /// Blocks of memory that a command frees itself; more go to the lazy-free thread.
 pub const LAZY_FREE_EFFORT: usize = 64;

@@ -122,9 +122,12 @@ pub mod flag {
     pub const TRACKING_BROKEN: u32 = 1 << 11;
     pub const TRACKING_BROADCAST: u32 = 1 << 12;
     pub const IMPORT_SOURCE: u32 = 1 << 13;
+    /// It gets a dump.
+    pub const REPLICA: u32 = 1 << 14;
 
     /// In the order in which CLIENT LIST prints them.
-    pub const LETTERS: [(u32, char); 14] = [
+    pub const LETTERS: [(u32, char); 15] = [
+        (REPLICA, 'S'),
         (MONITOR, 'O'),
         (SUBSCRIBED, 'P'),
         (MULTI, 'x'),
@@ -253,7 +256,7 @@ impl Client {
     }
 
     pub(crate) fn may_be_evicted(&self) -> bool {
-        !self.no_evict.load(Ordering::Relaxed)
+        !self.no_evict.load(Ordering::Relaxed) && !self.has_flag(flag::REPLICA)
     }
 
     /// All flags that hold now.

@@ -309,6 +309,7 @@ pub struct Config {
 
     /// Nothing uses it yet; a small one is raised.
     pub repl_backlog_size: u64,
+    pub repl_timeout_seconds: i64,
     /// Values of known directives that nothing uses yet, as CONFIG GET prints them; absent means the default.
     pub unserved: BTreeMap<&'static str, Vec<u8>>,
 }
@@ -622,5 +623,6 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     oom_score_adj_values: vec![b"0".to_vec(), b"200".to_vec(), b"800".to_vec()],
     hll_sparse_max_bytes: 3000,
     repl_backlog_size: 1 << 20,
+    repl_timeout_seconds: 60,
     unserved: BTreeMap::new(),
 });

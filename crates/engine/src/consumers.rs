@@ -27,7 +27,7 @@ const NONE: fn(&InfoInput<'_>) -> usize = |_| 0;
 pub static CONSUMERS: &[Consumer] = &[
     consumer("startup.allocated", |i| i.engine.used_memory_startup.load(Ordering::Relaxed)),
     consumer("replication.backlog", NONE),
-    consumer("clients.slaves", NONE),
+    consumer("clients.slaves", |i| i.save().dumps.buffer_bytes),
     consumer("clients.normal", |i| i.clients().own_bytes()),
     consumer("clients.arguments", |i| i.clients().argument_bytes),
     consumer("clients.registries", |i| registries(i.engine)),

@@ -7,7 +7,7 @@ use base::time::UnixMs;
 use store::Garbage;
 
 use crate::blocking::ReadyKey;
-use crate::clients::ClientId;
+use crate::clients::{Client, ClientId};
 use crate::config::Config;
 use crate::engine::Busy;
 
@@ -104,6 +104,15 @@ pub enum Heard {
     End,
 }
 
+/// What a dump for a client has of the data (REPLCONF rdb-filter-only).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DumpContents {
+    #[default]
+    Everything,
+    Functions,
+    Nothing,
+}
+
 /// Why a save did not start or did not succeed; the text of the reply.
 pub type SaveRefused = &'static str;
 /// A script has been running for too long: the reply says so in the words for that script.
@@ -145,6 +154,22 @@ pub struct SaveStatus {
     /// Microseconds for which the last cut held all locks.
     pub cut_us: u64,
     pub cuts: u64,
+    pub dumps: DumpStatus,
+}
+
+/// Dumps for clients (SYNC).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DumpStatus {
+    /// Of those being taken: since when, keys, and the most bytes that a snapshot has held.
+    pub started: Option<UnixMs>,
+    pub keys_done: u64,
+    pub keys_total: u64,
+    pub snapshot_bytes: u64,
+    /// Memory of those being sent.
+    pub buffer_bytes: usize,
+    /// Begun so far, and bytes sent of them.
+    pub begun: u64,
+    pub sent_bytes: u64,
 }
 
 /// The append-only file as INFO tells of it.
@@ -254,6 +279,9 @@ pub trait Host: Send + Sync {
     /// Ends a running or scheduled background save; false if there was none.
     fn cancel_save(&self, wait: Wait) -> bool;
     fn save_status(&self) -> SaveStatus;
+    /// Has a dump taken for a client, or later when others are done. It is sent once all earlier replies are
+    /// out, and ends the connection.
+    fn begin_dump(&self, client: &Arc<Client>, contents: DumpContents) -> Result<(), SaveRefused>;
     fn log_file_status(&self) -> LogFileStatus;
     /// Sets to zero what these two count: saves, cuts, rewrites, failures and delays (CONFIG RESETSTAT).
     fn reset_counts(&self);

@@ -13,6 +13,7 @@ use crate::blocking::Ticket;
 use crate::clients::{Client, flag};
 use crate::engine::Engine;
 use crate::fieldsets::Fieldsets;
+use crate::host::DumpContents;
 use crate::long_reply::LongReply;
 use crate::pubsub::Kind;
 use crate::registry::Registered;
@@ -63,6 +64,17 @@ pub struct Queued {
     pub argv: OwnedArgv,
 }
 
+/// What a client has said with REPLCONF, and what it gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Replica {
+    pub takes_eof: bool,
+    /// It wants a dump, and nothing behind it.
+    pub only_dump: bool,
+    pub contents: DumpContents,
+    /// It has asked for the dump: its requests wait for good.
+    pub awaits_dump: bool,
+}
+
 pub struct Session {
     pub client: Arc<Client>,
     pub origin: Origin,
@@ -86,6 +98,7 @@ pub struct Session {
     /// It says itself what of its data has expired, while the server is in import mode.
     pub import_source: bool,
     pub monitor: bool,
+    pub replica: Replica,
     /// There was no room for an argument of the next request: it must not run.
     pub cut_short: bool,
     /// Close once the replies so far are out.
@@ -133,6 +146,7 @@ impl Session {
             no_touch: false,
             import_source: false,
             monitor: false,
+            replica: Replica::default(),
             cut_short: false,
             closing: false,
             in_exec: false,

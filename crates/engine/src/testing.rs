@@ -28,8 +28,8 @@ use crate::config::Config;
 use crate::cycle::Cycle;
 use crate::engine::{Busy, Engine, WorkerSeat};
 use crate::host::{
-    AtDuplicate, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded, ProcessFacts,
-    ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
+    AtDuplicate, DumpContents, DumpStatus, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded,
+    ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use crate::log::{LogReader, Offset};
 use crate::notify::parse_classes;
@@ -533,7 +533,13 @@ impl Host for TestHost {
             snapshot_bytes: 0,
             cut_us: 0,
             cuts: 0,
+            dumps: DumpStatus::default(),
         }
+    }
+
+    fn begin_dump(&self, client: &Arc<Client>, contents: DumpContents) -> Result<(), SaveRefused> {
+        let id = client.id.0;
+        if self.0.call(&format!("dump {contents:?} for {id}")) { Ok(()) } else { Err("ERR refused") }
     }
 
     fn log_file_status(&self) -> LogFileStatus {

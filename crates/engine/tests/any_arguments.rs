@@ -127,7 +127,7 @@ fn time_out(test: &mut TestEngine) -> Vec<u8> {
 
 fn is_silent(request: &[String]) -> bool {
     let name = request[0].as_str();
-    ["monitor", "client", "exec"].contains(&name) || name.ends_with("subscribe")
+    ["monitor", "client", "exec", "replconf"].contains(&name) || name.ends_with("subscribe")
 }
 
 fn set_up(protocol: Protocol) -> TestEngine {

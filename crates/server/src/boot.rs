@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base::limits;
 use engine::config::Config;
 use engine::host::{AtDuplicate, Event, Shutdown, ShutdownSave, Wait, WorkerId};
 use engine::{Engine, ONEFOLD_VERSION, REDIS_VERSION};
@@ -106,6 +107,7 @@ fn assemble(launch: Launch, supervision: Supervision, config: Config) -> Result<
     let engine = Engine::new(config, Box::new(ServerHost(Arc::clone(&process))), workers, unix_now());
     engine.loading.store(true, Ordering::Relaxed);
     process.set_engine(Arc::new(engine));
+    process.links.belong_to(&process);
     governor::set_limit(process.engine(), limit);
     Ok(process)
 }
@@ -124,6 +126,7 @@ fn start_workers(process: &Arc<Process>, listeners: &mut Option<Vec<Listener>>) 
             engine: Arc::clone(process.engine()),
             id: WorkerId(index as u16),
             inbox: Arc::clone(inbox),
+            links: Arc::clone(&process.links),
         };
         let own = Arc::clone(process);
         let work = move || {
@@ -290,9 +293,10 @@ fn log_ready(process: &Process) {
     }
 }
 
-/// Descriptors that are no clients: files, listeners, and a poll loop with its waker for each worker.
+/// Descriptors that are no clients: files, listeners, a poll loop with its waker for each worker, and what
+/// dumps for clients are written to and sent by.
 fn reserved_descriptors(config: &Config) -> u64 {
-    32 + 4 * config.workers() as u64
+    32 + 4 * config.workers() as u64 + (limits::DUMPS_MOST + limits::DUMPS_AT_ONCE) as u64
 }
 
 /// Raises the limit of descriptors for `maxclients`; where the system forbids that, there are fewer

@@ -267,6 +267,7 @@ impl Connection {
             || self.put_off
             || self.session.blocked.is_some()
             || self.session.long_reply.is_some()
+            || self.session.replica.awaits_dump
             || self.output_is_full()
             || self.input.as_ref().is_some_and(|input| !input.held.is_empty())
     }
@@ -370,6 +371,7 @@ impl Connection {
     pub fn is_idle(&self, timeout_seconds: i64, now: UnixMs) -> bool {
         let exempt = self.session.monitor || self.session.subscriptions() > 0 || self.paused;
         let exempt = exempt || self.stalled || self.put_off || self.session.blocked.is_some();
+        let exempt = exempt || self.session.replica.awaits_dump;
         let last = UnixMs(self.session.client.last_interaction_ms.load(Ordering::Relaxed));
         timeout_seconds > 0 && !exempt && now.since(last) / 1000 > timeout_seconds
     }

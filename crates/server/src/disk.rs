@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, Mode, OFlags, fadvise};
 
 use crate::system;
 
@@ -32,6 +32,19 @@ pub trait Disk: Send + Sync {
     /// As `create`, where there is none yet; only the owner may read it.
     fn create_new(&self, path: &Path) -> io::Result<File> {
         File::options().write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    /// A file to be written and read that has no name and is gone with whoever has it open. Where the file
+    /// system makes none, it has the name for a moment.
+    fn create_unnamed(&self, folder: &Path, name: &str) -> io::Result<File> {
+        let (flags, mode) = (OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        if let Ok(file) = rustix::fs::open(folder, flags, mode) {
+            return Ok(file.into());
+        }
+        let path = folder.join(name);
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
     }
 
     /// A file to be written, as it is; made if there is none.

@@ -75,13 +75,28 @@ pub struct DumpOptions {
     pub incremental_sync: bool,
 }
 
+/// The name of a file until it is whole.
+struct Temporary {
+    disk: AnyDisk,
+    folder: PathBuf,
+    path: PathBuf,
+    committed: bool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.disk.remove(&self.path).ok();
+        }
+    }
+}
+
 /// A dump file that is being written. Dropped before [`DumpFile::commit`], it leaves nothing behind.
 pub struct DumpFile {
     disk: AnyDisk,
     file: File,
-    folder: PathBuf,
-    temporary: PathBuf,
-    committed: bool,
+    /// None if it never gets a name.
+    temporary: Option<Temporary>,
     /// Bytes that come next in the file.
     pub buffer: Vec<u8>,
     /// Where the buffer goes.
@@ -133,19 +148,26 @@ impl DumpFile {
         name: String,
         options: DumpOptions,
     ) -> Result<DumpFile, SaveError> {
-        let temporary = folder.join(&name);
-        let file = disk.create(&temporary).map_err(|error| {
-            let folder = folder.display().to_string();
-            SaveError::Open { file: name, folder, error }
-        })?;
+        let path = folder.join(&name);
+        let file = disk.create(&path).map_err(not_opened(name, &folder))?;
+        let temporary = Temporary { disk, folder, path, committed: false };
+        Ok(DumpFile::begin(disk, file, Some(temporary), options))
+    }
+
+    /// One that is read by whoever writes it, and by nobody else: nothing is left of it, whatever happens.
+    pub fn create_unnamed(disk: AnyDisk, name: String, options: DumpOptions) -> Result<DumpFile, SaveError> {
+        let folder = disk.folder();
+        let file = disk.create_unnamed(&folder, &name).map_err(not_opened(name, &folder))?;
+        Ok(DumpFile::begin(disk, file, None, options))
+    }
+
+    fn begin(disk: AnyDisk, file: File, temporary: Option<Temporary>, options: DumpOptions) -> DumpFile {
         let mut buffer = Vec::with_capacity(BUFFER_LEN);
         buffer.extend_from_slice(&write_header(rdb::format::VERSION_PLAIN));
-        Ok(DumpFile {
+        DumpFile {
             disk,
             file,
-            folder,
             temporary,
-            committed: false,
             buffer,
             position: 0,
             begun: 0,
@@ -154,7 +176,7 @@ impl DumpFile {
             written: 0,
             runs: Runs::new(options.checksum),
             options,
-        })
+        }
     }
 
     /// Bytes written so far.
@@ -285,6 +307,22 @@ impl DumpFile {
     /// Ends the file: checksum, the header with its real version, sync, and the change of names. Returns
     /// its size.
     pub fn commit(mut self, version: u32, name: &Path) -> Result<u64, SaveError> {
+        self.end(version)?;
+        self.disk.sync(&self.file).map_err(failed("fsync"))?;
+        self.drop_cache(0, 0);
+        let mut temporary = self.temporary.expect("a file without a name never gets one");
+        temporary.rename(name)?;
+        sync_folder(self.disk, &temporary.folder).map_err(failed("fsyncFileDir"))?;
+        Ok(self.position)
+    }
+
+    /// Ends a file that has no name; it is read from its beginning. Returns its size too.
+    pub fn into_file(mut self, version: u32) -> Result<(File, u64), SaveError> {
+        self.end(version)?;
+        Ok((self.file, self.position))
+    }
+
+    fn end(&mut self, version: u32) -> Result<(), SaveError> {
         self.flush()?;
         let header = write_header(version);
         let len = self.position - HEADER_LEN as u64;
@@ -294,17 +332,14 @@ impl DumpFile {
         let whole = crc64_combine(crc64(0, &header), crc, len);
         write_eof(&mut self.buffer, self.options.checksum.then_some(whole));
         self.flush()?;
-        self.write_plain(0, &header)?;
-        self.disk.sync(&self.file).map_err(failed("fsync"))?;
-        self.drop_cache(0, 0);
-        self.rename(name)?;
-        sync_folder(self.disk, &self.folder).map_err(failed("fsyncFileDir"))?;
-        Ok(self.position)
+        self.write_plain(0, &header)
     }
+}
 
+impl Temporary {
     fn rename(&mut self, name: &Path) -> Result<(), SaveError> {
-        self.disk.rename(&self.temporary, &self.folder.join(name)).map_err(|error| SaveError::Rename {
-            file: self.temporary.display().to_string(),
+        self.disk.rename(&self.path, &self.folder.join(name)).map_err(|error| SaveError::Rename {
+            file: self.path.display().to_string(),
             target: name.display().to_string(),
             folder: self.folder.display().to_string(),
             error,
@@ -314,12 +349,9 @@ impl DumpFile {
     }
 }
 
-impl Drop for DumpFile {
-    fn drop(&mut self) {
-        if !self.committed {
-            self.disk.remove(&self.temporary).ok();
-        }
-    }
+fn not_opened(file: String, folder: &Path) -> impl FnOnce(io::Error) -> SaveError {
+    let folder = folder.display().to_string();
+    move |error| SaveError::Open { file, folder, error }
 }
 
 /// A file system or a sandbox that has no such call loses nothing: the file is synced at its end. Whatever

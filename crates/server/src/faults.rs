@@ -276,6 +276,11 @@ impl Disk for FaultyDisk {
         HostDisk.create_new(path)
     }
 
+    fn create_unnamed(&self, folder: &Path, name: &str) -> io::Result<File> {
+        self.step(Step::Create)?;
+        HostDisk.create_unnamed(folder, name)
+    }
+
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         self.step(Step::CreateFolder)?;
         HostDisk.create_folder(path)
@@ -419,13 +424,15 @@ impl Running {
         let host = Box::new(ServerHost(Arc::clone(&process)));
         let engine = Arc::new(Engine::new(config, host, count, unix_now()));
         process.set_engine(Arc::clone(&engine));
+        process.links.belong_to(&process);
         Saver::start_thread(&process).expect("a thread");
         let (own, acceptors) = (Arc::clone(&process), Arc::clone(&engine));
         let accept = move || acceptor::run(acceptors, &own.entrance, Arc::clone(&own.inboxes), listeners);
         let acceptor = Some(thread::spawn(|| accept().expect("its poll loop works")));
         let start = |(index, inbox): (usize, &Arc<Inbox>)| {
             let (engine, inbox) = (Arc::clone(&engine), Arc::clone(inbox));
-            let context = WorkerContext { engine, id: WorkerId(index as _), inbox };
+            let links = Arc::clone(&process.links);
+            let context = WorkerContext { engine, id: WorkerId(index as _), inbox, links };
             thread::spawn(move || worker::run(context).expect("the poll loop works"))
         };
         let workers = inboxes.iter().enumerate().map(start).collect();

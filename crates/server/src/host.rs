@@ -11,11 +11,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base::time::UnixMs;
 use engine::Engine;
+use engine::clients::Client;
 use engine::config::{BeyondMemory, Config};
 use engine::engine::Busy;
 use engine::host::{
-    AtDuplicate, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded, ProcessFacts,
-    ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
+    AtDuplicate, DumpContents, DumpStatus, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded,
+    ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
 use store::Garbage;
@@ -32,6 +33,7 @@ use crate::load::{self, AtDamage, Dump, Loaded, Progress};
 use crate::log::{LOG, path, reason};
 use crate::oom_score::OomScore;
 use crate::persist::Saver;
+use crate::persist::link::Links;
 use crate::stopwatch::Stopwatch;
 use crate::supervise::{self, Supervision};
 use crate::{boot, crash, facts, governor, listener, worker};
@@ -42,6 +44,7 @@ pub struct Process {
     pub disk: AnyDisk,
     pub supervision: Supervision,
     pub saver: Saver,
+    pub links: Arc<Links>,
     pub aof: Aof,
     pub load: Progress,
     pub reclaimer: Reclaimer,
@@ -113,6 +116,7 @@ impl Process {
             disk,
             supervision,
             saver: Saver::new(disk, unix_now()),
+            links: Arc::new(Links::new(disk)),
             aof: Aof::new(disk, unix_now()),
             load: Progress::default(),
             reclaimer: Reclaimer::start()?,
@@ -227,9 +231,18 @@ impl Host for ServerHost {
         self.0.saver.cancel(&self.0, wait)
     }
 
-    /// How far a snapshot is, is told of the base of an append-only file as well.
+    fn begin_dump(&self, client: &Arc<Client>, contents: DumpContents) -> Result<(), SaveRefused> {
+        self.0.links.begin(client, contents)
+    }
+
+    /// How far a snapshot is, is told of the base of an append-only file as well, and of dumps for clients.
     fn save_status(&self) -> SaveStatus {
-        let own = self.0.saver.status();
+        let dumps = self.0.links.status();
+        let own = SaveStatus { dumps, ..self.0.saver.status() };
+        if dumps.started.is_some() && !own.in_progress {
+            let DumpStatus { keys_done, keys_total, snapshot_bytes, .. } = dumps;
+            return SaveStatus { keys_done, keys_total, snapshot_bytes, ..own };
+        }
         match self.0.aof.base_status() {
             Some(SaveStatus { keys_done, keys_total, snapshot_bytes, .. }) if !own.in_progress => {
                 SaveStatus { keys_done, keys_total, snapshot_bytes, ..own }
@@ -244,6 +257,7 @@ impl Host for ServerHost {
 
     fn reset_counts(&self) {
         self.0.saver.reset_counts();
+        self.0.links.reset_counts();
         self.0.aof.reset_counts();
     }
 

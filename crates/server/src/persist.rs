@@ -2,35 +2,30 @@
 //! became of it. One save at a time. A save that fails or is cancelled frees the writers at once and leaves
 //! the old dump in place.
 
+pub mod link;
 mod pace;
+mod walk;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use base::time::UnixMs;
-use engine::access::Access;
+use engine::Engine;
 use engine::config::Config;
-use engine::functions::Libraries;
-use engine::host::{SCRIPT_RUNS, SaveRefused, SaveStarted, SaveStatus, Wait};
-use engine::{Engine, REDIS_VERSION};
+use engine::host::{DumpStatus, SCRIPT_RUNS, SaveRefused, SaveStarted, SaveStatus, Wait};
 use parking_lot::{Condvar, Mutex};
-use rdb::{WriteOptions, write_aux, write_function, write_resize_db, write_select_db};
-use store::snapshot::{Block, DbCounts, Opening, Output, Piece, Region, Snapshot};
-use store::{DbIndex, Plan};
+use store::snapshot::Snapshot;
 
+use crate::aside;
 use crate::disk::AnyDisk;
 use crate::dumpfile::{DumpFile, DumpOptions, SaveError};
 use crate::host::Process;
-use crate::load::delay;
 use crate::log::{LOG, path};
-use crate::{aside, boot};
-use pace::{Manners, Pace};
+use walk::{Cut, Facts, Purpose, Watch, cancel, is_kept_busy};
 
 pub struct Saver {
     disk: AnyDisk,
@@ -110,6 +105,7 @@ impl Saver {
             snapshot_bytes: 0,
             cut_us: 0,
             cuts: 0,
+            dumps: DumpStatus::default(),
         };
         let state = Mutex::new(State { status, kind: Kind::Background, last_try: None, number: 0 });
         let (cancelled, closed) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -152,7 +148,7 @@ impl Saver {
     /// The cut of a save that was claimed. Whoever hears that the save has begun can ask how far it is.
     fn cut(&self, process: &Process, at_full: AtFull) -> Result<Cut, SaveRefused> {
         let engine = process.engine();
-        let cut = Cut::make(engine, &|| self.check_patience(engine));
+        let cut = Cut::make(engine, &|| walk::check_patience(self, engine));
         cut.inspect(|cut| self.note_cut(cut)).map_err(|error| self.refuse(process, &error, at_full))
     }
 
@@ -364,7 +360,7 @@ impl Saver {
         at_cut: impl FnOnce(),
     ) -> Result<u64, SaveError> {
         self.cancelled.store(false, Ordering::Relaxed);
-        let cut = Cut::make_and(process.engine(), &|| self.check_cancelled(), at_cut)?;
+        let cut = Cut::make_and(process.engine(), &|| walk::check_cancelled(self), at_cut)?;
         self.note_cut(&cut);
         let written = self.write(process.engine(), cut, Target::Base { path, temporary });
         let status = &mut self.state.lock().status;
@@ -384,8 +380,8 @@ impl Saver {
 
     /// Writes the file of a cut; a failure ends the snapshot.
     fn write(&self, engine: &Engine, cut: Cut, target: Target<'_>) -> Result<u64, SaveError> {
-        let Cut { mut snapshot, libraries, config, at, .. } = cut;
-        let result = self.write_file(engine, &mut snapshot, (&config, at, &libraries), target);
+        let Cut { mut snapshot, facts, .. } = cut;
+        let result = self.write_file(engine, &mut snapshot, &facts, target);
         match &result {
             Ok(_) => {}
             Err(SaveError::Busy) => self.send(Job::GiveUp(snapshot)),
@@ -399,60 +395,19 @@ impl Saver {
         &self,
         engine: &Engine,
         snapshot: &mut Snapshot,
-        (config, at, libraries): (&Config, UnixMs, &Libraries),
+        facts: &Facts,
         target: Target<'_>,
     ) -> Result<u64, SaveError> {
-        let dump = target.create(self.disk, config)?;
-        let mut records = Records::new(dump, snapshot.counts.clone());
-        write_facts(&mut records.dump.buffer, at, target);
-        let compress = WriteOptions { compress: config.rdbcompression };
-        for library in libraries.iter() {
-            write_function(&mut records.dump.buffer, &library.code, &compress);
-        }
-        records.count_held(snapshot);
-        let (mut pace, mut manners) = (Pace::new(), Manners::new());
-        while let Some(output) = snapshot.next(&engine.store) {
-            let output = match output {
-                Output::Garbage(garbage) => {
-                    engine.host.reclaim(garbage);
-                    continue;
-                }
-                Output::Wait => {
-                    self.check_patience(engine)?;
-                    self.dawdle(AWAY_PAUSE)?;
-                    continue;
-                }
-                output => output,
-            };
-            let keys = output.keys();
-            let written = self.check_cancelled().and_then(|()| records.write(&output, &compress));
-            // Its memory is free again whatever became of it.
-            snapshot.written(output);
-            records.count_held(snapshot);
-            written?;
-            self.note_progress(keys, snapshot.backlog_peak());
-            // A quantum takes a lock: it begins with a fresh share of the processor, so that it is not put
-            // aside while a worker waits for that lock.
-            if !snapshot.has_output() {
-                manners.give_way();
-            }
-            self.dawdle(delay(config.rdb_key_save_delay_us, keys))?;
-            self.dawdle(pace.delay(records.dump.written(), engine))?;
-        }
-        self.check_cancelled()?;
-        records.check_closed()?;
-        let version = records.version.max(rdb::format::VERSION_PLAIN);
-        records.dump.commit(version, &target.path(config))
+        let dump = target.create(self.disk, &facts.config)?;
+        let purpose = if matches!(target, Target::Dump) { Purpose::Dump } else { Purpose::AofBase };
+        let (dump, version) = walk::write(engine, facts, Some(snapshot), (dump, purpose), self)?;
+        dump.commit(version, &target.path(&facts.config))
     }
+}
 
-    fn check_cancelled(&self) -> Result<(), SaveError> {
-        if self.is_cancelled() { Err(SaveError::Cancelled) } else { Ok(()) }
-    }
-
-    /// Whether to wait for shards any longer.
-    fn check_patience(&self, engine: &Engine) -> Result<(), SaveError> {
-        self.check_cancelled()?;
-        if is_kept_busy(engine) { Err(SaveError::Busy) } else { Ok(()) }
+impl Watch for Saver {
+    fn is_cancelled(&self) -> bool {
+        Saver::is_cancelled(self)
     }
 
     fn note_progress(&self, keys: usize, backlog_peak: usize) {
@@ -460,21 +415,6 @@ impl Saver {
         status.keys_done += keys as u64;
         status.snapshot_bytes = backlog_peak as u64;
     }
-
-    /// Debugging aid: a slow save, which can be cancelled all the same.
-    fn dawdle(&self, time: Duration) -> Result<(), SaveError> {
-        let end = Instant::now() + time.min(DAWDLE_MAX);
-        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            self.check_cancelled()?;
-            thread::sleep(left.min(DAWDLE_STEP));
-        }
-        Ok(())
-    }
-}
-
-/// What it alone has kept is freed where nobody waits.
-fn cancel(engine: &Engine, snapshot: Snapshot) {
-    snapshot.cancel(&engine.store, &|garbage| engine.host.reclaim(garbage));
 }
 
 /// What a snapshot becomes.
@@ -513,11 +453,6 @@ impl Target<'_> {
     }
 }
 
-/// The caller is a worker that has to answer its clients, because a script has been running for too long.
-fn is_kept_busy(engine: &Engine) -> bool {
-    boot::is_worker() && engine.scripts.running.is_busy()
-}
-
 /// What the client is told.
 fn refusal(error: &SaveError) -> SaveRefused {
     match error {
@@ -525,167 +460,4 @@ fn refusal(error: &SaveError) -> SaveRefused {
         SaveError::TooMany => TOO_MANY,
         _ => FAILED,
     }
-}
-
-/// How long to wait for values that are on their way from a command to the snapshot.
-const AWAY_PAUSE: Duration = Duration::from_millis(1);
-
-/// Longer than anybody waits.
-const DAWDLE_MAX: Duration = Duration::from_secs(365 * 86_400);
-const DAWDLE_STEP: Duration = Duration::from_millis(10);
-
-/// Whether to wait for shards any longer.
-type Patience<'a> = dyn Fn() -> Result<(), SaveError> + 'a;
-
-/// The state of an instant, and what to do with it.
-struct Cut {
-    snapshot: Snapshot,
-    libraries: Arc<Libraries>,
-    config: Arc<Config>,
-    at: UnixMs,
-    /// Changes since the start that it contains.
-    dirty: u64,
-    /// How long all locks were held.
-    held: Duration,
-}
-
-impl Cut {
-    /// The caller holds no lock.
-    fn make(engine: &Engine, patience: &Patience<'_>) -> Result<Cut, SaveError> {
-        Cut::make_and(engine, patience, || {})
-    }
-
-    /// As `make`, with something that is done at the same instant.
-    fn make_and(engine: &Engine, patience: &Patience<'_>, at_cut: impl FnOnce()) -> Result<Cut, SaveError> {
-        let mut guard = loop {
-            match engine.store.lock_unless(&Plan::All, &|| patience().is_err()) {
-                Some(guard) => break guard,
-                None => patience()?,
-            }
-        };
-        let begin = Instant::now();
-        let (config, at) = (engine.config(), UnixMs(engine.host.unix_us() / 1000));
-        let uses = Access::at(at, &config, 0).uses(config.maxmemory_policy);
-        let (dirty, snapshot) = (engine.dirty(), Snapshot::begin_telling(&mut guard, uses));
-        let snapshot = snapshot.ok_or(SaveError::TooMany)?;
-        let libraries = engine.functions.snapshot();
-        at_cut();
-        drop(guard);
-        Ok(Cut { snapshot, libraries, config, at, dirty, held: begin.elapsed() })
-    }
-}
-
-/// The part of a file between its first facts and its end.
-struct Records {
-    dump: DumpFile,
-    counts: Vec<DbCounts>,
-    /// Large values of which pieces are still to come.
-    open: HashMap<Region, Body>,
-    room: Vec<u8>,
-    /// Of the last record.
-    db: Option<DbIndex>,
-    /// Databases whose size was told.
-    announced: Vec<bool>,
-    version: u32,
-}
-
-/// Where the pieces of a value go.
-struct Body {
-    start: u64,
-    len: u64,
-    filled: u64,
-}
-
-impl Records {
-    fn new(dump: DumpFile, counts: Vec<DbCounts>) -> Records {
-        let announced = vec![false; counts.len()];
-        Records { dump, counts, open: HashMap::new(), room: Vec::new(), db: None, announced, version: 0 }
-    }
-
-    fn count_held(&self, snapshot: &mut Snapshot) {
-        snapshot.count_held(self.dump.memory(), self.dump.buffer.capacity() + self.room.capacity());
-    }
-
-    fn write(&mut self, output: &Output, options: &WriteOptions) -> Result<(), SaveError> {
-        match output {
-            Output::Entries(block) => self.write_block(block, options),
-            Output::Opening(opening) => self.open(opening),
-            Output::Piece(piece) => self.fill(piece),
-            Output::Closing(region) => self.close(*region),
-            Output::Garbage(_) | Output::Wait => Ok(()),
-        }
-    }
-
-    fn write_block(&mut self, block: &Block, options: &WriteOptions) -> Result<(), SaveError> {
-        self.select(block.db);
-        self.version = self.version.max(block.version);
-        for record in block.records() {
-            let rest = record.encode(&mut self.dump.buffer, options);
-            self.dump.advance()?;
-            self.dump.append(rest)?;
-        }
-        Ok(())
-    }
-
-    /// Reserves room for a value whose pieces come between other records.
-    fn open(&mut self, opening: &Opening) -> Result<(), SaveError> {
-        self.select(opening.db);
-        self.version = self.version.max(opening.version);
-        if opening.by_pages {
-            self.dump.pad_before(opening.head.len());
-        }
-        self.dump.append(&opening.head)?;
-        let (len, filled) = (opening.body_len, 0);
-        let start = self.dump.reserve(len)?;
-        self.open.insert(opening.region, Body { start, len, filled });
-        Ok(())
-    }
-
-    fn fill(&mut self, piece: &Piece) -> Result<(), SaveError> {
-        let body = self.open.get_mut(&piece.region).ok_or(NOT_OPEN)?;
-        let bytes = piece.bytes(&mut self.room);
-        body.filled += bytes.len() as u64;
-        if piece.at + bytes.len() as u64 > body.len {
-            return Err(SaveError::Inconsistent("a value is longer than was known before"));
-        }
-        self.dump.fill(body.start + piece.at, bytes)
-    }
-
-    fn close(&mut self, region: Region) -> Result<(), SaveError> {
-        let body = self.open.remove(&region).ok_or(NOT_OPEN)?;
-        if body.filled != body.len {
-            return Err(SaveError::Inconsistent("a value is not as long as was known before"));
-        }
-        Ok(())
-    }
-
-    fn check_closed(&self) -> Result<(), SaveError> {
-        if self.open.is_empty() { Ok(()) } else { Err(SaveError::Inconsistent("a value has no end")) }
-    }
-
-    /// Records of this database follow.
-    fn select(&mut self, db: DbIndex) {
-        let buffer = &mut self.dump.buffer;
-        if self.db != Some(db) {
-            self.db = Some(db);
-            write_select_db(buffer, u64::from(db.0));
-        }
-        let index = db.0 as usize;
-        if !std::mem::replace(&mut self.announced[index], true) {
-            let count = self.counts[index];
-            write_resize_db(buffer, count.keys as u64, count.expires as u64);
-        }
-    }
-}
-
-const NOT_OPEN: SaveError = SaveError::Inconsistent("a piece of a value comes before or behind it");
-
-/// What a file says of itself.
-fn write_facts(out: &mut Vec<u8>, at: UnixMs, target: Target<'_>) {
-    let used = base::alloc::stats().allocated;
-    write_aux(out, b"redis-ver", REDIS_VERSION.as_bytes());
-    write_aux(out, b"redis-bits", b"64");
-    write_aux(out, b"ctime", at.seconds().to_string().as_bytes());
-    write_aux(out, b"used-mem", used.to_string().as_bytes());
-    write_aux(out, b"aof-base", if matches!(target, Target::Base { .. }) { b"1" } else { b"0" });
 }

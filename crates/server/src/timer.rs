@@ -106,6 +106,7 @@ impl<'a> Timer<'a> {
         self.heard_recall.heed();
         self.cycle.expire(engine, now, expire_budget_ns(config, period));
         self.cycle.trim_tracking(engine);
+        process.links.tick();
         engine.end_abandoned_readings();
         if engine.pause.has_ended(now) {
             engine.pause.stop();

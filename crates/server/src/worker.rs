@@ -11,6 +11,7 @@ mod brisk;
 mod closing;
 mod crowded;
 mod intake;
+mod linking;
 mod meanwhile;
 mod pieces;
 mod pools;
@@ -36,6 +37,7 @@ use crate::conn::{Connection, Connections, OutputVerdict, Slot};
 use crate::inbox::{Inbox, Message};
 use crate::listener::NewConnection;
 use crate::output::Owner;
+use crate::persist::link::Links;
 use crate::poll::{Poller, Ready, WAKE};
 use batch::{Batch, Replies};
 use blocked::Deadline;
@@ -52,6 +54,7 @@ pub struct WorkerContext {
     pub engine: Arc<Engine>,
     pub id: WorkerId,
     pub inbox: Arc<Inbox>,
+    pub links: Arc<Links>,
 }
 
 /// Serves until `Message::Stop`. An error means that the poll loop itself failed: the process cannot go on.
@@ -72,6 +75,7 @@ struct Worker {
     /// In a box, because a script takes it with it (`meanwhile.rs`).
     seat: Box<WorkerSeat>,
     inbox: Arc<Inbox>,
+    links: Arc<Links>,
     poller: Poller,
     connections: Connections,
     batch: Batch,
@@ -116,6 +120,8 @@ struct Worker {
     ageing: BTreeSet<Slot>,
     /// Of messages that tell of changed keys, bytes that were heard and not written yet.
     told: usize,
+    /// Connections that get a dump once all earlier replies are out.
+    linking: Vec<Slot>,
     /// Connections that got messages in this tick.
     touched: Vec<Slot>,
     stopped: bool,
@@ -166,12 +172,13 @@ const SWEEP_PARTS: u32 = 10;
 
 impl Worker {
     fn new(context: WorkerContext) -> io::Result<Worker> {
-        let WorkerContext { engine, id, inbox } = context;
+        let WorkerContext { engine, id, inbox, links } = context;
         let poller = inbox.take_poller().ok_or_else(|| io::Error::other("the inbox has a worker already"))?;
         Ok(Worker {
             seat: Box::new(WorkerSeat::new(&engine, id)),
             engine,
             inbox,
+            links,
             poller,
             connections: Connections::default(),
             batch: Batch::default(),
@@ -198,6 +205,7 @@ impl Worker {
             deadlines: BTreeSet::new(),
             ageing: BTreeSet::new(),
             told: 0,
+            linking: Vec::new(),
             touched: Vec::new(),
             stopped: false,
             timers_ran: UnixMs(0),
@@ -234,6 +242,7 @@ impl Worker {
         self.drain_touched(arena);
         self.continue_replies(arena);
         self.flush();
+        self.hand_over_sockets();
         self.relieve_pools();
         self.connections.recycle();
         let stats = &self.seat.worker.stats;
@@ -355,7 +364,8 @@ impl Worker {
             return self.close_logged(slot, "Client closed connection");
         }
         // It may have ended before its request began to wait: then the end was told earlier.
-        if connection.ended && connection.session.blocked.is_some() {
+        let waits = connection.session.blocked.is_some() || connection.session.replica.awaits_dump;
+        if connection.ended && waits {
             return self.close_logged(slot, "Client closed connection");
         }
         if news.writable && writes {
@@ -512,7 +522,7 @@ impl Worker {
     /// Appends to a connection's output what is no reply: `head`, and the message but for its first bytes.
     fn append(&mut self, slot: Slot, head: &[u8], message: &Arc<Vec<u8>>, skipped: usize) {
         let Some(connection) = self.connections.at(slot) else { return };
-        if connection.closing {
+        if connection.closing || connection.session.replica.awaits_dump {
             return;
         }
         let (config, now) = (&self.seat.config, self.seat.worker.now);

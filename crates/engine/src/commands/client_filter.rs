@@ -243,7 +243,11 @@ fn is_given(text: &str, wanted: &[u8]) -> bool {
 }
 
 fn type_of(client: &Client) -> ClientType {
-    if client.has_flag(flag::SUBSCRIBED) { ClientType::Pubsub } else { ClientType::Normal }
+    match () {
+        () if client.has_flag(flag::REPLICA) => ClientType::Replica,
+        () if client.has_flag(flag::SUBSCRIBED) => ClientType::Pubsub,
+        () => ClientType::Normal,
+    }
 }
 
 /// `127.0.0.1:1234` and `[::1]:1234` without the port.

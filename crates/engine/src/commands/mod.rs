@@ -30,6 +30,7 @@ pub mod list_blocking;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
+pub mod replication;
 pub mod save;
 pub mod scan;
 pub mod script;
@@ -96,6 +97,7 @@ pub static FAMILIES: &[&[Command]] = &[
     server::TABLE,
     config::TABLE,
     save::TABLE,
+    replication::TABLE,
     command_log::TABLE,
     latency::TABLE,
     memory::TABLE,

@@ -729,13 +729,14 @@ pub static DIRECTIVES: &[Directive] = &[
         "A primary pings its replicas every so many seconds.",
     )
     .also(&["repl-ping-slave-period"]),
-    harmless(
+    served(
         "repl-timeout",
         Replication,
         COUNT_FROM_1,
-        "60",
-        NO_REPLICATION,
-        "After so many seconds of silence the other end of a replication link is taken for dead.",
+        |c| Value::Integer(c.repl_timeout_seconds),
+        |c, v| c.repl_timeout_seconds = v.integer(),
+        "After so many seconds in which a client takes nothing of the dump that it has asked for (SYNC), its \
+         connection is closed.",
     ),
     harmless(
         "repl-disable-tcp-nodelay",

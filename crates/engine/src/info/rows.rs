@@ -249,7 +249,7 @@ pub(super) const MEMORY: &[Field] = &[
     ),
     value("mem_replication_backlog", |_| text(0), "Bytes of the replication backlog."),
     value("mem_total_replication_buffers", |_| text(0), "Bytes of the backlog and of all replicas' buffers."),
-    value("mem_clients_slaves", |_| text(0), "Bytes for connections of replicas."),
+    value("mem_clients_slaves", |i| text(i.save().dumps.buffer_bytes), "Bytes for connections of replicas."),
     value("mem_clients_normal", |i| text(i.memory().clients), "Bytes for all other connections."),
     value("mem_cluster_links", |_| text(0), "Bytes for connections of a cluster."),
     value(
@@ -310,7 +310,7 @@ pub(super) const PERSISTENCE: &[Field] = &[
         |i| text(i.engine.changes_since_save()),
         "Changes since the last good save.",
     ),
-    value("rdb_bgsave_in_progress", |i| flag(i.save().in_progress), "1 while a snapshot is saved."),
+    value("rdb_bgsave_in_progress", |i| flag(takes_dump(i)), "1 while a snapshot is saved."),
     value("rdb_last_save_time", |i| text(i.save().last_save.seconds()), "Unix time of the last good save."),
     value("rdb_last_bgsave_status", save_status, "`ok`, or `err` if the last background save failed."),
     value(
@@ -480,7 +480,11 @@ pub(super) const STATS: &[Field] = &[
         "Bytes written to connections.",
     ),
     value("total_net_repl_input_bytes", |_| text(0), "Bytes read for replication."),
-    value("total_net_repl_output_bytes", |_| text(0), "Bytes written for replication."),
+    value(
+        "total_net_repl_output_bytes",
+        |i| text(i.save().dumps.sent_bytes),
+        "Bytes written for replication.",
+    ),
     value(
         "instantaneous_input_kbps",
         |i| kilobytes(i.engine.cycle.rates.lock().input_bytes),
@@ -498,7 +502,7 @@ pub(super) const STATS: &[Field] = &[
         |i| text(i.engine.rejected_connections.load(Ordering::Relaxed)),
         "Connections refused because of `maxclients`.",
     ),
-    value("sync_full", |_| text(0), "Full synchronizations of replicas."),
+    value("sync_full", |i| text(i.save().dumps.begun), "Full synchronizations of replicas."),
     value("sync_partial_ok", |_| text(0), "Partial ones."),
     value("sync_partial_err", |_| text(0), "Partial ones that had to become full."),
     value("expired_keys", |i| text(expired_keys(i)), "Keys removed because their time had passed."),
@@ -791,7 +795,12 @@ fn policy(input: &InfoInput<'_>) -> String {
 
 /// Whether a save or a rewrite is in progress. One that was ended may hold memory yet, which others count.
 fn is_saving(input: &InfoInput<'_>) -> bool {
-    input.save().in_progress || input.log_file().rewriting
+    takes_dump(input) || input.log_file().rewriting
+}
+
+/// Whether a save is in progress, or a dump for a client is taken.
+fn takes_dump(input: &InfoInput<'_>) -> bool {
+    input.save().in_progress || input.save().dumps.started.is_some()
 }
 
 fn save_percent(input: &InfoInput<'_>) -> f64 {
@@ -821,7 +830,8 @@ fn while_logging<T: Display>(
 }
 
 fn save_seconds(input: &InfoInput<'_>) -> String {
-    let started = input.save().started.filter(|_| input.save().in_progress);
+    let save = input.save();
+    let started = save.started.filter(|_| save.in_progress).or(save.dumps.started);
     text(started.map_or(-1, |started| input.now.since(started) / 1000))
 }
 

@@ -71,7 +71,7 @@ const STREAM_OPTIONS: &str = "Redis 8.2 and later have options more";
 const QUIT: &str = "deprecated since Redis 7.2";
 
 /// Commands of which no server says a complexity.
-pub const NO_COMPLEXITY: &[&str] = &["lolwut", "monitor"];
+pub const NO_COMPLEXITY: &[&str] = &["lolwut", "monitor", "psync", "sync"];
 
 /// Commands whose syntax does not tell their arity.
 pub const ODD_ARITY: &[(&str, &str)] = &[
@@ -82,5 +82,7 @@ pub const ODD_ARITY: &[(&str, &str)] = &[
     ("geopos", "without a member the reply is empty"),
     ("geosearch", "a polygon needs no center, other shapes do"),
     ("geosearchstore", "a polygon needs no center, other shapes do"),
+    ("psync", "a failover adds a word, which is not documented"),
     ("quit", "takes words, as Redis does, and makes nothing of them"),
+    ("replconf", "its options are for replicas, and not documented"),
 ];

@@ -6,9 +6,9 @@ use base::limits;
 use base::time::UnixMs;
 use store::Plan;
 use store::snapshot::Snapshot;
-use testkit::Value;
+use testkit::{Client, Value};
 
-use super::{Fault, Met, Running, Step, count_keys, error, ok, with_each_fault};
+use super::{Fault, Met, PATIENCE, Running, SOCKET, Step, count_keys, error, ok, with_each_fault};
 
 /// A few buffers of records, and two pages more than a value needs to be saved in pieces.
 const RECORDS: usize = 150;
@@ -275,4 +275,44 @@ fn a_save_waits_its_turn_among_snapshots() {
     running.wait_for_end();
     assert_eq!(running.info("rdb_changes_since_last_save"), "0");
     running.check_good();
+}
+
+/// The client hears why it gets no dump, or sees the end of its connection; saves and writes go on.
+#[test]
+fn a_dump_for_a_client_fails_alone() {
+    let mut running = started("sync");
+    let met = with_each_fault(|fault| {
+        let mut client = Client::connect_unix(running.disk.path(SOCKET));
+        client.set_timeout(Some(PATIENCE));
+        ok(client.run("REPLCONF rdb-only 1"));
+        let old = running.disk.dump();
+        running.disk.plan(&[fault]);
+        client.send(&["SYNC"]);
+        let sent = client.read_to_end();
+        let met = running.disk.met().first().copied();
+        let text = String::from_utf8_lossy(&sent[..sent.len().min(100)]).into_owned();
+        match met.filter(|met| met.harmful) {
+            None => assert_eq!(count_keys(dump_in(&sent)), RECORDS as i64 + 2, "{met:?}"),
+            Some(Met { step: Step::Read, .. }) => assert!(text.starts_with('$'), "{text}"),
+            Some(Met { step: Step::Create, .. }) => {
+                assert!(text.starts_with("-ERR Failed opening"), "{text}")
+            }
+            Some(met) => assert!(text.starts_with("-ERR Write error saving DB"), "{met:?}: {text}"),
+        }
+        assert_eq!(running.info("rdb_last_bgsave_status"), "ok");
+        assert_eq!(running.info("mem_snapshot_buffer"), "0");
+        assert!(running.disk.dump() == old && running.disk.names() == ["dump.rdb"]);
+        ok(running.client.run("SET key:0 changed"));
+        met
+    });
+    for step in [Step::Create, Step::Write, Step::Read, Step::DropCache] {
+        assert!(met.iter().any(|met| met.step == step), "{step:?} is never done");
+    }
+    running.check_good();
+}
+
+/// What follows the line with its length.
+fn dump_in(sent: &[u8]) -> &[u8] {
+    let line = sent.iter().position(|byte| *byte == b'\n').expect("a line");
+    &sent[line + 1..]
 }

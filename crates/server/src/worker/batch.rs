@@ -339,6 +339,7 @@ impl Worker {
         };
         let Some(connection) = self.connections.at(slot) else { return Ran::Done };
         match outcome {
+            Outcome::Done if connection.session.replica.awaits_dump => self.linking.push(slot),
             Outcome::Done => {}
             Outcome::Close => connection.closing = true,
             Outcome::Blocked => {

@@ -37,6 +37,10 @@ impl Worker {
         if connection.paused {
             self.paused.retain(|other| *other != slot);
         }
+        if connection.session.replica.awaits_dump {
+            self.linking.retain(|other| *other != slot);
+            self.links.leave(connection.id());
+        }
         if connection.session.long_reply.is_some() {
             self.unfinished.retain(|other| *other != slot);
         }

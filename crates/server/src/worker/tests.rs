@@ -27,16 +27,18 @@ use engine::clients::Client;
 use engine::config::{Config, LogLevel};
 use engine::engine::Busy;
 use engine::host::{
-    AtDuplicate, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded, ProcessFacts,
-    ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
+    AtDuplicate, DumpContents, DumpStatus, Event, Heard, Host, Level, LoadStatus, LogFileStatus, NotReloaded,
+    ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::Mutex;
 use store::Garbage;
 
 use super::{WorkerContext, run};
 use crate::acceptor::{self, Order};
+use crate::disk::HostDisk;
 use crate::inbox::{Inbox, Message};
 use crate::listener;
+use crate::persist::link::Links;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,6 +92,7 @@ impl Server {
                     engine: Arc::clone(&engine),
                     id: WorkerId(id as u16),
                     inbox: Arc::clone(&inboxes[id]),
+                    links: Arc::new(Links::new(&HostDisk)),
                 };
                 std::thread::spawn(move || run(context).expect("the poll loop works"))
             })
@@ -356,7 +359,12 @@ impl Host for TestHost {
             snapshot_bytes: 0,
             cut_us: 0,
             cuts: 0,
+            dumps: DumpStatus::default(),
         }
+    }
+
+    fn begin_dump(&self, _: &Arc<Client>, _: DumpContents) -> Result<(), SaveRefused> {
+        Err("ERR refused")
     }
 
     fn log_file_status(&self) -> LogFileStatus {
