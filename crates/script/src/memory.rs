@@ -1,6 +1,5 @@
 //! The memory of all machines: every block Lua asks for is counted as what is set aside for it, and refused
-//! beyond the limit. It must
-//! never depend on what Lua says of itself.
+//! beyond the limit. It must never depend on what Lua says of itself.
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ffi::{c_int, c_void};
@@ -205,7 +204,8 @@ pub(crate) unsafe extern "C" fn allocate(
     // SAFETY: the machine passes its own meter, which outlives its Lua state, and no other reference to it
     // lives while Lua runs.
     let meter = unsafe { &mut *user.cast::<Meter>() };
-    let (old_size, new_size) = (size_class(old_len), size_class(new_len));
+    // No class is so large that a length of any size would be in one.
+    let [old_size, new_size] = [old_len, new_len].map(|len| size_class(len).max(len));
     // SAFETY: Lua gives blocks back with the length it got them with.
     unsafe {
         if new_len == 0 {
