@@ -140,16 +140,17 @@ impl Links {
         link.socket.set(socket.try_clone()?).expect("a socket is handed over once");
         let Some(process) = self.process.get().and_then(Weak::upgrade) else { return Ok(()) };
         let Some(first) = self.take_turn(&process) else { return Ok(()) };
+        let (turn, mut next) = (Arc::clone(&first), Some(first));
         let work = move || {
             // As for the thread that saves.
             rustix::process::setpriority_process(None, SAVE_NICENESS).ok();
-            let mut next = Some(first);
             while let Some(link) = next {
                 process.links.serve(&process, &link);
                 next = process.links.take_turn(&process);
             }
         };
-        aside::spawn("dump", work).map(drop)
+        // Without a thread it waits on, for whoever comes next.
+        aside::spawn("dump", work).map(drop).inspect_err(|_| turn.state.lock().stage = Stage::Waiting)
     }
 
     /// The next one that waits, if it is its turn: the caller has to serve it.
