@@ -50,11 +50,11 @@ const REST_LEAST: Duration = Duration::from_millis(1);
 /// In a longer one writers would leave too many pre-images.
 const REST_MOST: Duration = Duration::from_millis(10);
 
-/// Keeps a save below `snapshot-write-rate`, which may change meanwhile.
+/// Keeps a save below `snapshot-write-rate`, which may change meanwhile: whoever rests asks again.
 pub(super) struct Pace {
     last: Instant,
-    /// Bytes that may be written at once; below 0 it is time to rest.
-    allowance: i64,
+    /// Millionths of bytes that may be written at once; below 0 it is time to rest.
+    allowance: i128,
     written: u64,
 }
 
@@ -77,15 +77,16 @@ impl Pace {
             self.allowance = 0;
             return Duration::ZERO;
         }
-        let earned = (u128::from(rate) * passed.as_micros() / 1_000_000) as i64;
-        self.allowance = (self.allowance + earned).min((rate / BURSTS_PER_SECOND) as i64) - added as i64;
-        let missing = self.allowance.min(0).unsigned_abs();
-        Duration::from_micros((u128::from(missing) * 1_000_000 / u128::from(rate)) as u64)
+        let rate = i128::from(rate);
+        let earned = rate * passed.as_micros() as i128;
+        self.allowance = (self.allowance + earned).min(rate * BURST.as_micros() as i128);
+        self.allowance -= i128::from(added) * 1_000_000;
+        Duration::from_micros((self.allowance.min(0).unsigned_abs() / rate.unsigned_abs()) as u64)
     }
 }
 
-/// What was not written in time is made up for within this part of a second.
-const BURSTS_PER_SECOND: u64 = 20;
+/// What was not written in time is made up for as far as this goes back.
+const BURST: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
@@ -101,6 +102,17 @@ mod tests {
         assert_eq!(pace.delay_at(2000, second / 2, 0), Duration::ZERO);
         // Of what was not used, only a little is left for later.
         assert_eq!(pace.delay_at(2000, second * 1000, 2100), second);
+    }
+
+    #[test]
+    fn who_rests_may_ask_again() {
+        let mut pace = Pace::new();
+        let (step, second) = (Duration::from_millis(10), Duration::from_secs(1));
+        assert_eq!(pace.delay_at(1, Duration::ZERO, 2), second * 2);
+        (0..100).for_each(|_| _ = pace.delay_at(1, step, 0));
+        assert_eq!(pace.delay_at(1, Duration::ZERO, 0), second);
+        assert_eq!(pace.delay_at(1000, Duration::ZERO, 0), second / 1000);
+        assert_eq!(pace.delay_at(0, Duration::ZERO, 0), Duration::ZERO);
     }
 
     #[test]

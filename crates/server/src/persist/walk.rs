@@ -102,7 +102,7 @@ fn write_keys(
             manners.give_way();
         }
         dawdle(watch, delay(config.rdb_key_save_delay_us, keys))?;
-        dawdle(watch, pace.delay(records.dump.written(), engine))?;
+        keep_pace(watch, || pace.delay(records.dump.written(), engine))?;
     }
     Ok(())
 }
@@ -125,6 +125,16 @@ fn dawdle(watch: &dyn Watch, time: Duration) -> Result<(), SaveError> {
         thread::sleep(left.min(DAWDLE_STEP));
     }
     Ok(())
+}
+
+/// Rests for as long as is asked for; the answer may change meanwhile.
+fn keep_pace(watch: &dyn Watch, mut rest: impl FnMut() -> Duration) -> Result<(), SaveError> {
+    loop {
+        match rest() {
+            Duration::ZERO => return Ok(()),
+            rest => dawdle(watch, rest.min(DAWDLE_STEP))?,
+        }
+    }
 }
 
 /// What it alone has kept is freed where nobody waits.
