@@ -615,7 +615,7 @@ pub(crate) static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config {
     active_defrag_ignore_bytes: 16 << 20,
     active_defrag_threshold_lower: 5,
     active_defrag_threshold_upper: 100,
-    active_defrag_cycle_min: 1,
+    active_defrag_cycle_min: 2,
     active_defrag_cycle_max: 5,
     active_defrag_cycle_us: 100,
     active_defrag_max_scan_fields: 1000,

@@ -57,6 +57,8 @@ struct Work {
     load: Load,
     /// Per cent of the time to be taken, were the workers at rest.
     wanted: u64,
+    /// When its share of the time has paid for the processor time that it took.
+    due_ns: u64,
     /// When the slabs were looked at last; bytes that were free in sparse ones, and bytes in use.
     looked_ns: Option<u64>,
     /// When it was found last how much there is to do.
@@ -117,7 +119,13 @@ impl Defrag {
         if self.is_due(&mut work, engine, now) {
             work.arena.map(alloc::join_arena);
         }
-        self.go_on(&mut work, engine, now, Patience::Waits)
+        let before = engine.host.processor_ns();
+        let percent = self.go_on(&mut work, engine, now, Patience::Waits);
+        if percent == 0 {
+            return IDLE_NS;
+        }
+        work.pay(engine.host.processor_ns() - before, percent, now);
+        work.due_ns.saturating_sub(engine.host.monotonic_ns())
     }
 
     /// Does a slice for clients that wait for what comes free, by a thread that waits for nobody else: then
@@ -165,18 +173,18 @@ impl Defrag {
         true
     }
 
-    /// A slice if there is something to do; and nanoseconds until the next one.
+    /// A slice if there is something to do; and per cent of the time to be taken, 0 if there is nothing more.
     fn go_on(&self, work: &mut Work, engine: &Engine, now: u64, patience: Patience) -> u64 {
         let config = engine.config();
         if !is_on(engine, &config) {
             self.set_percent(0, now);
             self.gain.store(0, Ordering::Relaxed);
-            return IDLE_NS;
+            return 0;
         }
         let percent = work.share(&config, self.haste(now));
         self.set_percent(percent, now);
         if percent == 0 || work.resting_ns > now {
-            return IDLE_NS;
+            return 0;
         }
         let slice_ns = (config.active_defrag_cycle_us.max(1) as u64) * 1000;
         self.work_on(work, engine, &config, slice_ns, patience);
@@ -184,9 +192,9 @@ impl Defrag {
         note_latency(engine, &config, end - now);
         if work.resting_ns > end {
             self.await_look();
-            return IDLE_NS;
+            return 0;
         }
-        (end - now) * (100 - percent) / percent
+        percent
     }
 
     /// Moves blocks out of sparse slabs for so many nanoseconds, and returns how many. The caller holds no
@@ -381,6 +389,12 @@ impl Work {
         }
     }
 
+    /// It took so much processor time of which it may take so many per cent. A wait for a processor is no
+    /// work, and who comes late catches up.
+    fn pay(&mut self, spent_ns: u64, percent: u64, now: u64) {
+        self.due_ns = self.due_ns.max(now.saturating_sub(LATE_MOST_NS)) + spent_ns * 100 / percent;
+    }
+
     /// Looks at some more blocks; true at the end of a round. `None` if it would have to wait.
     fn step(&mut self, engine: &Engine, patience: Patience) -> Option<bool> {
         let (was_done, store, mover) = (self.keys_done, &engine.store, &mut self.mover);
@@ -472,6 +486,8 @@ fn percent_for(config: &Config, wasted_percent: i64) -> u64 {
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
 /// How often it looks whether there is something to do; and at the slabs, while less should be occupied.
 const IDLE_NS: u64 = 100_000_000;
+/// For more time than this nothing is made up.
+const LATE_MOST_NS: u64 = 10_000_000;
 /// How often it looks at how busy the workers are.
 const LOAD_EVERY_NS: u64 = 50_000_000;
 /// Where a worker has so much to do, each per cent of a processor that is taken is felt.
@@ -515,7 +531,12 @@ mod tests {
 
     #[test]
     fn it_begins_earlier_and_takes_more_when_less_should_be_occupied() {
-        let config = Config { active_defrag_ignore_bytes: 4000, ..Config::default() };
+        let config = Config {
+            active_defrag_ignore_bytes: 4000,
+            active_defrag_cycle_min: 1,
+            active_defrag_cycle_max: 5,
+            ..Config::default()
+        };
         let check = |wasted, is_active, haste, percent| {
             let mut work = Work { wasted, used: 100_000, ..Work::default() };
             assert_eq!(work.judge(&config, is_active, haste, 0), percent, "{wasted}");
@@ -556,6 +577,20 @@ mod tests {
         assert_eq!((work.load.percent, work.load.looked_ns), (percent, now), "too early");
         work.load.look(now + LOAD_EVERY_NS, [0; 2].into_iter());
         assert_eq!(work.load.percent, 0, "the counters were reset");
+    }
+
+    #[test]
+    fn it_takes_its_share_of_processor_time_however_late_it_gets_one() {
+        let (mut work, ms) = (Work::default(), 1_000_000);
+        let mut pay = |spent, percent, now| {
+            work.pay(spent, percent, now);
+            work.due_ns
+        };
+        assert_eq!(pay(ms, 10, 1000 * ms), 1000 * ms - LATE_MOST_NS + 10 * ms);
+        assert_eq!(pay(ms, 10, 1000 * ms), 1010 * ms);
+        assert_eq!(pay(ms, 10, 1013 * ms), 1020 * ms, "it came a little late");
+        assert_eq!(pay(2 * ms, 50, 1020 * ms), 1024 * ms);
+        assert_eq!(pay(ms, 10, 9000 * ms), 9000 * ms - LATE_MOST_NS + 10 * ms, "far too late");
     }
 
     #[test]

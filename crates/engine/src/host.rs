@@ -320,6 +320,8 @@ pub trait Host: Send + Sync {
     fn unix_us(&self) -> i64;
     /// Nanoseconds, monotonic.
     fn monotonic_ns(&self) -> u64;
+    /// Nanoseconds for which the calling thread has had a processor.
+    fn processor_ns(&self) -> u64;
     /// A script has been running for long: its worker, which calls this, hears its other clients.
     fn attend(&self);
     /// Shows bytes to the client whose script this worker debugs, behind all replies that it has to get.

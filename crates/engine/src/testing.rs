@@ -621,6 +621,10 @@ impl Host for TestHost {
         self.0.clock.monotonic_ns()
     }
 
+    fn processor_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
+
     fn attend(&self) {
         self.0.call("attend");
     }

@@ -19,6 +19,7 @@ use engine::host::{
     ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
+use rustix::time::{ClockId, clock_gettime};
 use store::Garbage;
 
 use crate::acceptor::Order;
@@ -402,6 +403,11 @@ impl Host for ServerHost {
     #[inline]
     fn monotonic_ns(&self) -> u64 {
         self.0.stopwatch.ns()
+    }
+
+    fn processor_ns(&self) -> u64 {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 
     fn attend(&self) {

@@ -1995,7 +1995,7 @@ pub static DIRECTIVES: &[Directive] = &[
         Shape::Integer(1, 99),
         |c| Value::Integer(c.active_defrag_cycle_min),
         |c, v| c.active_defrag_cycle_min = v.integer(),
-        "The percentage of one processor's time to begin with, and while a worker is busy.",
+        "The percentage of one processor's time to begin with, and while a worker is busy. Waits are not counted.",
     ),
     served(
         "active-defrag-cycle-max",

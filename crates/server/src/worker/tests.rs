@@ -434,6 +434,10 @@ impl Host for TestHost {
         self.state.stands_at_ns.get().copied().unwrap_or(elapsed_ns) + ahead
     }
 
+    fn processor_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
+
     fn attend(&self) {}
 
     fn say(&self, _: &[u8]) {}
