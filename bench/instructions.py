@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Counts instructions of a pipelined request from its look-up to its reply (a worker's run_batch), by valgrind.
 
-    instructions.py NAME=PATH NAME=PATH... [--cases set,incr] [--requests 100000]
+    instructions.py NAME=PATH NAME=PATH... [--cases set,incr] [--requests 100000] [--pipeline 16] [--function worker::run]
+
+With worker::run it counts all that a worker does, reading and writing included.
 
 Each PATH is a release build of onefold-server; the last one is what the others are compared with. What snapshots
 cost while none runs is the difference to a build without them:
@@ -10,13 +12,14 @@ cost while none runs is the difference to a build without them:
     cargo build --release -p server --features base/no-snapshots && cp target/release/onefold-server /tmp/without
     bench/instructions.py with=/tmp/with without=/tmp/without
 
+The same goes for memory accounting and base/no-accounting; there it is worker::run that tells.
 Keys are the same in each run, but they are hashed anew: what adds keys varies by some instructions.
 """
 import argparse, glob, os, random, re, signal, socket, subprocess, sys, tempfile, time
 
 from compare import encode
 
-PIPELINE, KEYS, VALUE = 16, 100_000, b"x" * 64
+KEYS, VALUE = 100_000, b"x" * 64
 
 
 def key(index):
@@ -60,10 +63,10 @@ class Counted:
                 time.sleep(0.1)
         sys.exit(f"instructions.py: the server did not start; its log: {self.folder}/log")
 
-    def run(self, requests):
+    def run(self, requests, pipeline=1000):
         """Sends requests that have replies of one line."""
-        for start in range(0, len(requests), PIPELINE):
-            part, lines = requests[start : start + PIPELINE], 0
+        for start in range(0, len(requests), pipeline):
+            part, lines = requests[start : start + pipeline], 0
             self.connection.sendall(b"".join(part))
             while lines < len(part):
                 lines += self.connection.recv(1 << 16).count(b"\n")
@@ -71,15 +74,15 @@ class Counted:
     def control(self, option):
         subprocess.run(["callgrind_control", option, str(self.process.pid)], check=True, capture_output=True)
 
-    def count(self, requests):
-        """Instructions of one of these requests."""
+    def count(self, requests, pipeline, function):
+        """Instructions of one of these requests, of those that run in the function."""
         self.control("--zero")
-        self.run(requests)
+        self.run(requests, pipeline)
         self.control("--dump")
         newest = max(glob.glob(f"{self.folder}/count.*"), key=os.path.getmtime)
         command = ["callgrind_annotate", "--inclusive=yes", newest]
         report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found = re.search(r"^ *([\d,]+)[^\n]*Worker>::run_batch ", report, re.M)
+        found = re.search(rf"^ *([\d,]+)[^\n]*{re.escape(function)} ", report, re.M)
         return int(found[1].replace(",", "")) / len(requests)
 
     def stop(self):
@@ -87,7 +90,7 @@ class Counted:
         self.process.wait()
 
 
-def counts(program, wanted, number):
+def counts(program, wanted, given):
     server = Counted(program)
     for name in wanted:
         before, counted = cases()[name]
@@ -95,7 +98,8 @@ def counts(program, wanted, number):
         if before:
             server.run([before(index) for index in range(KEYS)])
         order = random.Random(name)
-        yield server.count([counted(order.randrange(KEYS)) for _ in range(number)])
+        requests = [counted(order.randrange(KEYS)) for _ in range(given.requests)]
+        yield server.count(requests, given.pipeline, given.function)
     server.stop()
 
 
@@ -104,12 +108,14 @@ def main():
     parser.add_argument("servers", nargs="+", metavar="NAME=PATH")
     parser.add_argument("--cases", default=",".join(cases()))
     parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--pipeline", type=int, default=16)
+    parser.add_argument("--function", default="Worker>::run_batch")
     given = parser.parse_args()
     wanted = given.cases.split(",")
     rows = []
     for server in given.servers:
         name, _, program = server.partition("=")
-        rows.append((name, list(counts(program, wanted, given.requests))))
+        rows.append((name, list(counts(program, wanted, given))))
     base = rows[-1][1]
     for index, case in enumerate(wanted):
         figures = (f"{name} {row[index]:.1f} ({row[index] / base[index] - 1:+.2%})" for name, row in rows)

@@ -1,6 +1,6 @@
 //! How often servers that evict miss what is asked for, beside caches of as many keys that know exactly which
-//! key was used least. The requests follow Zipf's law; what is missed is put in. Plots the share that is missed
-//! by the room there is, and by `maxmemory-samples`.
+//! key was used least. The requests follow Zipf's law; what is missed is put in. Plots the share that is
+//! missed by the room there is, and by `maxmemory-samples`.
 //!
 //! `cargo bench -p testkit --bench misses [SERVER...]`: Onefold's and the machine's Redis server, if none is
 //! named.

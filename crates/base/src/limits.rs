@@ -104,6 +104,9 @@ pub const SNAPSHOTS_MOST: usize = 4;
 /// a build (`bench/instructions.py`).
 pub const SNAPSHOTS: bool = !cfg!(feature = "no-snapshots");
 
+/// Without it nobody reports or asks how much memory is in use, and nothing gives way: as above.
+pub const ACCOUNTING: bool = !cfg!(feature = "no-accounting");
+
 /// Dumps for clients that are taken or sent at once: each has a snapshot, a file as long as the data, and a
 /// thread.
 pub const DUMPS_AT_ONCE: usize = SNAPSHOTS_MOST;

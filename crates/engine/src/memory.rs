@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use base::alloc;
+use base::limits::ACCOUNTING;
 
 #[derive(Default, Debug)]
 pub struct Memory {
@@ -176,7 +177,7 @@ impl Memory {
     /// More is in use than may be, what will be freed soon not counted.
     #[inline]
     pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+        ACCOUNTING && self.over.load(Ordering::Relaxed)
     }
 
     /// Whether a request that has allocated so many bytes, which are not reported yet, has used up what there
@@ -193,7 +194,7 @@ impl Memory {
     /// At the last look the process occupied so much more than it may that what can wait should.
     #[inline]
     pub fn is_swollen(&self) -> bool {
-        self.is_swollen.load(Ordering::Relaxed) && self.is_limited()
+        ACCOUNTING && self.is_swollen.load(Ordering::Relaxed) && self.is_limited()
     }
 
     /// The same, and some of it comes free for those who wait.
@@ -277,6 +278,9 @@ impl Meter {
     /// Reports what this thread has allocated and freed since it was last called, if anybody asks.
     #[inline]
     pub fn report(&mut self, memory: &Memory) {
+        if !ACCOUNTING {
+            return;
+        }
         let balance = alloc::thread_balance();
         let grown = balance - self.reported.replace(balance).unwrap_or(balance);
         if grown != 0 && memory.is_limited() {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use base::alloc::size_class;
+use base::limits::ACCOUNTING;
 use base::time::UnixMs;
 use engine::clients::{Client, Held};
 use engine::consumers::registries;
@@ -97,6 +98,9 @@ impl Worker {
     /// Ends connections while all of them hold more than they may.
     #[inline]
     pub fn relieve_pools(&mut self) {
+        if !ACCOUNTING {
+            return;
+        }
         self.seat.refresh(&self.engine);
         let look = Looked { config_version: self.seat.version, at: self.seat.worker.now };
         if self.looked != look {
@@ -170,7 +174,7 @@ impl Worker {
     #[inline]
     pub fn note_bytes(&mut self, len: usize) {
         self.unlooked += len;
-        if self.unlooked >= self.look_every() {
+        if ACCOUNTING && self.unlooked >= self.look_every() {
             self.look_at_memory();
         }
     }
