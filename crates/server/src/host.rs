@@ -19,7 +19,6 @@ use engine::host::{
     ProcessFacts, ReclaimCounts, SaveRefused, SaveStarted, SaveStatus, Shutdown, Wait, WorkerId,
 };
 use parking_lot::{Condvar, Mutex};
-use rustix::time::{ClockId, clock_gettime};
 use store::Garbage;
 
 use crate::acceptor::Order;
@@ -37,7 +36,7 @@ use crate::persist::Saver;
 use crate::persist::link::Links;
 use crate::stopwatch::Stopwatch;
 use crate::supervise::{self, Supervision};
-use crate::{boot, crash, facts, governor, listener, worker};
+use crate::{boot, crash, facts, governor, listener, system, worker};
 
 /// What the threads of the process share.
 pub struct Process {
@@ -406,8 +405,7 @@ impl Host for ServerHost {
     }
 
     fn processor_ns(&self) -> u64 {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+        system::thread_time().as_nanos() as u64
     }
 
     fn attend(&self) {
