@@ -258,6 +258,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("activedefrag", "memory is not left full of holes"),
     ("active-defrag-ignore-bytes", "what is resident stays near what is used, in small data sets too"),
     ("active-defrag-threshold-lower", "what is resident stays within a tenth of what is used"),
+    ("active-defrag-cycle-min", "what nine of ten deletions leave is gone in half a minute under full load"),
     ("active-defrag-cycle-max", "commands lose no more than a few per cent of their time"),
 ];
 
