@@ -42,7 +42,9 @@ pub fn set_limit(engine: &Engine, limit: u64) {
 
 /// Brings the verdict on memory up to date.
 pub fn look(engine: &Engine) {
-    look_around(engine, engine.memory.limit(), Pages::GiveBack, &LOOKING.lock());
+    let turn = LOOKING.lock();
+    // Not before: whoever has the turn may set it.
+    look_around(engine, engine.memory.limit(), Pages::GiveBack, &turn);
 }
 
 /// The same, for whoever waits for what it finds: if the timer is late, for it gets no processor.

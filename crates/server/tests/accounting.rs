@@ -4,6 +4,7 @@
 mod common;
 
 use common::start;
+use testkit::client::ok;
 use testkit::memory::{check_memory, memory};
 use testkit::{Client, Server};
 
@@ -230,4 +231,17 @@ fn scripts_that_come_and_go_add_up() {
         assert!(!reply.is_error(), "{reply:?}");
     }
     check_memory(&mut clients[0], "a library's strings");
+}
+
+/// Whoever looks at memory at that moment does not bring the old limit back.
+#[test]
+fn a_limit_counts_from_the_next_request() {
+    let server = start(&[]);
+    let mut client = server.client();
+    for round in 0..10_000 {
+        ok(client.run("CONFIG SET maxmemory 1"));
+        assert!(client.run("SET key value").is_error(), "in round {round}");
+        ok(client.run("CONFIG SET maxmemory 0"));
+        ok(client.run("SET key value"));
+    }
 }
