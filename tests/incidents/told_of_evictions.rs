@@ -9,6 +9,8 @@ const MEMORY: usize = 64 << 20;
 const VALUE_LEN: usize = 1000;
 /// As many values as are memory without what belongs to them.
 const COUNT: usize = MEMORY / VALUE_LEN;
+/// Keys whose place all clients may take with what they do not read: `maxmemory-clients` is a tenth.
+const FOR_CLIENTS: usize = MEMORY / 10 / VALUE_LEN;
 
 fn set(client: &mut Client, keys: std::ops::Range<usize>) {
     let value = "v".repeat(VALUE_LEN);
@@ -39,7 +41,8 @@ fn who_is_told_of_evictions_evicts_nothing() {
     let (evicted_before, before) = (number(&mut client, "evicted_keys"), keys(&mut client));
     set(&mut client, COUNT..2 * COUNT);
     let evicted = number(&mut client, "evicted_keys") - evicted_before;
-    assert!(evicted < COUNT as u64 * 11 / 10, "{evicted} keys for {COUNT} new ones");
+    let most = COUNT * 105 / 100 + FOR_CLIENTS;
+    assert!(evicted < most as u64, "{evicted} keys for {COUNT} new ones");
     let left = keys(&mut client);
     assert!(left > before * 8 / 10, "{left} of {before} are left");
     drop(deaf);
